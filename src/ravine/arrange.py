@@ -1,0 +1,195 @@
+"""Which parameters move together: from groups, gradients and step counts to launches.
+
+Parameters with the same program, device and types share a launch, that is one call per kernel. Within it,
+those with the same group and step count share a row of the host's numbers. All of this is found once and
+kept while nothing that it rests on changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ravine.clock import Clock
+from ravine.compile import Compiled
+from ravine.compile.emit.reference import evaluate
+from ravine.compile.expr import FULL, HOST, SCALAR, Expr
+from ravine.compile.launch import Bound, Launch, backend_for, launch
+from ravine.compile.launch.base import real
+from ravine.compile.trace import number_of
+
+if TYPE_CHECKING:
+    from ravine.optimizer import Optimizer
+
+TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
+
+
+@dataclass(eq=False)
+class Row:
+    """Parameters of one group with one step count: they share every number of the host."""
+
+    group: dict[str, Any]
+    clock: Clock
+
+
+@dataclass(eq=False)
+class Batch:
+    """Parameters of one launch."""
+
+    compiled: Compiled
+    backend: str
+    rows: list[Row] = field(default_factory=list[Row])
+    bound: list[Bound] = field(default_factory=list[Bound])
+    index: list[int] = field(default_factory=list[int])  # of each parameter, among all of the optimizer
+    launch: Launch = field(init=False)
+    grads: Sequence[Any] = ()
+    numbers: list[tuple[float, ...]] = field(default_factory=list[tuple[float, ...]])  # of this step, row by row
+
+    def prepare(self, grads: Sequence[Tensor | None]) -> None:
+        """All of a step that can fail."""
+        self.grads = grads if len(self.index) == len(grads) else [grads[i] for i in self.index]
+        self.launch.place(self.grads)
+        host = self.compiled.numbers
+        self.numbers = [host(row.clock.step + 1, row.clock.numbers, row.group) for row in self.rows]
+
+    def run(self) -> None:
+        """All of a step that changes something."""
+        self.launch.run(self.grads, self.numbers[0] if len(self.rows) == 1 else list(chain.from_iterable(self.numbers)))
+        self.grads = ()
+        for row, numbers in zip(self.rows, self.numbers, strict=True):
+            row.clock.set(row.clock.step + 1, self.compiled.kept(numbers))
+
+
+class Arrangement:
+    """The launches of a step, and what must still hold for them to be right."""
+
+    @torch.no_grad()
+    def __init__(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]):
+        self.params, self.missing = list(params), [g is None for g in grads]
+        self.batches = batches(opt, params, grads)
+        self.values = list(chain.from_iterable(map(dict.values, opt.state.values())))
+        self.fixed = [(group, opt.flags(group), opt.compiled(group)) for group in opt.param_groups]
+        self.moved = [b.p for batch in self.batches for b in batch.bound]
+
+    def holds(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
+        """True if the launches are still right: the same parameters with gradients, the same state, the same flags."""
+        values = list(chain.from_iterable(map(dict.values, opt.state.values())))
+        if (
+            len(params) != len(self.params)
+            or len(values) != len(self.values)
+            or len(opt.param_groups) != len(self.fixed)
+            or not all(map(is_, params, self.params))
+            or not all(map(is_, values, self.values))
+            or [g is None for g in grads] != self.missing
+        ):
+            return False
+        for group, (seen, fixed, compiled) in zip(opt.param_groups, self.fixed, strict=True):
+            if group is not seen or opt.flags(group) != fixed or not compiled.fits(group):
+                return False
+        return True
+
+    def step(self, grads: Sequence[Tensor | None]) -> None:
+        """New values for all: first everything that can fail, then everything that changes."""
+        for batch in self.batches:
+            batch.prepare(grads)
+        for batch in self.batches:
+            batch.run()
+        if self.moved:
+            torch.autograd.graph.increment_version(self.moved)
+
+
+def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Batch]:
+    """Sort the parameters that have gradients into launches and rows; make the states that are missing."""
+    place = [(group, p) for group in opt.param_groups for p in group["params"]]
+    live = [(i, group, p, g) for i, ((group, p), g) in enumerate(zip(place, grads, strict=True)) if g is not None]
+    for i, _, p, g in live:
+        check(opt, i, p, g)
+    found: dict[tuple[Any, ...], Batch] = {}
+    for i, group, p, g in live:
+        compiled = opt.compiled(group)
+        state, keys, numbers = opt.state[p], keys_of(opt, compiled), numbers_of(opt, compiled)
+        begin(opt, compiled, group, p)
+        types = tuple(state[key].dtype for key in keys.values())
+        backend = opt.backend or backend_for(p.device)
+        batch = found.setdefault((compiled, backend, p.device, p.dtype, g.dtype, types), Batch(compiled, backend))
+        counted = {key: float(state[key]) for key in ("step", *numbers)}
+        row = next((r for r, x in enumerate(batch.rows) if x.group is group and tell(x.clock) == counted), None)
+        if row is None:
+            row = len(batch.rows)
+            batch.rows.append(Row(group, Clock(counted.pop("step"), counted)))
+        state.update(batch.rows[row].clock.tensors)
+        batch.bound.append(Bound(p, state, keys, row))
+        batch.index.append(i)
+    for batch in found.values():
+        batch.launch = launch(batch.backend, batch.compiled.plan, batch.bound)
+    return list(found.values())
+
+
+def tell(clock: Clock) -> dict[str, float]:
+    """What the tensors of a clock say."""
+    return {"step": clock.step, **clock.numbers}
+
+
+def check(opt: Optimizer, i: int, p: Tensor, g: Tensor) -> None:
+    """One clear error for a gradient that no rule here can take."""
+    who = f"{type(opt).__name__}: parameter {i} of shape {tuple(p.shape)}"
+    if g.layout is not torch.strided:
+        raise RuntimeError(
+            f"{who} has a sparse gradient; no optimizer of ravine takes these yet (SGD, Adagrad, Adam, AdamW and "
+            "SparseAdam will). Use a dense gradient, as nn.Embedding(sparse=False) makes it"
+        )
+    if g.shape != p.shape:
+        raise RuntimeError(f"{who} has a gradient of shape {tuple(g.shape)}")
+    if g.device != p.device:
+        raise RuntimeError(f"{who} is on {p.device} and its gradient on {g.device}")
+    if p.dtype not in TYPES or g.dtype not in TYPES:
+        raise RuntimeError(f"{who} is {p.dtype} and its gradient {g.dtype}; both must be one of {TYPES}")
+
+
+def keys_of(opt: Optimizer, compiled: Compiled) -> dict[str, str]:
+    """The rule's names of the states of tensors -> their keys in opt.state[p]."""
+    return {k: opt.key(k) for k, x in compiled.program.start.items() if x.shape is not HOST}
+
+
+def numbers_of(opt: Optimizer, compiled: Compiled) -> list[str]:
+    """The keys of the numbers that the host keeps."""
+    return [k for k, x in compiled.program.start.items() if x.shape is HOST]
+
+
+def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> None:
+    """Make what is missing in the state of p: at the first step all, later what a changed flag brings."""
+    state, start = opt.state[p], compiled.program.start
+    missing = {k: x for k, x in start.items() if state.get(opt.key(k)) is None}
+    if missing:
+        values = evaluate(missing.values(), lambda x: leaf_value(x, group, p), real(p.detach()))
+        for k, x in missing.items():
+            state[opt.key(k)] = as_state(values[x], x, group, p)
+    # a state that came without a count has been stepped: only the first step of some rules is special
+    state.setdefault("step", torch.tensor(float(bool(state) and not len(missing) == len(start))))
+
+
+def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor) -> Tensor:
+    """What init() may read: the parameter and hyperparameters."""
+    if x.op == "p":
+        return real(p.detach())
+    return torch.tensor(float(number_of(group, str(x.arg))), dtype=torch.float64)
+
+
+def as_state(value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor) -> Tensor:
+    """A state as it lies in memory: like the parameter where it has its shape, in its type or in float32."""
+    if x.shape is HOST:
+        return value.double()
+    wide = group["storage"] == "float32" or x.shape == SCALAR
+    low = p.dtype in (torch.bfloat16, torch.float16)
+    dtype = torch.float32 if wide and low else p.dtype
+    if x.shape == FULL:
+        out = torch.empty_like(p, dtype=dtype, requires_grad=False)
+        real(out).copy_(value)
+        return out
+    return value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)

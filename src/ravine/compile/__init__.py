@@ -1,0 +1,59 @@
+"""From a rule to something that runs. The stages in order, each in the file of its name:
+
+trace     run the rule once on symbols: a graph
+check     is it a legal graph? if not, say what to write instead
+simplify  move to the host what the host can do
+plan      cut the graph into kernels (one pass over memory each) and small work between them
+emit      the text of the kernels for one backend: reference, llvm, triton, latex
+cache     machine code is kept on disk
+launch    bind a plan to the tensors of a model and run it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ravine.compile.check import check
+from ravine.compile.debug import debug
+from ravine.compile.emit import host
+from ravine.compile.expr import HOST
+from ravine.compile.plan import Plan, plan
+from ravine.compile.simplify import simplify
+from ravine.compile.trace import Program, Rule, number_of, trace
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A rule at fixed flags: its graph as written, the plan of its kernels, its numbers on the host."""
+
+    program: Program
+    plan: Plan
+    numbers: host.Host
+    asked: dict[str, bool]  # which floats the rule asked to be zero or not, and the answers
+    keeps: tuple[tuple[str, int], ...]  # the numbers that the host carries to the next step: where each stands
+
+    def fits(self, hyper: Mapping[str, Any]) -> bool:
+        """True while each float that the rule asked about is zero, or not zero, as it was then."""
+        for name, answer in self.asked.items():
+            if bool(hyper[name] if name in hyper else number_of(hyper, name)) != answer:
+                return False
+        return True
+
+    def kept(self, values: tuple[float, ...]) -> dict[str, float]:
+        """What the host carries to the next step, out of the numbers of this one."""
+        return {name: values[i] for name, i in self.keeps}
+
+
+def compile_rule(rule: type[Rule], hyper: Mapping[str, Any]) -> Compiled:
+    """The whole front half of the pipeline; what depends on a device and its types comes at launch."""
+    asked: dict[str, bool] = {}
+    program = check(trace(rule, hyper, asked))
+    simple = simplify(program)
+    steps = plan(simple.outputs, simple.start)
+    debug(1, f"{rule.__name__}: {len(steps.kernels)} kernel(s), arrays {', '.join(steps.arrays)}")
+    debug(2, f"{rule.__name__} on the host:\n{host.emit(steps.numbers)}")
+    keeps = {k: x for k, x in steps.outputs.items() if k != "p" and steps.start[k].shape is HOST}
+    places = tuple((k, steps.numbers.index(x)) for k, x in keeps.items())
+    return Compiled(program, steps, host.build(steps.numbers), asked, places)

@@ -1,0 +1,84 @@
+"""The obviously right backend: the graph, node by node, in torch. The law that the others are tested against."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ravine.compile.expr import HOST, Expr, walk
+
+OPS: dict[str, Callable[..., Any]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "pow": torch.pow,
+    "neg": torch.neg,
+    "sqrt": torch.sqrt,
+    "abs": torch.abs,
+    "max": lambda a, b: torch.maximum(*common([a, b])),
+    "min": lambda a, b: torch.minimum(*common([a, b])),
+    "gt": torch.gt,
+    "ge": torch.ge,
+    "matmul": torch.matmul,
+    "transpose": lambda a: a.mT,
+    "sum": lambda a: a.sum(dtype=torch.float64),
+}
+
+
+def evaluate(
+    roots: Iterable[Expr],
+    read: Callable[[Expr], Tensor],
+    p: Tensor,
+    known: Mapping[Expr, Tensor] | None = None,
+) -> dict[Expr, Tensor]:
+    """The values of `roots` for the parameter p; `read` gives p, g, t, states and hyperparameters.
+
+    Numbers of the host and of the tensor are float64, elements are of the type that `read` gives them.
+    """
+    value = dict(known or {})
+    for x in walk(roots, value):
+        if x in value:
+            continue
+        a = [value[s] for s in x.src]
+        match x.op:
+            case "const":
+                value[x] = torch.tensor(x.arg, dtype=torch.float64)
+            case "size":
+                value[x] = torch.tensor(float(size(p, x.arg)), dtype=torch.float64)
+            case "eye":
+                value[x] = torch.eye(size(p, x.arg), dtype=p.dtype, device=p.device)
+            case "fill":
+                value[x] = fill(x, a[0], p)
+            case "where":
+                value[x] = torch.where(a[0].bool().to(p.device), *common(a[1:]))
+            case "call":
+                fn, options = x.arg  # pyright: ignore[reportGeneralTypeIssues]
+                value[x] = fn(a[0], **dict(options))
+            case op if op in OPS:
+                value[x] = OPS[op](*a)
+            case _:
+                value[x] = read(x)
+    return value
+
+
+def fill(x: Expr, value: Tensor, p: Tensor) -> Tensor:
+    """A state at its beginning."""
+    if x.shape is HOST:
+        return value
+    shape = p.shape if x.shape == ("r", "c") else [size(p, letter) for letter in x.shape]
+    out = torch.empty_like(p) if shape == p.shape else torch.empty(shape, dtype=p.dtype, device=p.device)
+    return out.fill_(value)
+
+
+def size(p: Tensor, letter: object) -> int:
+    """r: the first size; c: all others, multiplied."""
+    r = p.shape[0] if p.dim() else 1
+    return r if letter == "r" else p.shape[1:].numel() if p.dim() else 1
+
+
+def common(a: list[Tensor]) -> list[Tensor]:
+    """torch.maximum and torch.where take one device and type: a number becomes an array of the other's."""
+    like = max(a, key=lambda x: x.dim())
+    return [x.to(like) for x in a] if like.dim() else a

@@ -1,0 +1,159 @@
+"""One node of the graph a rule draws when it runs on symbols.
+
+Every node knows its shape in letters, never in numbers, so one trace serves every tensor of the model:
+
+    HOST    None          a number the host knows (a hyperparameter, the step count)
+    SCALAR  ()            one number per tensor (a norm, a trust ratio)
+    FULL    ("r", "c")    an element of the parameter: what a kernel computes
+            ("r", "r") …  anything else: a preconditioner, a row of statistics
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+Shape = tuple[str, ...] | None
+HOST: Shape = None
+SCALAR: Shape = ()
+FULL: Shape = ("r", "c")
+
+LEAVES = frozenset({"p", "g", "t", "state", "hyper", "const", "size", "eye"})
+MATRIX = frozenset({"matmul", "transpose", "call"})
+COMPARE = frozenset({"gt", "ge"})
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Expr:
+    """What to do (`op`), with what (`src`), one constant of the op (`arg`), and the shape of the result."""
+
+    op: str
+    src: tuple[Expr, ...]
+    arg: object
+    shape: Shape
+
+    def __add__(self, other: Value) -> Expr:
+        return node("add", self, other)
+
+    def __radd__(self, other: Value) -> Expr:
+        return node("add", other, self)
+
+    def __sub__(self, other: Value) -> Expr:
+        return node("sub", self, other)
+
+    def __rsub__(self, other: Value) -> Expr:
+        return node("sub", other, self)
+
+    def __mul__(self, other: Value) -> Expr:
+        return node("mul", self, other)
+
+    def __rmul__(self, other: Value) -> Expr:
+        return node("mul", other, self)
+
+    def __truediv__(self, other: Value) -> Expr:
+        return node("div", self, other)
+
+    def __rtruediv__(self, other: Value) -> Expr:
+        return node("div", other, self)
+
+    def __pow__(self, other: Value) -> Expr:
+        return node("pow", self, other)
+
+    def __rpow__(self, other: Value) -> Expr:
+        return node("pow", other, self)
+
+    def __matmul__(self, other: Expr) -> Expr:
+        return node("matmul", self, other)
+
+    def __neg__(self) -> Expr:
+        return node("neg", self)
+
+    def __gt__(self, other: Value) -> Expr:
+        return node("gt", self, other)
+
+    def __lt__(self, other: Value) -> Expr:
+        return node("gt", other, self)
+
+    def __ge__(self, other: Value) -> Expr:
+        return node("ge", self, other)
+
+    def __le__(self, other: Value) -> Expr:
+        return node("ge", other, self)
+
+    @property
+    def T(self) -> Expr:
+        """The transpose of a matrix."""
+        return node("transpose", self)
+
+    def __bool__(self) -> bool:
+        if self.op == "hyper" and traces:
+            return traces[-1](str(self.arg))
+        raise TypeError("a rule is traced once, so `if` can only test a flag; use where(condition, a, b)")
+
+    def __repr__(self) -> str:
+        inner = ", ".join(map(repr, self.src)) or str(self.arg)
+        return f"{self.op}({inner})" if self.src or self.op not in ("const", "hyper", "state") else inner
+
+
+Value = Expr | float
+
+# The traces under way. Each answers "is this hyperparameter non-zero?" and remembers that it was asked,
+# so `if self.weight_decay:` in a rule is a choice between two programs and not a hidden branch.
+traces: list[Callable[[str], bool]] = []
+
+_seen: WeakValueDictionary[tuple[object, ...], Expr] = WeakValueDictionary()
+
+
+def node(op: str, *src: Value, arg: object = None, shape: Shape | str = "infer") -> Expr:
+    """The one way to make a node. Equal nodes are the same object, so common work is shared."""
+    made = tuple(s if isinstance(s, Expr) else const(s) for s in src)
+    out: Shape = infer_shape(op, made) if isinstance(shape, str) else shape
+    key = (op, tuple(map(id, made)), type(arg), arg, out)
+    found = _seen.get(key)
+    if found is None:
+        _seen[key] = found = Expr(op, made, arg, out)
+    return found
+
+
+def leaf(op: str, arg: object, shape: Shape = HOST) -> Expr:
+    """A node that reads something: a parameter, a state, a hyperparameter, a constant."""
+    return node(op, arg=arg, shape=shape)
+
+
+def const(x: float) -> Expr:
+    """A number written in a rule."""
+    return leaf("const", float(x))
+
+
+def infer_shape(op: str, src: tuple[Expr, ...]) -> Shape:
+    """The shape that `op` makes of these operands."""
+    shapes = [s.shape for s in src]
+    if op in ("matmul", "transpose"):
+        if any(s is None or len(s) != 2 for s in shapes):
+            raise TypeError(f"{op} takes matrices; these have shapes {shapes}")
+        first, last = shapes[0] or (), shapes[-1] or ()
+        if op == "matmul" and first[1] != last[0]:
+            raise TypeError(f"matmul of {first} and {last}: the inner sizes {first[1]} and {last[0]} differ")
+        return (first[0], last[1]) if op == "matmul" else first[::-1]
+    known = {s for s in shapes if s is not None}
+    arrays = known - {()}
+    if len(arrays) > 1:
+        raise TypeError(f"{op} of shapes {sorted(arrays)}: they do not line up")
+    return arrays.pop() if arrays else (() if known else HOST)
+
+
+def walk(roots: Iterable[Expr], known: Container[Expr] = ()) -> list[Expr]:
+    """Every node the roots need, each after its operands; what is `known` needs none."""
+    order: dict[Expr, None] = {}
+    stack = [(x, False) for x in reversed(list(roots))]
+    while stack:
+        x, ready = stack.pop()
+        if x in order:
+            continue
+        if ready or not x.src or x in known:
+            order[x] = None
+        else:
+            stack.append((x, True))
+            stack += [(s, False) for s in reversed(x.src)]
+    return list(order)

@@ -1,0 +1,180 @@
+"""What every backend does in the same way: find the memory of each array, run the plan step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ravine.compile.emit.reference import evaluate, size
+from ravine.compile.expr import FULL, HOST, Expr
+from ravine.compile.plan import Kernel, Plan, Small, is_matrix
+
+
+@dataclass(eq=False, slots=True)
+class Bound:
+    """One parameter in a launch."""
+
+    p: Tensor
+    state: dict[str, Tensor]  # the optimizer's dict of this parameter, which others may look into or replace
+    keys: dict[str, str]  # the rule's name of a state -> its key in that dict
+    row: int  # of the table of numbers: parameters that share group and step count share a row
+
+
+class Launch:
+    """A plan bound to tensors of one device and one set of types."""
+
+    def __init__(self, plan: Plan, bound: list[Bound]):
+        self.plan, self.bound = plan, bound
+        self.calls = 0  # kernels run so far
+        states = [k for k, x in plan.start.items() if x.shape is not HOST]
+        self.matrices = [k for k in states if is_matrix(plan.start[k])]
+        self.keys = [k for k in states if k not in self.matrices]
+        self.shapes = [(size(real(b.p), "r"), size(real(b.p), "c")) for b in bound]
+        self.compute = torch.float64 if bound[0].p.dtype in (torch.float64, torch.complex128) else torch.float32
+        self.between = [
+            {x: torch.empty(shape, dtype=self.compute, device=b.p.device) for x in plan.between}
+            for b, shape in zip(bound, self.shapes, strict=True)
+        ]
+        self.sums = torch.zeros(len(bound), len(plan.sums), dtype=torch.float64, device=bound[0].p.device)
+        fixed = [b.p for b in bound]
+        fixed += [b.state[b.keys[k]] for k in self.keys for b in bound]
+        fixed += [held[x] for x in plan.between for held in self.between]
+        self.find = [x.data_ptr for x in fixed]  # asked anew at each step: a tensor may move
+        self.addresses: list[int] = []
+        self.held: list[list[Tensor]] = []  # copies of what does not lie flat
+        self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each array, by name."""
+        b = self.bound[0]
+        found = {k: b.state[key].dtype for k, key in b.keys.items()}
+        found |= {"p": b.p.dtype, "g": b.p.dtype if b.p.grad is None else b.p.grad.dtype}
+        found |= {name: self.compute for name in self.plan.between.values()}
+        return {k: str(torch.empty(0, dtype=d).real.dtype).removeprefix("torch.") for k, d in found.items()}
+
+    def place(self, grads: Sequence[Tensor]) -> None:
+        """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
+        addresses = [find() for find in self.find]
+        addresses += [g.data_ptr() for g in grads]
+        if addresses == self.addresses and not self.held:
+            return
+        self.addresses, self.held, self.back = addresses, [], []
+        self.point(self.flatten(grads, list(addresses)))
+
+    @torch.no_grad()
+    def flatten(self, grads: Sequence[Tensor], addresses: list[int]) -> list[int]:
+        """The addresses, with those of copies for tensors that one index cannot walk through."""
+        count = len(self.bound)
+        for i, (b, g) in enumerate(zip(self.bound, grads, strict=True)):
+            tensors = [b.p, *(b.state[b.keys[k]] for k in self.keys), g]
+            if lies_flat(tensors, any_order=not self.plan.between):
+                continue
+            copies = [x.contiguous() for x in tensors]
+            self.held.append(copies)
+            self.back += [(x, copy) for x, copy in zip(tensors[:-1], copies, strict=False) if x is not copy]
+            for a, copy in enumerate(copies[:-1]):
+                addresses[a * count + i] = copy.data_ptr()
+            addresses[i - count] = copies[-1].data_ptr()
+        return addresses
+
+    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> None:
+        """One step: new values for every parameter and state."""
+        self.count(numbers)
+        kernel = 0
+        for step in self.plan.steps:
+            if isinstance(step, Kernel):
+                self.kernel(kernel)
+                kernel += 1
+            else:
+                self.small(step, grads, numbers)
+        self.calls += kernel
+        if self.matrices:
+            self.keep_matrices()
+        if self.back:
+            with torch.no_grad():
+                for x, copy in self.back:
+                    x.copy_(copy)
+
+    # what a backend fills in
+
+    def point(self, addresses: Sequence[int]) -> None:
+        """Take the address of every array of every tensor: all of the first array, then all of the next."""
+        raise NotImplementedError
+
+    def count(self, numbers: Sequence[float]) -> None:
+        """Take the numbers of the host, row after row."""
+        raise NotImplementedError
+
+    def kernel(self, k: int) -> None:
+        """Run kernel k over all tensors."""
+        raise NotImplementedError
+
+    # matrix work, in torch
+
+    @torch.no_grad()
+    def small(self, step: Small, grads: Sequence[Tensor], numbers: Sequence[float]) -> None:
+        """The matrix operations between two kernels, tensor by tensor."""
+        width = len(self.plan.numbers)
+        self.results: list[dict[Expr, Tensor]] = getattr(self, "results", [{} for _ in self.bound])
+        for i, b in enumerate(self.bound):
+            known = dict(self.between[i]) | self.results[i]
+            known |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums)}
+            row = numbers[b.row * width : (b.row + 1) * width]
+            known |= {x: torch.tensor(n, dtype=torch.float64) for x, n in zip(self.plan.numbers, row, strict=True)}
+            for x in self.plan.between:
+                if x in step.nodes:
+                    known.pop(x, None)
+            made = evaluate(step.nodes, self.reader(i, grads[i]), real(b.p), known)
+            for x in step.nodes:
+                if x in self.plan.between:
+                    self.between[i][x].copy_(made[x])
+                else:
+                    self.results[i][x] = made[x]
+
+    @torch.no_grad()
+    def keep_matrices(self) -> None:
+        """Store the states that only matrix work touches."""
+        for b, results in zip(self.bound, self.results, strict=True):
+            for k in self.matrices:
+                x = self.plan.outputs[k]
+                if x in results:
+                    b.state[b.keys[k]].copy_(results[x])
+
+    def reader(self, i: int, g: Tensor):
+        """Values of the leaves p, g and states of tensor i, in the type of computation, as matrices."""
+        b = self.bound[i]
+
+        def read(x: Expr) -> Tensor:
+            found = b.p if x.op == "p" else g if x.op == "g" else b.state[b.keys[str(x.arg)]]
+            found = real(found).to(self.compute)
+            return found.reshape(self.shapes[i]) if x.shape == FULL else found
+
+        return read
+
+
+def real(x: Tensor) -> Tensor:
+    """A complex tensor as pairs of real numbers; any other as it is."""
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def lies_flat(tensors: Sequence[Tensor], any_order: bool) -> bool:
+    """True if one index reaches the same element of each tensor, without gaps."""
+    if all(x.is_contiguous() for x in tensors):
+        return True
+    first = tensors[0]
+    return any_order and dense(first) and all(x.stride() == first.stride() or x.dim() == 0 for x in tensors)
+
+
+def dense(x: Tensor) -> bool:
+    """True if the elements fill a stretch of memory, in whatever order of dimensions."""
+    expected = 1
+    for stride, n in sorted(zip(x.stride(), x.shape, strict=True)):
+        if n != 1:
+            if stride != expected:
+                return False
+            expected *= n
+    return True

@@ -1,0 +1,105 @@
+"""The CPU: one call for all tensors, on the threads that torch already has."""
+
+from __future__ import annotations
+
+import ctypes
+from bisect import bisect_right
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import accumulate
+
+import torch
+
+from ravine.compile.debug import debug
+from ravine.compile.emit.llvm import ALIGN, BLOCK, CONTEXT, emit
+from ravine.compile.launch.base import Bound, Launch
+from ravine.compile.native import Code, openmp
+from ravine.compile.plan import Plan
+
+SERIAL = 32_768  # elements: below, waking threads costs more than they save
+POINTER = ctypes.c_void_p
+
+
+class LLVM(Launch):
+    """Tables in the form that the emitted functions walk."""
+
+    def __init__(self, plan: Plan, bound: list[Bound]):
+        super().__init__(plan, bound)
+        kernels = range(len(plan.kernels))
+        code = load(emit(plan, self.types), len(kernels))
+        self.code = [tuple(code.function(f"{name}{k}", *types) for name, types in FUNCTIONS.items()) for k in kernels]
+        lengths = [r * c for r, c in self.shapes]
+        self.base = [0, *accumulate(lengths)]
+        blocks = [0, *accumulate(-(-n // BLOCK) for n in lengths)]
+        rows = [(n, self.base[i], bound[i].row, *self.shapes[i], blocks[i]) for i, n in enumerate(lengths)]
+        self.sizes = array(ctypes.c_int64, [x for row in rows for x in row])
+        self.pointers = (ctypes.c_int64 * (len(bound) * len(plan.arrays)))()
+        self.values = (ctypes.c_double * ((1 + max(b.row for b in bound)) * len(plan.numbers)))()
+        self.partials = (ctypes.c_double * (blocks[-1] * max((len(k.sums) for k in plan.kernels), default=0)))()
+        self.context = (ctypes.c_int64 * len(CONTEXT))()
+        self.threads = 0
+
+    def point(self, addresses: Sequence[int]) -> None:
+        self.pointers[:] = addresses
+
+    def count(self, numbers: Sequence[float]) -> None:
+        self.values[:] = numbers
+        if self.threads != torch.get_num_threads():
+            self.share(torch.get_num_threads())
+
+    def share(self, threads: int) -> None:
+        """Cut the model into chunks: four a thread, so that one delayed thread does not delay the step."""
+        self.threads, total = threads, self.base[-1]
+        self.used = 1 if total < SERIAL else threads
+        pieces = 1 if self.used == 1 else 4 * threads
+        chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
+        starts = range(0, max(total, 1), chunk)
+        self.first = array(ctypes.c_int64, [bisect_right(self.base, at) - 1 for at in starts])
+        fields = {
+            "pointers": ctypes.addressof(self.pointers),
+            "sizes": ctypes.addressof(self.sizes),
+            "tensors": len(self.bound),
+            "total": total,
+            "numbers": ctypes.addressof(self.values),
+            "sums": self.sums.data_ptr(),
+            "partials": ctypes.addressof(self.partials),
+            "first": ctypes.addressof(self.first),
+            "chunks": len(starts),
+            "chunk": chunk,
+            "next": 0,
+        }
+        self.context[:] = [fields[name] for name in CONTEXT]
+
+    def kernel(self, k: int) -> None:
+        run, work, finish = self.code[k]
+        if self.used == 1 or openmp():
+            run(self.context, self.used, openmp())
+        else:
+            self.context[CONTEXT.index("next")] = 0
+            others = [pool().submit(work, self.context) for _ in range(self.used - 1)]
+            work(self.context)
+            for other in others:
+                other.result()
+            finish(self.context)
+
+
+FUNCTIONS = {"run": (POINTER, ctypes.c_int32, POINTER), "work": (POINTER,), "finish": (POINTER,)}
+
+
+@cache
+def load(ir: str, kernels: int) -> Code:
+    """The machine code of this text, made once in a process."""
+    debug(3, ir)
+    return Code(ir, [f"{name}{k}" for k in range(kernels) for name in FUNCTIONS])
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """Threads for machines where torch has brought no OpenMP runtime; the compiled code drops the GIL."""
+    return ThreadPoolExecutor(thread_name_prefix="ravine")
+
+
+def array(kind: type[ctypes.c_int64], values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
+    """A C array."""
+    return (kind * len(values))(*values)

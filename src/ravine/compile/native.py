@@ -1,0 +1,83 @@
+"""LLVM IR to machine code in this process, and the OpenMP threads that torch already has."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from ravine.compile.cache import cached
+
+
+class Code:
+    """The functions of a module, callable; keeps their memory alive."""
+
+    def __init__(self, ir: str, names: list[str]):
+        machine = target()
+        about = f"; {machine.triple} {llvm.get_host_cpu_name()} {features()} llvmlite {llvmlite.__version__}\n"
+        library = llvm.JITLibraryBuilder().add_object_img(cached(about + ir, build))
+        for name in names:
+            library.export_symbol(name)
+        self._held = library.link(jit(), f"ravine{id(self)}")
+        self.address: dict[str, int] = {name: self._held[name] for name in names}
+
+    def function(self, name: str, *types: Any) -> Callable[..., None]:
+        """The function `name` as Python calls it; the GIL is dropped meanwhile."""
+        return ctypes.CFUNCTYPE(None, *types)(self.address[name])
+
+
+def build(ir: str) -> bytes:
+    """Optimized machine code: an object file as bytes."""
+    module = llvm.parse_assembly(ir)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    passes = llvm.create_pass_builder(target(), options)
+    passes.getModulePassManager().run(module, passes)
+    return target().emit_object(module)
+
+
+@cache
+def target() -> Any:
+    """This machine, as LLVM sees it."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features(), opt=3, reloc="pic", codemodel="default", jit=True
+    )
+
+
+@cache
+def features() -> str:
+    """What this processor can do."""
+    return llvm.get_host_cpu_features().flatten()
+
+
+@cache
+def jit() -> Any:
+    """The linker of this process."""
+    return llvm.create_lljit_compiler(target())
+
+
+@cache
+def openmp() -> int:
+    """The address of GOMP_parallel in the OpenMP runtime that torch has loaded; 0 where there is none.
+
+    It must be that very runtime: a second one would bring a second pool of threads.
+    """
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return 0
+    for path in dict.fromkeys(line.split()[-1] for line in maps.splitlines()):
+        if any(name in Path(path).name for name in ("libgomp", "libiomp", "libomp")):
+            try:
+                return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, ctypes.c_void_p).value or 0
+            except (OSError, AttributeError):
+                continue
+    return 0

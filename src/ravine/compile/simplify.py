@@ -1,0 +1,67 @@
+"""The same numbers with less work in the inner loop: what the host can do, the host does."""
+
+from ravine.compile.expr import HOST, Expr, node, walk
+from ravine.compile.trace import Program
+
+
+def simplify(program: Program) -> Program:
+    """A program that computes the same up to rounding."""
+    roots = [*program.outputs.values(), *program.views.values()]
+    new: dict[Expr, Expr] = {}
+    for x in walk(roots):
+        new[x] = rewrite(node(x.op, *(new[s] for s in x.src), arg=x.arg, shape=x.shape)) if x.src else x
+    return Program(
+        program.name,
+        program.start,
+        {k: new[x] for k, x in program.next.items()},
+        new[program.p],
+        {k: new[x] for k, x in program.views.items()},
+    )
+
+
+def rewrite(x: Expr) -> Expr:
+    """One node, simpler where a rule applies."""
+    match x.op, x.src:
+        case "pow", (a, b) if x.shape is not HOST and b.op == "const":
+            return power(a, b.arg)
+        case "div", (a, b) if x.shape is not HOST and b.shape is HOST and b.op != "const":
+            return rewrite(node("mul", a, node("div", 1.0, b)))
+        case "mul", (a, b) if a.shape is HOST and b.shape is not HOST:
+            return scale(b, a)
+        case "mul", (a, b) if b.shape is HOST and a.shape is not HOST:
+            return scale(a, b)
+        case "neg", (a,) if a.op == "neg":
+            return a.src[0]
+        case "add", (a, b) if b.op == "neg":
+            return node("sub", a, b.src[0])
+        case "sub", (a, b) if b.op == "neg":
+            return node("add", a, b.src[0])
+        case _:
+            return x
+
+
+def scale(x: Expr, by: Expr) -> Expr:
+    """by · x, with the host's factors gathered into one; the host's factor stands first."""
+    if by.op == "const" and by.arg == 1.0:
+        return x
+    if x.op == "mul" and x.src[0].shape is HOST:
+        return node("mul", node("mul", by, x.src[0]), x.src[1])
+    return node("mul", by, x)
+
+
+def power(a: Expr, b: object) -> Expr:
+    """aᵇ by multiplications and roots, for the powers that `check` lets through."""
+    match b:
+        case 0.5:
+            return node("sqrt", a)
+        case 1.0:
+            return a
+        case 2.0 | 4.0:
+            half = power(a, b / 2)
+            return node("mul", half, half)
+        case 3.0:
+            return node("mul", power(a, 2.0), a)
+        case -0.5 | -1.0 | -2.0:
+            return node("div", 1.0, power(a, -b))
+        case _:
+            raise AssertionError(f"check() let the power {b} through")

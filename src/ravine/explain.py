@@ -1,0 +1,63 @@
+"""What an optimizer would do, in words a person can check: `opt.explain()`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ravine.compile.emit import host, latex
+from ravine.compile.emit import llvm as llvm_emitter
+from ravine.compile.expr import FULL
+from ravine.compile.launch import backend_for
+from ravine.compile.plan import Kernel, Plan
+
+if TYPE_CHECKING:
+    from ravine.optimizer import Optimizer
+
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def explain(opt: Optimizer) -> str:
+    """Equations, plan, bytes, host code and source of each program that the optimizer's groups need."""
+    programs = dict.fromkeys(
+        (opt.compiled(g), g["params"][0].dtype, g["params"][0].device) for g in opt.param_groups if g["params"]
+    )
+    parts: list[str] = []
+    for compiled, dtype, device in programs:
+        plan, kind = compiled.plan, str(dtype).removeprefix("torch.")
+        types = dict.fromkeys(plan.arrays, kind)
+        backend = opt.backend or backend_for(device)
+        parts += [
+            f"{compiled.program.name} on {device.type} in {kind} by {backend}",
+            f"\nEquations\n{latex.equations(compiled.program)}",
+            "\nPlan",
+            *(f"  {i + 1}. {describe(plan, step)}" for i, step in enumerate(plan.steps)),
+            f"  {moved(plan, types)} bytes moved per element",
+            f"\nOn the host, once per step\n{host.emit(plan.numbers)}",
+            f"\nSource\n{source(backend, plan, types)}",
+        ]
+    return "\n".join(parts)
+
+
+def source(backend: str, plan: Plan, types: dict[str, str]) -> str:
+    """The emitted text."""
+    if backend == "llvm":
+        return llvm_emitter.emit(plan, types)
+    if backend == "triton":
+        from ravine.compile.emit import triton
+
+        return triton.emit(plan, types)
+    return "none: the reference backend runs the graph node by node in torch"
+
+
+def describe(plan: Plan, step: object) -> str:
+    """One step in a line."""
+    if not isinstance(step, Kernel):
+        return "matrix work in torch, tensor by tensor"
+    sums = f"; sums {len(step.sums)}" if step.sums else ""
+    return f"kernel: reads {', '.join(plan.reads(step))}; writes {', '.join(plan.writes(step)) or 'nothing'}{sums}"
+
+
+def moved(plan: Plan, types: dict[str, str]) -> int:
+    """Bytes read and written for each element of a parameter, over all kernels of a step."""
+    whole = {a for a in plan.arrays if a not in plan.start or plan.start[a].shape == FULL}
+    return sum(BYTES[types[a]] for k in plan.kernels for a in [*plan.reads(k), *plan.writes(k)] if a in whole)

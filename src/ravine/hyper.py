@@ -1,0 +1,96 @@
+"""The hyperparameters of an optimizer: its annotated fields, with the checks that bad input meets."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+SWITCHES = (
+    "foreach",
+    "fused",
+    "capturable",
+    "differentiable",
+)  # torch's: they choose an implementation there
+
+
+@cache
+def fields(cls: type) -> dict[str, tuple[Any, Any]]:
+    """{name: (type, default)} of the hyperparameters that `cls` takes, its own first, then the common ones."""
+    hints = {k: t for k, t in get_type_hints(cls).items() if get_origin(t) is not ClassVar and not k.startswith("_")}
+    found: dict[str, tuple[Any, Any]] = {}
+    for base in cls.__mro__:
+        for name in inspect.get_annotations(base) if hasattr(base, "twin") else ():
+            if name in hints and name != "params":
+                found.setdefault(name, (hints[name], getattr(cls, name)))
+    twin = getattr(cls, "twin", None)
+    taken = inspect.signature(twin).parameters if twin else {}
+    return found | {name: (bool | None, taken[name].default) for name in SWITCHES if name in taken}
+
+
+def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given hyperparameters, each of its field's type and in its range, or an error that says what to write."""
+    known = fields(cls)
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise TypeError(f"{cls.__name__} has no '{name}': {hint}It takes {', '.join(known)}")
+    out = {name: value_of(f"{cls.__name__}: {name}", known[name][0], value) for name, value in given.items()}
+    if out.get("differentiable"):
+        raise ValueError(f"{cls.__name__}: differentiable=True is not possible: a compiled step has no autograd graph")
+    for name, value in out.items():
+        parts = enumerate(value) if isinstance(value, tuple) else [(None, value)]
+        for index, x in parts:
+            part = name if index is None else f"{name}[{index}]"
+            ranges = INTERVALS | dict(getattr(cls, "ranges", {}))
+            within(cls.__name__, part, ranges.get(part, ranges.get(name, "[0, inf)")), x)
+    return out
+
+
+INTERVALS = {"betas": "[0, 1)"}  # of tuples and floats by name; all others are "[0, inf)" unless the class says
+
+
+def value_of(what: str, kind: Any, value: Any) -> Any:
+    """`value` as the annotated type `kind`, or a TypeError that names both."""
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        if value not in options:
+            raise ValueError(f"{what} is {value!r}; it must be one of {', '.join(map(repr, options))}")
+        return value
+    if kind is float or (float in options and get_origin(kind) is not tuple):
+        if isinstance(value, Tensor) and Tensor in options:
+            if value.numel() != 1:
+                raise ValueError(f"{what} is a tensor of {value.numel()} elements; it must have one")
+            return value
+        if isinstance(value, Tensor):
+            value = value.item()
+        if isinstance(value, bool) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
+            raise TypeError(f"{what} is {value!r}; it must be a number")
+        return float(value)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple | list) or (options[-1] is not Ellipsis and len(value) != len(options)):
+            wanted = "numbers" if options[-1] is Ellipsis else f"{len(options)} numbers"
+            raise TypeError(f"{what} is {value!r}; it must be a tuple of {wanted}")
+        return tuple(value_of(f"{what}[{i}]", options[0], x) for i, x in enumerate(value))
+    if kind is bool and not isinstance(value, bool):
+        raise TypeError(f"{what} is {value!r}; it must be True or False")
+    if kind is int and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{what} is {value!r}; it must be a whole number")
+    return value
+
+
+def within(owner: str, name: str, interval: str, x: Any) -> None:
+    """Raise unless the number x lies in an interval written as "[0, 1)"."""
+    if isinstance(x, bool) or not isinstance(x, float | Tensor):
+        return
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = x >= low if interval[0] == "[" else x > low
+    below = x <= high if interval[-1] == "]" else x < high
+    if math.isnan(x) or not (above and below):
+        raise ValueError(f"{owner}: {name} is {float(x):g}; it must lie in {interval}")

@@ -1,0 +1,38 @@
+"""Adagrad."""
+
+import torch
+
+from ravine.optimizer import Optimizer
+from ravine.words import filled, root
+
+
+class Adagrad(Optimizer):
+    """A step size for every weight, smaller the more gradient it has seen: rare features take large steps.
+
+        G ← G + g²
+        p ← p − lr / (1 + (t − 1) d) · g / (√G + ε)          d: lr_decay
+
+    G begins at initial_accumulator_value. eps_inside puts ε under the root, as much of the literature
+    writes it. lr_decay is torch's; the paper has none.
+
+    Duchi, Hazan & Singer 2011, figure 1 (diagonal)    https://jmlr.org/papers/v12/duchi11a.html
+    """
+
+    twin = torch.optim.Adagrad
+    names = {"G": "sum"}
+
+    lr: float | torch.Tensor = 1e-2
+    lr_decay: float = 0.0
+    weight_decay: float = 0.0
+    initial_accumulator_value: float = 0.0
+    eps: float = 1e-10
+    eps_inside: bool = False
+
+    def init(self, s, p):
+        s.G = filled(p, self.initial_accumulator_value, positive=True)
+
+    def update(self, s, p, g, t):
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        s.G = s.G + g**2
+        return p - self.lr / (1 + (t - 1) * self.lr_decay) * g / root(s.G, self.eps, self.eps_inside)

@@ -1,0 +1,42 @@
+"""Adamax."""
+
+import torch
+
+from ravine.optimizer import Optimizer
+from ravine.words import abs, maximum, zeros
+
+
+class Adamax(Optimizer):
+    """Adam with the largest recent |g| in place of the average of g².
+
+        m ← β₁ m + (1 − β₁) g
+        u ← max(β₂ u, |g| + ε)
+        p ← p − lr / (1 − β₁ᵗ) · m / u
+
+    The paper has no ε. torch puts it inside the maximum; eps_inside=False puts it into the denominator,
+    u + ε, as Keras does. bias_correction=False uses m as it is.
+
+    Kingma & Ba 2015, Algorithm 2    https://arxiv.org/abs/1412.6980
+    """
+
+    twin = torch.optim.Adamax
+    names = {"m": "exp_avg", "u": "exp_inf"}
+
+    lr: float | torch.Tensor = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    eps_inside: bool = True
+    bias_correction: bool = True
+
+    def init(self, s, p):
+        s.m, s.u = zeros(p), zeros(p, positive=True)
+
+    def update(self, s, p, g, t):
+        b1, b2 = self.betas
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        s.m = b1 * s.m + (1 - b1) * g
+        s.u = maximum(b2 * s.u, abs(g) + self.eps if self.eps_inside else abs(g))
+        correction = 1 - b1**t if self.bias_correction else 1.0
+        return p - self.lr / correction * s.m / (s.u if self.eps_inside else s.u + self.eps)

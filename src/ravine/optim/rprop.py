@@ -1,0 +1,48 @@
+"""Rprop."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ravine.optimizer import Optimizer
+from ravine.words import filled, maximum, minimum, sign, where, zeros
+
+
+class Rprop(Optimizer):
+    """Only the sign of the gradient counts; each weight's step grows while it stays and shrinks when it turns.
+
+        Δ ← Δ η₊ if g g₋₁ > 0,   Δ η₋ if g g₋₁ < 0,   Δ otherwise,   kept within step_sizes
+        g ← 0 where g g₋₁ < 0
+        p ← p − Δ sign(g)        g₋₁ ← g
+
+    For full batches. lr is the first Δ. This is iRprop⁻, as in torch: where the gradient turns, one step is
+    left out; the paper's form takes the last step back instead.
+
+    Riedmiller & Braun 1993     https://doi.org/10.1109/ICNN.1993.298623
+    Igel & Hüsken 2000 (iRprop⁻)
+    """
+
+    twin = torch.optim.Rprop
+    names = {"delta": "step_size", "prev": "prev"}
+    ranges = {"etas[0]": "(0, 1)", "etas[1]": "(1, inf)"}
+
+    lr: float | torch.Tensor = 1e-2
+    etas: tuple[float, float] = (0.5, 1.2)
+    step_sizes: tuple[float, float] = (1e-6, 50.0)
+
+    @classmethod
+    def validate(cls, hyper: Mapping[str, Any]) -> None:
+        low, high = hyper["step_sizes"]
+        if low > high:
+            raise ValueError(f"Rprop: step_sizes is ({low:g}, {high:g}); the first must not be above the second")
+
+    def init(self, s, p):
+        s.prev, s.delta = zeros(p), filled(p, self.lr, positive=True)
+
+    def update(self, s, p, g, t):
+        turn = g * s.prev
+        factor = where(turn > 0, self.etas[1], where(turn < 0, self.etas[0], 1.0))
+        s.delta = maximum(minimum(s.delta * factor, self.step_sizes[1]), self.step_sizes[0])
+        s.prev = g = where(turn < 0, 0.0, g)
+        return p - s.delta * sign(g)

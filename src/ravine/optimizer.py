@@ -1,0 +1,244 @@
+"""What every optimizer shares: torch's interface outside, a traced rule inside."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from operator import itemgetter
+from typing import Any, ClassVar, Literal, dataclass_transform
+
+import torch
+from torch import Tensor
+from torch.autograd import profiler
+from torch.optim import optimizer as torch_optimizer
+
+from ravine.arrange import Arrangement
+from ravine.compile import Compiled, compile_rule
+from ravine.compile.emit import latex
+from ravine.compile.launch import BACKENDS
+from ravine.explain import explain
+from ravine.hyper import fields, settle
+from ravine.states import load, view
+
+
+def arg(default: Any = ..., *, kw_only: bool = True) -> Any:
+    """A field, with its place in the constructor said to type checkers."""
+    return default
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(arg,))
+class Fields:
+    """Lets editors and type checkers read the fields of a rule as its constructor."""
+
+
+class Optimizer(Fields, torch.optim.Optimizer):
+    """A real torch.optim.Optimizer made from a rule: fields, `init` and `update`.
+
+    Subclass it as the optimizers here do: hyperparameters are annotated fields with defaults, `init(s, p)`
+    makes the state, `update(s, p, g, t)` returns the new parameter. The rule is traced once and compiled
+    into one pass over all tensors. It is used as any optimizer of torch:
+
+        >>> import torch, ravine
+        >>> model = torch.nn.Linear(3, 1)
+        >>> opt = ravine.Adam(model.parameters(), lr=1e-2)
+        >>> model(torch.ones(2, 3)).pow(2).sum().backward()
+        >>> opt.step()
+        >>> opt.zero_grad()
+
+    params: tensors, (name, tensor) pairs, or dicts with "params" and hyperparameters of that group.
+    lr: the step size; a float, or a tensor of one element.
+    maximize: go up the gradient instead of down.
+    storage: "float32" keeps the states of bf16 and fp16 parameters in float32; None in the parameter's type.
+    backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
+
+    torch's switches `foreach`, `fused` and `capturable` are accepted where torch's class has them and change
+    nothing: they choose an implementation there, and here there is one. `differentiable=True` raises.
+    """
+
+    twin: ClassVar[type[torch.optim.Optimizer] | None] = None  # the same method in torch.optim
+    names: ClassVar[Mapping[str, str]] = {}  # of states: the rule's -> torch's
+    ranges: ClassVar[Mapping[str, str]] = {}  # of hyperparameters that may lie outside [0, inf)
+    flags: ClassVar[Callable[[Mapping[str, Any]], tuple[Any, ...]]]  # of a group: what a program is made for
+
+    params: torch_optimizer.ParamsT = arg(kw_only=False)
+    lr: float | Tensor = arg(1e-3, kw_only=False)
+    maximize: bool = False
+    storage: Literal["float32"] | None = None
+
+    def __init__(self, params: torch_optimizer.ParamsT, lr: Any = None, *, backend: str | None = None, **hyper: Any):
+        if backend is not None and backend not in BACKENDS:
+            raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
+        self.backend = backend
+        given = hyper if lr is None else {"lr": lr, **hyper}
+        defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
+        self.validate(defaults)
+        super().__init__(params, defaults)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        known = fields(cls)
+        cls.flags = itemgetter(*(k for k, (_, default) in known.items() if not isinstance(default, float | tuple)))
+        cls.__signature__ = inspect.Signature(
+            [  # pyright: ignore[reportAttributeAccessIssue]
+                inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+                inspect.Parameter("lr", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=cls.lr),
+                *(
+                    inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=d)
+                    for k, (_, d) in known.items()
+                    if k != "lr"
+                ),
+                inspect.Parameter("backend", inspect.Parameter.KEYWORD_ONLY, default=None),
+            ]
+        )
+
+    # the rule: what a subclass writes
+
+    def init(self, s: Any, p: Any) -> None:
+        """Make the state of a parameter, for example `s.m = zeros(p)`."""
+
+    def update(self, s: Any, p: Any, g: Any, t: Any) -> Any:
+        """The new parameter, from the state s, the parameter p, its gradient g and the step count t = 1, 2 …"""
+        raise NotImplementedError(f"{type(self).__name__} has no update()")
+
+    @classmethod
+    def validate(cls, hyper: Mapping[str, Any]) -> None:
+        """Raise ValueError for hyperparameters that do not go together."""
+
+    # what runs
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step. `closure`, if given, computes the loss and its gradients again; its loss is returned."""
+        hooks = (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or torch_optimizer._global_optimizer_pre_hooks
+            or torch_optimizer._global_optimizer_post_hooks
+        )
+        return self._observed(closure) if hooks or profiler._is_profiler_enabled else self._step(closure)
+
+    step.hooked = True  # pyright: ignore[reportFunctionMemberAccess]  # torch need not wrap it: _observed is its wrapper
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        params = [p for group in self.param_groups for p in group["params"]]
+        grads = [p.grad for p in params]
+        arranged = self._arranged
+        if arranged is None or not arranged.holds(self, params, grads):
+            arranged = self._arranged = Arrangement(self, params, grads)
+        arranged.step(grads)
+        return loss
+
+    _observed = torch.optim.Optimizer.profile_hook_step(_step)
+    _arranged: Arrangement | None = None  # found again after a copy or a load
+
+    def compiled(self, group: Mapping[str, Any]) -> Compiled:
+        """The program for the flags of a group; each is compiled once in a process."""
+        return compiled(type(self), self.flags(group), group)
+
+    def key(self, state: str) -> str:
+        """The key in `opt.state[p]` of a state that the rule calls so: torch's name where torch has one."""
+        return self.names.get(state, state)
+
+    # training and evaluation weights
+
+    def eval(self) -> None:
+        """Put the weights to evaluate with into the model, for rules that train at others. Call before validation."""
+        view(self, "eval")
+
+    def train(self) -> None:
+        """Put the weights to train with back into the model. Call after `eval()`, before the next step."""
+        view(self, "train")
+
+    # groups and state
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group: {"params": …} and hyperparameters that differ from the constructor's."""
+        known, owner = fields(type(self)), type(self).__name__
+        if not isinstance(param_group, dict):
+            raise TypeError(f"{owner}: a parameter group is a dict with 'params', not {type(param_group).__name__}")
+        if "params" not in param_group:
+            raise ValueError(
+                f"{owner}: a parameter group has no 'params'; it has {', '.join(param_group) or 'nothing'}"
+            )
+        for name in param_group.keys() - known.keys() - {"params"}:
+            # others may put notes of their own into a group; a near miss is a typing error
+            if near := get_close_matches(name, known, 1, 0.8):
+                raise TypeError(f"{owner} has no '{name}': did you mean '{near[0]}'?")
+        group = param_group | settle(type(self), {k: x for k, x in param_group.items() if k in known})
+        self.validate(self.defaults | group)
+        params = group["params"]
+        group["params"] = params = (
+            [params] if isinstance(params, Tensor) else params if isinstance(params, set) else list(params)
+        )
+        tensors = [p[1] if isinstance(p, tuple) else p for p in params]
+        for i, p in enumerate(tensors):
+            self._check_parameter(f"{owner}: parameter {i}", p)
+        if len({id(p) for p in tensors}) < len(tensors):
+            raise ValueError(f"{owner}: a parameter stands twice in one group; give each tensor once")
+        super().add_param_group(group)
+        self._arranged = None
+
+    def _check_parameter(self, who: str, p: Any) -> None:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{who} is {type(p).__name__}; optimizers take tensors, such as model.parameters()")
+        if not p.is_leaf:
+            raise ValueError(
+                f"{who} of shape {tuple(p.shape)} is the result of a computation; give the leaf tensor itself"
+            )
+        if p.is_complex() and self.twin is None:
+            raise ValueError(
+                f"{who} is complex; {type(self).__name__} is defined for real ones. Use torch.view_as_real"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """As in torch, under torch's names where torch has the method: its class loads it."""
+        out = super().state_dict()
+        out["state"] = {
+            i: {k: x.clone() if k == "step" else x for k, x in state.items()} if isinstance(state, dict) else state
+            for i, state in out["state"].items()
+        }  # parameters share their count here, and need not elsewhere
+        return out
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state made here or by torch's class; each value keeps its type.
+
+        Raises ValueError, and changes nothing, where it is not this optimizer's or not these parameters'.
+        """
+        load(self, state_dict, super().load_state_dict)
+        self._arranged = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"backend": self.backend}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._arranged = None
+
+    # to look inside
+
+    @classmethod
+    def equations(cls, **hyper: Any) -> str:
+        """The rule as LaTeX lines, drawn from the graph that the kernels come from."""
+        known = {k: d for k, (_, d) in fields(cls).items()} | settle(cls, hyper)
+        return latex.equations(compiled(cls, cls.flags(known), known).program)
+
+    def explain(self) -> str:
+        """Equations, plan, bytes moved per element, and the emitted source, for each program of this optimizer."""
+        return explain(self)
+
+
+_programs: dict[tuple[type, tuple[Any, ...]], list[Compiled]] = {}
+
+
+def compiled(rule: type[Optimizer], flags: tuple[Any, ...], hyper: Mapping[str, Any]) -> Compiled:
+    """The program of a rule for these flags and for which of its floats are zero."""
+    made = _programs.setdefault((rule, flags), [])
+    for program in made:
+        if program.fits(hyper):
+            return program
+    made.append(compile_rule(rule, {k: hyper[k] for k in fields(rule)}))
+    return made[-1]

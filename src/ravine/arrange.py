@@ -113,7 +113,7 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
     found: dict[tuple[Any, ...], Batch] = {}
     for i, group, p, g in live:
         compiled = opt.compiled(group)
-        state, keys, numbers = opt.state[p], keys_of(opt, compiled), numbers_of(opt, compiled)
+        state, keys, numbers = opt.state[p], keys_of(opt, compiled), numbers_of(compiled)
         begin(opt, compiled, group, p)
         types = tuple(state[key].dtype for key in keys.values())
         backend = opt.backend or backend_for(p.device)
@@ -157,7 +157,7 @@ def keys_of(opt: Optimizer, compiled: Compiled) -> dict[str, str]:
     return {k: opt.key(k) for k, x in compiled.program.start.items() if x.shape is not HOST}
 
 
-def numbers_of(opt: Optimizer, compiled: Compiled) -> list[str]:
+def numbers_of(compiled: Compiled) -> list[str]:
     """The keys of the numbers that the host keeps."""
     return [k for k, x in compiled.program.start.items() if x.shape is HOST]
 

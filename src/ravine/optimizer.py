@@ -9,14 +9,14 @@ from operator import itemgetter
 from typing import Any, ClassVar, Literal, dataclass_transform
 
 import torch
+import torch.optim.optimizer as torch_optimizer
 from torch import Tensor
 from torch.autograd import profiler
-from torch.optim import optimizer as torch_optimizer
 
-from ravine.arrange import Arrangement
+from ravine.arrange import Arrangement, numbers_of
 from ravine.compile import Compiled, compile_rule
 from ravine.compile.emit import latex
-from ravine.compile.launch import BACKENDS
+from ravine.compile.launch import BACKENDS, Changed
 from ravine.explain import explain
 from ravine.hyper import fields, settle
 from ravine.states import load, view
@@ -129,7 +129,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
         arranged = self._arranged
         if arranged is None or not arranged.holds(self, params, grads):
             arranged = self._arranged = Arrangement(self, params, grads)
-        arranged.step(grads)
+        try:
+            arranged.step(grads)
+        except Changed:
+            self._arranged = Arrangement(self, params, grads)
+            self._arranged.step(grads)
         return loss
 
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
@@ -197,10 +201,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it."""
         out = super().state_dict()
+        shared = {"step", *(k for group in self.param_groups for k in numbers_of(self.compiled(group)))}
         out["state"] = {
-            i: {k: x.clone() if k == "step" else x for k, x in state.items()} if isinstance(state, dict) else state
+            i: {k: x.clone() if k in shared else x for k, x in state.items()} if isinstance(state, dict) else state
             for i, state in out["state"].items()
-        }  # parameters share their count here, and need not elsewhere
+        }  # parameters share their count here, and must not elsewhere
         return out
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

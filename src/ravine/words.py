@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from ravine.compile.expr import FULL, SCALAR, Expr, Value, leaf, node
+from ravine.compile.expr import FULL, SCALAR, Expr, leaf, node
+
+Value = Any  # in a rule a symbol; fields are annotated with what users give: float, or float | Tensor
 
 
 def sqrt(x: Value) -> Any:
@@ -77,12 +79,12 @@ def norm(x: Expr) -> Expr:
 
 def rows(x: Expr) -> Expr:
     """The first size of the tensor (1 for a 0-d one), as a number."""
-    return leaf("size", (x.shape or FULL or ())[0], SCALAR)
+    return leaf("size", (x.shape or FULL)[0], SCALAR)
 
 
 def cols(x: Expr) -> Expr:
     """How many numbers a row has: all sizes after the first, multiplied."""
-    return leaf("size", (x.shape or FULL or ())[-1], SCALAR)
+    return leaf("size", (x.shape or FULL)[-1], SCALAR)
 
 
 def numel(x: Expr) -> Expr:

@@ -16,7 +16,7 @@ def check(program: Program) -> Program:
     """The program itself, or a TypeError."""
     for name, x in [*program.outputs.items(), *program.views.items()]:
         where = f"{program.name}: {name}"
-        if not isinstance(x, Expr):
+        if not isinstance(x, Expr):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's rule may return anything
             raise TypeError(f"{where} is {x!r}, a plain {type(x).__name__}; a rule returns an expression")
         for y in walk([x]):
             check_node(where, y)
@@ -38,6 +38,8 @@ def check_node(where: str, x: Expr) -> None:
     """Legal op, legal operands."""
     if x.op not in OPS:
         raise TypeError(f"{where}: unknown operation {x.op!r}")
+    if x.op == "fill":
+        raise TypeError(f"{where}: zeros(), filled(), number() and scalar() make states; they belong into init()")
     if x.op == "where" and x.src[0].op not in COMPARE:
         raise TypeError(f"{where}: where() takes a comparison such as a > b, not {x.src[0]!r}")
     if x.op == "pow" and x.shape is not HOST:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 Shape = tuple[str, ...] | None
-HOST: Shape = None
-SCALAR: Shape = ()
-FULL: Shape = ("r", "c")
+HOST = None
+SCALAR: tuple[str, ...] = ()
+FULL: tuple[str, ...] = ("r", "c")
 
 LEAVES = frozenset({"p", "g", "t", "state", "hyper", "const", "size", "eye"})
 MATRIX = frozenset({"matmul", "transpose", "call"})
@@ -130,12 +130,15 @@ def infer_shape(op: str, src: tuple[Expr, ...]) -> Shape:
     """The shape that `op` makes of these operands."""
     shapes = [s.shape for s in src]
     if op in ("matmul", "transpose"):
-        if any(s is None or len(s) != 2 for s in shapes):
+        pairs = [s for s in shapes if s is not None and len(s) == 2]
+        if len(pairs) < len(shapes):
             raise TypeError(f"{op} takes matrices; these have shapes {shapes}")
-        first, last = shapes[0] or (), shapes[-1] or ()
-        if op == "matmul" and first[1] != last[0]:
-            raise TypeError(f"matmul of {first} and {last}: the inner sizes {first[1]} and {last[0]} differ")
-        return (first[0], last[1]) if op == "matmul" else first[::-1]
+        (rows, inner), (other, cols) = pairs[0], pairs[-1]
+        if op == "transpose":
+            return (inner, rows)
+        if inner != other:
+            raise TypeError(f"matmul of {pairs[0]} and {pairs[-1]}: the inner sizes {inner} and {other} differ")
+        return (rows, cols)
     known = {s for s in shapes if s is not None}
     arrays = known - {()}
     if len(arrays) > 1:

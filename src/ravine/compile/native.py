@@ -1,5 +1,8 @@
 """LLVM IR to machine code in this process, and the OpenMP threads that torch already has."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# (llvmlite has no type stubs)
+
 from __future__ import annotations
 
 import ctypes

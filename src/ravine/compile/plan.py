@@ -108,8 +108,8 @@ class Plan:
 def plan(outputs: dict[str, Expr], start: dict[str, Expr]) -> Plan:
     """The steps that make `outputs` (arrays and states by name) out of what is in memory."""
     order = walk(outputs.values())
-    ready = {x for x in order if x.op in LEAVES or x.shape is HOST}
-    todo = [x for x in order if x not in ready and not fused(x)]
+    ready: set[Expr] = {x for x in order if x.op in LEAVES or x.shape is HOST}
+    todo: list[Expr] = [x for x in order if x not in ready and not fused(x)]
     steps: list[Kernel | Small] = []
 
     while todo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ravine.compile.expr import FULL, Expr, leaf, traces
 
@@ -50,6 +50,11 @@ class State:
         self._now[name] = value
 
 
+def written(s: State) -> set[str]:
+    """The states that a rule has assigned."""
+    return s.__dict__["_written"]
+
+
 def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) -> Program:
     """The Program of `rule` at these hyperparameters.
 
@@ -57,6 +62,8 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) ->
     float is zero (`if self.momentum:`), the answer is fixed too and written into `asked`.
     """
     me, p, g, t = symbolic(rule, hyper), leaf("p", "p", FULL), leaf("g", "g", FULL), leaf("t", "t")
+
+    start: dict[str, Any] = {}
 
     def answer(name: str) -> bool:
         return asked.setdefault(name, bool(number_of(hyper, name)))
@@ -66,20 +73,18 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) ->
 
     traces.append(answer)
     try:
-        made = State({}, making=True)
-        me.init(made, p)
-        start = made._now
+        me.init(State(start, making=True), p)
         s = live()
         new_p = me.update(s, p, -g if hyper.get("maximize") else g, t)
-        views = {}
+        views: dict[str, Expr] = {}
         for view in ("eval", "train"):
             if hasattr(me, f"to_{view}"):
                 views[view] = getattr(me, f"to_{view}")(live(), p)
     finally:
         traces.pop()
-    if idle := sorted(set(start) - s._written):
+    if idle := sorted(start.keys() - written(s)):
         raise ValueError(f"{rule.__name__}: state {', '.join(idle)} is made in init() but never updated")
-    return Program(rule.__name__, flat(start), flat(s._now), new_p, views)
+    return Program(rule.__name__, flat(start), flat(s.__dict__["_now"]), new_p, views)
 
 
 def symbolic(rule: type[Rule], hyper: Mapping[str, Any]) -> Any:
@@ -88,8 +93,9 @@ def symbolic(rule: type[Rule], hyper: Mapping[str, Any]) -> Any:
     for name, value in hyper.items():
         if is_float(value):
             value = leaf("hyper", name)
-        elif isinstance(value, tuple) and value and all(map(is_float, value)):
-            value = tuple(leaf("hyper", f"{name}.{i}") for i in range(len(value)))
+        elif isinstance(value, tuple):
+            parts = cast(tuple[Any, ...], value)
+            value = tuple(leaf("hyper", f"{name}.{i}") if is_float(x) else x for i, x in enumerate(parts))
         me.__dict__[name] = value
     return me
 
@@ -108,7 +114,7 @@ def number_of(hyper: Mapping[str, Any], name: str) -> Any:
 def state_leaf(name: str, start: Any) -> Any:
     """The symbol of a state, or a list of symbols where the state is a list."""
     if isinstance(start, list):
-        return [leaf("state", f"{name}.{i}", x.shape) for i, x in enumerate(start)]
+        return [leaf("state", f"{name}.{i}", x.shape) for i, x in enumerate(cast(list[Expr], start))]
     return leaf("state", name, start.shape)
 
 
@@ -116,5 +122,5 @@ def flat(tree: dict[str, Any]) -> dict[str, Expr]:
     """{"m": [a, b]} -> {"m.0": a, "m.1": b}."""
     out: dict[str, Expr] = {}
     for k, v in tree.items():
-        out |= {f"{k}.{i}": x for i, x in enumerate(v)} if isinstance(v, list) else {k: v}
+        out |= {f"{k}.{i}": x for i, x in enumerate(cast(list[Expr], v))} if isinstance(v, list) else {k: v}
     return out

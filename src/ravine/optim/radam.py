@@ -18,7 +18,7 @@ class RAdam(Optimizer):
         p ← p − lr m̂ r √(1 − β₂ᵗ) / (√v + ε)    if ρ > threshold,    else   p − lr m̂
 
     The paper rectifies from ρ > 4 on, torch from ρ > 5 (the default), the authors' code from ρ ≥ 5, and it
-    makes no update before: fallback="skip". ε stands beside √v before its correction, as in torch.
+    makes no update before, and no decay: fallback="skip". ε stands beside √v before its correction, as in torch.
 
     Liu et al. 2020, Algorithm 2    https://arxiv.org/abs/1908.03265
     """
@@ -41,13 +41,14 @@ class RAdam(Optimizer):
 
     def update(self, s, p, g, t):
         b1, b2 = self.betas
-        p, g = decayed(p, g, self.lr, self.weight_decay, self.decoupled_weight_decay)
+        decayed_p, g = decayed(p, g, self.lr, self.weight_decay, self.decoupled_weight_decay)
         s.m = b1 * s.m + (1 - b1) * g
         s.v = b2 * s.v + (1 - b2) * g**2
         rho_inf = 2 / (1 - b2) - 1
         rho = rho_inf - 2 * t * b2**t / (1 - b2**t)
         r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
         c1, c2 = (1 - b1**t, 1 - b2**t) if self.bias_correction else (1, 1)
-        rectified = r * sqrt(c2) / root(s.v, self.eps, self.eps_inside)
-        before = 1.0 if self.fallback == "momentum" else 0.0
-        return p - self.lr * (s.m / c1) * where(rho > self.threshold, rectified, before)
+        adaptive = r * sqrt(c2) / root(s.v, self.eps, self.eps_inside)
+        if self.fallback == "skip":
+            return where(rho > self.threshold, decayed_p - self.lr * (s.m / c1) * adaptive, p)
+        return decayed_p - self.lr * (s.m / c1) * where(rho > self.threshold, adaptive, 1)

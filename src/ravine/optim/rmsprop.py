@@ -3,7 +3,7 @@
 import torch
 
 from ravine.optimizer import Optimizer
-from ravine.words import root, zeros
+from ravine.words import maximum, root, zeros
 
 
 class RMSprop(Optimizer):
@@ -13,8 +13,9 @@ class RMSprop(Optimizer):
         d = g / (√v + ε)
         p ← p − lr d                             momentum: b ← μ b + d,  p ← p − lr b
 
-    centered subtracts the square of the running mean, v − a² with a ← α a + (1 − α) g, under the root.
-    eps_inside puts ε under the root too. The lecture has α = 0.9, torch 0.99.
+    centered subtracts the square of the running mean, v − a² with a ← α a + (1 − α) g, under the root, and
+    takes 0 where rounding makes that negative (torch gives NaN there). eps_inside puts ε under the root too.
+    The lecture has α = 0.9, torch 0.99.
 
     Hinton 2012, lecture 6e     https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
     Graves 2013 (centered)      https://arxiv.org/abs/1308.0850
@@ -44,7 +45,7 @@ class RMSprop(Optimizer):
         s.v = v = self.alpha * s.v + (1 - self.alpha) * g**2
         if self.centered:
             s.a = self.alpha * s.a + (1 - self.alpha) * g
-            v = v - s.a**2
+            v = maximum(v - s.a**2, 0)
         d = g / root(v, self.eps, self.eps_inside)
         if self.momentum:
             s.b = d = self.momentum * s.b + d

@@ -31,13 +31,14 @@ Host = Callable[[float, Mapping[str, float], Mapping[str, Any]], tuple[float, ..
 
 def emit(numbers: list[Expr]) -> str:
     """The source of `numbers(t, state, hyper) -> tuple`."""
-    lines, name = [], {}
+    lines: list[str] = []
+    name: dict[Expr, str] = {}
     for x in walk(numbers):
         if x.op == "t":
             name[x] = "t"
             continue
         if x.op == "const":
-            name[x] = repr(x.arg)
+            name[x] = f"({x.arg})" if str(x.arg).startswith("-") else str(x.arg)  # -1.0 ** t is -(1.0 ** t) in Python
             continue
         name[x] = f"x{len(name)}"
         if x.op == "hyper":
@@ -54,7 +55,7 @@ def emit(numbers: list[Expr]) -> str:
 
 def build(numbers: list[Expr]) -> Host:
     """The function itself. Where Python would raise (0/0, the root of −1) torch's rules give inf or NaN."""
-    scope: dict[str, Any] = {"sqrt": math.sqrt}
+    scope: dict[str, Any] = {"sqrt": math.sqrt, "inf": math.inf, "nan": math.nan}
     exec(compile(emit(numbers), "<ravine host>", "exec"), scope)
     fast: Host = scope["numbers"]
 

@@ -188,14 +188,12 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
         b.lines.append(f"%sum{i} = fadd reassoc {FLAGS} {b.type} %acc{i}, {b.value(x.src[0])}")
     body = b.take()
     accumulators = "".join(f"  %acc{i} = phi {b.type} [0.0, %block], [%sum{i}, %loop]\n" for i in range(len(sums)))
-    for i in range(len(sums)):
-        if i == 0:
-            offset = b.put(f"sdiv i64 %from, {BLOCK}")
-            at = b.put(f"add i64 {offset}, %block0")
-            at = b.put(f"mul i64 {at}, {len(sums)}")
-        else:
-            at = b.put(f"add i64 {at}, 1")  # pyright: ignore[reportPossiblyUnbound]
-        b.store("%partials", "float64", at, f"%sum{i}")
+    if sums:
+        within = b.put(f"sdiv i64 %from, {BLOCK}")
+        block = b.put(f"add i64 {within}, %block0")
+        first = b.put(f"mul i64 {block}, {len(sums)}")
+        for i in range(len(sums)):
+            b.store("%partials", "float64", b.put(f"add i64 {first}, {i}"), f"%sum{i}")
     return f"""
 define internal void @inner{k}({arguments(arrays, "noalias ")}) {{
 entry:

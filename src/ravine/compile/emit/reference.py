@@ -1,12 +1,13 @@
 """The obviously right backend: the graph, node by node, in torch. The law that the others are tested against."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import HOST, Expr, walk
+from ravine.compile.expr import FULL, Expr, walk
 
 OPS: dict[str, Callable[..., Any]] = {
     "add": torch.add,
@@ -17,13 +18,13 @@ OPS: dict[str, Callable[..., Any]] = {
     "neg": torch.neg,
     "sqrt": torch.sqrt,
     "abs": torch.abs,
-    "max": lambda a, b: torch.maximum(*common([a, b])),
-    "min": lambda a, b: torch.minimum(*common([a, b])),
+    "max": lambda *a: torch.maximum(*common(a)),
+    "min": lambda *a: torch.minimum(*common(a)),
     "gt": torch.gt,
     "ge": torch.ge,
     "matmul": torch.matmul,
-    "transpose": lambda a: a.mT,
-    "sum": lambda a: a.sum(dtype=torch.float64),
+    "transpose": torch.t,
+    "sum": partial(torch.sum, dtype=torch.float64),
 }
 
 
@@ -54,7 +55,7 @@ def evaluate(
             case "where":
                 value[x] = torch.where(a[0].bool().to(p.device), *common(a[1:]))
             case "call":
-                fn, options = x.arg  # pyright: ignore[reportGeneralTypeIssues]
+                fn, options = cast(tuple[Callable[..., Tensor], tuple[tuple[str, Any], ...]], x.arg)
                 value[x] = fn(a[0], **dict(options))
             case op if op in OPS:
                 value[x] = OPS[op](*a)
@@ -65,11 +66,11 @@ def evaluate(
 
 def fill(x: Expr, value: Tensor, p: Tensor) -> Tensor:
     """A state at its beginning."""
-    if x.shape is HOST:
+    if x.shape is None:
         return value
-    shape = p.shape if x.shape == ("r", "c") else [size(p, letter) for letter in x.shape]
-    out = torch.empty_like(p) if shape == p.shape else torch.empty(shape, dtype=p.dtype, device=p.device)
-    return out.fill_(value)
+    if x.shape == FULL:
+        return torch.empty_like(p).fill_(value)
+    return torch.full([size(p, letter) for letter in x.shape], float(value), dtype=p.dtype, device=p.device)
 
 
 def size(p: Tensor, letter: object) -> int:
@@ -78,7 +79,7 @@ def size(p: Tensor, letter: object) -> int:
     return r if letter == "r" else p.shape[1:].numel() if p.dim() else 1
 
 
-def common(a: list[Tensor]) -> list[Tensor]:
+def common(a: Sequence[Tensor]) -> Sequence[Tensor]:
     """torch.maximum and torch.where take one device and type: a number becomes an array of the other's."""
     like = max(a, key=lambda x: x.dim())
     return [x.to(like) for x in a] if like.dim() else a

@@ -1,13 +1,13 @@
 """Bind a plan to the tensors of a model and run it, once per step. One file per backend."""
 
-from importlib import import_module
-
 import torch
 
-from ravine.compile.launch.base import Bound, Launch
+from ravine.compile.launch.base import Bound, Changed, Launch
+from ravine.compile.launch.llvm import LLVM
+from ravine.compile.launch.reference import Reference
 from ravine.compile.plan import Plan
 
-BACKENDS = {"llvm": "LLVM", "triton": "Triton", "reference": "Reference"}
+BACKENDS = ("llvm", "triton", "reference")
 
 
 def backend_for(device: torch.device) -> str:
@@ -17,8 +17,11 @@ def backend_for(device: torch.device) -> str:
 
 def launch(backend: str, plan: Plan, bound: list[Bound]) -> Launch:
     """A plan bound to tensors, to be run by the named backend."""
-    module = import_module(f"ravine.compile.launch.{backend}")
-    return getattr(module, BACKENDS[backend])(plan, bound)
+    if backend == "triton":
+        from ravine.compile.launch.triton import Triton
+
+        return Triton(plan, bound)
+    return {"llvm": LLVM, "reference": Reference}[backend](plan, bound)
 
 
-__all__ = ["BACKENDS", "Bound", "Launch", "backend_for", "launch"]
+__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "launch"]

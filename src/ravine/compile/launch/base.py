@@ -13,6 +13,10 @@ from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.plan import Kernel, Plan, Small, is_matrix
 
 
+class Changed(Exception):
+    """A tensor has another type, shape or device than when it was bound: it must be bound anew."""
+
+
 @dataclass(eq=False, slots=True)
 class Bound:
     """One parameter in a launch."""
@@ -29,6 +33,7 @@ class Launch:
     def __init__(self, plan: Plan, bound: list[Bound]):
         self.plan, self.bound = plan, bound
         self.calls = 0  # kernels run so far
+        self.mixed = any(isinstance(step, Small) for step in plan.steps)
         states = [k for k, x in plan.start.items() if x.shape is not HOST]
         self.matrices = [k for k in states if is_matrix(plan.start[k])]
         self.keys = [k for k in states if k not in self.matrices]
@@ -44,6 +49,9 @@ class Launch:
         fixed += [held[x] for x in plan.between for held in self.between]
         self.find = [x.data_ptr for x in fixed]  # asked anew at each step: a tensor may move
         self.addresses: list[int] = []
+        self.strides: list[tuple[int, ...]] = []  # of the gradients: a new one may lie where an old one lay
+        self.kinds = [(b.p.shape, b.p.dtype, b.p.device) for b in bound]
+        self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
 
@@ -52,7 +60,7 @@ class Launch:
         """The type of each array, by name."""
         b = self.bound[0]
         found = {k: b.state[key].dtype for k, key in b.keys.items()}
-        found |= {"p": b.p.dtype, "g": b.p.dtype if b.p.grad is None else b.p.grad.dtype}
+        found |= {"p": b.p.dtype, "g": self.gradients}
         found |= {name: self.compute for name in self.plan.between.values()}
         return {k: str(torch.empty(0, dtype=d).real.dtype).removeprefix("torch.") for k, d in found.items()}
 
@@ -60,10 +68,18 @@ class Launch:
         """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
         addresses = [find() for find in self.find]
         addresses += [g.data_ptr() for g in grads]
-        if addresses == self.addresses and not self.held:
+        strides = [g.stride() for g in grads]
+        if addresses == self.addresses and strides == self.strides and not self.held:
             return
-        self.addresses, self.held, self.back = addresses, [], []
+        self.recognize(grads)
+        self.addresses, self.strides, self.held, self.back = addresses, strides, [], []
         self.point(self.flatten(grads, list(addresses)))
+
+    def recognize(self, grads: Sequence[Tensor]) -> None:
+        """Raise Changed unless every tensor is of the kind that was bound."""
+        for b, g, kind in zip(self.bound, grads, self.kinds, strict=True):
+            if (b.p.shape, b.p.dtype, b.p.device) != kind or g.dtype != self.gradients or g.shape != b.p.shape:
+                raise Changed
 
     @torch.no_grad()
     def flatten(self, grads: Sequence[Tensor], addresses: list[int]) -> list[int]:
@@ -73,7 +89,7 @@ class Launch:
             tensors = [b.p, *(b.state[b.keys[k]] for k in self.keys), g]
             if lies_flat(tensors, any_order=not self.plan.between):
                 continue
-            copies = [x.contiguous() for x in tensors]
+            copies = [x.resolve_conj().resolve_neg().contiguous() for x in tensors]
             self.held.append(copies)
             self.back += [(x, copy) for x, copy in zip(tensors[:-1], copies, strict=False) if x is not copy]
             for a, copy in enumerate(copies[:-1]):
@@ -84,6 +100,8 @@ class Launch:
     def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> None:
         """One step: new values for every parameter and state."""
         self.count(numbers)
+        if self.mixed:
+            self.results: list[dict[Expr, Tensor]] = [{} for _ in self.bound]  # of matrix work, in this step
         kernel = 0
         for step in self.plan.steps:
             if isinstance(step, Kernel):
@@ -92,7 +110,7 @@ class Launch:
             else:
                 self.small(step, grads, numbers)
         self.calls += kernel
-        if self.matrices:
+        if self.mixed:
             self.keep_matrices()
         if self.back:
             with torch.no_grad():
@@ -119,7 +137,6 @@ class Launch:
     def small(self, step: Small, grads: Sequence[Tensor], numbers: Sequence[float]) -> None:
         """The matrix operations between two kernels, tensor by tensor."""
         width = len(self.plan.numbers)
-        self.results: list[dict[Expr, Tensor]] = getattr(self, "results", [{} for _ in self.bound])
         for i, b in enumerate(self.bound):
             known = dict(self.between[i]) | self.results[i]
             known |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums)}
@@ -145,12 +162,12 @@ class Launch:
                     b.state[b.keys[k]].copy_(results[x])
 
     def reader(self, i: int, g: Tensor):
-        """Values of the leaves p, g and states of tensor i, in the type of computation, as matrices."""
+        """Copies of the leaves p, g and states of tensor i, in the type of computation, as matrices."""
         b = self.bound[i]
 
         def read(x: Expr) -> Tensor:
             found = b.p if x.op == "p" else g if x.op == "g" else b.state[b.keys[str(x.arg)]]
-            found = real(found).to(self.compute)
+            found = real(found).to(self.compute, copy=True)  # what is written next must not change it
             return found.reshape(self.shapes[i]) if x.shape == FULL else found
 
         return read
@@ -163,6 +180,8 @@ def real(x: Tensor) -> Tensor:
 
 def lies_flat(tensors: Sequence[Tensor], any_order: bool) -> bool:
     """True if one index reaches the same element of each tensor, without gaps."""
+    if any(x.is_conj() or x.is_neg() for x in tensors):
+        return False
     if all(x.is_contiguous() for x in tensors):
         return True
     first = tensors[0]

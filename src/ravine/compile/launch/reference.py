@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ravine.compile.emit.reference import evaluate
+from ravine.compile.expr import FULL
 from ravine.compile.launch.base import Launch, real
 
 
@@ -13,7 +14,8 @@ class Reference(Launch):
     """No table and no kernels: values are computed in the type of computation and rounded once, at the store."""
 
     def place(self, grads: Sequence[Tensor]) -> None:
-        """torch finds the memory."""
+        """torch finds the memory; the types decide what is computed in."""
+        self.recognize(grads)
 
     @torch.no_grad()
     def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> None:
@@ -23,8 +25,10 @@ class Reference(Launch):
             row = numbers[b.row * width : (b.row + 1) * width]
             known = {x: torch.tensor(n, dtype=torch.float64) for x, n in zip(self.plan.numbers, row, strict=True)}
             made = evaluate(written.values(), self.reader(i, grads[i]), real(b.p), known)
+            for x in written.values():
+                if not x.src:  # an array itself: it may be written before it is copied from
+                    made[x] = made[x].clone()
             for k, x in written.items():
                 target = real(b.p if k == "p" else b.state[b.keys[k]])
-                target.copy_(
-                    made[x].expand(self.shapes[i]).reshape(target.shape) if target.dim() else made[x].reshape(())
-                )
+                whole = k == "p" or self.plan.start[k].shape == FULL
+                target.copy_((made[x].expand(self.shapes[i]) if whole else made[x]).reshape(target.shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ravine.compile.emit import host, latex
+from ravine.compile.emit import host, text
 from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL
 from ravine.compile.launch import backend_for
@@ -28,7 +28,7 @@ def explain(opt: Optimizer) -> str:
         backend = opt.backend or backend_for(device)
         parts += [
             f"{compiled.program.name} on {device.type} in {kind} by {backend}",
-            f"\nEquations\n{latex.equations(compiled.program)}",
+            f"\nEquations\n{text.equations(compiled.program)}",
             "\nPlan",
             *(f"  {i + 1}. {describe(plan, step)}" for i, step in enumerate(plan.steps)),
             f"  {moved(plan, types)} bytes moved per element",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from ravine.compile.expr import Expr, walk
 from ravine.compile.trace import Program
@@ -100,7 +101,7 @@ def write(x: Expr, names: Mapping[Expr, str], notation: Notation) -> str:
         return inner if bare else notation.brackets.format(inner)
 
     level = notation.levels.get(x.op, 0)
-    after = level + (x.op in ("sub", "div"))  # a − (b + c), a / (b c)
+    after = level and level + {"sub": 1, "div": 2}.get(x.op, 0)  # a − (b + c), a / (b c)
     operands = [part(i, after if i else level) for i in range(len(x.src))]
     op = x.op
     if op == "pow":  # only a single symbol stands under a power without brackets
@@ -112,6 +113,6 @@ def write(x: Expr, names: Mapping[Expr, str], notation: Notation) -> str:
     elif op in ("gt", "ge") and x.src[0].op == "const":
         op, operands = {"gt": "lt", "ge": "le"}[op], operands[::-1]
     elif op == "call":
-        fn: Callable[..., object] = x.arg[0]  # pyright: ignore
-        operands.insert(0, notation.word.format(fn.__name__.replace("_", " ")))
+        fn, _ = cast(tuple[Callable[..., object], object], x.arg)
+        operands.insert(0, notation.word.format(getattr(fn, "__name__", "call").replace("_", " ")))
     return notation.forms[op].format(*operands)

@@ -32,7 +32,7 @@ OPS = {
     "ge": "{0} >= {1}",
     "where": "tl.where({0}, {1}, {2})",
 }
-# In float32 `/` and tl.sqrt are the approximate instructions (2 and 1 ulp, and no subnormals); torch's are IEEE's.
+# In float32 `/` and tl.sqrt are the GPU's approximations, off by an ulp or two; the reference is IEEE's, as torch is.
 # In float64 they are IEEE's already, and the _rn forms do not exist.
 FLOAT32 = OPS | {"div": "tl.div_rn({0}, {1})", "sqrt": "tl.sqrt_rn({0})"}
 

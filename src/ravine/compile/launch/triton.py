@@ -1,0 +1,112 @@
+"""CUDA: one launch a kernel for all tensors, through tables on the device. In Triton's interpreter: the CPU."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from hashlib import sha256
+from importlib import import_module
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ravine.compile.debug import debug
+from ravine.compile.emit.triton import BLOCK, emit
+from ravine.compile.expr import SCALAR
+from ravine.compile.launch.base import Bound, Launch
+from ravine.compile.plan import Plan
+
+
+class Triton(Launch):
+    """Tables in the form that the emitted functions walk."""
+
+    def __init__(self, plan: Plan, bound: list[Bound]):
+        self.device = bound[0].p.device
+        interpreted = ready(self.device)
+        super().__init__(plan, bound)
+        self.code = load(emit(plan, self.types, interpreted))
+        lengths = [r * c for r, c in self.shapes]
+        counts = [-(-n // BLOCK) for n in lengths]
+        first = [0, *accumulate(counts)]
+        self.programs = first[-1]
+        rows = [(n, b.row, *shape, at) for n, b, shape, at in zip(lengths, bound, self.shapes, first, strict=False)]
+        self.sizes = self.send(torch.tensor(rows))
+        tensor = torch.repeat_interleave(torch.tensor(counts))
+        block = torch.arange(self.programs) - torch.tensor(first)[tensor]
+        self.blocks = self.send(torch.stack([tensor, block], 1).to(torch.int32))
+        partials = self.programs * max(len(k.sums) for k in plan.kernels)
+        self.partials = torch.empty(partials, dtype=torch.float64, device=self.device)
+        self.pointers = torch.empty(len(plan.arrays) + 1, len(bound), dtype=torch.int64, device=self.device)
+        values = (1 + max(b.row for b in bound)) * len(plan.numbers)
+        self.values = torch.empty(values, dtype=torch.float64, device=self.device)
+        single = {name for name, x in plan.start.items() if x.shape == SCALAR}
+        self.whole = [i for i, name in enumerate(plan.arrays) if name not in single]
+
+    def send(self, table: Tensor, to: Tensor | None = None) -> Tensor:
+        """A table on the device. Each copy comes from page-locked memory of its own: the host need not wait for it."""
+        if self.device.type == "cuda" and table.numel():
+            table = table.pin_memory()
+        to = torch.empty_like(table, device=self.device) if to is None else to
+        return to.copy_(table, non_blocking=True)
+
+    def point(self, addresses: Sequence[int]) -> None:
+        table = torch.tensor(addresses).view(-1, len(self.bound))
+        aligned = (table[self.whole] % 16 == 0).all(0)  # of each tensor: can its arrays be read 16 bytes at a time?
+        self.send(torch.cat([table, aligned[None]]), self.pointers)
+
+    def count(self, numbers: Sequence[float]) -> None:
+        self.send(torch.tensor(numbers, dtype=torch.float64), self.values)
+
+    def kernel(self, k: int) -> None:
+        # fused multiply-adds are said: Triton's default is about to change
+        options = {"BLOCK": BLOCK, "num_warps": 4, "enable_fp_fusion": True}
+        tables = (self.pointers, self.sizes, self.blocks, self.values, self.sums, self.partials, len(self.bound))
+        with self.current():
+            if self.programs:
+                self.code[f"kernel{k}"][(self.programs,)](*tables, **options)
+            if finish := self.code.get(f"finish{k}"):
+                finish[(len(self.bound),)](*tables, **options)
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Triton launches on the current device, whatever device its arguments are on."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
+
+@cache
+def load(source: str) -> dict[str, Any]:
+    """The functions of this text. Triton reads their source again through `inspect`, which asks linecache:
+    so there is no file that another user could have written."""
+    debug(3, source)
+    name = f"<ravine triton {sha256(source.encode()).hexdigest()[:16]}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(compile(source, name, "exec"), scope)
+    return scope
+
+
+@cache
+def interpreting() -> bool:
+    """True if Triton was imported with TRITON_INTERPRET=1, which it reads once."""
+    try:
+        triton: Any = import_module("triton")
+    except ImportError as error:
+        raise ImportError(
+            'backend="triton" needs the package triton, which is not installed: pip install "ravine[gpu]"'
+        ) from error
+    return not isinstance(import_module("triton.language").sum, triton.JITFunction)
+
+
+def ready(device: torch.device) -> bool:
+    """True in the interpreter, False on a GPU, or one clear error."""
+    interpreted = interpreting()
+    if interpreted != (device.type == "cpu") or device.type not in ("cpu", "cuda"):
+        raise RuntimeError(
+            f'backend="triton" cannot run on {device.type} tensors here: it takes CUDA tensors, or CPU tensors in '
+            "Triton's slow interpreter, which TRITON_INTERPRET=1 chooses before Python starts "
+            f"({'it did' if interpreted else 'it did not'}). Leave backend=None to have the fastest for each device"
+        )
+    return interpreted

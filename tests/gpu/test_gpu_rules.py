@@ -1,0 +1,41 @@
+"""Every rule by Triton is the rule by the reference: each type, odd shapes, flags, NaN."""
+
+import pytest
+import torch
+from pairs import Pair, draws, gradients, tensors
+
+from ravine.optim import registry
+
+RULES = registry()
+CASES = [
+    pytest.param(rule, hyper, id=f"{name}-{'switched' if hyper else 'default'}")
+    for name, rule in RULES.items()
+    for hyper in draws(rule)
+]
+
+
+def walk(rule, params, steps=2, special=True, **hyper):
+    pair = Pair(rule, params, **hyper)
+    for t in range(steps):
+        pair.step(gradients(params, t, special))
+    pair.agree()
+    return pair
+
+
+@pytest.mark.parametrize(("rule", "hyper"), CASES)
+def test_float32(device, rule, hyper):
+    pair = walk(rule, tensors(device, torch.float32), **hyper)
+    (batch,) = pair.opt._arranged.batches
+    assert batch.launch.calls == 2 * len(batch.compiled.plan.kernels)
+
+
+@pytest.mark.parametrize(("rule", "hyper"), CASES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_other_types(device, rule, hyper, dtype):
+    storage = {"storage": "float32"} if hyper else {}
+    walk(rule, tensors(device, dtype, [(1025,)]), **hyper, **storage)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_large(gpu, rule):
+    walk(rule, tensors(gpu, torch.float32, [(3_000_001,), (4096, 513), *[(7,)] * 300]), special=False)

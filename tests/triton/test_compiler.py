@@ -1,0 +1,79 @@
+"""The real compiler, which needs no GPU: every rule becomes machine code, with the instructions that it should have."""
+
+import re
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from ravine.compile.emit.triton import BLOCK, emit
+from ravine.compile.launch.triton import load
+from ravine.optim import registry
+
+pytestmark = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
+
+TABLES = {
+    "pointers": "*i64",
+    "sizes": "*i64",
+    "blocks": "*i32",
+    "numbers": "*fp64",
+    "sums": "*fp64",
+    "partials": "*fp64",
+}
+APPROXIMATE = re.compile(r"\b(?:div\.(?:full|approx)|sqrt\.approx|rsqrt|rcp|ex2|lg2)\S*")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+def assembly(rule, kind):
+    """The PTX of each function of a rule, as an H100 gets it."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+    from triton.compiler import compile as build
+
+    opt = rule([torch.nn.Parameter(torch.zeros(1))])
+    plan = opt.compiled(opt.param_groups[0]).plan
+    functions = load(emit(plan, dict.fromkeys(plan.arrays, kind)))
+    types = TABLES | {"tensors": "i32", "BLOCK": "constexpr"}
+    aligned = {(i,): [["tt.divisibility", 16]] for i in range(len(TABLES))}
+    out = {}
+    for name, function in functions.items():
+        if re.match(r"(kernel|finish)\d+$", name):
+            source = ASTSource(function, types, {"BLOCK": BLOCK}, aligned)
+            options = {"num_warps": 4, "enable_fp_fusion": True}
+            out[name] = build(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
+    return plan, out
+
+
+CASES = [(name, "float32") for name in registry()]
+CASES += [("rprop", "float64"), ("adamw", "bfloat16"), ("adamw", "float16"), ("lamb", "bfloat16")]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_every_rule_compiles(name, kind):
+    plan, found = assembly(registry()[name], kind)
+    for i, kernel in enumerate(plan.kernels):
+        ptx = found[f"kernel{i}"]
+        reads, writes = len(plan.reads(kernel)), len(plan.writes(kernel))
+        bytes_per_thread = BLOCK // 128 * {"float64": 8, "float32": 4}.get(kind, 2)
+        # the fast form moves 16 bytes at a time, although the addresses come from memory
+        assert len(re.findall(r"ld\.global\.v[24]\.b(?:32|64)", ptx)) == reads * bytes_per_thread // 16
+        assert len(re.findall(r"st\.global\.v[24]\.b(?:32|64)", ptx)) == writes * bytes_per_thread // 16
+        assert not APPROXIMATE.findall(ptx)
+        assert not re.findall(r"\b(?:atom|red)\.", ptx)  # no sum depends on which block was first
+
+
+def test_the_source_is_read_from_memory():
+    """Nothing is written where another user could change it before it runs."""
+    import inspect
+    from pathlib import Path
+
+    opt = registry()["sgd"]([torch.nn.Parameter(torch.zeros(1))])
+    plan = opt.compiled(opt.param_groups[0]).plan
+    text = emit(plan, dict.fromkeys(plan.arrays, "float32"))
+    function = load(text)["kernel0"].fn
+    assert inspect.getsource(function) in text
+    assert not Path(function.__code__.co_filename).exists()

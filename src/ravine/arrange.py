@@ -71,6 +71,9 @@ class Arrangement:
 
     @torch.no_grad()
     def __init__(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]):
+        if any(group.get("mode") == "eval" for group in opt.param_groups):
+            name = type(opt).__name__
+            raise RuntimeError(f"{name}: the model holds the weights that eval() put there; call train() before step()")
         self.params, self.missing = list(params), [g is None for g in grads]
         self.batches = batches(opt, params, grads)
         self.values = list(chain.from_iterable(map(dict.values, opt.state.values())))
@@ -108,8 +111,8 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
     """Sort the parameters that have gradients into launches and rows; make the states that are missing."""
     place = [(group, p) for group in opt.param_groups for p in group["params"]]
     live = [(i, group, p, g) for i, ((group, p), g) in enumerate(zip(place, grads, strict=True)) if g is not None]
-    for i, _, p, g in live:
-        check(opt, i, p, g)
+    for i, group, p, g in live:
+        check(opt, i, group, p, g)
     found: dict[tuple[Any, ...], Batch] = {}
     for i, group, p, g in live:
         compiled = opt.compiled(group)
@@ -136,8 +139,8 @@ def tell(clock: Clock) -> dict[str, float]:
     return {"step": clock.step, **clock.numbers}
 
 
-def check(opt: Optimizer, i: int, p: Tensor, g: Tensor) -> None:
-    """One clear error for a gradient that no rule here can take."""
+def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
+    """One clear error for a gradient or a state that no rule here can take."""
     who = f"{type(opt).__name__}: parameter {i} of shape {tuple(p.shape)}"
     if g.layout is not torch.strided:
         raise RuntimeError(
@@ -150,6 +153,13 @@ def check(opt: Optimizer, i: int, p: Tensor, g: Tensor) -> None:
         raise RuntimeError(f"{who} is on {p.device} and its gradient on {g.device}")
     if p.dtype not in TYPES or g.dtype not in TYPES:
         raise RuntimeError(f"{who} is {p.dtype} and its gradient {g.dtype}; both must be one of {TYPES}")
+    for k, start in opt.compiled(group).program.start.items() if opt.state.get(p) else ():
+        x = opt.state[p].get(opt.key(k))
+        if x is not None and start.shape == FULL and (x.shape != p.shape or x.device != p.device):
+            raise RuntimeError(
+                f"{who} is on {p.device}; its state {opt.key(k)} is of shape {tuple(x.shape)} on {x.device}. "
+                "Parameters keep shape and device between steps: delete opt.state[p], or make a new optimizer"
+            )
 
 
 def keys_of(opt: Optimizer, compiled: Compiled) -> dict[str, str]:
@@ -171,7 +181,7 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
         for k, x in missing.items():
             state[opt.key(k)] = as_state(values[x], x, group, p)
     # a state that came without a count has been stepped: only the first step of some rules is special
-    state.setdefault("step", torch.tensor(float(bool(state) and not len(missing) == len(start))))
+    state.setdefault("step", torch.tensor(float(bool(state) and len(missing) != len(start))))
 
 
 def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
+from types import NoneType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from torch import Tensor
@@ -23,11 +24,12 @@ SWITCHES = (
 def fields(cls: type) -> dict[str, tuple[Any, Any]]:
     """{name: (type, default)} of the hyperparameters that `cls` takes, its own first, then the common ones."""
     hints = {k: t for k, t in get_type_hints(cls).items() if get_origin(t) is not ClassVar and not k.startswith("_")}
-    found: dict[str, tuple[Any, Any]] = {}
+    found: dict[str, tuple[Any, Any]] = {}  # `lr: float = 1` means 1.0
     for base in cls.__mro__:
         for name in inspect.get_annotations(base) if hasattr(base, "twin") else ():
             if name in hints and name != "params":
-                found.setdefault(name, (hints[name], getattr(cls, name)))
+                default = value_of(f"{cls.__name__}: {name}", hints[name], getattr(cls, name))
+                found.setdefault(name, (hints[name], default))
     twin = getattr(cls, "twin", None)
     taken = inspect.signature(twin).parameters if twin else {}
     return found | {name: (bool | None, taken[name].default) for name in SWITCHES if name in taken}
@@ -59,6 +61,9 @@ INTERVALS = {"betas": "[0, 1)"}  # of tuples and floats by name; all others are 
 def value_of(what: str, kind: Any, value: Any) -> Any:
     """`value` as the annotated type `kind`, or a TypeError that names both."""
     options = get_args(kind)
+    if NoneType in options:
+        rest = [x for x in options if x is not NoneType]
+        return value if value is None or len(rest) > 1 else value_of(what, rest[0], value)
     if get_origin(kind) is Literal:
         if value not in options:
             raise ValueError(f"{what} is {value!r}; it must be one of {', '.join(map(repr, options))}")

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from operator import itemgetter
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin
 
 import torch
 import torch.optim.optimizer as torch_optimizer
@@ -78,7 +78,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         known = fields(cls)
-        cls.flags = itemgetter(*(k for k, (_, default) in known.items() if not isinstance(default, float | tuple)))
+        cls.flags = fixed(known)
         cls.__signature__ = inspect.Signature(
             [  # pyright: ignore[reportAttributeAccessIssue]
                 inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD),
@@ -152,10 +152,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def eval(self) -> None:
         """Put the weights to evaluate with into the model, for rules that train at others. Call before validation."""
         view(self, "eval")
+        self._arranged = None
 
     def train(self) -> None:
         """Put the weights to train with back into the model. Call after `eval()`, before the next step."""
         view(self, "train")
+        self._arranged = None
 
     # groups and state
 
@@ -236,6 +238,28 @@ class Optimizer(Fields, torch.optim.Optimizer):
         return explain(self)
 
 
+def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What a program is made for, of a group's hyperparameters: all but floats, and how long the tuples are."""
+    plain = itemgetter(*(k for k, (_, default) in known.items() if not isinstance(default, float | tuple)))
+    tuples = [k for k, (kind, _) in known.items() if get_origin(kind) is tuple and set(get_args(kind)) != {float}]
+    if not tuples:
+        return plain
+    return staticmethod(lambda group: (*plain(group), *(tuple(map(part, group[k])) for k in tuples)))
+
+
+def part(x: Any) -> Any:
+    """A part of a tuple as a program sees it: floats are alike."""
+    return None if isinstance(x, float) else x
+
+
+def typed(value: Any, default: Any) -> Any:
+    """A hyperparameter as its field has it: others may have put 1 into a group for 1.0, or a list for a tuple."""
+    if isinstance(default, tuple):
+        floats = all(isinstance(x, float) for x in default)
+        return tuple(typed(x, 0.0) if floats else x for x in value)
+    return float(value) if isinstance(default, float) and type(value) is int else value
+
+
 _programs: dict[tuple[type, tuple[Any, ...]], list[Compiled]] = {}
 
 
@@ -245,5 +269,5 @@ def compiled(rule: type[Optimizer], flags: tuple[Any, ...], hyper: Mapping[str, 
     for program in made:
         if program.fits(hyper):
             return program
-    made.append(compile_rule(rule, {k: hyper[k] for k in fields(rule)}))
+    made.append(compile_rule(rule, {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()}))
     return made[-1]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ravine.arrange import TYPES
 from ravine.compile.emit.reference import evaluate
 from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.launch.base import real
@@ -27,16 +28,22 @@ def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str,
         states(opt, final)
         given["param_groups"] = final["param_groups"]
 
-    hook = opt.register_load_state_dict_pre_hook(check)
+    def restore(_: Any) -> None:  # runs before the user's own hooks
+        numbers = [i for group in final["param_groups"] for i in group["params"]]
+        params = [p for group in opt.param_groups for p in group["params"]]
+        for i, p in zip(numbers, params, strict=True):
+            if i in final["state"]:
+                opt.state[p] = {k: own(x, p) for k, x in final["state"][i].items() if x is not None}
+
+    hooks = [
+        opt.register_load_state_dict_pre_hook(check),
+        opt.register_load_state_dict_post_hook(restore, prepend=True),
+    ]
     try:
         torchs(state_dict)
     finally:
-        hook.remove()
-    numbers = [i for group in final["param_groups"] for i in group["params"]]
-    params = [p for group in opt.param_groups for p in group["params"]]
-    for i, p in zip(numbers, params, strict=True):
-        if i in final["state"]:
-            opt.state[p] = {k: own(x, p) for k, x in final["state"][i].items() if x is not None}
+        for hook in hooks:
+            hook.remove()
 
 
 def own(x: Any, p: Tensor) -> Tensor:
@@ -59,7 +66,7 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for i, (old, now) in enumerate(zip(saved, opt.param_groups, strict=True)):
         if len(old["params"]) != len(now["params"]):
             raise ValueError(
-                f"{owner}: group {i} has {len(old['params'])} parameters in the state_dict and {len(now['params'])} here"
+                f"{owner}: group {i} has {len(old['params'])} parameters in the state_dict, {len(now['params'])} here"
             )
         floats = {k for k, (_, d) in known.items() if isinstance(d, float | tuple)}
         if missing := floats - old.keys() - (floats - {"lr", "betas", "eps", "momentum", "alpha", "rho", "etas"}):
@@ -72,6 +79,8 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
     """Raise unless every saved state has the names and the shapes of this optimizer's."""
     owner = type(opt).__name__
+    plain = {k: default for k, (_, default) in fields(type(opt)).items()}
+    always = {opt.key(k) for k in opt.compiled(plain).program.start}  # other flags, and changed ones, may bring more
     for saved, group in zip(final["param_groups"], opt.param_groups, strict=True):
         start = opt.compiled(saved).program.start
         expected = {opt.key(k): x for k, x in start.items()}
@@ -82,12 +91,15 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
                     f"this is not a state_dict of {owner}: parameter {i} has {', '.join(sorted(unknown))}, "
                     f"and {owner} keeps {', '.join(expected) or 'nothing'}"
                 )
-            if found and (missing := expected.keys() - found.keys()) == expected.keys():
+            if final["state"].get(i) and (missing := expected.keys() & always - found.keys()):
                 raise ValueError(
                     f"this is not a state_dict of {owner}: parameter {i} has no {', '.join(sorted(missing))}"
                 )
             for k, x in found.items():
-                if k in expected and expected[k].shape == FULL and x.shape != p.shape:
+                whole = k in expected and expected[k].shape == FULL
+                if not (x.dtype in TYPES if isinstance(x, Tensor) else isinstance(x, int | float) and not whole):
+                    raise ValueError(f"{owner}: {k} of parameter {i} is {x!r} in the state_dict")
+                if whole and x.shape != p.shape:
                     raise ValueError(
                         f"{owner}: {k} of parameter {i} has shape {tuple(x.shape)} in the state_dict, "
                         f"and the parameter has {tuple(p.shape)}"

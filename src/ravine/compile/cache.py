@@ -14,7 +14,12 @@ def folder() -> Path:
     """$RAVINE_CACHE, else the user's cache folder as XDG names it."""
     if chosen := os.environ.get("RAVINE_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ravine"
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "ravine"
+    try:
+        return Path.home() / ".cache" / "ravine"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / "ravine"
 
 
 def cached(text: str, build: Callable[[str], bytes]) -> bytes:
@@ -51,8 +56,11 @@ def write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
     except OSError:
         pass

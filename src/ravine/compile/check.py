@@ -20,6 +20,8 @@ def check(program: Program) -> Program:
             raise TypeError(f"{where} is {x!r}, a plain {type(x).__name__}; a rule returns an expression")
         for y in walk([x]):
             check_node(where, y)
+        if x.op in COMPARE:
+            raise TypeError(f"{where} is a comparison; write where(a > b, 1, 0)")
     for name, x in program.next.items():
         start = program.start[name].shape
         if x.shape != start and x.shape not in (HOST, SCALAR):
@@ -40,6 +42,8 @@ def check_node(where: str, x: Expr) -> None:
         raise TypeError(f"{where}: unknown operation {x.op!r}")
     if x.op == "fill":
         raise TypeError(f"{where}: zeros(), filled(), number() and scalar() make states; they belong into init()")
+    if any(s.op in COMPARE for s in x.src[x.op == "where" :]):
+        raise TypeError(f"{where}: a comparison is no number; write where(a > b, 1, 0)")
     if x.op == "where" and x.src[0].op not in COMPARE:
         raise TypeError(f"{where}: where() takes a comparison such as a > b, not {x.src[0]!r}")
     if x.op == "pow" and x.shape is not HOST:

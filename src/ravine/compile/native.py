@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from ravine.compile.cache import cached
+
+
+_serial = count()  # a library's name may not come twice
 
 
 class Code:
@@ -26,7 +30,7 @@ class Code:
         library = llvm.JITLibraryBuilder().add_object_img(cached(about + ir, build))
         for name in names:
             library.export_symbol(name)
-        self._held = library.link(jit(), f"ravine{id(self)}")
+        self._held = library.link(jit(), f"ravine{next(_serial)}")
         self.address: dict[str, int] = {name: self._held[name] for name in names}
 
     def function(self, name: str, *types: Any) -> Callable[..., None]:

@@ -35,7 +35,7 @@ class Small:
     nodes: tuple[Expr, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The steps in order, and where every value that passes between them lies."""
 

@@ -74,6 +74,12 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) ->
     traces.append(answer)
     try:
         me.init(State(start, making=True), p)
+        for k, x in start.items():
+            if not all(isinstance(part, Expr) for part in (cast(list[Any], x) if isinstance(x, list) else [x])):
+                kind = type(x).__name__
+                raise TypeError(
+                    f"{rule.__name__}: state {k} begins as {x!r}, a plain {kind}; write zeros(p) or number(…)"
+                )
         s = live()
         new_p = me.update(s, p, -g if hyper.get("maximize") else g, t)
         views: dict[str, Expr] = {}

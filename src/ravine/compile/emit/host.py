@@ -15,7 +15,7 @@ OPS = {
     "sub": "{0} - {1}",
     "mul": "{0} * {1}",
     "div": "{0} / {1}",
-    "pow": "{0} ** {1}",
+    "pow": "pow({0}, {1})",  # of math: it raises where ** makes a complex number
     "neg": "-{0}",
     "sqrt": "sqrt({0})",
     "abs": "abs({0})",
@@ -38,7 +38,7 @@ def emit(numbers: list[Expr]) -> str:
             name[x] = "t"
             continue
         if x.op == "const":
-            name[x] = f"({x.arg})" if str(x.arg).startswith("-") else str(x.arg)  # -1.0 ** t is -(1.0 ** t) in Python
+            name[x] = str(x.arg)
             continue
         name[x] = f"x{len(name)}"
         if x.op == "hyper":
@@ -55,7 +55,7 @@ def emit(numbers: list[Expr]) -> str:
 
 def build(numbers: list[Expr]) -> Host:
     """The function itself. Where Python would raise (0/0, the root of −1) torch's rules give inf or NaN."""
-    scope: dict[str, Any] = {"sqrt": math.sqrt, "inf": math.inf, "nan": math.nan}
+    scope: dict[str, Any] = {"sqrt": math.sqrt, "pow": math.pow, "inf": math.inf, "nan": math.nan}
     exec(compile(emit(numbers), "<ravine host>", "exec"), scope)
     fast: Host = scope["numbers"]
 

@@ -56,7 +56,7 @@ def evaluate(
                 value[x] = torch.where(a[0].bool().to(p.device), *common(a[1:]))
             case "call":
                 fn, options = cast(tuple[Callable[..., Tensor], tuple[tuple[str, Any], ...]], x.arg)
-                value[x] = fn(a[0], **dict(options))
+                value[x] = fn(a[0].clone(), **dict(options))  # it may write into what it is given
             case op if op in OPS:
                 value[x] = OPS[op](*a)
             case _:

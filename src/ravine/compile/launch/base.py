@@ -175,7 +175,7 @@ class Launch:
 
 def real(x: Tensor) -> Tensor:
     """A complex tensor as pairs of real numbers; any other as it is."""
-    return torch.view_as_real(x) if x.is_complex() else x
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def lies_flat(tensors: Sequence[Tensor], any_order: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import accumulate
@@ -26,9 +26,7 @@ class LLVM(Launch):
 
     def __init__(self, plan: Plan, bound: list[Bound]):
         super().__init__(plan, bound)
-        kernels = range(len(plan.kernels))
-        code = load(emit(plan, self.types), len(kernels))
-        self.code = [tuple(code.function(f"{name}{k}", *types) for name, types in FUNCTIONS.items()) for k in kernels]
+        self.code = kernels(plan, tuple(self.types.items()))
         lengths = [r * c for r, c in self.shapes]
         self.base = [0, *accumulate(lengths)]
         blocks = [0, *accumulate(-(-n // BLOCK) for n in lengths)]
@@ -85,6 +83,14 @@ class LLVM(Launch):
 
 
 FUNCTIONS = {"run": (POINTER, ctypes.c_int32, POINTER), "work": (POINTER,), "finish": (POINTER,)}
+
+
+@cache
+def kernels(plan: Plan, types: tuple[tuple[str, str], ...]) -> list[tuple[Callable[..., None], ...]]:
+    """The functions run, work and finish of each kernel of a plan."""
+    code = load(emit(plan, dict(types)), len(plan.kernels))
+    each = range(len(plan.kernels))
+    return [tuple(code.function(f"{name}{k}", *types) for name, types in FUNCTIONS.items()) for k in each]
 
 
 @cache

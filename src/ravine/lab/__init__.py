@@ -1,0 +1,6 @@
+"""The lab: which optimizer for this task? Equal tuning for each, seeds, records that survive, and a report."""
+
+from .errors import LabError
+from .tasks import Task
+
+__all__ = ["LabError", "Task"]

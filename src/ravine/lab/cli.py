@@ -1,0 +1,74 @@
+"""The arguments of `ravine compare`; every mistake in them is one line on stderr and exit status 2."""
+
+import argparse
+import os
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from .compare import PRESETS, TIERS, Settings, compare
+from .errors import LabError
+from .search import DEFAULT
+from .sweep import TrialFailed
+from .tasks import TASKS
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise LabError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command in `argv` and returns its exit status."""
+    try:
+        asked = vars(_parser().parse_args(argv))
+        asked.pop("command")
+        compare(Settings(**asked), "ravine " + shlex.join(argv))
+        return 0
+    except LabError as error:
+        if os.environ.get("RAVINE_DEBUG"):
+            raise
+        print(f"ravine: {error}", file=sys.stderr)
+        return 2
+    except TrialFailed as error:
+        print(f"ravine: {error}\nwhat was finished is kept; run the same command to go on", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ravine: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="ravine", description="Gradient-based optimizers for PyTorch.")
+    parser.add_argument("--version", action="version", version=f"ravine {version('ravine')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    parser_of_compare = commands.add_parser(
+        "compare",
+        help="which optimizer for this task? Equal tuning for each, and a report",
+        description="Trains a task with each optimizer, at as many learning rates and seeds for one as for another, "
+        "and writes report.html. Stopped at any moment, the same command goes on where it was.",
+    )
+    add = parser_of_compare.add_argument
+    add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default digits)")
+    add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
+    add(
+        "--optimizers",
+        metavar="A,B",
+        type=_names,
+        help=f"which, or your own as module:Class (default {','.join(DEFAULT)})",
+    )
+    add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
+    add("--seeds", metavar="N", type=int, help="initial weights and batch orders for each learning rate (default 3)")
+    add("--lrs", metavar="N", type=int, help="learning rates for each optimizer, log-spaced (default 7)")
+    add("--tier", choices=TIERS, default="standard", help="smoke: a few seconds, to see that all works")
+    add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
+    add("--carry-over", action="store_true", help="with classic: each fit goes on from the weights of the last one's")
+    add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
+    add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

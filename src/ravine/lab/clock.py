@@ -1,0 +1,53 @@
+"""Time per step, measured apart from the sweep: the optimizers take turns while nothing else of ours runs."""
+
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from .tasks import Data, Task
+from .threads import one_thread
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Milliseconds: of a whole training step (batch, forward, backward, update), and of the update alone."""
+
+    whole: float
+    update: float
+
+
+def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0) -> list[StepTime]:
+    """The median over interleaved turns of 5 steps, A B C A B C, on one thread, for about `seconds` in all."""
+    with one_thread():
+        runners = [_Runner(trial, cls, task, data) for trial, cls in trials]
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(runners[0].whole) < 15:
+            for runner in runners:
+                runner.turn()
+    return [StepTime(1e3 * median(r.whole[5:]), 1e3 * median(r.update[5:])) for r in runners]  # the first turn warms up
+
+
+class _Runner:
+    def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
+        torch.manual_seed(trial.seed)
+        self.task, self.batch, (self.x, self.y, _, _) = task, trial.batch, data
+        self.model = task.model()
+        self.opt = cls(self.model.parameters(), **dict(trial.hyper))
+        self.whole: list[float] = []
+        self.update: list[float] = []
+
+    def turn(self, steps: int = 5) -> None:
+        for _ in range(steps):
+            start = time.perf_counter()
+            rows = torch.randint(len(self.x), (self.batch,))
+            loss = self.task.loss(self.model(self.x[rows]), self.y[rows])
+            self.model.zero_grad()
+            loss.backward()
+            before = time.perf_counter()
+            self.opt.step()
+            after = time.perf_counter()
+            self.update.append(after - before)
+            self.whole.append(after - start)

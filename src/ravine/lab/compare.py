@@ -1,0 +1,107 @@
+"""The main job, straight down: task, plan, sweep, ranking, time per step, report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import clock, report, search
+from .errors import LabError
+from .live import Live
+from .plan import plan
+from .records import Records
+from .sweep import cores, sweep
+from .tasks import load_task
+from .verdict import Cell, Row, rank
+
+
+@dataclass(frozen=True)
+class Tier:
+    """How much work: learning rates and seeds for each optimizer, and epochs (None: what the task says)."""
+
+    lrs: int
+    seeds: int
+    epochs: int | None
+
+
+TIERS = {"smoke": Tier(lrs=3, seeds=2, epochs=3), "standard": Tier(lrs=7, seeds=3, epochs=None)}
+PRESETS = ("classic",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the person asked for; None is what the task, the tier and the machine make of it."""
+
+    task: str | None = None
+    data: Path | None = None
+    optimizers: tuple[str, ...] | None = None
+    epochs: int | None = None
+    seeds: int | None = None
+    lrs: int | None = None
+    tier: str = "standard"
+    preset: str | None = None
+    carry_over: bool = False
+    out: Path | None = None
+    workers: int | None = None
+
+    def __post_init__(self):
+        for name in ("epochs", "seeds", "lrs", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise LabError(f"--{name} {value}: must be 1 or more")
+        if self.optimizers == ():
+            raise LabError("--optimizers: name at least one")
+        if self.preset == "classic" and self.task not in (None, "fashion-mnist"):
+            raise LabError(f"--preset classic is an experiment on fashion-mnist: leave out --task {self.task}")
+        if self.preset == "classic" and self.lrs is not None:
+            raise LabError("--preset classic has one learning rate for each optimizer: leave out --lrs")
+        if self.carry_over and self.preset != "classic":
+            raise LabError("--carry-over goes with --preset classic")
+        if self.optimizers is not None and len(set(self.optimizers)) < len(self.optimizers):
+            raise LabError(f"--optimizers {','.join(self.optimizers)}: each may be named once")
+
+
+def compare(settings: Settings, command: str) -> Path:
+    """Runs what is not in the records yet, prints the verdict, and writes and returns the report."""
+    tier = TIERS[settings.tier]
+    task_name = settings.task or ("fashion-mnist" if settings.preset else "digits")
+    task = load_task(task_name, settings.data)
+    if settings.preset == "classic":
+        entries = search.classic(settings.optimizers)
+    else:
+        entries = search.entries(settings.optimizers or search.DEFAULT, settings.lrs or tier.lrs)
+    epochs, seeds = settings.epochs or tier.epochs or task.epochs, settings.seeds or tier.seeds
+    out = settings.out or Path("runs") / task.name
+
+    with Records(out) as records:
+        data = task.load()
+        jobs = plan(entries, task_name, task, task.rehearse(data), epochs, seeds, settings.carry_over)
+        trials = [trial for job in jobs for trial in job]
+        todo = [job for job in jobs if any(trial not in records for trial in job)]
+        steps = epochs * -(-len(data[0]) // task.batch)
+        with Live(entries, trials, steps, {trial: records[trial] for trial in trials if trial in records}) as live:
+            for kind, trial, value in sweep(todo, task_name, settings.data, data, settings.workers or cores()):
+                if kind == "result":
+                    records.add(trial, value)
+                live.show(kind, trial, value)
+        results = {trial: records[trial] for trial in trials}
+
+    table = [
+        (
+            entry,
+            [
+                Cell(lr, tuple(results[t] for t in trials if (t.optimizer, t.lr) == (entry.name, lr)))
+                for lr in entry.lrs
+            ],
+        )
+        for entry in entries
+    ]
+    rows = rank(table)
+    times = clock.measure([(_trial(trials, row), row.entry.cls) for row in rows], task, data)
+    facts = report.Facts(task, command, entries, epochs, seeds, steps, settings.preset, settings.carry_over, data)
+    page = out / "report.html"
+    page.write_text(report.page(rows, times, facts), encoding="utf-8")
+    live.verdict(rows, times, task, page)
+    return page
+
+
+def _trial(trials, row: Row):
+    return next(t for t in trials if (t.optimizer, t.lr) == (row.entry.name, row.best.lr))

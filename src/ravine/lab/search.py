@@ -1,0 +1,78 @@
+"""What is tried: for each optimizer as many learning rates as for every other, log-spaced over three decades."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log10
+
+from .errors import LabError
+from .find import find
+
+#   optimizer      from   to      the middle is where the literature's default for a small network lies
+LR_RANGE = {
+    "sgd":      (1e-2, 1e1),
+    "momentum": (1e-3, 1e0),
+    "nag":      (1e-3, 1e0),
+    "adagrad":  (1e-3, 1e0),
+    "adadelta": (1e-2, 1e1),
+    "rprop":    (1e-5, 1e-2),
+    "rmsprop":  (1e-4, 1e-1),
+    "adam":     (1e-4, 1e-1),
+    "amsgrad":  (1e-4, 1e-1),
+    "adamw":    (1e-4, 1e-1),
+    "adamax":   (1e-4, 1e-1),
+    "nadam":    (1e-4, 1e-1),
+    "radam":    (1e-4, 1e-1),
+    "lamb":     (1e-3, 1e0),
+}  # fmt: skip
+
+DEFAULT = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "nadam", "radam")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One optimizer in a comparison: its class, what it is built with beside lr, and the rates it is tried at."""
+
+    name: str
+    cls: type
+    lrs: tuple[float, ...]
+    hyper: tuple[tuple[str, float], ...] = ()
+
+
+# The experiment of the literature: its optimizers at the values its article used.
+CLASSIC = (("sgd", 0.01, {}), ("nadam", 1e-3, {"eps": 1e-7}), ("rmsprop", 1e-3, {"alpha": 0.9, "eps": 1e-7}))
+
+
+def grid(low: float, high: float, n: int) -> tuple[float, ...]:
+    """`n` log-spaced rates from low to high, of 3 digits so that they can be read and typed; 1 rate is the middle."""
+    at = [i / (n - 1) for i in range(n)] if n > 1 else [0.5]
+    return tuple(float(f"{10 ** (log10(low) + a * (log10(high) - log10(low))):.3g}") for a in at)
+
+
+def entries(names: Sequence[str], lrs: int) -> list[Entry]:
+    """The optimizers called `names`, each with `lrs` learning rates."""
+    return [Entry(name, cls := optimizer_class(name), grid(*_range(name, cls), lrs)) for name in names]
+
+
+def classic(names: Sequence[str] | None) -> list[Entry]:
+    """Those of the classic experiment that are in `names`, each at its one learning rate."""
+    known = {name: Entry(name, optimizer_class(name), (lr,), tuple(hyper.items())) for name, lr, hyper in CLASSIC}
+    return [find(name, known, "optimizer of the classic preset") for name in names or known]
+
+
+def optimizer_class(typed: str) -> type:
+    """A class of ravine's by its lower-case name, or the person's own at module:name."""
+    import torch
+
+    from ravine.optim import registry
+
+    found = find(typed, registry(), "optimizer")
+    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
+        raise LabError(f"optimizer '{typed}' must be a class derived from torch.optim.Optimizer or ravine.Optimizer")
+    return found
+
+
+def _range(name: str, cls: type) -> tuple[float, float]:
+    """The table's row, or for a stranger three decades around its own default."""
+    default = getattr(cls, "lr", 1e-3)
+    middle = default if isinstance(default, float) and default > 0 else 1e-3
+    return LR_RANGE.get(name, (middle / 10**1.5, middle * 10**1.5))

@@ -1,0 +1,102 @@
+"""What a task is: a model, its data, and what is measured."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import LabError
+from ..threads import one_thread
+
+Data = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """The share of rows whose largest output is the target class."""
+    return (output.argmax(1) == target).float().mean()
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to train; all that `ravine compare` needs to know about it.
+
+        task = Task(
+            name="spiral",
+            data=load,            # returns x_train, y_train, x_valid, y_valid
+            model=lambda: nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 2)),
+        )
+
+    `data()` is called once; the rows of its four tensors are the examples. `model()` is called once a trial, after
+    `torch.manual_seed(seed)`: every optimizer meets the same weights, and the same batches in the same order.
+    `loss(output, target)` is a mean over the rows; so is `metric`, which is only reported (None leaves it out).
+    """
+
+    name: str
+    data: Callable[[], Data]
+    model: Callable[[], nn.Module]
+    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
+    metric: Callable[[Tensor, Tensor], Tensor | float] | None = accuracy
+    metric_name: str = "accuracy"
+    batch: int = 32
+    epochs: int = 20
+    about: str = ""
+
+    def __post_init__(self):
+        for name in ("batch", "epochs"):
+            if getattr(self, name) < 1:
+                raise LabError(f"task '{self.name}': {name}={getattr(self, name)} must be 1 or more")
+
+    def load(self) -> Data:
+        """The data, looked at: four tensors, two and two of the same number of rows."""
+        torch.manual_seed(0)
+        data = self._call("data()", self.data)
+        if not (isinstance(data, tuple | list) and len(data) == 4 and all(isinstance(d, Tensor) for d in data)):
+            raise LabError(f"task '{self.name}': data() must return 4 tensors (x_train, y_train, x_valid, y_valid), "
+                           f"and returned {_outline(data)}")  # fmt: skip
+        x, y, x_valid, y_valid = data
+        for a, b, part in ((x, y, "train"), (x_valid, y_valid, "valid")):
+            if a.ndim == 0 or b.ndim == 0 or len(a) != len(b) or len(a) == 0:
+                raise LabError(f"task '{self.name}': x_{part} and y_{part} must have the same number of rows, at least "
+                               f"one; their shapes are {tuple(a.shape)} and {tuple(b.shape)}")  # fmt: skip
+        return x, y, x_valid, y_valid
+
+    def rehearse(self, data: Data) -> str:
+        """One batch, forward and backward. What is wrong with the task is said here, before any training; the hash of
+        data, loss and gradients names what the task does, so that results of another never mix with its."""
+        torch.manual_seed(0)
+        model = self._call("model()", self.model)
+        if not isinstance(model, nn.Module):
+            raise LabError(f"task '{self.name}': model() must return a torch.nn.Module, and returned {_outline(model)}")
+        x, y = data[0][: self.batch], data[1][: self.batch]
+        about = f"the first batch, x {tuple(x.shape)} {x.dtype} and y {tuple(y.shape)} {y.dtype},"
+        with one_thread():
+            measured = self._call(about, self._batch, model, x, y)
+        digest = hashlib.sha256(repr(measured).encode())
+        for tensor in (*data, *(p.grad for p in model.parameters() if p.grad is not None)):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def _batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float | None]:
+        output = model(x)
+        loss = self.loss(output, y)
+        loss.backward()
+        return loss.item(), self.metric and float(self.metric(output.detach(), y))
+
+    def _call(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Runs the person's code; an error in it is about that code, and told so."""
+        try:
+            return function(*args)
+        except LabError:
+            raise
+        except Exception as error:
+            message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise LabError(f"task '{self.name}': {what} fails: {message}") from error
+
+
+def _outline(thing: object) -> str:
+    inside = f" of {', '.join(type(t).__name__ for t in thing)}" if isinstance(thing, tuple | list) else ""
+    return f"a {type(thing).__name__}{inside}"

@@ -1,0 +1,127 @@
+"""One trial: an optimizer with its hyperparameters, a seed and a task. What it is, and how it is run."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from .tasks import Data, Task
+
+DIVERGED = 10  # times the first loss: what training loss has no business to reach
+
+
+@dataclass(frozen=True)
+class Trial:
+    """All that decides a result; two trials with the same key would give the same numbers."""
+
+    task: str
+    optimizer: str
+    hyper: tuple[tuple[str, float], ...]
+    seed: int
+    epochs: int
+    batch: int
+    content: str  # hash of what the task does, of the optimizer's file and of the versions
+    after: str = ""  # key of the trial whose last weights this one starts from (--carry-over)
+
+    @cached_property
+    def key(self) -> str:
+        """The trial's name in the records."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate, as the grid gave it."""
+        return dict(self.hyper)["lr"]
+
+
+@dataclass
+class Result:
+    """What a trial measured. The lists have one number for each evaluation; `train` is the mean loss of the batches
+    since the one before (the first, before any step, is of one batch)."""
+
+    diverged_at: int | None = None
+    seconds: float = 0.0  # of training; the clock stands still during evaluation
+    step: list[int] = field(default_factory=list)
+    train: list[float] = field(default_factory=list)
+    valid: list[float] = field(default_factory=list)
+    metric: list[float] = field(default_factory=list)
+
+    @property
+    def final(self) -> float:
+        """The validation loss at the end; infinite if it diverged."""
+        return math.inf if self.diverged_at is not None else self.valid[-1]
+
+
+def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module | None = None,
+        tell: Callable[[int], None] = lambda step: None) -> tuple[Result, nn.Module]:  # fmt: skip
+    """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model."""
+    x, y, x_valid, y_valid = data
+    torch.manual_seed(trial.seed)
+    model = task.model() if model is None else model
+    torch.manual_seed(trial.seed)  # dropout too is the same for every optimizer
+    order = torch.Generator().manual_seed(trial.seed)
+    opt = optimizer(model.parameters(), **dict(trial.hyper))
+
+    result, batches = Result(), -(-len(x) // trial.batch)
+    marks = evaluation_steps(trial.epochs, batches)
+    step, since, total = 0, 0, 0.0
+    with torch.no_grad():
+        first = task.loss(model(x[: trial.batch]), y[: trial.batch]).item()
+    _measure(result, 0, first, task, model, opt, x_valid, y_valid)
+    started = time.perf_counter()
+    for _ in range(trial.epochs):
+        for rows in torch.randperm(len(x), generator=order).split(trial.batch):
+            loss = task.loss(model(x[rows]), y[rows])
+            model.zero_grad()
+            loss.backward()
+            opt.step()
+            step, since, total = step + 1, since + 1, total + loss.item()
+            if step in marks or not math.isfinite(total):
+                result.seconds += time.perf_counter() - started
+                _measure(result, step, total / since, task, model, opt, x_valid, y_valid)
+                if _diverged(result, first):
+                    result.diverged_at = step
+                    return result, model
+                tell(step)
+                since, total, started = 0, 0.0, time.perf_counter()
+    _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
+    return result, model
+
+
+def evaluation_steps(epochs: int, batches: int) -> set[int]:
+    """At the end of each epoch, and between them where epochs are few: at least 20 in all, if there are 20 steps."""
+    parts = -(-20 // epochs)
+    return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
+
+
+def _diverged(result: Result, first: float) -> bool:
+    train, valid = result.train[-1], result.valid[-1]
+    return not math.isfinite(train + valid) or train > first + (DIVERGED - 1) * abs(first)
+
+
+def _measure(result: Result, step: int, train: float, task: Task, model: nn.Module, opt: object, x: Tensor, y: Tensor):
+    """Adds a point: on the validation data, with model and optimizer in their evaluation form."""
+    _switch("eval", model, opt)
+    loss = metric = 0.0
+    with torch.no_grad():
+        for rows in torch.arange(len(x)).split(1000):
+            output, target = model(x[rows]), y[rows]
+            loss += len(rows) * float(task.loss(output, target))
+            if task.metric is not None:
+                metric += len(rows) * float(task.metric(output, target))
+    _switch("train", model, opt)
+    result.step.append(step)
+    result.train.append(train)
+    result.valid.append(loss / len(x))
+    result.metric.append(metric / len(x))
+
+
+def _switch(form: str, *things: object) -> None:
+    for thing in things:
+        getattr(thing, form, lambda: None)()  # an optimizer of another library may have no such form

@@ -1,0 +1,30 @@
+"""One thread and a cache of their own for all tests; both may be changed by a test and come back after it."""
+
+import os
+import shutil
+import tempfile
+
+# before torch and ravine are imported; subprocesses and the workers of xdist inherit it, the user's own is not touched
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["RAVINE_CACHE"] = tempfile.mkdtemp(prefix="ravine-tests-")
+
+import pytest
+import torch
+
+
+def pytest_configure():
+    torch.set_num_threads(1)
+
+
+def pytest_unconfigure():
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["RAVINE_CACHE"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """Each test begins with the same random numbers; what it did with the number of threads ends with it."""
+    torch.manual_seed(0)
+    yield
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)

@@ -1,0 +1,77 @@
+"""Every mistake in the arguments is one line on stderr and exit status 2."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ravine.cli import main
+from ravine.lab import cli
+
+from .conftest import COMMAND
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "required: COMMAND"),
+        (
+            "compare --task digit",
+            "unknown task 'digit': did you mean digits? known are digits, fashion-mnist, or your own",
+        ),
+        ("compare --optimizers sgd,adm", "unknown optimizer 'adm': did you mean adam"),
+        ("compare --optimizers ,", "--optimizers: name at least one"),
+        ("compare --optimizers sgd,sgd", "each may be named once"),
+        ("compare --optimizers json:loads", "must be a class derived from torch.optim.Optimizer"),
+        ("compare --epochs 0", "--epochs 0: must be 1 or more"),
+        ("compare --seeds -1", "--seeds -1: must be 1 or more"),
+        ("compare --epochs many", "--epochs: invalid int value: 'many' (see ravine compare --help)"),
+        ("compare --tier smoky", "invalid choice: 'smoky'"),
+        ("compare --epoch-s 3", "unrecognized arguments: --epoch-s 3"),
+        ("compare --task nowhere:task", "task 'nowhere:task': cannot import 'nowhere'"),
+        ("compare --task json:nothing", "'json' has no 'nothing'"),
+        (
+            "compare --task fashion-mnist --data .",
+            "train-images-idx3-ubyte.gz: no such file; --data must name the folder",
+        ),
+        ("compare --data .", "task 'digits' reads no folder: leave out --data ."),
+        ("compare --carry-over", "--carry-over goes with --preset classic"),
+        ("compare --preset classic --task digits", "leave out --task digits"),
+        ("compare --preset classic --lrs 3", "leave out --lrs"),
+        ("compare --out file", "--out file: cannot be written: File exists"),
+    ],
+)
+def test_one_line_and_status_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main(arguments.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("ravine: ")
+    assert message in err
+
+
+def test_in_a_process_of_its_own(tmp_path):
+    done = subprocess.run([*COMMAND, "compare", "--task", "digit"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "did you mean digits" in done.stderr
+
+
+def test_without_the_extra_it_names_it():
+    code = "import sys; sys.modules['plotly'] = None; from ravine.cli import main; sys.exit(main(['compare']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, 'ravine: needs plotly: pip install "ravine[lab]"\n')
+
+
+def test_importing_ravine_imports_nothing_of_the_lab():
+    code = "import sys, ravine; print({'rich', 'plotly', 'sklearn', 'jinja2', 'ravine.lab'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "compare", stopped)
+    assert main(["compare"]) == 130
+    assert capsys.readouterr().err == "ravine: stopped; what was finished is kept, run the same command to go on\n"

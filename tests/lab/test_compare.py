@@ -1,0 +1,151 @@
+"""The main job from end to end, undisturbed and killed."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from .conftest import COMMAND, ROOT
+
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds its workers in /proc")
+
+
+def table(folder: Path) -> list[tuple]:
+    """All that the records hold of each trial but for how long it took."""
+    with closing(sqlite3.connect(folder / "trials.sqlite")) as db:
+        rows = db.execute("select key, optimizer, lr, seed, status, result from trials order by key").fetchall()
+    return [(*row, {k: v for k, v in json.loads(result).items() if k != "seconds"}) for *row, result in rows]
+
+
+def test_smoke(smoke):
+    folder, printed = smoke
+    rows = table(folder)
+    assert len(rows) == 8 * 3 * 2
+    assert {status for *_, status, _ in rows} <= {"done", "diverged"}
+    for name in ("SGD", "Momentum", "NAG", "Adagrad", "RMSprop", "Adam", "NAdam", "RAdam"):
+        assert name in printed
+    assert "validation loss" in printed and "ms/step" in printed and str(Path("runs/digits/report.html")) in printed
+
+
+def test_again_runs_nothing_and_says_so(smoke, ravine_command):
+    folder, printed = smoke
+    before = table(folder)
+    status, again = ravine_command("compare", "--tier", "smoke", cwd=folder.parents[1])
+    assert status == 0 and "48 of 48 trials are in the records already" in again
+    assert table(folder) == before
+    verdict = [line for line in printed.splitlines() if line.endswith("behind.") or "told" in line]
+    assert verdict and all(line in again for line in verdict)
+
+
+@linux
+def test_killed_and_started_again(smoke, ravine_command, tmp_path):
+    """kill -9 of the coordinator in mid-sweep: its workers go, what was recorded stays, and the end is the same."""
+    folder = tmp_path / "runs" / "digits"
+    with _started(tmp_path, trials=5) as (process, workers):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = len(_keys(folder))
+    assert 5 <= kept < 48
+    _wait(lambda: not any(map(_alive, workers)))
+
+    status, resumed = ravine_command("compare", "--tier", "smoke", cwd=tmp_path)
+    assert status == 0 and f"{kept} of 48 trials are in the records already" in resumed
+    assert table(folder) == table(smoke[0])
+
+
+@linux
+@pytest.mark.faults
+def test_ctrl_c_in_mid_sweep_is_one_line(tmp_path):
+    with _started(tmp_path, trials=1) as (process, workers):
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "ravine: stopped; what was finished is kept, run the same command to go on\n"
+    assert not any(map(_alive, workers))
+
+
+@linux
+@pytest.mark.faults
+def test_a_killed_worker_is_told(tmp_path):
+    with _started(tmp_path, trials=1) as (process, workers):
+        os.kill(workers[-1], signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "a worker process died (exit code -9)" in err and "Traceback" not in err
+
+
+@pytest.mark.faults
+def test_a_failing_trial_is_told_and_kept_out(ravine_command, tmp_path):
+    (tmp_path / "frail.py").write_text(
+        "import torch\n"
+        "class Frail(torch.optim.SGD):\n"
+        "    def step(self, closure=None):\n"
+        "        raise RuntimeError('too frail')\n"
+    )
+    status, printed = ravine_command("compare", "--optimizers", "frail:Frail", "--tier", "smoke", cwd=tmp_path)
+    assert status == 1 and "RuntimeError: too frail" in printed
+    assert table(tmp_path / "runs" / "digits") == []
+
+
+def test_the_example_task_and_a_stranger_s_optimizer(ravine_command, tmp_path):
+    example = (ROOT / "examples" / "my_task.py").read_text()
+    assert example.count("\n") < 100
+    (tmp_path / "my_task.py").write_text(example)
+    status, printed = ravine_command(
+        "compare", "--task", "my_task:task", "--optimizers", "adam,torch.optim:SGD", "--lrs", "2", "--seeds", "1",
+        "--epochs", "2", "--workers", "1", cwd=tmp_path,
+    )  # fmt: skip
+    assert status == 0 and "one seed cannot tell skill from luck" in printed
+    assert (tmp_path / "runs" / "spirals" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_carried_over(ravine_command, fashion_mnist, tmp_path):
+    status, printed = ravine_command(
+        "compare", "--preset", "classic", "--carry-over", "--data", str(fashion_mnist), "--seeds", "1", "--epochs", "1",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert status == 0, printed
+    results = {name: result for _, name, *_, result in table(tmp_path / "runs" / "fashion-mnist")}
+    assert results["nadam"]["valid"][0] == results["sgd"]["valid"][-1]
+    assert results["rmsprop"]["valid"][0] == results["nadam"]["valid"][-1]
+
+
+@contextmanager
+def _started(folder: Path, trials: int):
+    """The command in a process of its own, when it has recorded this many trials; and the ids of its workers."""
+    process = subprocess.Popen([*COMMAND, "compare", "--tier", "smoke"], cwd=folder, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    try:
+        _wait(lambda: len(_keys(folder / "runs" / "digits")) >= trials)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield process, [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _keys(folder: Path) -> list[str]:
+    try:
+        with closing(sqlite3.connect(f"file:{folder / 'trials.sqlite'}?mode=ro", uri=True)) as db:
+            return [key for (key,) in db.execute("select key from trials")]
+    except sqlite3.OperationalError:  # not made yet
+        return []
+
+
+def _alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split()[2] != "Z"
+
+
+def _wait(until, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)

@@ -1,0 +1,46 @@
+"""Records come back as they were, and belong to one process at a time."""
+
+import math
+
+import pytest
+
+from ravine.lab.errors import LabError
+from ravine.lab.records import Records
+from ravine.lab.trial import Result, Trial
+
+TRIAL = Trial("line", "sgd", (("lr", 0.1), ("eps", 1e-7)), seed=0, epochs=5, batch=8, content="")
+RESULT = Result(None, 0.1, [0, 1], [1 / 3, 0.1], [2.0, 1e-300], [0.5, 0.25])
+
+
+def test_what_is_added_is_there_after_reopening(tmp_path):
+    with Records(tmp_path / "new" / "folder") as records:
+        assert TRIAL not in records
+        records.add(TRIAL, RESULT)
+        records.add(TRIAL, Result(diverged_at=3))  # the first measurement stays
+    with Records(tmp_path / "new" / "folder") as records:
+        assert TRIAL in records and records[TRIAL] == RESULT and len(records) == 1
+
+
+def test_nan_and_infinity_survive(tmp_path):
+    with Records(tmp_path) as records:
+        records.add(TRIAL, Result(1, 0.1, [0, 1], [1.0, math.inf], [1.0, math.nan], [0, 0]))
+        assert records[TRIAL].train[1] == math.inf and math.isnan(records[TRIAL].valid[1])
+        assert records[TRIAL].final == math.inf
+
+
+def test_the_second_is_told(tmp_path):
+    with Records(tmp_path), pytest.raises(LabError, match="another ravine is working here"):
+        Records(tmp_path)
+    Records(tmp_path).close()
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "trials.sqlite").write_bytes(b"something else entirely" * 100)
+    with pytest.raises(LabError, match=r"trials\.sqlite cannot be opened: file is not a database; remove it"):
+        Records(tmp_path)
+
+
+def test_an_unwritable_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabError, match=r"--out .*file/below: cannot be written: Not a directory"):
+        Records(tmp_path / "file" / "below")

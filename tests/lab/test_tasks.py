@@ -1,0 +1,83 @@
+"""A person's own task: found, looked at, and told what is wrong with it before any training."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from ravine.lab import LabError, Task
+from ravine.lab.tasks import load_task
+
+X, Y = torch.randn(12, 3), torch.arange(12) % 2
+GOOD = Task("mine", lambda: (X, Y, X, Y), lambda: nn.Linear(3, 2))
+
+
+def test_ours_load_and_rehearse():
+    task = load_task("digits")
+    x, _, x_valid, _ = data = task.load()
+    assert (len(x), len(x_valid)) == (1437, 360)
+    assert task.rehearse(data) == task.rehearse(data)
+
+
+def test_the_rehearsal_names_what_the_task_does():
+    does = GOOD.rehearse(GOOD.load())
+    for other in (
+        replace(GOOD, model=lambda: nn.Sequential(nn.Linear(3, 2), nn.Tanh())),
+        replace(GOOD, loss=lambda output, y: 2 * nn.functional.cross_entropy(output, y)),
+        replace(GOOD, data=lambda: (X, Y, X + 1, Y)),
+        replace(GOOD, metric=None),
+    ):
+        assert other.rehearse(other.load()) != does
+    assert replace(GOOD, about="other words").rehearse(GOOD.load()) == does
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": lambda: (X, Y)}, r"data\(\) must return 4 tensors .* returned a tuple of Tensor, Tensor"),
+        ({"data": lambda: None}, "returned a NoneType"),
+        (
+            {"data": lambda: (X, Y[:5], X, Y)},
+            r"same number of rows, at least one; their shapes are \(12, 3\) and \(5,\)",
+        ),
+        ({"data": lambda: (X, Y, X[:0], Y[:0])}, "x_valid and y_valid must have the same number of rows"),
+        ({"data": lambda: 1 / 0}, r"data\(\) fails: ZeroDivisionError: division by zero"),
+        ({"model": lambda: 3}, r"model\(\) must return a torch.nn.Module, and returned a int"),
+        (
+            {"model": lambda: nn.Linear(4, 2)},
+            r"the first batch, x \(12, 3\) torch.float32 .* fails: RuntimeError: mat1",
+        ),
+        ({"loss": lambda output, y: output}, "fails: RuntimeError: grad can be implicitly created only for scalar"),
+    ],
+)
+def test_says_what_is_wrong(change, message):
+    with pytest.raises(LabError, match=message):
+        task = replace(GOOD, **change)
+        task.rehearse(task.load())
+
+
+def test_a_batch_of_nothing():
+    with pytest.raises(LabError, match="batch=0 must be 1 or more"):
+        replace(GOOD, batch=0)
+
+
+def test_finding_one(tmp_path, monkeypatch):
+    (tmp_path / "my_tasks.py").write_text(
+        "from ravine.lab import Task\n"
+        "mine = Task('mine', data=None, model=None)\n"
+        "def made(folder=None): return Task(f'in {folder}', data=None, model=None)\n"
+        "number = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert load_task("my_tasks:mine").name == "mine"
+    assert load_task("my_tasks:made", tmp_path).name == f"in {tmp_path}"
+    for typed, folder, message in (
+        ("my_tasks:number", None, "is a int: it must be a ravine.lab.Task, or a function that returns one"),
+        ("my_tasks:mime", None, "has no 'mime'; it has mine"),
+        ("my_tasks:mine", tmp_path, "reads no folder: leave out --data"),
+        ("no_such_module:task", None, "cannot import 'no_such_module' from .*ModuleNotFoundError"),
+        ("digist", None, "did you mean digits"),
+    ):
+        with pytest.raises(LabError, match=message):
+            load_task(typed, folder)

@@ -1,0 +1,148 @@
+"""What a trial is, and that one is run fairly."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import ravine
+from ravine.lab import Task
+from ravine.lab.plan import plan
+from ravine.lab.search import Entry
+from ravine.lab.trial import Trial, evaluation_steps, run
+from ravine.lab.worker import run_job
+
+X = torch.linspace(-1, 1, 30)[:, None]
+DATA = (X, 3 * X + 1, X[::3], 3 * X[::3] + 1)
+LINE = Task("line", lambda: DATA, lambda: nn.Linear(1, 1), nn.functional.mse_loss, metric=None, batch=8)
+TRIAL = Trial("line", "sgd", (("lr", 0.1),), seed=0, epochs=5, batch=8, content="")
+
+
+def test_the_key_is_the_content():
+    assert TRIAL.key == replace(TRIAL).key
+    words = dict.fromkeys(("task", "optimizer", "content", "after"), "a")
+    changes = words | {"hyper": (("lr", 0.2),), "seed": 1, "epochs": 6, "batch": 9}
+    assert len({TRIAL.key, *(replace(TRIAL, **{name: value}).key for name, value in changes.items())}) == 1 + len(
+        changes
+    )
+
+
+def test_it_learns_the_same_thing_twice():
+    first, second = (run(TRIAL, LINE, DATA, ravine.SGD)[0] for _ in range(2))
+    assert first.valid[-1] < 0.2 * first.valid[0]
+    assert replace(first, seconds=0) == replace(second, seconds=0)
+    assert len(first.step) == len(first.train) == len(first.valid) == len(first.metric)
+    assert first.step[-1] == 5 * 4 and first.seconds > 0
+
+
+def test_same_weights_and_batches_for_every_optimizer():
+    seen: dict[type, list[torch.Tensor]] = {}
+
+    for cls in (ravine.SGD, ravine.Adam):
+        seen[cls] = []
+
+        class Spy(nn.Linear):
+            def forward(self, x, kept=seen[cls]):
+                kept.append(x.clone() if kept else self.weight.detach().clone())
+                return super().forward(x)
+
+        task = replace(LINE, model=lambda spy=Spy: spy(1, 1))
+        run(TRIAL, task, DATA, cls)
+    assert all(torch.equal(a, b) for a, b in zip(*seen.values(), strict=True))
+
+
+def test_seeds_change_the_weights_and_the_order():
+    a, b = (run(replace(TRIAL, seed=seed), LINE, DATA, ravine.SGD)[0] for seed in (0, 1))
+    assert a.valid[0] != b.valid[0]
+
+    class Zero(nn.Linear):
+        def reset_parameters(self):
+            nn.init.zeros_(self.weight)
+            nn.init.zeros_(self.bias)
+
+    a, b = (
+        run(replace(TRIAL, seed=seed), replace(LINE, model=lambda: Zero(1, 1)), DATA, ravine.SGD)[0] for seed in (0, 1)
+    )
+    assert a.valid[0] == b.valid[0] and a.valid[1] != b.valid[1]
+
+
+@pytest.mark.parametrize(("lr", "latest"), [(1e25, 4), (5.0, 4)])
+def test_divergence_is_a_result_with_its_step(lr, latest):
+    result, _ = run(replace(TRIAL, hyper=(("lr", lr),)), LINE, DATA, ravine.SGD)
+    assert result.diverged_at is not None and 0 < result.diverged_at <= latest
+    assert result.final == math.inf and result.step[-1] == result.diverged_at
+
+
+def test_a_nan_is_divergence():
+    class Poison(torch.optim.SGD):
+        def step(self, closure=None):
+            for p in self.param_groups[0]["params"]:
+                p.data.fill_(math.nan)
+
+    result, _ = run(TRIAL, LINE, DATA, Poison)
+    assert result.diverged_at == result.step[-1] <= 2 and result.final == math.inf
+
+
+def test_evaluation_is_of_the_evaluation_form():
+    calls = []
+
+    class Both(torch.optim.SGD):
+        def eval(self):
+            calls.append("eval")
+
+        def train(self):
+            calls.append("train")
+
+        def step(self, closure=None):
+            assert calls[-1] == "train"
+            return super().step()
+
+    run(TRIAL, LINE, DATA, Both)
+    assert calls == ["eval", "train"] * (len(calls) // 2) + ["eval"]
+
+
+def test_a_nag_ends_at_its_own_point_not_the_look_ahead():
+    trial = replace(TRIAL, hyper=(("lr", 0.05),))
+    result, model = run(trial, LINE, DATA, ravine.NAG)
+    assert nn.functional.mse_loss(model(DATA[2]), DATA[3]).item() == pytest.approx(result.valid[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("epochs", "batches"), [(1, 45), (3, 23), (15, 23), (40, 7), (1, 5)])
+def test_points_lie_at_epoch_ends_and_are_enough(epochs, batches):
+    marks = evaluation_steps(epochs, batches)
+    assert marks >= {batches * e for e in range(1, epochs + 1)} and max(marks) == epochs * batches
+    assert len(marks) >= min(20, epochs * batches)
+
+
+def test_plans():
+    entries = [Entry("sgd", ravine.SGD, (0.1, 1.0)), Entry("adam", ravine.Adam, (0.1, 1.0))]
+    jobs = plan(entries, "line", LINE, "does", epochs=2, seeds=3, carry_over=False)
+    assert [len(job) for job in jobs] == [1] * 12 and len({job[0].key for job in jobs}) == 12
+    other = plan(entries, "line", LINE, "does something else", epochs=2, seeds=3, carry_over=False)
+    assert not {job[0].key for job in jobs} & {job[0].key for job in other}
+    carried = plan(entries, "line", LINE, "does", epochs=2, seeds=1, carry_over=True)
+    assert len(carried) == 1 and [t.after for t in carried[0]] == ["", *(t.key for t in carried[0][:-1])]
+
+
+def test_a_job_of_several_goes_on_from_the_weights_of_the_last():
+    entries = [Entry("nag", ravine.NAG, (0.05,)), Entry("adam", ravine.Adam, (0.1,))]
+    (job,) = plan(entries, "line", LINE, "does", epochs=2, seeds=1, carry_over=True)
+    (_, first), (_, second) = run_job(job, LINE, DATA, lambda trial, step: None)
+    assert second.valid[0] == first.valid[-1] < first.valid[0]
+
+
+def test_classic_learns_real_images(fashion_mnist):
+    from ravine.lab import search
+    from ravine.lab.tasks import load_task
+
+    whole = load_task("fashion-mnist", fashion_mnist)
+    x, y, x_valid, y_valid = whole.load()
+    assert (len(x), len(x_valid), float(x.max())) == (60_000, 10_000, 1.0)
+    small = (x[:640], y[:640], x_valid[:200], y_valid[:200])
+    for entry in search.classic(None):
+        hyper = (("lr", entry.lrs[0]), *entry.hyper)
+        result, model = run(replace(TRIAL, hyper=hyper, epochs=2, batch=32), whole, small, entry.cls)
+        assert result.valid[-1] < 0.9 * result.valid[0] and result.metric[-1] > 0.4
+        assert sum(p.numel() for p in model.parameters()) == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10

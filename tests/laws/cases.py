@@ -1,0 +1,135 @@
+"""What the laws run over: every registered optimizer, its flags, odd shapes; and one way to compare."""
+
+import inspect
+import random
+from functools import cache
+from typing import Literal, get_args, get_origin
+
+import pytest
+import torch
+
+from ravine.compile.expr import FULL
+from ravine.hyper import SWITCHES, fields, settle
+from ravine.optim import registry
+
+ALL = registry()
+TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None}
+SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
+LOW = (torch.bfloat16, torch.float16)
+
+every = pytest.mark.parametrize("cls", ALL.values(), ids=ALL.keys())
+every_twin = pytest.mark.parametrize("cls", TWINS.values(), ids=TWINS.keys())
+
+
+def flags(cls, count):
+    """`count` dicts of hyperparameters: the defaults, then random ones that the class finds legal. Always the same."""
+    draw, out = random.Random(cls.__name__), [{}]
+    for _ in range(100):
+        hyper = {}
+        for name, (kind, default) in fields(cls).items():
+            if name in SWITCHES or name in ("storage", "lr") or draw.random() < 0.4:
+                continue
+            hyper[name] = other(draw, name, kind, default)
+        try:
+            cls.validate({k: d for k, (_, d) in fields(cls).items()} | settle(cls, hyper))
+        except ValueError:
+            continue
+        out.append(hyper)
+        if len(out) == count:
+            break
+    return out
+
+
+def other(draw, name, kind, default):
+    """A value that a hyperparameter may have."""
+    if get_origin(kind) is Literal:
+        return draw.choice(get_args(kind))
+    if isinstance(default, bool):
+        return draw.random() < 0.5
+    if isinstance(default, tuple):
+        return tuple(1 - (1 - x) * draw.uniform(1, 5) if 0 < x < 1 else x * draw.uniform(0.9, 1.1) for x in default)
+    if isinstance(default, float):
+        return default * draw.uniform(0.9, 1.0) if default else draw.choice([0.0, 0.25])
+    return default
+
+
+def some(count):
+    """Marks a law to run over `count` settings of every optimizer."""
+    every_one = [(name, cls, i, hyper) for name, cls in ALL.items() for i, hyper in enumerate(flags(cls, count))]
+    return pytest.mark.parametrize(
+        ("cls", "hyper"),
+        [pytest.param(cls, hyper, id=f"{name}-{i}") for name, cls, i, hyper in every_one],
+    )
+
+
+def torch_flags(twin):
+    """The names of the hyperparameters of a class of torch, its switches and lr left out."""
+    return [k for k in inspect.signature(twin).parameters if k not in ("params", "lr", *SWITCHES)]
+
+
+def values(shapes, seed=0, dtype=torch.float32, scale=1.0):
+    """Random tensors of these shapes."""
+    return [(scale * x).to(dtype) for x in normal(tuple(shapes), seed)]
+
+
+@cache
+def normal(shapes, seed):
+    made = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=made, dtype=torch.float64) for shape in shapes]
+
+
+def parameters(shapes, seed=0, dtype=torch.float32):
+    """Random parameters of these shapes."""
+    return [torch.nn.Parameter(x) for x in values(shapes, seed, dtype)]
+
+
+def give(params, seed, live=None, scale=1.0):
+    """Random gradients, of the parameters' types; those that `live` leaves out have none."""
+    for i, (p, g) in enumerate(zip(params, values([p.shape for p in params], 1000 + seed, scale=scale), strict=True)):
+        p.grad = None if live is not None and i not in live else g.to(p.dtype)
+
+
+def walk(opt, steps, first=0, **gradients):
+    """Steps with random gradients that depend only on the number of the step; the parameters."""
+    params = [p for group in opt.param_groups for p in group["params"]]
+    for t in range(first, first + steps):
+        give(params, t, **gradients)
+        opt.step()
+    return params
+
+
+def near(a, b, tolerance):
+    """Assert that a and b differ by at most `tolerance` of the largest of 1, |a| and |b|; NaN equals NaN."""
+    a, b = a.detach().double(), b.detach().double()
+    assert a.shape == b.shape, f"{tuple(a.shape)} and {tuple(b.shape)}"
+    if not a.numel():
+        return
+    assert torch.equal(a.isnan(), b.isnan()), "NaN in different places"
+    gap = (a - b).abs() / torch.maximum(a.abs(), b.abs()).clamp(min=1)
+    gap = torch.where(a == b, torch.zeros_like(gap), gap).nan_to_num(0)
+    assert gap.max() <= tolerance, f"{gap.max():.2e} apart, {tolerance:.0e} allowed; {a.flatten()[gap.argmax()]}"
+
+
+def equal(a, b):
+    """Assert that a and b have the same type and bits."""
+    assert a.dtype == b.dtype, f"{a.dtype} and {b.dtype}"
+    assert a.shape == b.shape, f"{tuple(a.shape)} and {tuple(b.shape)}"
+    different = ~((a == b) | (a.isnan() & b.isnan()))
+    assert not different.any(), f"{int(different.sum())} of {a.numel()} differ, by {(a - b).abs().max():.2e}"
+
+
+def states(opt, p):
+    """The states of a parameter that are tensors of its shape, by their keys."""
+    start = opt.compiled(opt.param_groups[0]).program.start
+    keys = [opt.key(k) for k, x in start.items() if x.shape == FULL]
+    return {k: opt.state[p][k] for k in keys if k in opt.state[p]}
+
+
+def same_states(a, b):
+    """Assert that two optimizers of the same rule hold the same, bit for bit."""
+    for group, other_group in zip(a.param_groups, b.param_groups, strict=True):
+        for p, q in zip(group["params"], other_group["params"], strict=True):
+            equal(p.detach(), q.detach())
+            assert a.state[p].keys() == b.state[q].keys()
+            for k, x in a.state[p].items():
+                equal(x, b.state[q][k])

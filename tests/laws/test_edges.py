@@ -1,0 +1,472 @@
+"""The corners that shipped defects elsewhere: odd gradients, odd memory, and the rest of torch around an optimizer."""
+
+import pytest
+import torch
+from cases import equal, every, every_twin, give, near, parameters, states, walk
+from torch import nn
+from torch.optim import lr_scheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+import ravine
+
+SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
+ACROSS = {"LAMB"}  # an element's step depends on the whole tensor
+
+
+def of(opt):
+    return [p for group in opt.param_groups for p in group["params"]]
+
+
+def pair(cls, make=parameters, **hyper):
+    return cls(make(SHAPES), **hyper), cls.twin(make(SHAPES), **hyper)
+
+
+def agree(a, b, tolerance=2e-6):
+    for p, q in zip(of(a), of(b), strict=True):
+        near(p, q, tolerance)
+
+
+# gradients
+
+
+@every
+def test_zero_gradients_leave_the_weights_and_are_finite(cls):
+    opt = cls(parameters(SHAPES), **({"weight_decay": 0.0} if "weight_decay" in cls.__annotations__ else {}))
+    before = [p.detach().clone() for p in of(opt)]
+    walk(opt, 3, scale=0.0)
+    for p, old in zip(of(opt), before, strict=True):
+        equal(p.detach(), old)
+    walk(opt, 3)
+    assert all(p.isfinite().all() for p in of(opt))
+
+
+@every
+def test_zero_weights_can_leave_zero(cls):
+    opt = cls([nn.Parameter(torch.zeros(5))])
+    walk(opt, 3)
+    assert of(opt)[0].isfinite().all() and (of(opt)[0] != 0).all()
+
+
+@every
+def test_empty_tensors_and_no_gradients_are_no_trouble(cls):
+    empty = cls(parameters([(0,), (0, 3), (2, 0, 4)]))
+    walk(empty, 2)
+    assert all(float(empty.state[p]["step"]) == 2 for p in of(empty))
+    opt = cls(parameters(SHAPES))
+    before = [p.detach().clone() for p in of(opt)]
+    opt.step()
+    opt.step()
+    assert not opt.state
+    for p, old in zip(of(opt), before, strict=True):
+        equal(p.detach(), old)
+
+
+@every
+def test_gradients_are_never_changed(cls):
+    for layout in (lambda g: g, lambda g: g.t().contiguous().t()):
+        opt = cls(parameters([(3, 5)]), maximize=True)
+        for t in range(2):
+            give(of(opt), t)
+            of(opt)[0].grad = g = layout(of(opt)[0].grad)
+            kept, version = g.clone(), g._version
+            opt.step()
+            assert of(opt)[0].grad is g and g._version == version
+            equal(g, kept)
+
+
+@every
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+def test_nan_and_inf_come_through_and_only_where_they_are(cls, bad, backend):
+    a, b = cls(parameters([(40,), (3,)]), backend=backend), cls(parameters([(40,), (3,)]), backend=backend)
+    for opt in (a, b):
+        walk(opt, 2)
+        give(of(opt), 2)
+        if opt is a:
+            of(a)[0].grad[17] = bad
+        opt.step()
+    hit = torch.zeros(40, dtype=torch.bool)
+    hit[17] = True
+    if cls.__name__ not in ACROSS:
+        equal(of(a)[0].detach()[~hit], of(b)[0].detach()[~hit])
+    kept = [x[17] for x in states(a, of(a)[0]).values()]
+    assert not all(x.isfinite() for x in (of(a)[0][17], *kept))
+    assert bad == bad or of(a)[0][17].isnan()
+    equal(of(a)[1].detach(), of(b)[1].detach())
+
+
+@every_twin
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_nan_and_inf_do_what_they_do_in_torch(cls, bad):
+    if cls is ravine.Rprop and bad != bad:
+        return  # the sign of NaN is 0 in torch, which hides it
+    a, b = pair(cls)
+    for opt in (a, b):
+        walk(opt, 2)
+        give(of(opt), 2)
+        of(opt)[2].grad[1, 3] = bad
+        opt.step()
+    agree(a, b)
+
+
+@every
+@pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30])
+def test_tiny_and_huge_gradients_are_sane(cls, size):
+    a, b = (cls(parameters([(40,)]), backend=backend) for backend in ("llvm", "reference"))
+    walk(a, 3, scale=size)
+    walk(b, 3, scale=size)
+    near(of(a)[0], of(b)[0], 1e-4 if size < 1 else 1e-5)
+    if size < 1:
+        assert of(a)[0].isfinite().all()
+
+
+@every
+def test_sparse_gradients_are_refused_by_name(cls):
+    embedding = nn.Embedding(4, 3, sparse=True)
+    opt = cls([*parameters([(2,)]), *embedding.parameters()])
+    of(opt)[0].grad = torch.ones(2)
+    embedding(torch.tensor([1])).sum().backward()
+    before = [p.detach().clone() for p in of(opt)]
+    with pytest.raises(RuntimeError, match=r"parameter 1 of shape \(4, 3\).*sparse.*(SGD|Adam)"):
+        opt.step()
+    assert not opt.state
+    for p, old in zip(of(opt), before, strict=True):
+        equal(p.detach(), old)
+
+
+# memory
+
+
+LAYOUTS = {
+    "transposed": lambda x: x.transpose(1, 3).contiguous().transpose(1, 3),
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "every_other": lambda x: torch.stack([x, x], -1)[..., 0],
+    "expanded": lambda x: x[:, :1].expand(x.shape),
+}
+
+
+@every
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+@pytest.mark.parametrize("weights", ["contiguous", "transposed", "channels_last", "every_other"])
+def test_order_in_memory_does_not_matter(cls, weights, backend):
+    shape = (4, 3, 5, 2)
+    (start,) = parameters([shape])
+    plain = cls([start], backend=backend)
+    odd = cls([nn.Parameter(LAYOUTS.get(weights, lambda x: x)(start.detach().clone()))], backend=backend)
+    p = of(odd)[0]
+    strides = p.stride()
+    for t, layout in enumerate([*LAYOUTS.values(), *LAYOUTS.values()]):
+        give([start], t)
+        start.grad = layout(start.grad).clone(memory_format=torch.contiguous_format)
+        p.grad = layout(start.grad.clone())
+        plain.step()
+        odd.step()
+    near(p, start, 1e-6 if cls.__name__ in ACROSS else 0)
+    assert p.stride() == strides
+
+
+@every
+def test_a_gradient_in_another_order_where_the_last_one_lay_is_seen(cls):
+    memory = torch.empty(12)
+    p, q = parameters([(3, 4)] * 2)
+    q.data.copy_(p.data)
+    a, b = cls([p]), cls([q])
+    for t in range(4):
+        give([q], t)
+        p.grad = memory.view(3, 4) if t % 2 else memory.view(4, 3).t()
+        p.grad.copy_(q.grad)
+        a.step()
+        b.step()
+    near(p, q, 1e-6)
+
+
+@every
+@pytest.mark.parametrize("other", [torch.float64, torch.bfloat16], ids=str)
+def test_weights_may_change_type_between_steps(cls, other):
+    model = nn.Sequential(nn.Linear(300, 7), nn.Linear(7, 3))
+    opt = cls(model.parameters(), lr=30 * cls.lr)  # far enough for bfloat16 to see it
+    walk(opt, 2)
+    kinds = [{k: x.dtype for k, x in states(opt, p).items()} for p in of(opt)]
+    model.to(other)
+    before = [p.detach().clone() for p in of(opt)]
+    walk(opt, 2)
+    for p, old, kind in zip(of(opt), before, kinds, strict=True):
+        assert p.dtype == other and p.isfinite().all() and not torch.equal(p, old)
+        assert (p - old).abs().max() < 10
+        assert {k: x.dtype for k, x in states(opt, p).items()} == kind
+        assert float(opt.state[p]["step"]) == 4
+
+
+@every
+def test_weights_may_change_order_in_memory_between_steps(cls):
+    a, b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+    b.load_state_dict(a.state_dict())
+    first, second = cls(a.parameters()), cls(b.parameters())
+    walk(first, 2)
+    walk(second, 2)
+    a.to(memory_format=torch.channels_last)
+    walk(first, 2, first=2)
+    walk(second, 2, first=2)
+    agree(first, second, 1e-6)
+
+
+@every
+def test_weights_that_change_shape_are_refused(cls):
+    opt = cls(parameters([(6,), (2,)]))
+    walk(opt, 2)
+    if not states(opt, of(opt)[0]):
+        return
+    of(opt)[0].data = torch.ones(9)
+    kept = of(opt)[1].detach().clone()
+    with pytest.raises(RuntimeError, match=r"parameter 0 of shape \(9,\).*\(6,\)"):
+        walk(opt, 1)
+    equal(of(opt)[1].detach(), kept)
+
+
+@every
+def test_complex_weights_are_torchs_or_refused(cls):
+    def make(shapes):
+        return [
+            nn.Parameter(torch.complex(a.detach(), b.detach()))
+            for a, b in zip(parameters(shapes), parameters(shapes, 1), strict=True)
+        ]
+
+    if cls.twin is None:
+        with pytest.raises(ValueError, match=f"parameter 0 .*complex.*{cls.__name__}.*view_as_real"):
+            cls(make(SHAPES))
+        return
+    for backend in ("llvm", "reference"):
+        a, b = cls(make(SHAPES), backend=backend), cls.twin(make(SHAPES))
+        for t in range(4):
+            for opt in (a, b):
+                for i, p in enumerate(of(opt)):
+                    g = torch.complex(*(x.detach() for x in parameters([p.shape] * 2, 10 * t + i)))
+                    p.grad = g.conj() if t % 2 else g
+                    if opt is b:  # torch itself cannot take these
+                        p.grad = p.grad.resolve_conj()
+                opt.step()
+        for p, q in zip(of(a), of(b), strict=True):
+            near(torch.view_as_real(p.detach()), torch.view_as_real(q.detach()), 2e-6)
+            assert all(x.dtype == p.dtype for k, x in states(a, p).items())
+
+
+def test_a_lazily_negated_gradient_is_negated():
+    p = nn.Parameter(torch.zeros(3))
+    p.grad = torch.full((3,), 1j).conj().imag
+    assert p.grad.is_neg()
+    ravine.SGD([p], lr=1.0).step()
+    equal(p.detach(), torch.ones(3))
+
+
+# torch's autograd around a step
+
+
+@every
+def test_a_step_is_seen_by_autograd(cls):
+    p = nn.Parameter(torch.ones(3))
+    opt = cls([p])
+    loss = (p**2).sum()
+    p.grad = torch.ones(3)
+    opt.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@every
+def test_a_closure_is_called_once_with_gradients_on(cls):
+    opt, calls = cls(parameters([(3,)])), []
+
+    def closure():
+        calls.append(torch.is_grad_enabled())
+        opt.zero_grad()
+        loss = (of(opt)[0] ** 2).sum()
+        loss.backward()
+        return loss
+
+    with torch.no_grad():
+        before = (of(opt)[0] ** 2).sum()
+        loss = opt.step(closure)
+    assert calls == [True] and loss == before
+
+
+@every_twin
+def test_hooks_of_one_optimizer_and_of_all_run_as_in_torch(cls):
+    orders = []
+    for kind in (cls, cls.twin):
+        opt, seen = kind(parameters([(3,)])), []
+        handles = [
+            opt.register_step_pre_hook(lambda *_, seen=seen: seen.append("pre")),
+            opt.register_step_post_hook(lambda *_, seen=seen: seen.append("post")),
+            register_optimizer_step_pre_hook(lambda *_, seen=seen: seen.append("all pre")),
+            register_optimizer_step_post_hook(lambda *_, seen=seen: seen.append("all post")),
+        ]
+        walk(opt, 1)
+        for handle in handles:
+            handle.remove()
+        walk(opt, 1)
+        orders.append(seen)
+    assert orders[0] == orders[1] and len(orders[0]) == 4
+
+
+@every
+def test_the_profiler_names_the_step(cls):
+    opt = cls(parameters([(3,)]))
+    walk(opt, 1)
+    with torch.profiler.profile() as seen:
+        walk(opt, 1)
+    assert f"Optimizer.step#{cls.__name__}.step" in {e.name for e in seen.events()}
+
+
+@every
+def test_grad_scaler_skips_the_step_where_a_gradient_is_infinite(cls):
+    opt = cls(parameters([(3,)]))
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    p = of(opt)[0]
+    for bad in (False, True, False):
+        opt.zero_grad()
+        before = p.detach().clone()
+        scaler.scale((p * (torch.inf if bad else 1.0)).sum()).backward()
+        scaler.step(opt)
+        scaler.update()
+        assert torch.equal(p, before) == bad
+    assert float(opt.state[p]["step"]) == 2
+
+
+SCHEDULERS = {
+    "lambda": lambda o: lr_scheduler.LambdaLR(o, lambda t: 1 if t < 2 else 0.5),
+    "multiplicative": lambda o: lr_scheduler.MultiplicativeLR(o, lambda t: 0.9),
+    "step": lambda o: lr_scheduler.StepLR(o, 2),
+    "multistep": lambda o: lr_scheduler.MultiStepLR(o, [1, 3]),
+    "constant": lambda o: lr_scheduler.ConstantLR(o, 0.5, 2),
+    "linear": lambda o: lr_scheduler.LinearLR(o, 0.1, total_iters=3),
+    "exponential": lambda o: lr_scheduler.ExponentialLR(o, 0.9),
+    "polynomial": lambda o: lr_scheduler.PolynomialLR(o, 4),
+    "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, 4),
+    "warm restarts": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2),
+    "sequential": lambda o: lr_scheduler.SequentialLR(
+        o, [lr_scheduler.LinearLR(o, 0.1, total_iters=2), lr_scheduler.ExponentialLR(o, 0.9)], [2]
+    ),
+    "chained": lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.ExponentialLR(o, 0.9), lr_scheduler.StepLR(o, 2)]),
+    "plateau": lambda o: lr_scheduler.ReduceLROnPlateau(o, patience=0),
+    "cyclic": lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 2, cycle_momentum=False),
+    "cyclic momentum": lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, 2),
+    "one cycle": lambda o: lr_scheduler.OneCycleLR(o, 0.1, 8),
+    "one cycle, lr alone": lambda o: lr_scheduler.OneCycleLR(o, 0.1, 8, cycle_momentum=False),
+    "swa": lambda o: torch.optim.swa_utils.SWALR(o, 0.05, 3),
+}
+
+
+def test_no_scheduler_is_missing():
+    theirs = {x for x in vars(lr_scheduler).values() if isinstance(x, type) and issubclass(x, lr_scheduler.LRScheduler)}
+    mine = {type(make(torch.optim.SGD(parameters([(2,)]), lr=0.1, momentum=0.9))) for make in SCHEDULERS.values()}
+    assert {x.__name__ for x in theirs - mine} <= {"LRScheduler", "_LRScheduler"}
+
+
+@pytest.mark.parametrize("make", SCHEDULERS.values(), ids=SCHEDULERS.keys())
+@pytest.mark.parametrize("cls", [ravine.SGD, ravine.Adam, ravine.RMSprop], ids=["sgd", "adam", "rmsprop"])
+def test_schedulers_of_torch_drive_it_as_they_drive_torchs(cls, make):
+    extra = {"momentum": 0.9} if cls is not ravine.Adam else {}
+    a, b = pair(cls, lr=0.1, **extra)
+    followed = []
+    for opt in (a, b):
+        scheduler, rates = make(opt), []
+        for t in range(6):
+            walk(opt, 1, first=t)
+            scheduler.step(*([1.0] if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) else []))
+            rates.append(float(opt.param_groups[0]["lr"]))
+        followed.append(rates)
+    assert followed[0] == followed[1]
+    agree(a, b, 1e-5)
+
+
+@every
+def test_every_optimizer_takes_one_cycle(cls):
+    opt = cls(parameters(SHAPES))
+    momentum = "betas" in opt.defaults or "momentum" in opt.defaults
+    scheduler = lr_scheduler.OneCycleLR(opt, 0.1, 8, cycle_momentum=momentum)
+    for t in range(6):
+        walk(opt, 1, first=t)
+        scheduler.step()
+    assert all(p.isfinite().all() for p in of(opt))
+
+
+# parameters
+
+
+@every
+def test_named_parameters(cls):
+    model = nn.Linear(3, 2)
+    opt = cls(model.named_parameters())
+    walk(opt, 2)
+    assert opt.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
+    other = cls(nn.Linear(3, 2).named_parameters())
+    other.load_state_dict(opt.state_dict())
+    assert other.param_groups[0]["param_names"] == ["weight", "bias"]
+
+
+@every
+def test_a_group_added_later_has_its_own_hyperparameters(cls):
+    p = parameters(SHAPES)
+    a = cls(p[:2])
+    walk(a, 2)
+    a.add_param_group({"params": (x for x in p[2:]), "lr": 0.0})
+    before = [x.detach().clone() for x in p]
+    walk(a, 2)
+    assert [torch.equal(x, old) for x, old in zip(p, before, strict=True)][:2] == [False, False]
+    if cls.__name__ != "Rprop":  # whose steps begin at lr, and are kept within step_sizes
+        assert all(torch.equal(x, old) for x, old in zip(p[2:], before[2:], strict=True))
+    assert [float(a.state[x]["step"]) for x in p] == [4, 4, 2, 2]
+
+
+@every
+def test_a_parameter_list_may_be_emptied_and_replaced(cls):
+    p, q = parameters(SHAPES), parameters(SHAPES, 5)
+    opt = cls(p)
+    walk(opt, 2)
+    opt.param_groups[0]["params"].clear()
+    opt.step()
+    opt.param_groups[0]["params"] = q
+    fresh = cls(parameters(SHAPES, 5))
+    walk(opt, 2)
+    walk(fresh, 2)
+    agree(opt, fresh, 0)
+
+
+@every
+def test_tied_weights_move_once(cls):
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    model[1].weight = model[0].weight
+    opt = cls(model.parameters())
+    model(torch.ones(2, 3)).sum().backward()
+    opt.step()
+    assert len(of(opt)) == 1 and float(opt.state[of(opt)[0]]["step"]) == 1
+
+
+@every
+def test_a_parameter_frozen_later_stays_and_goes_on_where_it_was(cls):
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+    opt = cls(model.parameters())
+
+    def step():
+        opt.zero_grad()
+        model(torch.ones(2, 3)).pow(2).sum().backward()
+        opt.step()
+
+    step()
+    model[0].requires_grad_(False)
+    before = model[0].weight.detach().clone()
+    step()
+    equal(model[0].weight.detach(), before)
+    model[0].requires_grad_(True)
+    step()
+    assert float(opt.state[model[0].weight]["step"]) == 2 and float(opt.state[model[1].weight]["step"]) == 3
+
+
+def test_the_look_ahead_of_nag_cannot_be_trained_at_by_mistake():
+    opt = ravine.NAG(parameters(SHAPES))
+    walk(opt, 2)
+    opt.eval()
+    with pytest.raises(RuntimeError, match=r"eval\(\).*train\(\)"):
+        opt.step()
+    opt.train()
+    opt.step()

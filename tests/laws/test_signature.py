@@ -1,0 +1,153 @@
+"""What a rule does, seen from outside: to one impulse, to a change of scale, on a slope."""
+
+import math
+
+import pytest
+import torch
+from cases import every, near, parameters, some, states, walk
+from torch import nn
+
+DECAYED = {"adamw"}
+SIGNS = {"rprop"}  # it sees the sign alone
+LINEAR = {"sgd", "momentum", "nag"}  # the path of c·g from 0 is c times the path of g
+INVARIANT = {"adam", "adamw", "adamax", "nadam", "amsgrad", "rmsprop", "adagrad", "rprop", "lamb", "adadelta"}
+# radam is neither: it begins as momentum, and goes on as Adam
+
+
+def name(cls):
+    return cls.__name__.lower()
+
+
+def path(cls, gradients, start=0.0, **hyper):
+    """Where the model's weight is before the first step and after each, in float64."""
+    p = nn.Parameter(torch.tensor([float(start)], dtype=torch.float64))
+    opt = cls([p], **hyper)
+    out = [float(start)]
+    for g in gradients:
+        p.grad = torch.full_like(p, g(p.item()) if callable(g) else g)
+        opt.step()
+        out.append(p.item())
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def undecayed(cls):
+    return {"weight_decay": 0.0} if "weight_decay" in cls.__signature__.parameters else {}
+
+
+def tiny(cls):
+    return {"eps": 1e-30} if "eps" in cls.__signature__.parameters else {}
+
+
+WAVE = [math.sin(1.7 * t) + 0.3 for t in range(40)]
+
+
+# scale
+
+
+@every
+def test_a_thousand_times_the_gradient(cls):
+    """Adaptive rules make the same path; those of momentum a thousand times as long a one."""
+    start = 1.0 if name(cls) == "lamb" else 0.0  # whose step is as long as the weights
+    small = path(cls, WAVE, start, **undecayed(cls), **tiny(cls))
+    large = path(cls, [1000 * g for g in WAVE], start, **undecayed(cls), **tiny(cls))
+    if name(cls) in LINEAR:
+        near(large, 1000 * small, 1e-12)
+    elif name(cls) == "adadelta":  # its first step is ε's: as long as √ε / √v allows
+        assert (large / small)[1:].max() < 2
+    elif name(cls) in INVARIANT:
+        near(large, small, 1e-9)
+    assert (small[1:] != start).any()
+
+
+def test_every_rule_is_told_its_kind():
+    from cases import ALL
+
+    assert set(ALL) == LINEAR | INVARIANT | {"radam"}
+
+
+@every
+def test_the_first_step_goes_against_the_gradient(cls):
+    for g in (3.0, -0.2):
+        p = path(cls, [g], 1.0, **undecayed(cls))
+        assert (p[1] - p[0]) * g < 0
+
+
+# memory
+
+
+@every
+def test_an_impulse_is_remembered_and_forgotten(cls):
+    """The step after one gradient of 1 and then silence: how far the weight moves, and that it comes to rest."""
+    p = path(cls, [1.0] + [0.0] * 600, 1.0, **undecayed(cls))
+    steps = (p[1:] - p[:-1]).abs()
+    assert p.isfinite().all()
+    assert steps[0] > 0
+    if name(cls) != "lamb":  # whose step is as long as the weights, however little there is to remember
+        assert steps[500:].max() <= 1e-3 * steps.max(), "it still moves"
+    remembers = any(k in cls.__signature__.parameters for k in ("betas",)) or name(cls) in ("momentum", "nag")
+    assert bool(steps[1] > 0) == remembers
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.9])
+def test_momentum_forgets_at_its_rate(beta):
+    import ravine
+
+    p = path(ravine.SGD, [1.0] + [0.0] * 20, lr=1.0, momentum=beta)
+    near(p[1:] - p[:-1], -(beta ** torch.arange(21, dtype=torch.float64)), 1e-14)
+
+
+# slopes
+
+
+@every
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+def test_every_rule_goes_down_a_bowl_and_maximize_up(cls, backend):
+    slope = torch.linspace(0.1, 2, 20)
+
+    def loss(p):
+        return (slope * p**2).sum().item()
+
+    for maximize in (False, True):
+        p = nn.Parameter(torch.linspace(-1, 1, 20) + 0.01)
+        opt = cls(
+            [p], lr=1.0 if name(cls) == "adadelta" else 1e-2, maximize=maximize, backend=backend, **undecayed(cls)
+        )
+        before = loss(p)
+        for _ in range(30):
+            p.grad = (2 * slope * p).detach()
+            opt.step()
+        assert (loss(p) > before) if maximize else (loss(p) < before)
+
+
+@every
+def test_maximize_is_the_gradient_turned_round(cls):
+    a = path(cls, WAVE, 1.0, maximize=True)
+    near(a, path(cls, [-g for g in WAVE], 1.0), 0)
+
+
+@some(3)
+def test_elements_do_not_see_each_other(cls, hyper):
+    """But for rules with a norm, an element's path is the same alone and among others."""
+    whole = cls(parameters([(40,)]), **hyper)
+    first = whole.param_groups[0]["params"][0]
+    if whole.compiled(whole.param_groups[0]).plan.sums:
+        return
+    start = first.detach().clone()
+    alone = nn.Parameter(start[7:8].clone())
+    single = cls([alone], **hyper)
+    walk(whole, 0)
+    for t in range(4):
+        first.grad = torch.sin(torch.arange(40) + 0.7 * t)
+        alone.grad = first.grad[7:8].clone()
+        whole.step()
+        single.step()
+    near(alone, first[7:8], 1e-6)
+    assert len(states(whole, first)) == len(states(single, alone))
+
+
+@every
+def test_weight_decay_pulls_towards_zero(cls):
+    if "weight_decay" not in cls.__signature__.parameters:
+        return
+    plain, decayed = (path(cls, [0.1, -0.1] * 3, 5.0, lr=0.1, weight_decay=w) for w in (0.0, 0.5))
+    assert decayed[-1] < plain[-1]

@@ -1,0 +1,408 @@
+"""What an optimizer remembers survives: saving, loading, copying, regrouping, new hyperparameters."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from cases import ALL, TWINS, equal, every, give, near, parameters, same_states, some, states, walk
+
+import ravine
+from ravine import optimizer
+
+SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
+
+
+def of(opt):
+    return [p for group in opt.param_groups for p in group["params"]]
+
+
+def saved(opt):
+    """A state_dict that has been through a file."""
+    file = io.BytesIO()
+    torch.save(opt.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def copied(params):
+    return [torch.nn.Parameter(p.detach().clone()) for p in params]
+
+
+# round trips
+
+
+@some(3)
+def test_a_loaded_state_continues_bit_for_bit(cls, hyper):
+    a = cls(parameters(SHAPES), **hyper)
+    walk(a, 3, live=[0, 1, 3])
+    walk(a, 3, first=3)
+    b = cls(copied(of(a)))
+    b.load_state_dict(saved(a))
+    same_states(a, b)
+    walk(a, 3, first=6)
+    walk(b, 3, first=6)
+    same_states(a, b)
+
+
+@every
+def test_a_pickled_optimizer_continues_bit_for_bit(cls):
+    a = cls(parameters(SHAPES), backend="reference")
+    walk(a, 3)
+    b = pickle.loads(pickle.dumps(a))
+    assert b.backend == "reference"
+    walk(a, 3, first=3)
+    walk(b, 3, first=3)
+    same_states(a, b)
+
+
+@every
+def test_model_and_optimizer_are_copied_together(cls):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    a = cls(model.parameters())
+    walk(a, 3)
+    twin, b = copy.deepcopy((model, a))
+    assert [id(p) for p in of(b)] == [id(p) for p in twin.parameters()]
+    before = [p.detach().clone() for p in of(a)]
+    walk(b, 3, first=3)
+    for p, old in zip(of(a), before, strict=True):
+        equal(p.detach(), old)
+    walk(a, 3, first=3)
+    same_states(a, b)
+
+
+@every
+@pytest.mark.parametrize("storage", [None, "float32"])
+def test_states_keep_their_type_when_loaded(cls, storage):
+    a = cls(parameters(SHAPES, dtype=torch.bfloat16), storage=storage)
+    walk(a, 3)
+    b = cls(copied(of(a)))
+    b.load_state_dict(saved(a))
+    for p in of(b):
+        assert {x.dtype for x in states(b, p).values()} <= {torch.bfloat16 if storage is None else torch.float32}
+    same_states(a, b)
+    walk(a, 2, first=3)
+    walk(b, 2, first=3)
+    same_states(a, b)
+
+
+@every
+def test_parameters_do_not_share_numbers_in_a_state_dict(cls):
+    opt = cls(parameters(SHAPES))
+    walk(opt, 2)
+    seen = [x.data_ptr() for state in opt.state_dict()["state"].values() for x in state.values()]
+    assert len(seen) == len(set(seen))
+
+
+@every
+def test_a_state_dict_is_not_changed_by_loading_nor_by_steps_after_it(cls):
+    a = cls(parameters(SHAPES))
+    walk(a, 2)
+    given = copy.deepcopy(a.state_dict())
+    kept = copy.deepcopy(given)
+    b = cls(copied(of(a)))
+    b.load_state_dict(given)
+    walk(b, 2)
+    assert given["param_groups"] == kept["param_groups"]
+    for i, state in kept["state"].items():
+        for k, x in state.items():
+            equal(x, given["state"][i][k])
+
+
+def test_hooks_around_loading_have_the_last_word():
+    a = ravine.Adam(parameters(SHAPES))
+    walk(a, 2)
+
+    def without_first(_, given):
+        return given | {"state": {i: x for i, x in given["state"].items() if i}}
+
+    b = ravine.Adam(copied(of(a)))
+    b.register_load_state_dict_pre_hook(without_first)
+    b.register_load_state_dict_post_hook(lambda opt: opt.state[of(opt)[1]].update(exp_avg=torch.full((7,), 5.0)))
+    b.load_state_dict(a.state_dict())
+    assert len(b.state) == 3 and of(b)[0] not in b.state
+    equal(b.state[of(b)[1]]["exp_avg"], torch.full((7,), 5.0))
+
+
+# what is not this optimizer's
+
+
+def refused(opt, state, *words):
+    """Loading raises an error with these words and leaves everything as it was."""
+    before, params = copy.deepcopy(opt.state_dict()), [p.detach().clone() for p in of(opt)]
+    with pytest.raises(ValueError) as raised:
+        opt.load_state_dict(state)
+    assert all(word in str(raised.value) for word in (type(opt).__name__, *words)), raised.value
+    after = opt.state_dict()
+    assert after["param_groups"] == before["param_groups"] and after["state"].keys() == before["state"].keys()
+    for i, state in before["state"].items():
+        assert state.keys() == after["state"][i].keys()
+        for k, x in state.items():
+            equal(x, after["state"][i][k])
+    for p, old in zip(of(opt), params, strict=True):
+        equal(p.detach(), old)
+
+
+@every
+@pytest.mark.parametrize("other", ALL.values(), ids=ALL.keys())
+def test_a_state_of_another_optimizer_is_refused(cls, other):
+    a, b = cls(parameters(SHAPES)), other(parameters(SHAPES))
+    walk(a, 2)
+    walk(b, 2)
+    if a.state[of(a)[0]].keys() == b.state[of(b)[0]].keys():
+        return  # they remember the same things
+    refused(b, a.state_dict())
+
+
+@every
+def test_a_state_of_other_shapes_is_refused(cls):
+    a = cls(parameters(SHAPES))
+    walk(a, 2)
+    if states(a, of(a)[1]):
+        refused(cls(parameters([(), (8,), (3, 5), (2, 3, 2, 2)])), a.state_dict(), "(7,)", "(8,)")
+
+
+@every
+def test_a_state_of_other_groups_is_refused(cls):
+    a = cls(parameters(SHAPES))
+    walk(a, 2)
+    p = parameters(SHAPES)
+    refused(cls([{"params": p[:2]}, {"params": p[2:]}]), a.state_dict(), "1", "2")
+    refused(cls(p[:3]), a.state_dict(), "4", "3")
+
+
+@pytest.mark.parametrize("wrong", ["text", [1.0], torch.ones(3, 5, dtype=torch.int8)], ids=str)
+def test_a_state_of_the_wrong_kind_is_refused(wrong):
+    a = ravine.Adam(parameters(SHAPES))
+    walk(a, 2)
+    given = a.state_dict()
+    given["state"][2]["exp_avg"] = wrong
+    refused(ravine.Adam(parameters(SHAPES)), given, "exp_avg")
+
+
+@pytest.mark.parametrize("lr", [-1.0, float("nan"), "0.1"])
+def test_hyperparameters_out_of_range_are_refused_when_loaded(lr):
+    a = ravine.Adam(parameters(SHAPES))
+    walk(a, 2)
+    given = a.state_dict()
+    given["param_groups"][0]["lr"] = lr
+    with pytest.raises((ValueError, TypeError), match="lr"):
+        ravine.Adam(parameters(SHAPES)).load_state_dict(given)
+
+
+# order and groups
+
+
+@every
+def test_permuted_parameters_give_the_permuted_result(cls):
+    order = [2, 0, 3, 1]
+    p, q = parameters(SHAPES), parameters(SHAPES)
+    a, b = cls(p), cls([q[i] for i in order])
+    for t in range(4):
+        give(p, t)
+        give(q, t)
+        a.step()
+        b.step()
+    for x, y in zip(p, q, strict=True):
+        equal(x.detach(), y.detach())
+        for k, v in a.state[x].items():
+            equal(v, b.state[y][k])
+
+
+@every
+def test_one_list_is_many_groups(cls):
+    a, b = cls(parameters(SHAPES)), cls([{"params": [p]} for p in parameters(SHAPES)])
+    for opt in (a, b):
+        for t in range(4):
+            give(of(opt), t, live=[0, 1, 2] if t == 1 else None)
+            opt.step()
+    for p, q in zip(of(a), of(b), strict=True):
+        equal(p.detach(), q.detach())
+        assert a.state[p]["step"] == b.state[q]["step"]
+    assert len(b._arranged.batches) == 1  # and still one launch
+    assert sum(len(batch.rows) for batch in a._arranged.batches) == 2
+
+
+@every
+def test_each_parameter_counts_its_own_steps(cls):
+    opt = cls(parameters(SHAPES))
+    for t in range(6):
+        give(of(opt), t, live=[i for i in range(len(SHAPES)) if t >= i])
+        opt.step()
+    assert [float(opt.state[p]["step"]) for p in of(opt)] == [6, 5, 4, 3]
+
+
+# hyperparameters that change
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """Names of the rules compiled so far."""
+    made, compile_rule = [], optimizer.compile_rule
+
+    def counting(rule, hyper):
+        made.append(rule.__name__)
+        return compile_rule(rule, hyper)
+
+    monkeypatch.setattr(optimizer, "compile_rule", counting)
+    monkeypatch.setattr(optimizer, "_programs", {})
+    return made
+
+
+@every
+def test_a_new_rate_does_not_recompile(cls, compilations):
+    opt = cls(parameters(SHAPES))
+    walk(opt, 1)
+    arranged = opt._arranged
+    group = opt.param_groups[0]
+    for t, lr in enumerate([0.1, 0.03, torch.tensor(0.02), torch.tensor([0.01]), 1, 0]):
+        group["lr"] = lr
+        for name, x in group.items():
+            if name != "lr" and isinstance(x, float) and x:
+                group[name] = 0.99 * x
+            if isinstance(x, tuple):
+                group[name] = tuple(0.999 * v for v in x)
+        walk(opt, 1, first=t)
+    scheduler = torch.optim.lr_scheduler.StepLR(opt, 1)
+    for t in range(3):
+        walk(opt, 1, first=t)
+        scheduler.step()
+    assert compilations == [cls.__name__]
+    assert opt._arranged is arranged
+
+
+@every
+def test_a_whole_number_or_a_list_in_a_group_is_as_good_as_floats(cls):
+    p, q = parameters(SHAPES), parameters(SHAPES)
+    a, b = cls(p), cls(q)
+    for name, x in a.defaults.items():
+        if isinstance(x, float) and x in (0.0, 1.0):
+            a.param_groups[0][name] = int(x)
+        if isinstance(x, tuple):
+            a.param_groups[0][name] = list(x)
+    for opt, rates in ((a, (1, 0.5, 2)), (b, (1.0, 0.5, 2.0))):
+        optimizer._programs.clear()
+        for lr in rates:
+            opt.param_groups[0]["lr"] = lr
+            walk(opt, 1)
+    for x, y in zip(p, q, strict=True):
+        equal(x.detach(), y.detach())
+
+
+@every
+def test_groups_have_their_own_hyperparameters(cls):
+    p, q = parameters(SHAPES), parameters(SHAPES)
+    a = cls([{"params": p[:2], "lr": 0.1}, {"params": p[2:], "lr": 0.01}])
+    b, c = cls(q[:2], lr=0.1), cls(q[2:], lr=0.01)
+    for t in range(3):
+        give(p, t)
+        give(q, t)
+        for opt in (a, b, c):
+            opt.step()
+    assert len(a._arranged.batches) == 1
+    for x, y in zip(p, q, strict=True):
+        equal(x.detach(), y.detach())
+
+
+@pytest.mark.parametrize("cls", [ravine.SGD, ravine.RMSprop], ids=["sgd", "rmsprop"])
+def test_momentum_switched_on_compiles_once_and_goes_on_as_torch(cls, compilations):
+    p, q = parameters(SHAPES), parameters(SHAPES)
+    a, b = cls(p, lr=0.1), cls.twin(q, lr=0.1)
+    for t, momentum in enumerate([0.0, 0.0, 0.9, 0.9, 0.8, 0.0, 0.9]):
+        for opt in (a, b):
+            opt.param_groups[0]["momentum"] = momentum
+            if momentum and isinstance(opt, torch.optim.RMSprop) and "momentum_buffer" not in opt.state[q[0]]:
+                for x in q:  # torch makes it only at the first step
+                    opt.state[x]["momentum_buffer"] = torch.zeros_like(x)
+            give(of(opt), t)
+            opt.step()
+    for x, y in zip(p, q, strict=True):
+        near(x, y, 2e-6)
+    assert compilations == [cls.__name__] * 2
+
+
+def test_flags_changed_in_a_group_are_followed():
+    p, q = parameters(SHAPES), parameters(SHAPES)
+    a, b = ravine.Adam(p), torch.optim.Adam(q)
+    for t, maximize in enumerate([False, True, True, False]):
+        for opt in (a, b):
+            opt.param_groups[0]["maximize"] = maximize
+            give(of(opt), t)
+            opt.step()
+    for x, y in zip(p, q, strict=True):
+        near(x, y, 2e-6)
+
+
+def test_a_rule_with_a_tuple_of_any_length_has_a_program_for_each_length():
+    class Many(ravine.Optimizer):
+        """The mean of several momenta."""
+
+        lr: float = 1  # an int for a float: must not be fixed
+        betas: tuple[float, ...] = (0.5, 0.9)
+
+        def init(self, s, p):
+            s.m = [0.0 * p for _ in self.betas]
+
+        def update(self, s, p, g, t):
+            s.m = [b * m + g for b, m in zip(self.betas, s.m, strict=True)]
+            return p - self.lr * sum(s.m) / len(s.m)
+
+    p = parameters([(3,)] * 3)
+    start = [x.detach().clone() for x in p]
+    opt = Many(
+        [{"params": [x], "betas": betas} for x, betas in zip(p, [(0.5,), (0.5, 0.9), (0.1, 0.2, 0.3)], strict=True)]
+    )
+    for lr in (1.0, 0.5):
+        for x in p:
+            x.grad = torch.ones(3)
+        for group in opt.param_groups:
+            group["lr"] = lr
+        opt.step()
+    for x, old, betas in zip(p, start, [(0.5,), (0.5, 0.9), (0.1, 0.2, 0.3)], strict=True):
+        near(x, old - 1 - 0.5 * (1 + sum(betas) / len(betas)), 1e-6)
+
+
+# what users do to opt.state
+
+
+@every
+def test_a_cleared_state_begins_anew(cls):
+    p, q = parameters(SHAPES), parameters(SHAPES)
+    a = cls(p)
+    walk(a, 3)
+    a.state.clear()
+    with torch.no_grad():
+        for x, y in zip(p, q, strict=True):
+            y.copy_(x)
+    b = cls(q)
+    walk(a, 2)
+    walk(b, 2)
+    same_states(a, b)
+
+
+@pytest.mark.parametrize("cls", TWINS.values(), ids=TWINS.keys())
+def test_a_replaced_state_is_noticed(cls):
+    p, q = parameters(SHAPES), parameters(SHAPES)
+    a, b = cls(p), cls.twin(q)
+    for opt in (a, b):
+        walk(opt, 3)
+        for x in of(opt):
+            for k, v in opt.state[x].items():
+                if torch.is_tensor(v) and v.shape == x.shape and k not in ("step", "mu_product"):
+                    opt.state[x][k] = v.clone().mul_(2)
+        opt.state[of(opt)[1]]["step"] = torch.tensor(7.0)
+        walk(opt, 2)
+    for x, y in zip(p, q, strict=True):
+        near(x, y, 2e-6)
+
+
+def test_a_state_of_another_shape_is_named():
+    opt = ravine.Adam(parameters(SHAPES))
+    walk(opt, 1)
+    opt.state[of(opt)[1]]["exp_avg"] = torch.zeros(9)
+    before = [p.detach().clone() for p in of(opt)]
+    with pytest.raises(RuntimeError, match=r"parameter 1 .*exp_avg.*\(9,\)"):
+        walk(opt, 1)
+    for p, old in zip(of(opt), before, strict=True):
+        equal(p.detach(), old)

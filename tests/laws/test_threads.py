@@ -1,0 +1,71 @@
+"""The result does not depend on the number of threads, nor on whose threads they are."""
+
+import pytest
+import torch
+from cases import every, parameters, same_states, walk
+
+from ravine.compile.launch import llvm
+from ravine.compile.launch.llvm import SERIAL
+
+SHAPES = [(5,), (SERIAL, 2), (4097,), (), (333, 77), (0,), (16,), (8191,)]  # blocks and shares meet at odd places
+COUNTS = (2, 3, 7)
+
+
+def run(cls, threads, dtype=torch.float32, **hyper):
+    torch.set_num_threads(threads)
+    opt = cls(parameters(SHAPES, dtype=dtype), **hyper)
+    walk(opt, 3)
+    return opt
+
+
+@pytest.fixture
+def without_openmp(monkeypatch):
+    """As on a machine where torch has brought no OpenMP runtime; notes who was asked to work."""
+    asked, pool = [], llvm.pool
+
+    def noted():
+        asked.append(1)
+        return pool()
+
+    monkeypatch.setattr(llvm, "openmp", lambda: 0)
+    monkeypatch.setattr(llvm, "pool", noted)
+    return asked
+
+
+@every
+def test_any_number_of_threads_gives_the_same_bits(cls):
+    one = run(cls, 1)
+    for threads in COUNTS:
+        same_states(run(cls, threads), one)
+
+
+@every
+def test_python_threads_give_the_same_bits(cls, without_openmp):
+    one = run(cls, 1)
+    assert not without_openmp
+    for threads in COUNTS:
+        same_states(run(cls, threads), one)
+    kernels = len(one.compiled(one.param_groups[0]).plan.kernels)
+    assert len(without_openmp) == 3 * kernels * sum(n - 1 for n in COUNTS)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_of_every_type(cls, dtype):
+    hyper = {"weight_decay": 0.1} if "weight_decay" in cls.__annotations__ else {}
+    same_states(run(cls, 3, dtype, **hyper), run(cls, 1, dtype, **hyper))
+
+
+@every
+def test_the_number_may_change_between_steps(cls):
+    one, many = run(cls, 1), cls(parameters(SHAPES))
+    for t, threads in enumerate((3, 1, 7)):
+        torch.set_num_threads(threads)
+        walk(many, 1, first=t)
+    same_states(many, one)
+
+
+def test_openmp_is_the_one_that_torch_uses():
+    from ravine.compile.native import openmp
+
+    assert openmp(), "torch on Linux brings an OpenMP runtime"

@@ -1,0 +1,178 @@
+"""Bad input meets one clear error that names the argument, the value and what to do; nothing is left half-changed."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+import ravine
+from ravine.optim import registry
+
+ALL = registry()
+every = pytest.mark.parametrize("cls", ALL.values(), ids=ALL.keys())
+
+
+def weights(*shapes):
+    return [nn.Parameter(torch.ones(s)) for s in shapes or [(2, 3), (4,)]]
+
+
+def refuses(error, *words, make):
+    """One error of this type with all of these words in its message, short enough to read."""
+    with pytest.raises(error) as raised:
+        make()
+    message = str(raised.value)
+    assert type(raised.value) is error
+    assert all(str(word) in message for word in words), message
+    assert len(message) < 400
+
+
+# hyperparameters
+
+
+@every
+def test_an_unknown_name_with_the_nearest_one(cls):
+    refuses(TypeError, cls.__name__, "'learning_rate'", "lr", make=lambda: cls(weights(), learning_rate=0.1))
+    refuses(TypeError, "'maximise'", "did you mean 'maximize'", make=lambda: cls(weights(), maximise=True))
+
+
+@pytest.mark.parametrize(
+    ("hyper", "error", "words"),
+    [
+        ({"lr": -0.1}, ValueError, ["lr", "-0.1", "[0, inf)"]),
+        ({"lr": float("nan")}, ValueError, ["lr", "nan"]),
+        ({"lr": torch.tensor(-1.0)}, ValueError, ["lr", "-1"]),
+        ({"lr": torch.ones(2)}, ValueError, ["lr", "2 elements"]),
+        ({"lr": "0.1"}, TypeError, ["lr", "'0.1'", "number"]),
+        ({"lr": True}, TypeError, ["lr", "True", "number"]),
+        ({"lr": [0.1]}, TypeError, ["lr", "[0.1]", "number"]),
+        ({"lr": 1j}, TypeError, ["lr", "1j", "number"]),
+        ({"beta": (0.9, 0.99)}, TypeError, ["'beta'", "did you mean 'betas'"]),
+        ({"betas": (1.0, 0.9)}, ValueError, ["betas[0]", "1", "[0, 1)"]),
+        ({"betas": (0.9, -0.1)}, ValueError, ["betas[1]", "-0.1", "[0, 1)"]),
+        ({"betas": (0.9, float("nan"))}, ValueError, ["betas[1]", "nan"]),
+        ({"betas": 0.9}, TypeError, ["betas", "0.9", "2 numbers"]),
+        ({"betas": (0.9,)}, TypeError, ["betas", "(0.9,)", "2 numbers"]),
+        ({"betas": (0.9, "0.99")}, TypeError, ["betas[1]", "'0.99'", "number"]),
+        ({"eps": -1e-8}, ValueError, ["eps", "-1e-08", "[0, inf)"]),
+        ({"eps": None}, TypeError, ["eps", "None", "number"]),
+        ({"weight_decay": -0.1}, ValueError, ["weight_decay", "-0.1"]),
+        ({"weight_decay": float("inf")}, ValueError, ["weight_decay", "inf"]),
+        ({"amsgrad": 1}, TypeError, ["amsgrad", "1", "True or False"]),
+        ({"maximize": "yes"}, TypeError, ["maximize", "'yes'"]),
+        ({"foreach": "yes"}, TypeError, ["foreach", "'yes'"]),
+        ({"storage": "int3"}, ValueError, ["storage", "'int3'", "'float32'"]),
+        ({"backend": "llwm"}, ValueError, ["backend", "'llwm'", "'llvm'"]),
+        ({"differentiable": True}, ValueError, ["differentiable=True"]),
+    ],
+    ids=lambda x: str(x)[:40],
+)
+def test_adam(hyper, error, words):
+    refuses(error, *words, make=lambda: ravine.Adam(weights(), **hyper))
+    assert ravine.Adam(weights()).defaults["lr"] == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: ravine.Momentum(weights(), form="heavyball"), ValueError, ["form", "'heavyball'", "'heavy_ball'"]),
+        (lambda: ravine.RAdam(weights(), fallback="none"), ValueError, ["fallback", "'none'", "'skip'"]),
+        (lambda: ravine.SGD(weights(), nesterov=True), ValueError, ["nesterov", "momentum"]),
+        (lambda: ravine.SGD(weights(), nesterov=True, momentum=0.9, dampening=0.1), ValueError, ["dampening"]),
+        (lambda: ravine.SGD([{"params": weights(), "nesterov": True}]), ValueError, ["nesterov", "momentum"]),
+        (lambda: ravine.SGD(weights(), momentum=-0.5), ValueError, ["momentum", "-0.5"]),
+        (lambda: ravine.SGD(weights(), dampening=float("nan")), ValueError, ["dampening", "nan"]),
+        (lambda: ravine.Adadelta(weights(), rho=1.5), ValueError, ["rho", "1.5", "[0, 1]"]),
+        (lambda: ravine.Rprop(weights(), etas=(1.5, 1.2)), ValueError, ["etas[0]", "1.5", "(0, 1)"]),
+        (lambda: ravine.Rprop(weights(), etas=(0.5, 0.9)), ValueError, ["etas[1]", "0.9", "(1, inf)"]),
+        (lambda: ravine.Rprop(weights(), step_sizes=(1.0, 0.1)), ValueError, ["step_sizes", "(1, 0.1)"]),
+        (lambda: ravine.Adagrad(weights(), lr_decay=-1.0), ValueError, ["lr_decay", "-1"]),
+        (lambda: ravine.RMSprop(weights(), alpha=-0.1), ValueError, ["alpha", "-0.1"]),
+    ],
+)
+def test_others(make, error, words):
+    refuses(error, *words, make=make)
+
+
+# parameters
+
+
+@every
+def test_parameters(cls):
+    p = weights()
+    refuses(TypeError, "params", make=lambda: cls(p[0]))
+    refuses(ValueError, "empty parameter list", make=lambda: cls([]))
+    refuses(ValueError, "empty parameter list", make=lambda: cls(x for x in []))
+    refuses(TypeError, cls.__name__, "parameter 1", "int", "model.parameters()", make=lambda: cls([p[0], 3]))
+    refuses(TypeError, "parameter 0", "str", make=lambda: cls("weights"))
+    refuses(ValueError, "parameter 1", "(2, 3)", "leaf", make=lambda: cls([p[1], p[0] * 2]))
+    refuses(ValueError, "twice", make=lambda: cls([p[0], p[0]]))
+    refuses(ValueError, "more than one parameter group", make=lambda: cls([{"params": [p[0]]}, {"params": [p[0]]}]))
+    refuses(ValueError, "'params'", make=lambda: cls([{"param": p}]))
+    refuses(TypeError, "parameter group", make=lambda: cls([{"params": p}, 3]))
+    refuses(TypeError, "'maximise'", "'maximize'", make=lambda: cls([{"params": p, "maximise": True}]))
+    refuses(ValueError, "lr", "-1", make=lambda: cls([{"params": p, "lr": -1.0}]))
+
+
+@every
+def test_a_refused_group_changes_nothing(cls):
+    p = weights((2,), (3,), (4,))
+    opt = cls(p[:1])
+    for bad in ({"params": p[1:], "lr": -1.0}, {"params": [p[1], p[0]]}, {"params": [p[1], 3]}, {"lr": 0.1}, [p[1]]):
+        kept = dict(bad) if isinstance(bad, dict) else list(bad)
+        with pytest.raises((TypeError, ValueError)):
+            opt.add_param_group(bad)
+        assert len(opt.param_groups) == 1 and opt.param_groups[0]["params"] == p[:1]
+        assert bad == kept
+    opt.add_param_group({"params": p[1:], "lr": 0.1, "name": "notes may stand in a group"})
+    assert len(opt.param_groups) == 2
+
+
+def test_weights_of_other_types_are_refused_before_anything_moves():
+    p = nn.Parameter(torch.ones(3))
+    q = nn.Parameter(torch.ones(3).to(torch.float8_e4m3fn))
+    p.grad, q.grad = torch.ones(3), torch.ones(3).to(torch.float8_e4m3fn)
+    opt = ravine.SGD([p, q])
+    refuses(RuntimeError, "parameter 1", "float8_e4m3fn", "float32", make=opt.step)
+    assert torch.equal(p, torch.ones(3)) and not opt.state
+
+
+# constructors as editors see them
+
+
+@every
+def test_the_constructor_says_what_it_takes(cls):
+    signature = inspect.signature(cls)
+    kinds = {k: x.kind for k, x in signature.parameters.items()}
+    positional = [k for k, kind in kinds.items() if kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    assert positional == ["params", "lr"]
+    assert all(x.default is not inspect.Parameter.empty for k, x in signature.parameters.items() if k != "params")
+    opt = cls(weights(), 0.05)
+    assert opt.defaults["lr"] == 0.05
+    assert opt.defaults.keys() == kinds.keys() - {"params", "backend"}
+    assert all(opt.defaults[k] == x.default for k, x in signature.parameters.items() if k in opt.defaults and k != "lr")
+    with pytest.raises(TypeError):
+        cls(weights(), 0.05, 0.9)
+
+
+@every
+def test_every_optimizer_says_what_it_is(cls):
+    assert cls.__doc__ and "←" in cls.__doc__ and "http" in cls.__doc__
+    assert inspect.getmodule(cls).__doc__
+    assert getattr(ravine, cls.__name__) is cls
+
+
+@every
+def test_repr_names_the_optimizer_and_its_hyperparameters(cls):
+    text = repr(cls(weights(), 0.05))
+    assert cls.__name__ in text and "lr: 0.05" in text
+
+
+@every
+def test_torchs_switches_are_taken_where_torch_has_them(cls):
+    taken = inspect.signature(cls.twin).parameters if cls.twin else {}
+    for switch in ("foreach", "fused", "capturable"):
+        if switch in taken:
+            cls(weights(), **{switch: True})
+        else:
+            refuses(TypeError, f"'{switch}'", make=lambda switch=switch: cls(weights(), **{switch: True}))

@@ -1,0 +1,92 @@
+"""Dependencies run one way, and `import ravine` costs torch and llvmlite only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ravine
+
+SRC = Path(ravine.__file__).parent
+FRONT = ("optimizer", "arrange", "states", "hyper", "clock", "explain", "words")
+MAY = {  # a room, and the rooms that its files may import
+    "compile": (),
+    "optimizer": ("compile",),
+    "mods": ("compile", "optimizer", "matrix"),
+    "matrix": ("compile",),
+    "optim": ("compile", "optimizer", "mods", "matrix"),
+    "schedules": ("compile", "optimizer"),
+    "strategies": ("compile", "optimizer", "schedules"),
+    "parallel": ("compile", "optimizer", "schedules", "strategies"),
+    "visuals": (),
+    "surfaces": ("optimizer", "optim", "visuals", "schedules"),
+    "lab": ("optimizer", "optim", "schedules", "strategies", "parallel", "visuals", "surfaces"),
+    "cli": ("lab", "surfaces"),
+    "root": ("optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
+}
+INNER = {"emit", "launch"}  # what the stages before them may not know
+
+
+def room(module):
+    """The room of "ravine.compile.plan", or of "ravine"."""
+    first = module.split(".")[1] if "." in module else "root"
+    return "optimizer" if first in FRONT else first
+
+
+def imports(path):
+    """Modules of ravine that a file imports, at any depth of its code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == "ravine")
+        elif isinstance(node, ast.ImportFrom):
+            package = ("ravine", *path.relative_to(SRC).parent.parts)  # of a relative import
+            start = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (start, node.module)))
+            if module.split(".")[0] == "ravine":
+                yield from (module if module != "ravine" else f"ravine.{a.name}" for a in node.names)
+
+
+FILES = sorted(SRC.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(f.relative_to(SRC)) for f in FILES])
+def test_imports_run_one_way(path):
+    parts = path.relative_to(SRC).with_suffix("").parts
+    mine = room(".".join(["ravine", *parts])) if parts != ("__init__",) else "root"
+    for module in imports(path):
+        theirs = room(module) if module != "ravine" else "root"
+        exported = mine in ("lab", "surfaces") and theirs == "root"  # they may say `import ravine` as a user does
+        assert theirs == mine or exported or theirs in MAY[mine], f"{mine} imports {module}"
+
+
+def test_words_know_the_graph_and_nothing_else():
+    assert set(imports(SRC / "words.py")) == {"ravine.compile.expr"}
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "optim").glob("[!_]*.py")), ids=lambda p: p.stem)
+def test_an_optimizer_knows_the_base_and_the_words(path):
+    assert set(imports(path)) <= {"ravine.optimizer", "ravine.words"}
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "compile").rglob("*.py")), ids=lambda p: str(p.relative_to(SRC)))
+def test_the_graph_and_its_stages_know_no_later_stage(path):
+    order = ["expr", "debug", "trace", "check", "simplify", "plan", "cache", "native", "emit", "launch"]
+    stage = path.relative_to(SRC / "compile").with_suffix("").parts[0]
+    for module in imports(path):
+        later = module.split(".")[2]
+        if stage in order and later in order and stage not in ("native", "cache"):
+            assert order.index(later) <= order.index(stage), f"{stage} imports {module}"
+
+
+def test_import_costs_torch_and_llvmlite_only():
+    extras = ("plotly", "rich", "sklearn", "triton", "jinja2", "typer", "pandas", "scipy", "matplotlib", "latex2mathml")
+    code = (
+        "import sys, torch; before = set(sys.modules); import ravine; new = set(sys.modules) - before;"
+        "print(sorted({m.split('.')[0] for m in new if m.split('.')[0] not in sys.stdlib_module_names}));"
+        f"print([m for m in {extras!r} if m in new]);"
+        "print([m for m in new if m.startswith('ravine.lab') or m.startswith('ravine.visuals')])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines() == ["['llvmlite', 'ravine']", "[]", "[]"], out

@@ -179,7 +179,9 @@ start = time.perf_counter(); opt.step(); first = time.perf_counter() - start
 start = time.perf_counter(); opt.step(); print(first - (time.perf_counter() - start))
 """
     env = os.environ | {"RAVINE_CACHE": cache}
-    return float(subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
+    )
 
 
 def machine(device: str) -> dict[str, object]:

@@ -11,8 +11,8 @@ import ravine
 def main(name: str = "adam", epochs: int = 20) -> float:
     """The accuracy on the last fifth of the digits."""
     torch.manual_seed(0)
-    data = load_digits()
-    x, y = torch.tensor(data.data / 16, dtype=torch.float32), torch.tensor(data.target)
+    images, labels = load_digits(return_X_y=True)
+    x, y = torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels)
     train, held_out = slice(0, 1437), slice(1437, None)
 
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
@@ -34,4 +34,4 @@ def main(name: str = "adam", epochs: int = 20) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1] if len(sys.argv) > 1 else "adam")

@@ -21,7 +21,7 @@ from ravine.compile import Compiled
 from ravine.compile.emit.reference import evaluate
 from ravine.compile.expr import FULL, HOST, SCALAR, Expr
 from ravine.compile.launch import Bound, Launch, backend_for, launch
-from ravine.compile.launch.base import real
+from ravine.compile.launch.base import local, real
 from ravine.compile.trace import number_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Batch:
 
     def prepare(self, grads: Sequence[Tensor | None]) -> None:
         """All of a step that can fail."""
-        self.grads = grads if len(self.index) == len(grads) else [grads[i] for i in self.index]
+        mine = grads if len(self.index) == len(grads) else [grads[i] for i in self.index]
+        self.grads = [local(g) for g in mine if g is not None] if self.launch.sharded else mine
         self.launch.place(self.grads)
         host = self.compiled.numbers
         self.numbers = [host(row.clock.step + 1, row.clock.numbers, row.group) for row in self.rows]
@@ -153,6 +154,9 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
         raise RuntimeError(f"{who} is on {p.device} and its gradient on {g.device}")
     if p.dtype not in TYPES or g.dtype not in TYPES:
         raise RuntimeError(f"{who} is {p.dtype} and its gradient {g.dtype}; both must be one of {TYPES}")
+    plan = opt.compiled(group).plan
+    if local(p) is not p and (len(plan.steps) > 1 or any(x.shape != FULL for x in plan.start.values() if x.shape)):
+        raise RuntimeError(f"{who} is distributed, and {type(opt).__name__} needs whole tensors: it sums over them")
     for k, start in opt.compiled(group).program.start.items() if opt.state.get(p) else ():
         x = opt.state[p].get(opt.key(k))
         if x is not None and start.shape == FULL and (x.shape != p.shape or x.device != p.device):

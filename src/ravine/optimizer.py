@@ -27,6 +27,11 @@ def arg(default: Any = ..., *, kw_only: bool = True) -> Any:
     return default
 
 
+# torch's own, without the wrapper that imports torch._dynamo at the first call: seconds at every start
+add_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+clear_gradients = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+
+
 @dataclass_transform(kw_only_default=True, field_specifiers=(arg,))
 class Fields:
     """Lets editors and type checkers read the fields of a rule as its constructor."""
@@ -185,7 +190,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._check_parameter(f"{owner}: parameter {i}", p)
         if len({id(p) for p in tensors}) < len(tensors):
             raise ValueError(f"{owner}: a parameter stands twice in one group; give each tensor once")
-        super().add_param_group(group)
+        add_group(self, group)
         self._arranged = None
 
     def _check_parameter(self, who: str, p: Any) -> None:
@@ -199,6 +204,10 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise ValueError(
                 f"{who} is complex; {type(self).__name__} is defined for real ones. Use torch.view_as_real"
             )
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or with set_to_none=False set them to zero."""
+        clear_gradients(self, set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it."""

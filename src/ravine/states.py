@@ -99,7 +99,7 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
                 whole = k in expected and expected[k].shape == FULL
                 if not (x.dtype in TYPES if isinstance(x, Tensor) else isinstance(x, int | float) and not whole):
                     raise ValueError(f"{owner}: {k} of parameter {i} is {x!r} in the state_dict")
-                if whole and x.shape != p.shape:
+                if whole and isinstance(x, Tensor) and x.shape != p.shape:
                     raise ValueError(
                         f"{owner}: {k} of parameter {i} has shape {tuple(x.shape)} in the state_dict, "
                         f"and the parameter has {tuple(p.shape)}"
@@ -116,7 +116,7 @@ def view(opt: Optimizer, which: str) -> None:
         group["mode"] = which
         for p in group["params"]:
             if state := opt.state.get(p):
-                p.copy_(viewed(opt, compiled.program.views[which], group, p, state))
+                real(p).copy_(viewed(opt, compiled.program.views[which], group, p, state))
 
 
 def viewed(opt: Optimizer, x: Expr, group: Mapping[str, Any], p: Tensor, state: Mapping[str, Tensor]) -> Tensor:
@@ -129,6 +129,6 @@ def viewed(opt: Optimizer, x: Expr, group: Mapping[str, Any], p: Tensor, state: 
         if leaf.op == "hyper":
             return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=torch.float64)
         found = state["step" if leaf.op == "t" else opt.key(str(leaf.arg))]
-        return found.double().cpu() if leaf.shape is HOST else found.to(wide)
+        return found.double().cpu() if leaf.shape is HOST else real(found).to(wide)
 
     return evaluate([x], read, real(p))[x]

@@ -17,7 +17,6 @@ import llvmlite.binding as llvm
 
 from ravine.compile.cache import cached
 
-
 _serial = count()  # a library's name may not come twice
 
 

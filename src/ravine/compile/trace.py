@@ -75,7 +75,7 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) ->
     try:
         me.init(State(start, making=True), p)
         for k, x in start.items():
-            if not all(isinstance(part, Expr) for part in (cast(list[Any], x) if isinstance(x, list) else [x])):
+            if not all(isinstance(part, Expr) for part in cast(dict[str, Any], flat({k: x})).values()):
                 kind = type(x).__name__
                 raise TypeError(
                     f"{rule.__name__}: state {k} begins as {x!r}, a plain {kind}; write zeros(p) or number(…)"

@@ -110,6 +110,8 @@ def write(x: Expr, names: Mapping[Expr, str], notation: Notation) -> str:
         operands[0] = write(base, names, notation) if single else notation.brackets.format(write(base, names, notation))
         if x.src[1].op == "const" and x.src[1].arg == 2.0:
             op = "square"
+    elif op == "mul" and operands[1].lstrip("{")[0].isdigit():  # a number after another factor
+        op = "dot"
     elif op in ("gt", "ge") and x.src[0].op == "const":
         op, operands = {"gt": "lt", "ge": "le"}[op], operands[::-1]
     elif op == "call":

@@ -47,10 +47,13 @@ class Launch:
         fixed = [b.p for b in bound]
         fixed += [b.state[b.keys[k]] for k in self.keys for b in bound]
         fixed += [held[x] for x in plan.between for held in self.between]
-        self.find = [x.data_ptr for x in fixed]  # asked anew at each step: a tensor may move
-        self.addresses: list[int] = []
+        self.sharded = any(local(x) is not x for x in fixed)
+        # asked anew at each step: a tensor may move, and a distributed one may take another shard
+        self.find = [(lambda x=x: local(x).data_ptr()) if local(x) is not x else x.data_ptr for x in fixed]
+        self.fixed: list[int] = []  # addresses of what seldom moves
+        self.moving: list[int] = []  # and of the gradients
         self.strides: list[tuple[int, ...]] = []  # of the gradients: a new one may lie where an old one lay
-        self.kinds = [(b.p.shape, b.p.dtype, b.p.device) for b in bound]
+        self.kinds = [(local(b.p).shape, b.p.dtype, b.p.device) for b in bound]
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
@@ -66,19 +69,25 @@ class Launch:
 
     def place(self, grads: Sequence[Tensor]) -> None:
         """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
-        addresses = [find() for find in self.find]
-        addresses += [g.data_ptr() for g in grads]
+        fixed = [find() for find in self.find]
+        moving = [g.data_ptr() for g in grads]
         strides = [g.stride() for g in grads]
-        if addresses == self.addresses and strides == self.strides and not self.held:
+        known = fixed == self.fixed and strides == self.strides and not self.held
+        if known and moving == self.moving:
             return
         self.recognize(grads)
-        self.addresses, self.strides, self.held, self.back = addresses, strides, [], []
-        self.point(self.flatten(grads, list(addresses)))
+        self.fixed, self.moving, self.strides = fixed, moving, strides
+        if known and not any(g.is_neg() or g.is_conj() for g in grads):
+            self.point(fixed + moving)  # only the gradients are elsewhere, as after every zero_grad()
+        else:
+            self.held, self.back = [], []
+            self.point(self.flatten(grads, fixed + moving))
 
     def recognize(self, grads: Sequence[Tensor]) -> None:
         """Raise Changed unless every tensor is of the kind that was bound."""
-        for b, g, kind in zip(self.bound, grads, self.kinds, strict=True):
-            if (b.p.shape, b.p.dtype, b.p.device) != kind or g.dtype != self.gradients or g.shape != b.p.shape:
+        for b, g, (shape, dtype, device) in zip(self.bound, grads, self.kinds, strict=True):
+            p = local(b.p)
+            if (p.shape, p.dtype, p.device) != (shape, dtype, device) or (g.shape, g.dtype) != (shape, self.gradients):
                 raise Changed
 
     @torch.no_grad()
@@ -86,7 +95,7 @@ class Launch:
         """The addresses, with those of copies for tensors that one index cannot walk through."""
         count = len(self.bound)
         for i, (b, g) in enumerate(zip(self.bound, grads, strict=True)):
-            tensors = [b.p, *(b.state[b.keys[k]] for k in self.keys), g]
+            tensors = [local(b.p), *(local(b.state[b.keys[k]]) for k in self.keys), g]
             if lies_flat(tensors, any_order=not self.plan.between):
                 continue
             copies = [x.resolve_conj().resolve_neg().contiguous() for x in tensors]
@@ -173,8 +182,14 @@ class Launch:
         return read
 
 
+def local(x: Tensor) -> Tensor:
+    """What lies on this machine: the shard of a distributed tensor (DTensor); any other as it is."""
+    return getattr(x, "_local_tensor", x)
+
+
 def real(x: Tensor) -> Tensor:
-    """A complex tensor as pairs of real numbers; any other as it is."""
+    """What lies on this machine, a complex tensor as pairs of real numbers."""
+    x = local(x)
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 

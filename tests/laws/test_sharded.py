@@ -1,0 +1,71 @@
+"""FSDP2: parameters that lie in shards on several processes move as torch's own optimizer moves them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+RANK = """
+import os, sys
+import torch, torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+import ravine
+
+rank, world, store, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+mesh = init_device_mesh("cpu", (world,))
+
+def train(cls):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+    fully_shard(model, mesh=mesh)
+    opt = cls(model.parameters(), lr=0.05)
+    for step in range(4):
+        x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
+        opt.zero_grad()
+        model(x).square().mean().backward()
+        opt.step()
+    assert all(type(x).__name__ == "DTensor" for x in opt.state[next(model.parameters())].values() if x.dim())
+    return [p.full_tensor() for p in model.parameters()]
+
+cls = ravine.optim.registry()[name]
+if name == "lamb":
+    try:
+        train(cls)
+    except RuntimeError as error:
+        assert "distributed" in str(error), error
+        print("refused")
+else:
+    for a, b in zip(train(cls), train(cls.twin), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    print("equal")
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+def ranks(world: int, name: str, folder: Path) -> list[str]:
+    """What each process prints."""
+    script = folder / "rank.py"
+    script.write_text(RANK)
+    env = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, str(script)]
+    made = [
+        subprocess.Popen([*command, str(r), str(world), str(folder / "store"), name], env=env,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for r in range(world)
+    ]  # fmt: skip
+    out = [process.communicate(timeout=120) for process in made]
+    assert all(stdout for stdout, _ in out), out
+    return [stdout.strip() for stdout, _ in out]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
+@pytest.mark.parametrize(("world", "name", "said"), [(2, "adamw", "equal"), (1, "lamb", "refused")])
+def test_shards_move_as_in_torch(world: int, name: str, said: str, tmp_path: Path):
+    assert ranks(world, name, tmp_path) == [said] * world

@@ -107,7 +107,7 @@ def rows(only: list[str], device: str, rounds: int) -> list[dict[str, object]]:
     def say(question: str, model: str, seconds: dict[str, float], ratios: dict[str, float], target: str) -> None:
         out.append({"question": question, "model": model, "seconds": seconds, "ratios": ratios, "target": target})
         times = "  ".join(f"{k} {v * 1e3:.4g} ms" for k, v in seconds.items())
-        print(f"{question:<12}{model:<11}{'  '.join(f'{k} {v:.2f}' for k, v in ratios.items()):<44}{times}", flush=True)
+        print(f"{question:<15}{model:<11}{'  '.join(f'{k} {v:.2f}' for k, v in ratios.items()):<44}{times}", flush=True)
 
     if "adamw" in only:
         for model in LARGE:
@@ -133,9 +133,7 @@ def rows(only: list[str], device: str, rounds: int) -> list[dict[str, object]]:
                 contestants["foreach"] = cls.twin(bench.params, foreach=True).step
                 if "compile" in only:
                     torch._dynamo.reset()
-                    # without capturable a step count would be a constant, and every step a new compilation
-                    made = cls.twin(bench.params, lr=torch.tensor(1e-3, device=device), **compilable(device))
-                    contestants["compile"] = torch.compile(made.step, fullgraph=False)
+                    contestants["compile"] = torch.compile(cls.twin(bench.params, **compilable(device)).step)
                 s = bench.seconds(contestants, rounds, 1)
                 ratios = {f"{k}/ravine": s[k] / s["ravine"] for k in s if k != "ravine"}
                 say(name, model, s, ratios, "foreach at least 3, compile at least 1.7")

@@ -36,6 +36,8 @@ class Row:
 
     group: dict[str, Any]
     clock: Clock
+    t: float = 0.0  # the step under way
+    numbers: tuple[float, ...] = ()  # and what the host has computed for it
 
 
 @dataclass(eq=False)
@@ -49,22 +51,22 @@ class Batch:
     index: list[int] = field(default_factory=list[int])  # of each parameter, among all of the optimizer
     launch: Launch = field(init=False)
     grads: Sequence[Any] = ()
-    numbers: list[tuple[float, ...]] = field(default_factory=list[tuple[float, ...]])  # of this step, row by row
 
     def prepare(self, grads: Sequence[Tensor | None]) -> None:
         """All of a step that can fail."""
         mine = grads if len(self.index) == len(grads) else [grads[i] for i in self.index]
         self.grads = [local(g) for g in mine if g is not None] if self.launch.sharded else mine
         self.launch.place(self.grads)
-        host = self.compiled.numbers
-        self.numbers = [host(row.clock.step + 1, row.clock.numbers, row.group) for row in self.rows]
+        for row in self.rows:
+            row.t = row.clock.step + 1
+            row.numbers = self.compiled.numbers(row.t, row.clock.numbers, row.group)
 
     def run(self) -> None:
         """All of a step that changes something."""
-        self.launch.run(self.grads, self.numbers[0] if len(self.rows) == 1 else list(chain.from_iterable(self.numbers)))
+        self.launch.run(self.grads, [x for row in self.rows for x in row.numbers])
         self.grads = ()
-        for row, numbers in zip(self.rows, self.numbers, strict=True):
-            row.clock.set(row.clock.step + 1, self.compiled.kept(numbers))
+        for row in self.rows:
+            row.clock.set(row.t, self.compiled.kept(row.numbers))
 
 
 class Arrangement:

@@ -120,6 +120,14 @@ BAD = {
         "state n",
     ),
     "a condition that is none": (lambda self, s, p, g, t: where(g + p, p, g), None, TypeError, "comparison"),
+    "equality": (lambda self, s, p, g, t: where(g == 0, p, p - g), None, TypeError, "cannot ask for equality"),
+    "inequality": (lambda self, s, p, g, t: where(g != p, p, p - g), None, TypeError, "cannot ask for equality"),
+    "a matrix that becomes a number": (
+        lambda self, s, p, g, t: (setattr(s, "L", 0 * t), p - g)[1],
+        lambda self, s, p: setattr(s, "L", eye(rows(p))),
+        TypeError,
+        "state L begins as a matrix",
+    ),
     "a comparison in arithmetic": (lambda self, s, p, g, t: p - (g > 0) * g, None, TypeError, "where"),
 }
 
@@ -389,6 +397,25 @@ def test_matrix_work_that_writes_into_its_argument_harms_nobody(backend):
     p.grad = torch.full((3, 4), 0.5)
     cls([p], backend=backend).step()
     assert (p == 1 - 1 - 3 - 0.5).all() and (p.grad == 0.5).all()
+
+
+@BACKENDS
+def test_a_matrix_may_become_another_one_as_it_was_or_begin_anew(backend):
+    class Chain(Optimizer):
+        """s.K is what s.L was; s.N is made anew."""
+
+        def init(self, s, p):
+            s.L, s.K, s.N = 0.0 * eye(rows(p)), 0.0 * eye(rows(p)), 0.0 * eye(rows(p))
+
+        def update(self, s, p, g, t):
+            s.K = s.L
+            s.L = s.L + g @ g.T
+            s.N = eye(rows(p))
+            return p - self.lr * (s.L @ g)
+
+    _, opt = run(Chain, [torch.ones(2, 3)] * 3, (2, 3), backend)
+    (state,) = opt.state.values()
+    assert (state["L"] == 9).all() and (state["K"] == 6).all() and torch.equal(state["N"], torch.eye(2).double())
 
 
 def test_kernels_and_matrix_work_alternate():

@@ -470,3 +470,20 @@ def test_the_look_ahead_of_nag_cannot_be_trained_at_by_mistake():
         opt.step()
     opt.train()
     opt.step()
+
+
+def test_a_compiled_models_gradients_are_taken():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    fast = torch.compile(model, backend="aot_eager")  # needs no compiler on the machine
+    a, b = (
+        ravine.Adam(model.parameters()),
+        torch.optim.Adam([nn.Parameter(p.detach().clone()) for p in model.parameters()]),
+    )
+    for _ in range(3):
+        a.zero_grad()
+        fast(torch.ones(2, 3)).pow(2).sum().backward()
+        for p, q in zip(of(a), of(b), strict=True):
+            q.grad = p.grad.clone()
+        a.step()
+        b.step()
+    agree(a, b)

@@ -26,6 +26,8 @@ def check(program: Program) -> Program:
         start = program.start[name].shape
         if x.shape != start and x.shape not in (HOST, SCALAR):
             raise TypeError(f"{program.name}: state {name} begins with shape {start} and becomes {x.shape}")
+        if start not in (HOST, SCALAR, FULL) and x.shape != start:
+            raise TypeError(f"{program.name}: state {name} begins as a matrix {start} and becomes one number")
         if start is HOST and x.shape is not HOST:
             raise TypeError(f"{program.name}: {name} is a number() but depends on a tensor; make it scalar()")
         if start == SCALAR and x.shape == FULL:

@@ -81,6 +81,13 @@ class Expr:
     def __le__(self, other: Value) -> Expr:
         return node("ge", other, self)
 
+    def __eq__(self, other: object) -> bool:
+        if traces and self is not other:  # as identity it would be False, and a rule would not know
+            raise TypeError("a rule cannot ask for equality; use where(abs(a - b) <= 0, yes, no)")
+        return self is other
+
+    __hash__ = object.__hash__
+
     @property
     def T(self) -> Expr:
         """The transpose of a matrix."""

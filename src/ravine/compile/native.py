@@ -80,7 +80,8 @@ def openmp() -> int:
         maps = Path("/proc/self/maps").read_text()
     except OSError:
         return 0
-    for path in dict.fromkeys(line.split()[-1] for line in maps.splitlines()):
+    found = dict.fromkeys(line.split()[-1] for line in maps.splitlines())
+    for path in sorted(found, key=lambda path: "torch" not in path):  # scikit-learn, too, brings one
         if any(name in Path(path).name for name in ("libgomp", "libiomp", "libomp")):
             try:
                 return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, ctypes.c_void_p).value or 0

@@ -72,7 +72,7 @@ class Launch:
         fixed = [find() for find in self.find]
         moving = [g.data_ptr() for g in grads]
         strides = [g.stride() for g in grads]
-        known = fixed == self.fixed and strides == self.strides and not self.held
+        known = fixed == self.fixed and strides == self.strides
         if known and moving == self.moving:
             return
         self.recognize(grads)
@@ -119,12 +119,17 @@ class Launch:
             else:
                 self.small(step, grads, numbers)
         self.calls += kernel
-        if self.mixed:
-            self.keep_matrices()
-        if self.back:
-            with torch.no_grad():
-                for x, copy in self.back:
-                    x.copy_(copy)
+        if self.matrices:
+            self.keep_matrices(grads)
+        if self.held:
+            self.give_back()
+
+    @torch.no_grad()
+    def give_back(self) -> None:
+        """Write what was computed on copies into the tensors themselves, and let go of the copies."""
+        for x, copy in self.back:
+            x.copy_(copy)
+        self.held, self.back, self.fixed = [], [], []  # to be looked at anew in the next step
 
     # what a backend fills in
 
@@ -162,13 +167,13 @@ class Launch:
                     self.results[i][x] = made[x]
 
     @torch.no_grad()
-    def keep_matrices(self) -> None:
+    def keep_matrices(self, grads: Sequence[Tensor]) -> None:
         """Store the states that only matrix work touches."""
-        for b, results in zip(self.bound, self.results, strict=True):
+        for i, b in enumerate(self.bound):
+            known = self.results[i] if self.mixed else {}
+            made = evaluate([self.plan.outputs[k] for k in self.matrices], self.reader(i, grads[i]), real(b.p), known)
             for k in self.matrices:
-                x = self.plan.outputs[k]
-                if x in results:
-                    b.state[b.keys[k]].copy_(results[x])
+                b.state[b.keys[k]].copy_(made[self.plan.outputs[k]])
 
     def reader(self, i: int, g: Tensor):
         """Copies of the leaves p, g and states of tensor i, in the type of computation, as matrices."""

@@ -1,8 +1,8 @@
 """How fast is a step? Each optimizer against torch's own and against the memory's speed, side by side in one run.
 
-    python benchmarks/step.py                    every question, a table and benchmarks/results/<machine>.json
-    python benchmarks/step.py --only adamw mlp   some of the questions
-    python benchmarks/step.py --device cuda
+    python benchmarks/step.py                    all but torch.compile: a table, and benchmarks/results/step-cpu.json
+    python benchmarks/step.py --only compile     that too: it compiles for many minutes
+    python benchmarks/step.py --device cuda      the same on a GPU: step-<its name>.json
 
 Contestants of one row take turns, many rounds, and the medians are compared, so that a busy machine disturbs
 all alike. The bound of a rule is the time that its bytes need at the speed of `x.mul_(c)`, which reads and
@@ -154,9 +154,12 @@ def rows(only: list[str], device: str, rounds: int) -> list[dict[str, object]]:
         say("tiny", "tiny", s, {"microseconds": s["ravine"] * 1e6}, "at most 20 microseconds")
     if "start" in only and device == "cpu":
         for name in ravine.optim.registry():
-            with tempfile.TemporaryDirectory() as cache:
-                runs = [first_step(name, cache) for _ in range(4)]
-            s = {"cold": runs[0], "warm": statistics.median(runs[1:])}
+            cold, warm = [], []
+            for _ in range(3):
+                with tempfile.TemporaryDirectory() as cache:
+                    cold.append(first_step(name, cache))
+                    warm.append(first_step(name, cache))
+            s = {"cold": statistics.median(cold), "warm": statistics.median(warm)}
             say(f"start {name}", "mlp", s, {k: v * 1e3 for k, v in s.items()}, "ms: cold at most 200, warm at most 10")
     return out
 
@@ -167,12 +170,19 @@ def compilable(device: str) -> dict[str, bool]:
 
 
 def first_step(name: str, cache: str) -> float:
-    """What the first step in a new process takes beyond a later one: all of tracing and compiling."""
+    """What the first step in a new process takes beyond a later one: all of tracing and compiling.
+
+    Before it, another rule steps once on the reference backend, which wakes torch's threads and allocator, and the
+    objects that importing torch has left are collected: neither belongs to the compiler.
+    """
+    other = "adagrad" if name == "sgd" else "sgd"
     code = f"""
-import time, torch, ravine
+import gc, time, torch, ravine
 params = [torch.nn.Parameter(torch.randn(s)) for s in {MODELS["mlp"]}]
 for p in params: p.grad = torch.randn_like(p)
+ravine.optim.registry()[{other!r}](params, backend="reference").step()
 opt = ravine.optim.registry()[{name!r}](params)
+gc.collect()
 start = time.perf_counter(); opt.step(); first = time.perf_counter() - start
 start = time.perf_counter(); opt.step(); print(first - (time.perf_counter() - start))
 """
@@ -198,17 +208,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=questions, default=[q for q in questions if q != "compile"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "step-cpu.json")
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
     args = parser.parse_args()
+    where = args.device if args.device == "cpu" else torch.cuda.get_device_name().lower().replace(" ", "-")
+    part = "" if args.only == parser.get_default("only") else "-" + "-".join(args.only)
+    out = args.out or HERE / "results" / f"step-{where}{part}.json"
     found = {
         "command": "python " + " ".join(["benchmarks/step.py", *sys.argv[1:]]),
         "date": date.today().isoformat(),
+        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
         "machine": machine(args.device),
         "rows": rows(args.only, args.device, args.rounds),
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"written to {args.out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"written to {out}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import ravine
+from ravine.hyper import constants
 from ravine.optim import registry
 
 ALL = registry()
@@ -88,6 +89,16 @@ def test_adam(hyper, error, words):
         (lambda: ravine.Rprop(weights(), step_sizes=(1.0, 0.1)), ValueError, ["step_sizes", "(1, 0.1)"]),
         (lambda: ravine.Adagrad(weights(), lr_decay=-1.0), ValueError, ["lr_decay", "-1"]),
         (lambda: ravine.RMSprop(weights(), alpha=-0.1), ValueError, ["alpha", "-0.1"]),
+        (lambda: ravine.RMSprop(weights(), alpha=2.0), ValueError, ["alpha", "2", "[0, 1]"]),
+        (lambda: ravine.NAG(weights(), momentum=2.0), ValueError, ["momentum", "2", "[0, 1)"]),
+        (lambda: ravine.Momentum(weights(), form="average", momentum=1.5), ValueError, ["momentum", "1.5", "[0, 1)"]),
+        (lambda: ravine.AdamW(weights(), decoupled_weight_decay=False), TypeError, ["'decoupled_weight_decay'"]),
+        (
+            lambda: ravine.AdamW([{"params": weights(), "decoupled_weight_decay": False}]),
+            TypeError,
+            ["decoupled_weight_decay", "always True"],
+        ),
+        (lambda: ravine.Adam([{"params": weights(), "backend": "reference"}]), TypeError, ["backend", "whole"]),
     ],
 )
 def test_others(make, error, words):
@@ -149,7 +160,7 @@ def test_the_constructor_says_what_it_takes(cls):
     assert all(x.default is not inspect.Parameter.empty for k, x in signature.parameters.items() if k != "params")
     opt = cls(weights(), 0.05)
     assert opt.defaults["lr"] == 0.05
-    assert opt.defaults.keys() == kinds.keys() - {"params", "backend"}
+    assert opt.defaults.keys() - constants(cls).keys() == kinds.keys() - {"params", "backend"}
     assert all(opt.defaults[k] == x.default for k, x in signature.parameters.items() if k in opt.defaults and k != "lr")
     with pytest.raises(TypeError):
         cls(weights(), 0.05, 0.9)

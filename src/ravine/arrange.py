@@ -119,8 +119,8 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
     found: dict[tuple[Any, ...], Batch] = {}
     for i, group, p, g in live:
         compiled = opt.compiled(group)
-        state, keys, numbers = opt.state[p], keys_of(opt, compiled), numbers_of(compiled)
-        begin(opt, compiled, group, p)
+        keys, numbers = keys_of(opt, compiled), numbers_of(compiled)
+        state = begin(opt, compiled, group, p)
         types = tuple(state[key].dtype for key in keys.values())
         backend = opt.backend or backend_for(p.device)
         batch = found.setdefault((compiled, backend, p.device, p.dtype, g.dtype, types), Batch(compiled, backend))
@@ -129,11 +129,13 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
         if row is None:
             row = len(batch.rows)
             batch.rows.append(Row(group, Clock(counted.pop("step"), counted)))
-        state.update(batch.rows[row].clock.tensors)
-        batch.bound.append(Bound(p, state, keys, row))
+        batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row))
         batch.index.append(i)
     for batch in found.values():
         batch.launch = launch(batch.backend, batch.compiled.plan, batch.bound)
+    for bound in [b for batch in found.values() for b in batch.bound]:  # nothing has failed: now it may be kept
+        opt.state[bound.p].update(bound.state)
+        bound.state = opt.state[bound.p]
     return list(found.values())
 
 
@@ -178,9 +180,9 @@ def numbers_of(compiled: Compiled) -> list[str]:
     return [k for k, x in compiled.program.start.items() if x.shape is HOST]
 
 
-def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> None:
-    """Make what is missing in the state of p: at the first step all, later what a changed flag brings."""
-    state, start = opt.state[p], compiled.program.start
+def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
+    """The state of p with what is missing in it: at the first step all, later what a changed flag brings."""
+    state, start = dict(opt.state.get(p, {})), compiled.program.start
     missing = {k: x for k, x in start.items() if state.get(opt.key(k)) is None}
     if missing:
         values = evaluate(missing.values(), lambda x: leaf_value(x, group, p), real(p.detach()))
@@ -188,6 +190,7 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
             state[opt.key(k)] = as_state(values[x], x, group, p)
     # a state that came without a count has been stepped: only the first step of some rules is special
     state.setdefault("step", torch.tensor(float(bool(state) and len(missing) != len(start))))
+    return state
 
 
 def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor) -> Tensor:

@@ -11,6 +11,6 @@ def main(argv: list[str] | None = None) -> int:
         missing = str(error.name).split(".")[0]
         if missing == "ravine":
             raise  # our own fault, to be seen
-        print(f'ravine: needs {missing}: pip install "ravine[lab]"', file=sys.stderr)
+        print(f'ravine: needs {missing}: pip install ".[lab]" in ravine\'s folder', file=sys.stderr)
         return 2
     return cli.main(sys.argv[1:] if argv is None else argv)

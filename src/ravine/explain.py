@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
+from ravine.arrange import as_state
+from ravine.compile import Compiled
 from ravine.compile.emit import host, text
 from ravine.compile.emit import llvm as llvm_emitter
-from ravine.compile.expr import FULL
+from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import backend_for
 from ravine.compile.plan import Kernel, Plan
 
@@ -19,23 +25,37 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 def explain(opt: Optimizer) -> str:
     """Equations, plan, bytes, host code and source of each program that the optimizer's groups need."""
     programs = dict.fromkeys(
-        (opt.compiled(g), g["params"][0].dtype, g["params"][0].device) for g in opt.param_groups if g["params"]
+        (compiled, p.dtype, p.device, tuple(types_of(opt, compiled, group, p).items()))
+        for group in opt.param_groups
+        for compiled in [opt.compiled(group)]
+        for p in group["params"]
     )
     parts: list[str] = []
-    for compiled, dtype, device in programs:
-        plan, kind = compiled.plan, str(dtype).removeprefix("torch.")
-        types = dict.fromkeys(plan.arrays, kind)
+    for compiled, dtype, device, kinds in programs:
+        plan, kind, types = compiled.plan, str(dtype).removeprefix("torch."), dict(kinds)
         backend = opt.backend or backend_for(device)
         parts += [
             f"{compiled.program.name} on {device.type} in {kind} by {backend}",
             f"\nEquations\n{text.equations(compiled.program)}",
             "\nPlan",
             *(f"  {i + 1}. {describe(plan, step)}" for i, step in enumerate(plan.steps)),
-            f"  {moved(plan, types)} bytes moved per element",
+            f"  {moved(plan, types) * (2 if dtype.is_complex else 1)} bytes moved per element",
             f"\nOn the host, once per step\n{host.emit(plan.numbers)}",
             f"\nSource\n{source(backend, plan, types)}",
         ]
     return "\n".join(parts)
+
+
+def types_of(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> dict[str, str]:
+    """The type of each array of a parameter: of its states as they are, or as the first step would make them."""
+    state, plan, like = opt.state.get(p, {}), compiled.plan, torch.empty(0, dtype=p.dtype)
+    found = {"p": p.dtype, "g": p.dtype if p.grad is None else p.grad.dtype}
+    found |= dict.fromkeys(plan.between.values(), torch.float64 if like.real.dtype == torch.float64 else torch.float32)
+    for k, x in compiled.program.start.items():
+        if x.shape is not HOST:
+            made = state.get(opt.key(k))
+            found[k] = (as_state(torch.zeros(()), x, group, like) if made is None else made).dtype
+    return {k: str(torch.empty(0, dtype=x).real.dtype).removeprefix("torch.") for k, x in found.items()}
 
 
 def source(backend: str, plan: Plan, types: dict[str, str]) -> str:

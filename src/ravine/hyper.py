@@ -35,6 +35,12 @@ def fields(cls: type) -> dict[str, tuple[Any, Any]]:
     return found | {name: (bool | None, taken[name].default) for name in SWITCHES if name in taken}
 
 
+def constants(cls: type) -> dict[str, Any]:
+    """{name: value} of the hyperparameters of a base that `cls` fixes as ClassVars: AdamW's decoupled decay."""
+    above = {name for base in cls.__mro__[1:] if hasattr(base, "twin") for name in fields(base)}
+    return {name: getattr(cls, name) for name in above - fields(cls).keys() if hasattr(cls, name)}
+
+
 def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given hyperparameters, each of its field's type and in its range, or an error that says what to write."""
     known = fields(cls)

@@ -16,9 +16,10 @@ from torch.autograd import profiler
 from ravine.arrange import Arrangement, numbers_of
 from ravine.compile import Compiled, compile_rule
 from ravine.compile.emit import latex
+from ravine.compile.expr import HOST
 from ravine.compile.launch import BACKENDS, Changed
 from ravine.explain import explain
-from ravine.hyper import fields, settle
+from ravine.hyper import constants, fields, settle
 from ravine.states import load, view
 
 
@@ -57,6 +58,9 @@ class Optimizer(Fields, torch.optim.Optimizer):
     storage: "float32" keeps the states of bf16 and fp16 parameters in float32; None in the parameter's type.
     backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
 
+    Parameters that move together share one tensor `step` in `opt.state`: to set the count of one, put a new
+    tensor there, and do not change that one in place.
+
     torch's switches `foreach`, `fused` and `capturable` are accepted where torch's class has them and change
     nothing: they choose an implementation there, and here there is one. `differentiable=True` raises.
     """
@@ -78,7 +82,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         given = hyper if lr is None else {"lr": lr, **hyper}
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
         self.validate(defaults)
-        super().__init__(params, defaults)
+        super().__init__(params, defaults | constants(type(self)))
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -175,8 +179,13 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise ValueError(
                 f"{owner}: a parameter group has no 'params'; it has {', '.join(param_group) or 'nothing'}"
             )
+        always = constants(type(self))
         for name in param_group.keys() - known.keys() - {"params"}:
             # others may put notes of their own into a group; a near miss is a typing error
+            if name == "backend":
+                raise TypeError(f"{owner}: backend is the whole optimizer's, not a group's; give it to {owner}(…)")
+            if name in always and param_group[name] != always[name]:
+                raise TypeError(f"{owner}: {name} is always {always[name]!r}")
             if near := get_close_matches(name, known, 1, 0.8):
                 raise TypeError(f"{owner} has no '{name}': did you mean '{near[0]}'?")
         group = param_group | settle(type(self), {k: x for k, x in param_group.items() if k in known})
@@ -278,5 +287,18 @@ def compiled(rule: type[Optimizer], flags: tuple[Any, ...], hyper: Mapping[str, 
     for program in made:
         if program.fits(hyper):
             return program
-    made.append(compile_rule(rule, {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()}))
-    return made[-1]
+    program = compile_rule(rule, {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()})
+    named(rule, program)
+    made.append(program)
+    return program
+
+
+def named(rule: type[Optimizer], program: Compiled) -> None:
+    """Raise where a state would have a key in opt.state[p] that it cannot have."""
+    for k, x in program.program.start.items():
+        if rule.names.get(k, k) == "step":
+            raise ValueError(
+                f"{rule.__name__}: state {k} would be kept as 'step', which is the count of steps; rename it"
+            )
+        if k in rule.names and x.shape is HOST:
+            raise ValueError(f"{rule.__name__}: state {k} is a number(), which keeps its name; take it out of `names`")

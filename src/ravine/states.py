@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ravine.arrange import TYPES
-from ravine.compile.emit.reference import evaluate
+from ravine.arrange import TYPES, numbers_of
+from ravine.compile.emit.reference import evaluate, wide
 from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.launch.base import real
 from ravine.compile.trace import number_of
-from ravine.hyper import fields, settle
+from ravine.hyper import constants, fields, settle
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -29,11 +30,12 @@ def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str,
         given["param_groups"] = final["param_groups"]
 
     def restore(_: Any) -> None:  # runs before the user's own hooks
-        numbers = [i for group in final["param_groups"] for i in group["params"]]
-        params = [p for group in opt.param_groups for p in group["params"]]
-        for i, p in zip(numbers, params, strict=True):
-            if i in final["state"]:
-                opt.state[p] = {k: own(x, p) for k, x in final["state"][i].items() if x is not None}
+        for saved, group in zip(final["param_groups"], opt.param_groups, strict=True):
+            host = {"step", *numbers_of(opt.compiled(group))}
+            for i, p in zip(saved["params"], group["params"], strict=True):
+                if i in final["state"]:
+                    state = {k: x for k, x in final["state"][i].items() if x is not None}
+                    opt.state[p] = {k: number(x) if k in host else own(x, p) for k, x in state.items()}
 
     hooks = [
         opt.register_load_state_dict_pre_hook(check),
@@ -46,18 +48,25 @@ def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str,
             hook.remove()
 
 
+def number(x: Any) -> Tensor:
+    """A copy of a loaded number of the host, which stays on the CPU."""
+    return x.detach().to("cpu", copy=True) if isinstance(x, Tensor) else torch.tensor(float(x))
+
+
 def own(x: Any, p: Tensor) -> Tensor:
-    """A copy of a loaded state: beside its parameter and in its order of memory, or on the CPU for a number."""
+    """A copy of a loaded state beside its parameter, in its order of memory where it has its shape."""
     if not isinstance(x, Tensor):
-        return torch.tensor(float(x))
-    if x.shape == p.shape and p.dim():
+        return torch.tensor(float(x), device=p.device)
+    if x.shape == p.shape:
         return torch.empty_like(p, dtype=x.dtype, requires_grad=False).copy_(x)
-    return x.detach().clone()
+    return x.detach().to(p.device, copy=True)
 
 
 def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The saved groups with what this version has beyond theirs."""
+    """The saved groups in the order of this optimizer's names, with what this version has beyond theirs."""
     owner, known = type(opt).__name__, fields(type(opt))
+    twins = inspect.signature(opt.twin).parameters if opt.twin else known
+    always = {k for k, (_, default) in known.items() if isinstance(default, float | tuple) and k in twins}
     if len(saved) != len(opt.param_groups):
         raise ValueError(
             f"{owner}: the state_dict has {len(saved)} parameter groups, this optimizer {len(opt.param_groups)}"
@@ -68,12 +77,23 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{owner}: group {i} has {len(old['params'])} parameters in the state_dict, {len(now['params'])} here"
             )
-        floats = {k for k, (_, d) in known.items() if isinstance(d, float | tuple)}
-        if missing := floats - old.keys() - (floats - {"lr", "betas", "eps", "momentum", "alpha", "rho", "etas"}):
+        if missing := always - old.keys():
             raise ValueError(f"this is not a state_dict of {owner}: group {i} has no {', '.join(sorted(missing))}")
         mine = {k: now[k] for k in known if k not in old} | settle(type(opt), {k: old[k] for k in known if k in old})
-        out.append(old | mine)
+        opt.validate(mine)
+        out.append(old | mine | constants(type(opt)) | by_name(f"{owner}: group {i}", old, now))
     return out
+
+
+def by_name(who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved parameters in the order of this group's, where both have names; else they go by place."""
+    if "param_names" not in old or "param_names" not in now:
+        return {}
+    place = dict(zip(old["param_names"], old["params"], strict=True))
+    if other := place.keys() ^ set(now["param_names"]):
+        side = {True: "only in the state_dict", False: "only here"}
+        raise ValueError(f"{who} has other names: " + ", ".join(f"{k} {side[k in place]}" for k in sorted(other)[:5]))
+    return {"params": [place[k] for k in now["param_names"]], "param_names": list(now["param_names"])}
 
 
 def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
@@ -121,14 +141,15 @@ def view(opt: Optimizer, which: str) -> None:
 
 def viewed(opt: Optimizer, x: Expr, group: Mapping[str, Any], p: Tensor, state: Mapping[str, Tensor]) -> Tensor:
     """The value of x for a parameter, in the type of computation."""
-    wide = torch.float64 if p.dtype == torch.float64 else torch.float32
+    compute = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
+    numbers = wide(p.device)
 
     def read(leaf: Expr) -> Tensor:
         if leaf.op == "p":
-            return real(p).to(wide)
+            return real(p).to(compute)
         if leaf.op == "hyper":
-            return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=torch.float64)
+            return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=numbers)
         found = state["step" if leaf.op == "t" else opt.key(str(leaf.arg))]
-        return found.double().cpu() if leaf.shape is HOST else real(found).to(wide)
+        return found.to("cpu", numbers) if leaf.shape is HOST else real(found).to(compute)
 
     return evaluate([x], read, real(p))[x]

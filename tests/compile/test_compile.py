@@ -119,6 +119,26 @@ BAD = {
         TypeError,
         "state n",
     ),
+    "a number() under another name": (
+        lambda self, s, p, g, t: (setattr(s, "k", s.k * 2), p - s.k * g)[1],
+        lambda self, s, p: setattr(s, "k", number(1.0)),
+        ValueError,
+        "Toy: state k is a number(), which keeps its name",
+        {"names": {"k": "kk"}},
+    ),
+    "a state called step": (
+        lambda self, s, p, g, t: (setattr(s, "step", g), p - g)[1],
+        lambda self, s, p: setattr(s, "step", zeros(p)),
+        ValueError,
+        "Toy: state step would be kept as 'step', which is the count of steps",
+    ),
+    "a view that writes": (
+        lambda self, s, p, g, t: (setattr(s, "m", g), p - g)[1],
+        lambda self, s, p: setattr(s, "m", zeros(p)),
+        ValueError,
+        "Toy: to_eval() assigns state m",
+        {"to_eval": lambda self, s, p: (setattr(s, "m", p), p)[1]},
+    ),
     "a condition that is none": (lambda self, s, p, g, t: where(g + p, p, g), None, TypeError, "comparison"),
     "equality": (lambda self, s, p, g, t: where(g == 0, p, p - g), None, TypeError, "cannot ask for equality"),
     "inequality": (lambda self, s, p, g, t: where(g != p, p, p - g), None, TypeError, "cannot ask for equality"),
@@ -132,9 +152,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("update", "init", "error", "text"), BAD.values(), ids=BAD.keys())
-def test_an_illegal_rule_is_refused_in_words(update, init, error, text):
-    cls = rule(update, init or (lambda self, s, p: None))
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_an_illegal_rule_is_refused_in_words(bad):
+    update, init, error, text, *members = bad
+    cls = rule(update, init or (lambda self, s, p: None), **dict(*members))
     p = nn.Parameter(torch.ones(2, 2))
     p.grad = torch.ones(2, 2)
     with pytest.raises(error, match=re.escape(text)):
@@ -154,7 +175,7 @@ def test_a_trace_that_failed_leaves_nothing_behind():
 
     with pytest.raises(TypeError):
         compiled(rule(if_on_a_symbol))
-    assert not traces
+    assert not traces.stack
 
 
 # simplify
@@ -589,6 +610,32 @@ def test_debug_prints_stages(level, monkeypatch, capsys):
     text = capsys.readouterr().err
     assert "1 kernel(s)" in text
     assert ("def numbers" in text) == (level >= "2") and ("define internal void" in text) == (level >= "3")
+
+
+def test_explain_takes_the_types_that_the_states_have():
+    p, q = nn.Parameter(torch.ones(3, dtype=torch.bfloat16)), nn.Parameter(torch.ones(3))
+    opt = ravine.Adam([p, q], storage="float32")
+    for _ in range(2):  # before the states are made and after
+        text = opt.explain()
+        assert "22 bytes moved per element" in text and "28 bytes moved per element" in text
+        p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
+        opt.step()
+    types = [batch.launch.types for batch in opt._arranged.batches]
+    assert all(llvm.emit(opt.compiled(opt.param_groups[0]).plan, x) in text for x in types)
+    z = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    assert "56 bytes moved per element" in ravine.Adam([z]).explain()
+
+
+@pytest.mark.parametrize("level", ["yes", "5", "-1"])
+def test_a_wrong_debug_level_is_named(level, monkeypatch):
+    monkeypatch.setenv("RAVINE_DEBUG", level)
+    with pytest.raises(ValueError, match=f"RAVINE_DEBUG is '{level}'; it must be 1, 2, 3 or 4"):
+        compiled(rule(lambda self, s, p, g, t: p - g))
+
+
+def test_minus_zero_is_not_zero():
+    zero, minus = const(0.0), const(-0.0)
+    assert math.copysign(1, zero.arg) == 1 and math.copysign(1, minus.arg) == -1 and const(0.0) is zero
 
 
 def test_an_unknown_operation_is_refused():

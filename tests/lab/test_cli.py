@@ -59,7 +59,7 @@ def test_in_a_process_of_its_own(tmp_path):
 def test_without_the_extra_it_names_it():
     code = "import sys; sys.modules['plotly'] = None; from ravine.cli import main; sys.exit(main(['compare']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, 'ravine: needs plotly: pip install "ravine[lab]"\n')
+    assert (done.returncode, done.stderr) == (2, 'ravine: needs plotly: pip install ".[lab]" in ravine\'s folder\n')
 
 
 def test_importing_ravine_imports_nothing_of_the_lab():

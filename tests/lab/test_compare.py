@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +11,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import torch
+
+from ravine.lab.search import Entry, optimizer_class
+from ravine.lab.sweep import TrialFailed, sweep
+from ravine.lab.tasks import load_task
+from ravine.lab.trials import plan
 
 from .conftest import COMMAND, ROOT
 
@@ -92,16 +99,43 @@ def test_a_failing_trial_is_told_and_kept_out(ravine_command, tmp_path):
     assert table(tmp_path / "runs" / "digits") == []
 
 
+def test_a_task_that_fails_in_the_worker_is_told_however_large_its_data(tmp_path, monkeypatch):
+    (tmp_path / "main_only.py").write_text(
+        "from multiprocessing import parent_process\n"
+        "from ravine.lab import Task\n"
+        "if parent_process() is not None:\n"
+        "    raise RuntimeError('not here')\n"
+        "task = Task('main_only', data=None, model=None)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    task, x = load_task("main_only:task"), torch.zeros(1_000_000)  # 4 MB: no pipe holds it
+    jobs = plan([Entry("sgd", optimizer_class("sgd"), (0.1,))], "main_only:task", task, "", 1, 1, False)
+    with pytest.raises(TrialFailed, match="RuntimeError: not here"):
+        list(sweep(jobs, "main_only:task", None, (x, x, x, x), workers=1))
+
+
+def test_an_unwritable_report_is_one_line(smoke, ravine_command, tmp_path):
+    folder = tmp_path / "runs" / "digits"
+    (folder / "report.html").mkdir(parents=True)
+    shutil.copy(smoke[0] / "trials.sqlite", folder)
+    status, printed = ravine_command("compare", "--tier", "smoke", cwd=tmp_path)
+    last = printed.splitlines()[-1]
+    assert status == 2 and last.startswith("ravine: ") and "report.html: cannot be written: Is a directory" in last
+
+
 def test_the_example_task_and_a_stranger_s_optimizer(ravine_command, tmp_path):
     example = (ROOT / "examples" / "my_task.py").read_text()
     assert example.count("\n") < 100
     (tmp_path / "my_task.py").write_text(example)
     status, printed = ravine_command(
-        "compare", "--task", "my_task:task", "--optimizers", "adam,torch.optim:SGD", "--lrs", "2", "--seeds", "1",
+        "compare", "--task", "my_task:task", "--optimizers", "sgd,torch.optim:SGD", "--lrs", "2", "--seeds", "1",
         "--epochs", "2", "--workers", "1", cwd=tmp_path,
     )  # fmt: skip
     assert status == 0 and "one seed cannot tell skill from luck" in printed
-    assert (tmp_path / "runs" / "spirals" / "report.html").exists()
+    page = (tmp_path / "runs" / "spirals" / "report.html").read_text(encoding="utf-8")
+    for name in ("sgd", "torch.optim:SGD"):  # two classes called SGD
+        assert f"{name} " in printed and f'data-name="{name}"' in page and f'"name": "{name}"' in page
+    assert ">SGD<" not in page
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Downloads resume, are checksummed, and fail in words; against a server on this machine."""
 
 import hashlib
+import http.client
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -68,6 +69,21 @@ def test_a_part_that_is_already_whole(address, tmp_path):
     (tmp_path / "file.gz.part").write_bytes(CONTENT)
     download(address, MD5, tmp_path)
     assert (tmp_path / "file.gz").read_bytes() == CONTENT
+
+
+def test_a_file_that_is_not_whole_comes_again(address, tmp_path):
+    (tmp_path / "file.gz").write_bytes(CONTENT[:100])
+    download(address, MD5, tmp_path)
+    assert (tmp_path / "file.gz").read_bytes() == CONTENT
+
+
+def test_an_answer_that_is_no_http(monkeypatch, tmp_path):
+    def garbage(*_, **__):
+        raise http.client.BadStatusLine("hello")
+
+    monkeypatch.setattr("urllib.request.urlopen", garbage)
+    with pytest.raises(LabError, match=r"cannot download http://here/file.gz into .*: hello"):
+        download("http://here/", MD5, tmp_path)
 
 
 def test_a_wrong_checksum_leaves_nothing(address, tmp_path):

@@ -40,6 +40,16 @@ def test_a_file_that_is_no_database(tmp_path):
         Records(tmp_path)
 
 
+def test_a_full_disk(tmp_path):
+    with Records(tmp_path) as records:
+        records._db.execute("pragma max_page_count = 1")
+        with pytest.raises(
+            LabError, match=r"trials\.sqlite: database or disk is full; what was recorded before is kept"
+        ):
+            records.add(TRIAL, Result(train=[0.5] * 10_000))
+        assert len(records) == 0
+
+
 def test_an_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match=r"--out .*file/below: cannot be written: Not a directory"):

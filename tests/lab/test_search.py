@@ -28,11 +28,21 @@ def test_all_of_ours_have_a_row_three_decades_wide():
 
 
 def test_equal_budgets_and_a_stranger(tmp_path, monkeypatch):
-    (tmp_path / "mine_search.py").write_text("import torch\nclass Mine(torch.optim.SGD):\n    lr = 0.5\n")
+    (tmp_path / "mine_search.py").write_text(
+        "import torch\nclass Mine(torch.optim.SGD):\n    def __init__(self, params, lr=0.5): ...\n"
+    )
     monkeypatch.chdir(tmp_path)
     found = search.entries([*search.DEFAULT, "mine_search:Mine"], 5)
     assert {len(entry.lrs) for entry in found} == {5}
     assert found[-1].lrs[2] == 0.5 and issubclass(found[-1].cls, torch.optim.SGD)
+
+
+def test_one_name_twice_is_told_apart_and_torch_s_own_gets_the_same_rates():
+    found = search.entries(["sgd", "torch.optim:SGD", "ravine:Adam", "torch.optim:ASGD"], 3)
+    assert [entry.label for entry in found] == ["sgd", "torch.optim:SGD", "Adam", "ASGD"]
+    assert found[0].lrs == found[1].lrs == search.grid(*search.LR_RANGE["sgd"], 3)
+    assert found[2].lrs == search.grid(*search.LR_RANGE["adam"], 3)
+    assert found[3].lrs[1] == 0.01  # the default of torch's ASGD
 
 
 def test_classic_is_the_article_s():

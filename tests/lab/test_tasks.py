@@ -1,7 +1,9 @@
 """A person's own task: found, looked at, and told what is wrong with it before any training."""
 
+import random
 from dataclasses import replace
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -18,6 +20,15 @@ def test_ours_load_and_rehearse():
     x, _, x_valid, _ = data = task.load()
     assert (len(x), len(x_valid)) == (1437, 360)
     assert task.rehearse(data) == task.rehearse(data)
+
+
+def test_numpy_and_random_are_seeded_too():
+    def data():
+        x = torch.tensor([[random.random(), numpy.random.rand(), float(torch.rand(()))] for _ in range(12)])
+        return x, Y, x, Y
+
+    task = replace(GOOD, data=data)
+    assert task.rehearse(task.load()) == task.rehearse(task.load())
 
 
 def test_the_rehearsal_names_what_the_task_does():

@@ -1,5 +1,6 @@
 """What a trial is, and that one is run fairly."""
 
+import importlib
 import math
 from dataclasses import replace
 
@@ -9,9 +10,9 @@ from torch import nn
 
 import ravine
 from ravine.lab import Task
-from ravine.lab.plan import plan
 from ravine.lab.search import Entry
 from ravine.lab.trial import Trial, evaluation_steps, run
+from ravine.lab.trials import plan
 from ravine.lab.worker import run_job
 
 X = torch.linspace(-1, 1, 30)[:, None]
@@ -131,6 +132,41 @@ def test_a_job_of_several_goes_on_from_the_weights_of_the_last():
     (job,) = plan(entries, "line", LINE, "does", epochs=2, seeds=1, carry_over=True)
     (_, first), (_, second) = run_job(job, LINE, DATA, lambda trial, step: None)
     assert second.valid[0] == first.valid[-1] < first.valid[0]
+
+
+def test_carried_over_the_yardstick_is_still_the_loss_of_fresh_weights():
+    def solved():
+        model = nn.Linear(1, 1)
+        with torch.no_grad():
+            model.weight.fill_(2.95)
+            model.bias.fill_(1.0)
+        return model
+
+    class Nudge(torch.optim.SGD):
+        def step(self, closure=None):
+            for p in self.param_groups[0]["params"]:
+                p.data.add_(0.1)
+
+    result, _ = run(replace(TRIAL, epochs=1), LINE, DATA, Nudge, solved())
+    assert result.train[-1] > 20 * result.train[0] and result.diverged_at is None
+
+
+def test_the_content_is_all_the_code_that_decides(tmp_path, monkeypatch):
+    (tmp_path / "base_of.py").write_text("import torch\nclass Base(torch.optim.SGD): ...\n")
+    (tmp_path / "mine_of.py").write_text("from base_of import Base\nclass Mine(Base): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = Entry("mine_of:Mine", importlib.import_module("mine_of").Mine, (0.1,))
+
+    def key():
+        ((trial,),) = plan([entry], "line", LINE, "does", epochs=2, seeds=1, carry_over=False)
+        return trial.key
+
+    before = key()
+    with (tmp_path / "base_of.py").open("a") as file:
+        file.write("# another rule\n")
+    assert key() != before
+    monkeypatch.setattr("ravine.lab.trials._ours", lambda: "other code of ravine")
+    assert key() != before
 
 
 def test_classic_learns_real_images(fashion_mnist):

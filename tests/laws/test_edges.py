@@ -487,3 +487,75 @@ def test_a_compiled_models_gradients_are_taken():
         a.step()
         b.step()
     agree(a, b)
+
+
+def test_a_step_that_failed_leaves_no_stale_pointer(monkeypatch: pytest.MonkeyPatch):
+    from ravine.compile.launch.base import Launch
+
+    p = nn.Parameter(torch.ones(2, 3))
+    opt = ravine.SGD([p], lr=1.0)
+    p.grad = torch.ones(2, 3)
+    opt.step()
+    p.grad = torch.full((3, 2), 100.0).T
+    with monkeypatch.context() as patch:
+        patch.setattr(Launch, "flatten", lambda *_: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            opt.step()
+    opt.step()
+    assert (p == -100).all()
+
+
+def test_a_backend_that_cannot_run_leaves_no_state():
+    p = nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    opt = ravine.Adam([p], backend="triton")
+    with pytest.raises((RuntimeError, ImportError), match="triton"):
+        opt.step()
+    assert not opt.state[p] and (p == 1).all()
+
+
+def test_a_sparse_gradient_after_a_dense_one_is_refused_by_name():
+    p = nn.Parameter(torch.ones(3, 2))
+    opt = ravine.SGD([p])
+    p.grad = torch.ones(3, 2)
+    opt.step()
+    p.grad = torch.ones(3, 2).to_sparse()
+    with pytest.raises(RuntimeError, match="sparse gradient"):
+        opt.step()
+
+
+def test_memory_that_was_freed_is_refused():
+    p = nn.Parameter(torch.ones(300))
+    opt = ravine.SGD([p])
+    p.grad = torch.ones(300)
+    opt.step()
+    p.data.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="no memory"):
+        opt.step()
+
+
+def test_another_type_at_the_same_address_is_noticed():
+    p = nn.Parameter(torch.ones(4, dtype=torch.float16))
+    opt = ravine.SGD([p], lr=0.5)
+    p.grad = torch.ones(4, dtype=torch.float16)
+    opt.step()
+    p.data = p.data.view(torch.bfloat16).fill_(1)
+    p.grad = p.grad.view(torch.bfloat16).fill_(1)
+    opt.step()
+    assert (p == 0.5).all()
+
+
+def test_threads_may_trace_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ravine import optimizer
+
+    def train(seed: int) -> None:
+        for cls in ravine.optim.registry().values():
+            p = nn.Parameter(torch.ones(4))
+            p.grad = torch.ones(4)
+            cls([p], maximize=bool(seed % 2)).step()
+
+    optimizer._programs.clear()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(train, range(6)))

@@ -10,6 +10,7 @@ from cases import ALL, TWINS, equal, every, give, near, parameters, same_states,
 
 import ravine
 from ravine import optimizer
+from ravine.words import norm, number, scalar, zeros
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
 
@@ -191,7 +192,67 @@ def test_hyperparameters_out_of_range_are_refused_when_loaded(lr):
         ravine.Adam(parameters(SHAPES)).load_state_dict(given)
 
 
+def test_hyperparameters_that_do_not_go_together_are_refused_when_loaded():
+    a = ravine.SGD(parameters(SHAPES), momentum=0.9, nesterov=True)
+    given = a.state_dict()
+    given["param_groups"][0]["momentum"] = 0.0
+    refused(ravine.SGD(parameters(SHAPES)), given, "nesterov")
+
+
+def test_adamw_stays_adamw_whatever_is_loaded():
+    a, b = torch.optim.Adam(parameters(SHAPES)), ravine.AdamW(parameters(SHAPES))
+    c = torch.optim.AdamW(parameters(SHAPES))
+    b.load_state_dict(a.state_dict())
+    c.load_state_dict(b.state_dict())
+    for opt in (b, c):
+        assert opt.param_groups[0]["decoupled_weight_decay"] is True
+        opt.param_groups[0]["weight_decay"] = 0.5
+        walk(opt, 2)
+    for p, q in zip(of(b), of(c), strict=True):
+        near(p, q, 2e-6)
+
+
+# where a loaded state lies
+
+
+def test_a_loaded_state_lies_beside_its_parameter_and_numbers_on_the_cpu():
+    class Both(ravine.Optimizer):
+        """A state of each shape."""
+
+        def init(self, s, p):
+            s.m, s.longest, s.product = zeros(p), scalar(0.0), number(1.0)
+
+        def update(self, s, p, g, t):
+            s.m, s.longest, s.product = s.m + g, s.longest + norm(g), s.product * 0.5
+            return p - self.lr * s.product * s.m / s.longest
+
+    a = Both(parameters([(), (3,)]))
+    walk(a, 1)
+    b = Both([torch.nn.Parameter(torch.empty(p.shape, device="meta")) for p in of(a)])
+    b.load_state_dict(a.state_dict())
+    for p in of(b):
+        found = {k: x.device.type for k, x in b.state[p].items()}
+        assert found == {"m": "meta", "longest": "meta", "product": "cpu", "step": "cpu"}
+
+
 # order and groups
+
+
+def test_states_are_loaded_by_name():
+    shapes = {"a": (3,), "b": (3,)}
+    a = ravine.Adam(list(zip(shapes, parameters(shapes.values()), strict=True)))
+    walk(a, 2)
+    for names in (["b", "a"], ["a", "b"]):
+        b = ravine.Adam([(k, torch.nn.Parameter(torch.zeros(3))) for k in names])
+        b.load_state_dict(saved(a))
+        assert b.param_groups[0]["param_names"] == names
+        for k, p in zip(names, of(b), strict=True):
+            equal(b.state[p]["exp_avg"], a.state[of(a)["ab".index(k)]]["exp_avg"])
+    plain = ravine.Adam(parameters(shapes.values()))  # without names by place
+    plain.load_state_dict(saved(a))
+    equal(plain.state[of(plain)[1]]["exp_avg"], a.state[of(a)[1]]["exp_avg"])
+    other = ravine.Adam(list(zip("ac", parameters(shapes.values()), strict=True)))
+    refused(other, a.state_dict(), "names", "b only in the state_dict", "c only here")
 
 
 @every

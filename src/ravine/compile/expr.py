@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
+from threading import local
 from weakref import WeakValueDictionary
 
 Shape = tuple[str, ...] | None
@@ -82,7 +83,7 @@ class Expr:
         return node("ge", other, self)
 
     def __eq__(self, other: object) -> bool:
-        if traces and self is not other:  # as identity it would be False, and a rule would not know
+        if traces.stack and self is not other:  # as identity it would be False, and a rule would not know
             raise TypeError("a rule cannot ask for equality; use where(abs(a - b) <= 0, yes, no)")
         return self is other
 
@@ -94,8 +95,8 @@ class Expr:
         return node("transpose", self)
 
     def __bool__(self) -> bool:
-        if self.op == "hyper" and traces:
-            return traces[-1](str(self.arg))
+        if self.op == "hyper" and traces.stack:
+            return traces.stack[-1](str(self.arg))
         raise TypeError("a rule is traced once, so `if` can only test a flag; use where(condition, a, b)")
 
     def __repr__(self) -> str:
@@ -105,9 +106,17 @@ class Expr:
 
 Value = Expr | float
 
+
 # The traces under way. Each answers "is this hyperparameter non-zero?" and remembers that it was asked,
 # so `if self.weight_decay:` in a rule is a choice between two programs and not a hidden branch.
-traces: list[Callable[[str], bool]] = []
+class Traces(local):
+    """A stack for each thread: one may trace while another emits."""
+
+    def __init__(self) -> None:
+        self.stack: list[Callable[[str], bool]] = []
+
+
+traces = Traces()
 
 _seen: WeakValueDictionary[tuple[object, ...], Expr] = WeakValueDictionary()
 
@@ -116,7 +125,7 @@ def node(op: str, *src: Value, arg: object = None, shape: Shape | str = "infer")
     """The one way to make a node. Equal nodes are the same object, so common work is shared."""
     made = tuple(s if isinstance(s, Expr) else const(s) for s in src)
     out: Shape = infer_shape(op, made) if isinstance(shape, str) else shape
-    key = (op, tuple(map(id, made)), type(arg), arg, out)
+    key = (op, tuple(map(id, made)), type(arg), repr(arg) if isinstance(arg, float) else arg, out)  # -0.0 is not 0.0
     found = _seen.get(key)
     if found is None:
         _seen[key] = found = Expr(op, made, arg, out)

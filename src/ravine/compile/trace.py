@@ -71,7 +71,7 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) ->
     def live() -> State:
         return State({k: state_leaf(k, v) for k, v in start.items()}, making=False)
 
-    traces.append(answer)
+    traces.stack.append(answer)
     try:
         me.init(State(start, making=True), p)
         for k, x in start.items():
@@ -85,9 +85,14 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) ->
         views: dict[str, Expr] = {}
         for view in ("eval", "train"):
             if hasattr(me, f"to_{view}"):
-                views[view] = getattr(me, f"to_{view}")(live(), p)
+                seen = live()
+                views[view] = getattr(me, f"to_{view}")(seen, p)
+                if changed := sorted(written(seen)):
+                    raise ValueError(
+                        f"{rule.__name__}: to_{view}() assigns state {', '.join(changed)}; only update() may"
+                    )
     finally:
-        traces.pop()
+        traces.stack.pop()
     if idle := sorted(start.keys() - written(s)):
         raise ValueError(f"{rule.__name__}: state {', '.join(idle)} is made in init() but never updated")
     return Program(rule.__name__, flat(start), flat(s.__dict__["_now"]), new_p, views)

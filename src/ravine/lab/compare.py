@@ -1,15 +1,16 @@
 """The main job, straight down: task, plan, sweep, ranking, time per step, report."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import clock, report, search
+from . import report, search, stopwatch
 from .errors import LabError
 from .live import Live
-from .plan import plan
 from .records import Records
 from .sweep import cores, sweep
 from .tasks import load_task
+from .trials import plan
 from .verdict import Cell, Row, rank
 
 
@@ -95,12 +96,23 @@ def compare(settings: Settings, command: str) -> Path:
         for entry in entries
     ]
     rows = rank(table)
-    times = clock.measure([(_trial(trials, row), row.entry.cls) for row in rows], task, data)
+    times = stopwatch.measure([(_trial(trials, row), row.entry.cls) for row in rows], task, data)
     facts = report.Facts(task, command, entries, epochs, seeds, steps, settings.preset, settings.carry_over, data)
     page = out / "report.html"
-    page.write_text(report.page(rows, times, facts), encoding="utf-8")
+    _write(page, report.page(rows, times, facts))
     live.verdict(rows, times, task, page)
     return page
+
+
+def _write(page: Path, text: str) -> None:
+    """Whole or not at all: a report that is there stays until the new one is complete."""
+    part = page.with_name(f"{page.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, page)
+    except OSError as error:
+        raise LabError(f"{page}: cannot be written: {error.strerror}; all trials are recorded, run the same command "
+                       "again when it can") from error  # fmt: skip
 
 
 def _trial(trials, row: Row):

@@ -1,6 +1,7 @@
 """Fetches the official files of a data set: checksummed, resumed where they stopped, and clear without a network."""
 
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -18,25 +19,29 @@ def cache_folder(name: str) -> Path:
 
 
 def download(address: str, md5: Mapping[str, str], folder: Path) -> None:
-    """Puts the files named by `md5` into `folder`; one that is there already is left alone."""
+    """Puts the files named by `md5` into `folder`; one that is there already and whole is left alone."""
     for name, expected in md5.items():
-        if (folder / name).exists():
-            continue
         part = folder / f"{name}.part"
         try:
+            if (folder / name).exists() and _md5(folder / name) == expected:
+                continue
             folder.mkdir(parents=True, exist_ok=True)
             _fetch(address + name, part)
-        except OSError as error:  # no network, no such host, a full disk: URLError is one too
-            reason = getattr(error, "reason", None) or error.strerror or error
+        except (OSError, http.client.HTTPException) as error:  # no network, a full disk, an answer that is no HTTP
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             raise LabError(f"cannot download {address + name} into {folder}: {reason}. Run again to resume, or put "
                            f"{', '.join(md5)} into a folder and pass it: --data FOLDER") from error  # fmt: skip
-        found = hashlib.md5(part.read_bytes(), usedforsecurity=False).hexdigest()
+        found = _md5(part)
         if found != expected:
             part.unlink()
             raise LabError(
                 f"{address + name}: what came has md5 {found}, expected {expected}; it was removed, run again"
             )
         part.replace(folder / name)
+
+
+def _md5(file: Path) -> str:
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _fetch(address: str, part: Path) -> None:

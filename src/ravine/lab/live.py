@@ -12,8 +12,8 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .clock import StepTime
 from .search import Entry
+from .stopwatch import StepTime
 from .tasks import Task
 from .trial import Result, Trial
 from .verdict import Row, words
@@ -70,7 +70,7 @@ class Live:
                 if trial and result and math.isfinite(result.final)
                 else ("", "")
             )
-            table.add_row(entry.cls.__name__, f"{len(mine)}/{total}", *best)
+            table.add_row(entry.label, f"{len(mine)}/{total}", *best)
         return Group(table, self.bar)
 
     def verdict(self, rows: list[Row], times: list[StepTime], task: Task, page: Path) -> None:

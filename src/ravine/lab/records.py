@@ -42,24 +42,31 @@ class Records:
                            "remove it or choose another --out") from error  # fmt: skip
 
     def __contains__(self, trial: Trial) -> bool:
-        return self._db.execute("select 1 from trials where key = ?", (trial.key,)).fetchone() is not None
+        return self._do("select 1 from trials where key = ?", trial.key).fetchone() is not None
 
     def __getitem__(self, trial: Trial) -> Result:
-        row = self._db.execute("select result from trials where key = ?", (trial.key,)).fetchone()
+        row = self._do("select result from trials where key = ?", trial.key).fetchone()
         return Result(**json.loads(row[0]))
 
     def __len__(self) -> int:
-        return self._db.execute("select count(*) from trials").fetchone()[0]
+        return self._do("select count(*) from trials").fetchone()[0]
 
     def add(self, trial: Trial, result: Result) -> None:
         """Keeps a result; one that is there already stays."""
         status = "done" if result.diverged_at is None else "diverged"
-        self._db.execute(
+        self._do(
             "insert or ignore into trials (key, task, optimizer, lr, seed, status, trial, result) "
             "values (?, ?, ?, ?, ?, ?, ?, ?)",
-            (trial.key, trial.task, trial.optimizer, trial.lr, trial.seed, status,
-             json.dumps(asdict(trial)), json.dumps(asdict(result))),
+            trial.key, trial.task, trial.optimizer, trial.lr, trial.seed, status,
+            json.dumps(asdict(trial)), json.dumps(asdict(result)),
         )  # fmt: skip
+
+    def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(statement, values)
+        except sqlite3.Error as error:  # a full disk, a file that was taken away
+            raise LabError(f"{self.path}: {error}; what was recorded before is kept, run the same command to go on "
+                           "when there is room") from error  # fmt: skip
 
     def close(self) -> None:
         """Folds the log into the file and lets the next process in."""

@@ -1,7 +1,9 @@
 """What is tried: for each optimizer as many learning rates as for every other, log-spaced over three decades."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from math import log10
 
 from .errors import LabError
@@ -36,6 +38,12 @@ class Entry:
     cls: type
     lrs: tuple[float, ...]
     hyper: tuple[tuple[str, float], ...] = ()
+    shared: bool = False  # another in the comparison has a class of the same name
+
+    @property
+    def label(self) -> str:
+        """What it is called wherever results are shown: the paper's name of the method, while that is clear."""
+        return self.name if self.shared else self.cls.__name__
 
 
 # The experiment of the literature: its optimizers at the values its article used.
@@ -50,7 +58,12 @@ def grid(low: float, high: float, n: int) -> tuple[float, ...]:
 
 def entries(names: Sequence[str], lrs: int) -> list[Entry]:
     """The optimizers called `names`, each with `lrs` learning rates."""
-    return [Entry(name, cls := optimizer_class(name), grid(*_range(name, cls), lrs)) for name in names]
+    classes = [optimizer_class(name) for name in names]
+    count = Counter(cls.__name__ for cls in classes)
+    return [
+        Entry(name, cls, grid(*_range(cls), lrs), shared=count[cls.__name__] > 1)
+        for name, cls in zip(names, classes, strict=True)
+    ]
 
 
 def classic(names: Sequence[str] | None) -> list[Entry]:
@@ -71,8 +84,13 @@ def optimizer_class(typed: str) -> type:
     return found
 
 
-def _range(name: str, cls: type) -> tuple[float, float]:
-    """The table's row, or for a stranger three decades around its own default."""
-    default = getattr(cls, "lr", 1e-3)
-    middle = default if isinstance(default, float) and default > 0 else 1e-3
-    return LR_RANGE.get(name, (middle / 10**1.5, middle * 10**1.5))
+def _range(cls: type) -> tuple[float, float]:
+    """The table's row, of torch's class of the same method too; for a stranger three decades around its own default."""
+    from ravine.optim import registry
+
+    for name, ours in registry().items():
+        if cls in (ours, ours.twin) and name in LR_RANGE:
+            return LR_RANGE[name]
+    lr = signature(cls).parameters.get("lr")
+    middle = lr.default if lr and isinstance(lr.default, float) and lr.default > 0 else 1e-3
+    return middle / 10**1.5, middle * 10**1.5

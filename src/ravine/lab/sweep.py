@@ -33,18 +33,18 @@ def sweep(
             process.start()
             theirs.close()
             crew[ours] = process
-        for conn in crew:
-            conn.send_bytes(parcel)
-            conn.send(queue.pop())
         while crew:
-            for conn in wait(list(crew)):
-                assert isinstance(conn, Connection)
+            speaking = wait(list(crew))
+            for conn in [conn for conn in crew if conn in speaking]:
                 kind, trial, value = conn.recv()
                 if kind == "failed":
                     raise TrialFailed(f"a trial failed:\n{value}")
-                if kind != "idle":
+                if kind == "ready":
+                    conn.send_bytes(parcel)
+                elif kind != "idle":
                     yield kind, trial, value
-                elif queue:
+                    continue
+                if queue:
                     conn.send(queue.pop())
                 else:
                     conn.send(None)

@@ -11,9 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from .seeding import seed_all
 from .tasks import Data, Task
 
-DIVERGED = 10  # times the first loss: what training loss has no business to reach
+DIVERGED = 10  # times the loss of the seed's own weights: what training loss has no business to reach
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Trial:
     seed: int
     epochs: int
     batch: int
-    content: str  # hash of what the task does, of the optimizer's file and of the versions
+    content: str  # hash of what the task does, of the code and of the versions
     after: str = ""  # key of the trial whose last weights this one starts from (--carry-over)
 
     @cached_property
@@ -62,9 +63,10 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
         tell: Callable[[int], None] = lambda step: None) -> tuple[Result, nn.Module]:  # fmt: skip
     """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model."""
     x, y, x_valid, y_valid = data
-    torch.manual_seed(trial.seed)
-    model = task.model() if model is None else model
-    torch.manual_seed(trial.seed)  # dropout too is the same for every optimizer
+    seed_all(trial.seed)
+    fresh = task.model()
+    model = fresh if model is None else model
+    seed_all(trial.seed)  # dropout too is the same for every optimizer
     order = torch.Generator().manual_seed(trial.seed)
     opt = optimizer(model.parameters(), **dict(trial.hyper))
 
@@ -73,6 +75,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     step, since, total = 0, 0, 0.0
     with torch.no_grad():
         first = task.loss(model(x[: trial.batch]), y[: trial.batch]).item()
+        usual = first if model is fresh else task.loss(fresh(x[: trial.batch]), y[: trial.batch]).item()
     _measure(result, 0, first, task, model, opt, x_valid, y_valid)
     started = time.perf_counter()
     for _ in range(trial.epochs):
@@ -85,7 +88,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
             if step in marks or not math.isfinite(total):
                 result.seconds += time.perf_counter() - started
                 _measure(result, step, total / since, task, model, opt, x_valid, y_valid)
-                if _diverged(result, first):
+                if _diverged(result, usual):
                     result.diverged_at = step
                     return result, model
                 tell(step)
@@ -100,9 +103,9 @@ def evaluation_steps(epochs: int, batches: int) -> set[int]:
     return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
 
 
-def _diverged(result: Result, first: float) -> bool:
+def _diverged(result: Result, usual: float) -> bool:
     train, valid = result.train[-1], result.valid[-1]
-    return not math.isfinite(train + valid) or train > first + (DIVERGED - 1) * abs(first)
+    return not math.isfinite(train + valid) or train > usual + (DIVERGED - 1) * abs(usual)
 
 
 def _measure(result: Result, step: int, train: float, task: Task, model: nn.Module, opt: object, x: Tensor, y: Tensor):

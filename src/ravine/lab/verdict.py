@@ -50,8 +50,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The paper's name of the method."""
-        return self.entry.cls.__name__
+        """What the optimizer is called."""
+        return self.entry.label
 
     @property
     def at_edge(self) -> str:

@@ -20,11 +20,12 @@ Job = tuple[Trial, ...]  # run in order, each on the weights of the one before; 
 
 
 def work(conn: Connection, task_name: str, folder: Path | None) -> None:
-    """Until None comes: takes a job, tells how it goes, sends each result. The data comes first, once."""
+    """Until None comes: takes a job, tells how it goes, sends each result. "ready" asks for the data, once."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         task = load_task(task_name, folder)
+        conn.send(("ready", None, None))  # not before: what fails above must be heard, not meet a pipe full of data
         data = pickle.loads(conn.recv_bytes())
         while job := conn.recv():
             for trial, result in run_job(job, task, data, lambda trial, step: conn.send(("step", trial, step))):

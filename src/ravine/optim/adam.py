@@ -1,5 +1,7 @@
 """Adam and its decoupled-decay twin."""
 
+from typing import ClassVar
+
 import torch
 
 from ravine.optimizer import Optimizer
@@ -62,4 +64,4 @@ class AdamW(Adam):
     twin = torch.optim.AdamW
 
     weight_decay: float = 1e-2
-    decoupled_weight_decay: bool = True
+    decoupled_weight_decay: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleVariableOverride]  # no argument here

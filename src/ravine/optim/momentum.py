@@ -24,6 +24,8 @@ class Momentum(Optimizer):
     Qian 1999, equation 2                 https://doi.org/10.1016/S0893-6080(98)00116-6
     """
 
+    ranges = {"momentum": "[0, 1)"}
+
     lr: float | torch.Tensor = 1e-2
     momentum: float = 0.9
     weight_decay: float = 0.0

@@ -15,14 +15,17 @@ class NAG(Optimizer):
         average       v ← γ v + (1 − γ) g(p − lr γ v)        p ← p − lr v
 
     While training the model holds the look-ahead point p − γ v (average: p − lr γ v), so `backward()` gives the
-    gradient there; `eval()` puts p into the model, `train()` the look-ahead back. γ and lr may follow a
-    schedule: `ahead` remembers with which factor the model's weights look ahead. weight_decay adds λ times
-    the look-ahead point to g, as the gradient of a penalty taken there.
+    gradient there; `eval()` puts p into the model, `train()` the look-ahead back. `eval(); train()`
+    gives the same weights up to rounding only: the last bit of some in float32, more in bfloat16. γ and lr may
+    follow a schedule: `ahead` remembers with which factor the model's weights look ahead. weight_decay adds λ
+    times the look-ahead point to g, as the gradient of a penalty taken there.
 
     `SGD(nesterov=True)` keeps only the look-ahead points (Bengio et al. 2013) and never returns to p.
 
     Nesterov 1983; Sutskever et al. 2013, equations 3 and 4    https://proceedings.mlr.press/v28/sutskever13.html
     """
+
+    ranges = {"momentum": "[0, 1)"}
 
     lr: float | torch.Tensor = 1e-2
     momentum: float = 0.9

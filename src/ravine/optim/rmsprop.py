@@ -23,6 +23,7 @@ class RMSprop(Optimizer):
 
     twin = torch.optim.RMSprop
     names = {"v": "square_avg", "a": "grad_avg", "b": "momentum_buffer"}
+    ranges = {"alpha": "[0, 1]"}
 
     lr: float | torch.Tensor = 1e-2
     alpha: float = 0.99

@@ -17,7 +17,8 @@ class Rprop(Optimizer):
         p ← p − Δ sign(g)        g₋₁ ← g
 
     For full batches. lr is the first Δ. This is iRprop⁻, as in torch: where the gradient turns, one step is
-    left out; the paper's form takes the last step back instead.
+    left out; the paper's form takes the last step back instead. A NaN in the gradient comes through to the
+    weight, where torch's sign(NaN) = 0 hides it.
 
     Riedmiller & Braun 1993     https://doi.org/10.1109/ICNN.1993.298623
     Igel & Hüsken 2000 (iRprop⁻)

@@ -18,6 +18,8 @@ class SGD(Optimizer):
 
     With momentum = 0 there is no state and p ← p − lr g. The learning rate stands outside the sum, so
     when it changes, past gradients count with the new one; `Momentum` has the forms of the literature.
+    The first step is that of the parameter: if momentum is switched on later, the sum begins at zero and its
+    first gradient is dampened too, where torch takes it whole. The two differ only if τ is not 0.
 
     Robbins & Monro 1951; Sutskever et al. 2013    https://proceedings.mlr.press/v28/sutskever13.html
     Numbers, names and defaults are those of torch.optim.SGD.

@@ -1,7 +1,6 @@
 """The obviously right backend: the graph, node by node, in torch. The law that the others are tested against."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,7 +23,6 @@ OPS: dict[str, Callable[..., Any]] = {
     "ge": torch.ge,
     "matmul": torch.matmul,
     "transpose": torch.t,
-    "sum": partial(torch.sum, dtype=torch.float64),
 }
 
 
@@ -36,22 +34,24 @@ def evaluate(
 ) -> dict[Expr, Tensor]:
     """The values of `roots` for the parameter p; `read` gives p, g, t, states and hyperparameters.
 
-    Numbers of the host and of the tensor are float64, elements are of the type that `read` gives them.
+    Numbers of the host and of the tensor are of the `wide` type, elements of the type that `read` gives them.
     """
-    value = dict(known or {})
+    value, number = dict(known or {}), wide(p.device)
     for x in walk(roots, value):
         if x in value:
             continue
         a = [value[s] for s in x.src]
         match x.op:
             case "const":
-                value[x] = torch.tensor(x.arg, dtype=torch.float64)
+                value[x] = torch.tensor(x.arg, dtype=number)
             case "size":
-                value[x] = torch.tensor(float(size(p, x.arg)), dtype=torch.float64)
+                value[x] = torch.tensor(float(size(p, x.arg)), dtype=number)
             case "eye":
                 value[x] = torch.eye(size(p, x.arg), dtype=p.dtype, device=p.device)
             case "fill":
                 value[x] = fill(x, a[0], p)
+            case "sum":
+                value[x] = torch.sum(a[0], dtype=number)
             case "where":
                 value[x] = torch.where(a[0].bool().to(p.device), *common(a[1:]))
             case "call":
@@ -62,6 +62,11 @@ def evaluate(
             case _:
                 value[x] = read(x)
     return value
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The type of numbers beside tensors of this device: float64, or float32 where the device has no other."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def fill(x: Expr, value: Tensor, p: Tensor) -> Tensor:

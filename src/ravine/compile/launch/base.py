@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.reference import evaluate, size
+from ravine.compile.emit.reference import evaluate, size, wide
 from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.plan import Kernel, Plan, Small, is_matrix
 
@@ -43,7 +43,8 @@ class Launch:
             {x: torch.empty(shape, dtype=self.compute, device=b.p.device) for x in plan.between}
             for b, shape in zip(bound, self.shapes, strict=True)
         ]
-        self.sums = torch.zeros(len(bound), len(plan.sums), dtype=torch.float64, device=bound[0].p.device)
+        device = bound[0].p.device
+        self.sums = torch.zeros(len(bound), len(plan.sums), dtype=wide(device), device=device)
         fixed = [b.p for b in bound]
         fixed += [b.state[b.keys[k]] for k in self.keys for b in bound]
         fixed += [held[x] for x in plan.between for held in self.between]
@@ -69,19 +70,24 @@ class Launch:
 
     def place(self, grads: Sequence[Tensor]) -> None:
         """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
-        fixed = [find() for find in self.find]
-        moving = [g.data_ptr() for g in grads]
-        strides = [g.stride() for g in grads]
-        known = fixed == self.fixed and strides == self.strides
+        try:
+            fixed = [find() for find in self.find]
+            moving = [g.data_ptr() for g in grads]
+            strides = [g.stride() for g in grads]
+        except RuntimeError:  # a sparse gradient, or another that has no memory
+            raise Changed from None
+        same = [b.p.dtype is kind[1] for b, kind in zip(self.bound, self.kinds, strict=True)]
+        known = fixed == self.fixed and strides == self.strides and all(same)
         if known and moving == self.moving:
             return
         self.recognize(grads)
-        self.fixed, self.moving, self.strides = fixed, moving, strides
+        self.fixed = []  # until the table is right again: should this fail, it is not trusted
         if known and not any(g.is_neg() or g.is_conj() for g in grads):
             self.point(fixed + moving)  # only the gradients are elsewhere, as after every zero_grad()
         else:
             self.held, self.back = [], []
             self.point(self.flatten(grads, fixed + moving))
+        self.fixed, self.moving, self.strides = fixed, moving, strides
 
     def recognize(self, grads: Sequence[Tensor]) -> None:
         """Raise Changed unless every tensor is of the kind that was bound."""
@@ -94,6 +100,13 @@ class Launch:
     def flatten(self, grads: Sequence[Tensor], addresses: list[int]) -> list[int]:
         """The addresses, with those of copies for tensors that one index cannot walk through."""
         count = len(self.bound)
+        for a, address in enumerate(addresses):
+            p = self.bound[a % count].p
+            if address == 0 and local(p).numel():
+                raise RuntimeError(
+                    f"a parameter of shape {tuple(p.shape)} ({type(p).__name__}), its state or its gradient has no "
+                    "memory of its own: it was freed, or it is a wrapper around other tensors; give the tensors inside"
+                )
         for i, (b, g) in enumerate(zip(self.bound, grads, strict=True)):
             tensors = [local(b.p), *(local(b.state[b.keys[k]]) for k in self.keys), g]
             if lies_flat(tensors, any_order=not self.plan.between):

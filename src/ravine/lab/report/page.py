@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from ravine import visuals
 
-from ..clock import StepTime
 from ..search import Entry
+from ..stopwatch import StepTime
 from ..sweep import cores
 from ..tasks import Data, Task
 from ..verdict import Row, words
@@ -52,7 +52,7 @@ def page(rows: Sequence[Row], times: Sequence[StepTime], facts: Facts) -> str:
         verdict=words(list(rows)),
         rows=[_shown(row, ms, inks[row.entry.name], _scale(rows)) for row, ms in zip(rows, times, strict=True)],
         searched=len(facts.entries[0].lrs),
-        rates=[(e.cls.__name__, e.lrs, dict(e.hyper)) for e in facts.entries],
+        rates=[(e.label, e.lrs, dict(e.hyper)) for e in facts.entries],
         charts=Markup(json.dumps(_charts(rows, times, facts, inks)).replace("</", "<\\/")),
         engine=Markup(visuals.engine()),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LabError
+from ..seeding import seed_all
 from ..threads import one_thread
 
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -30,7 +31,7 @@ class Task:
         )
 
     `data()` is called once; the rows of its four tensors are the examples. `model()` is called once a trial, after
-    `torch.manual_seed(seed)`: every optimizer meets the same weights, and the same batches in the same order.
+    torch, numpy and random are seeded: every optimizer meets the same weights, and the same batches in the same order.
     `loss(output, target)` is a mean over the rows; so is `metric`, which is only reported (None leaves it out).
     """
 
@@ -51,7 +52,7 @@ class Task:
 
     def load(self) -> Data:
         """The data, looked at: four tensors, two and two of the same number of rows."""
-        torch.manual_seed(0)
+        seed_all(0)
         data = self._call("data()", self.data)
         if not (isinstance(data, tuple | list) and len(data) == 4 and all(isinstance(d, Tensor) for d in data)):
             raise LabError(f"task '{self.name}': data() must return 4 tensors (x_train, y_train, x_valid, y_valid), "
@@ -66,7 +67,7 @@ class Task:
     def rehearse(self, data: Data) -> str:
         """One batch, forward and backward. What is wrong with the task is said here, before any training; the hash of
         data, loss and gradients names what the task does, so that results of another never mix with its."""
-        torch.manual_seed(0)
+        seed_all(0)
         model = self._call("model()", self.model)
         if not isinstance(model, nn.Module):
             raise LabError(f"task '{self.name}': model() must return a torch.nn.Module, and returned {_outline(model)}")

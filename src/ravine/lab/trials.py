@@ -2,10 +2,14 @@
 
 import hashlib
 import sys
+from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+import ravine
 
 from .search import Entry
 from .tasks import Task
@@ -31,8 +35,25 @@ def plan(
 
 
 def _content(does: str, entry: Entry) -> str:
-    """Names all that the settings do not: what the task does, the optimizer's own file, the versions."""
-    file = sys.modules[entry.cls.__module__].__file__
-    rule = Path(file).read_bytes() if file else b""
+    """Names all that the settings do not: what the task does, the code of ravine and of the optimizer, the versions."""
     versions = f"ravine {version('ravine')}, torch {torch.__version__}"
-    return hashlib.sha256(f"{does} {versions} ".encode() + rule).hexdigest()
+    return hashlib.sha256(" ".join((does, versions, _ours(), _theirs(entry.cls))).encode()).hexdigest()
+
+
+@cache
+def _ours() -> str:
+    """Hash of the package, all but what only shows results."""
+    root = Path(ravine.__file__).parent
+    showing = (root / "visuals", root / "lab" / "report", root / "lab" / "live.py")
+    return _hash(p for p in root.rglob("*.py") if not any(p.is_relative_to(s) for s in showing))
+
+
+def _theirs(cls: type) -> str:
+    """Hash of the files of a stranger's class and of those it derives from."""
+    names = {c.__module__ for c in cls.__mro__ if c.__module__.split(".")[0] not in ("builtins", "ravine", "torch")}
+    files = (getattr(sys.modules[name], "__file__", None) for name in names)
+    return _hash(Path(file) for file in files if file)
+
+
+def _hash(files: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(sorted(hashlib.sha256(p.read_bytes()).digest() for p in files))).hexdigest()

@@ -6,6 +6,7 @@ from statistics import median
 
 import torch
 
+from .seeding import seed_all
 from .tasks import Data, Task
 from .threads import one_thread
 from .trial import Trial
@@ -32,7 +33,7 @@ def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: f
 
 class _Runner:
     def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
-        torch.manual_seed(trial.seed)
+        seed_all(trial.seed)
         self.task, self.batch, (self.x, self.y, _, _) = task, trial.batch, data
         self.model = task.model()
         self.opt = cls(self.model.parameters(), **dict(trial.hyper))

@@ -95,7 +95,7 @@ class Arrangement:
             or [g is None for g in grads] != self.missing
         ):
             return False
-        for group, (seen, fixed, compiled) in zip(opt.param_groups, self.fixed, strict=True):
+        for group, (seen, fixed, compiled) in zip(opt.param_groups, self.fixed, strict=False):
             if group is not seen or opt.flags(group) != fixed or not compiled.fits(group):
                 return False
         return True

@@ -54,6 +54,7 @@ class Launch:
         self.fixed: list[int] = []  # addresses of what seldom moves
         self.moving: list[int] = []  # and of the gradients
         self.strides: list[tuple[int, ...]] = []  # of the gradients: a new one may lie where an old one lay
+        self.params, self.dtypes = [b.p for b in bound], [b.p.dtype for b in bound]
         self.kinds = [(local(b.p).shape, b.p.dtype, b.p.device) for b in bound]
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
@@ -76,8 +77,7 @@ class Launch:
             strides = [g.stride() for g in grads]
         except RuntimeError:  # a sparse gradient, or another that has no memory
             raise Changed from None
-        same = [b.p.dtype is kind[1] for b, kind in zip(self.bound, self.kinds, strict=True)]
-        known = fixed == self.fixed and strides == self.strides and all(same)
+        known = fixed == self.fixed and strides == self.strides and [p.dtype for p in self.params] == self.dtypes
         if known and moving == self.moving:
             return
         self.recognize(grads)

@@ -209,3 +209,10 @@ def test_the_key_holds_all_that_the_code_depends_on(folder, monkeypatch):
         native.target().triple,
     ):
         assert part in text
+
+
+def test_debug_4_prints_the_machine_code_that_is_made(tmp_path):
+    code = "import torch, ravine; p = torch.nn.Parameter(torch.ones(9)); p.grad = p.data; ravine.SGD([p]).step()"
+    env = os.environ | {"RAVINE_DEBUG": "4", "RAVINE_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True)
+    assert ".text" in done.stderr

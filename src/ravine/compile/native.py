@@ -16,6 +16,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from ravine.compile.cache import cached
+from ravine.compile.debug import asked, debug
 
 _serial = count()  # a library's name may not come twice
 
@@ -45,6 +46,8 @@ def build(ir: str) -> bytes:
     options.loop_vectorization = True
     passes = llvm.create_pass_builder(target(), options)
     passes.getModulePassManager().run(module, passes)
+    if asked() >= 4:
+        debug(4, target().emit_assembly(module))
     return target().emit_object(module)
 
 

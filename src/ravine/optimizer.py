@@ -67,6 +67,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     twin: ClassVar[type[torch.optim.Optimizer] | None] = None  # the same method in torch.optim
     names: ClassVar[Mapping[str, str]] = {}  # of states: the rule's -> torch's
+    papers: ClassVar[tuple[str, ...]] = ()  # keys in optim/papers.bib: what `ravine cite` prints, its own first
     ranges: ClassVar[Mapping[str, str]] = {}  # of hyperparameters that may lie outside [0, inf)
     flags: ClassVar[Callable[[Mapping[str, Any]], tuple[Any, ...]]]  # of a group: what a program is made for
 

@@ -7,33 +7,10 @@ import random
 
 import pytest
 import torch
-from transcriptions import PAPERS
+from transcriptions import FOUND_EDGES, FOUND_IDLE, FOUND_SPACES, PAPERS
+from transcriptions.draw import ADAM, DECAY, EITHER, EPS, RATE, choice, log, pair, uniform
 
 import ravine
-
-# Hyperparameters of every class: a list is walked through, a function is drawn from.
-
-
-def log(low, high):
-    return lambda rng: low * (high / low) ** rng.random()
-
-
-def uniform(low, high):
-    return lambda rng: low + (high - low) * rng.random()
-
-
-def choice(*values):
-    return lambda rng: rng.choice(values)
-
-
-def pair(first, second):
-    return lambda rng: (first(rng), second(rng))
-
-
-RATE, EPS, DECAY = log(1e-3, 1e-1), log(1e-4, 1e-2), log(1e-2, 1.0)
-BETAS = pair(uniform(0.5, 0.97), uniform(0.9, 0.999))
-EITHER = [False, True]
-ADAM = {"lr": RATE, "betas": BETAS, "eps": EPS, "weight_decay": DECAY}
 
 SPACES = {
     "SGD": {
@@ -111,22 +88,26 @@ SPACES = {
         "bias_correction": EITHER,
     },
     "LAMB": ADAM | {"eps_inside": EITHER, "bias_correction": EITHER},
-}
+} | FOUND_SPACES
 
 # Allowed values at the edge of their range, beside the drawn ones.
-EDGES = {
-    "SGD": [{"momentum": 0.9, "dampening": 1.0}],
-    "Momentum": [{"momentum": 0.0, "form": form} for form in ("heavy_ball", "average", "polyak")],
-    "NAG": [{"momentum": 0.0, "form": form} for form in ("heavy_ball", "average")],
-    "Adadelta": [{"rho": 0.0}],
-    "RMSprop": [{"alpha": 0.0}],
-    "RAdam": [
-        {"betas": (0.9, 0.6)},  # ρ_∞ = 4: the rectification divides by zero, and is never asked for
-        {"betas": (0.9, 0.3)},
-        {"betas": (0.0, 0.99)},
-        {"betas": (0.9, 0.6), "fallback": "skip"},  # so θ never moves
-    ],
-} | {name: [{"betas": (0.0, 0.0)}] for name in ("Adam", "AMSGrad", "AdamW", "Adamax", "LAMB")}
+EDGES = (
+    {
+        "SGD": [{"momentum": 0.9, "dampening": 1.0}],
+        "Momentum": [{"momentum": 0.0, "form": form} for form in ("heavy_ball", "average", "polyak")],
+        "NAG": [{"momentum": 0.0, "form": form} for form in ("heavy_ball", "average")],
+        "Adadelta": [{"rho": 0.0}],
+        "RMSprop": [{"alpha": 0.0}],
+        "RAdam": [
+            {"betas": (0.9, 0.6)},  # ρ_∞ = 4: the rectification divides by zero, and is never asked for
+            {"betas": (0.9, 0.3)},
+            {"betas": (0.0, 0.99)},
+            {"betas": (0.9, 0.6), "fallback": "skip"},  # so θ never moves
+        ],
+    }
+    | {name: [{"betas": (0.0, 0.0)}] for name in ("Adam", "AMSGrad", "AdamW", "Adamax", "LAMB")}
+    | FOUND_EDGES
+)
 
 
 def allowed(flags):
@@ -204,22 +185,61 @@ def double():
     torch.set_default_dtype(before)
 
 
+def transcribe(paper, hyper):
+    """The transcription of a walk: `step(gradients, loss)` gives the parameters, `evaluated()` those to judge by."""
+    if getattr(paper, "whole", False):
+        return Together([paper(start(), **hyper)], whole=True)
+    return Together([paper(p, **hyper) for p in start()])
+
+
+class Together:
+    """Transcriptions of all tensors of a walk, each for one or one for all."""
+
+    def __init__(self, papers, whole=False):
+        self.papers, self.whole = papers, whole
+        self.loss = getattr(papers[0], "loss", False)
+
+    def step(self, g, loss):
+        more = (loss,) if self.loss else ()
+        if self.whole:
+            return self.papers[0].step(g, *more)
+        return [paper.step(x, *more) for paper, x in zip(self.papers, g, strict=True)]
+
+    def evaluated(self):
+        if not hasattr(self.papers[0], "evaluated"):
+            return None
+        return self.papers[0].evaluated() if self.whole else [paper.evaluated() for paper in self.papers]
+
+    def rate(self, lr):
+        for paper in self.papers:
+            paper.lr = lr
+
+
+def loss_at(t):
+    """What the closure of the walk returns at step t."""
+    return 3.0 + math.cos(0.9 * t) + 2.0 / (1 + t)
+
+
 def follow(make, paper, hyper, steps=50, schedule=False):
     """Asserts that `make(params, **hyper)` goes where the paper goes, tensor by tensor and step by step."""
     params = [torch.nn.Parameter(p.clone()) for p in start()]
     opt = make(params, **hyper)
-    papers = [paper(p, **hyper) for p in start()]
-    first = papers[0].lr
+    papers = transcribe(paper, hyper)
+    first = papers.papers[0].lr
     for t, g in gradients(steps):
         if schedule and t > 0:
             opt.param_groups[0]["lr"] = rate(first, t)
-            for x in papers:
-                x.lr = rate(first, t)
+            papers.rate(rate(first, t))
         for p, x in zip(params, g, strict=True):
             p.grad = x.clone()
-        opt.step()
-        for i, (p, x) in enumerate(zip(params, g, strict=True)):
-            agree(p.detach(), papers[i].step(x), f"{hyper}, step {t + 1}, tensor {i}")
+        opt.step(lambda t=t: loss_at(t)) if papers.loss else opt.step()
+        for i, (p, x) in enumerate(zip(params, papers.step(g, loss_at(t)), strict=True)):
+            agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}")
+        if (evaluated := papers.evaluated()) and (t % 7 == 0 or t == steps - 1):
+            opt.eval()
+            for i, (p, x) in enumerate(zip(params, evaluated, strict=True)):
+                agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}, evaluated")
+            opt.train()
 
 
 def field(t):
@@ -292,7 +312,10 @@ def test_rule_is_the_paper_at_the_edges(name, hyper, backend):
     follow_ravine(name, backend, hyper)
 
 
-@pytest.mark.parametrize("name, flags", cases(["SGD", "Momentum", "NAG", "Adagrad", "Rprop", "RMSprop", "LAMB"]))
+SCHEDULED = ["SGD", "Momentum", "NAG", "Adagrad", "Rprop", "RMSprop", "LAMB", *FOUND_SPACES]
+
+
+@pytest.mark.parametrize("name, flags", cases(SCHEDULED))
 def test_rule_is_the_paper_while_the_rate_changes(name, flags, backend):
     for hyper in draws(name, flags, count=1):
         follow_ravine(name, backend, hyper, schedule=True)
@@ -316,10 +339,6 @@ def torch_cases():
 def only_torch(name, hyper):
     theirs = inspect.signature(getattr(torch.optim, name)).parameters
     return {key: value for key, value in hyper.items() if key in theirs}
-
-
-def test_torch_has_ten_of_the_methods():
-    assert set(PAPERS) - set(IN_TORCH) == {"Momentum", "NAG", "AMSGrad", "LAMB"}
 
 
 @pytest.mark.usefixtures("double")
@@ -355,11 +374,10 @@ def test_paper_has_torchs_defaults(name):
 
 
 def end(name, hyper, steps=20):
-    papers = [PAPERS[name](p, **hyper) for p in start()]
+    papers = transcribe(PAPERS[name], hyper)
     for t, g in gradients(steps):
-        given = field(t) if name == "NAG" else g
-        last = [x.step(this) for x, this in zip(papers, given, strict=True)]
-    end = torch.cat([p.flatten() for p in last])
+        last = papers.step(field(t) if name == "NAG" else g, loss_at(t))
+    end = torch.cat([p.flatten() for p in [*last, *(papers.evaluated() or [])]])
     assert end.isfinite().all()
     return end
 
@@ -370,7 +388,7 @@ def changed(name, key, hyper):
     if isinstance(SPACES[name][key], list):
         others = [other for other in SPACES[name][key] if other != value]
     elif isinstance(value, tuple):
-        others = [(value[0] * 0.99, value[1]), (value[0], value[1] * 0.99)]
+        others = [(*value[:i], x * 0.99, *value[i + 1 :]) for i, x in enumerate(value)]
     elif key == "threshold":
         others = [value + 1]
     else:
@@ -378,9 +396,11 @@ def changed(name, key, hyper):
     return [hyper | {key: other} for other in others if allowed(hyper | {key: other})]
 
 
-def idle(hyper, other):
-    """Whether the method itself says that this change does nothing."""
+def idle(name, hyper, other):
+    """Whether the method itself says that this change does nothing; a file of a paper may say so in IDLE."""
     change = {key for key in hyper if hyper[key] != other[key]}
+    if name in FOUND_IDLE:
+        return FOUND_IDLE[name](change, hyper)
     return (
         (change == {"dampening"} and hyper["momentum"] == 0)
         or (change == {"momentum_decay"} and hyper["constant_beta"])
@@ -396,7 +416,7 @@ def test_walk_sees(name, key):
         hyper = drawn | flags
         for other in changed(name, key, hyper):
             gap = (end(name, hyper) - end(name, other)).abs().max().item()
-            if idle(hyper, other):
+            if idle(name, hyper, other):
                 assert gap < 1e-12, f"{other} for {hyper}: {gap:.1e}"
             else:
                 assert gap > 1e-8, f"{other} for {hyper}: {gap:.1e}"

@@ -22,6 +22,7 @@ class Adam(Optimizer):
     Kingma & Ba 2015, Algorithm 1    https://arxiv.org/abs/1412.6980
     """
 
+    papers = ("kingma2015adam",)
     twin = torch.optim.Adam
     names = {"m": "exp_avg", "v": "exp_avg_sq", "vmax": "max_exp_avg_sq"}
 

@@ -4,36 +4,24 @@ Written from the papers (and from torch where the form is torch's own), never fr
 on purpose: one tensor, out of place, t counted from 1. `step(g)` takes the gradient and returns the new
 parameter; `lr` may be set between steps. NAG asks for its gradients itself, so its `step` takes a
 function.
+
+A file here holds a class `NamePaper` for each class `Name` of ravine that it transcribes, and for newer ones
+`SPACES = {"Name": {hyperparameter: values}}` with values as in `draw`, and perhaps `EDGES = {"Name": [dict, …]}`
+and `IDLE = {"Name": (changed keys, hyperparameters) -> bool}`: changes that by the paper itself do nothing.
+
+A paper whose numbers belong to all tensors at once says `whole = True`: it is made from a list of tensors and its
+`step` takes a list of gradients and returns a list. One that needs the loss says `loss = True`, and `step(g, loss)`.
+One that evaluates at other weights than it trains at has `evaluated()`, which returns them.
 """
 
-from .adadelta import AdadeltaPaper
-from .adagrad import AdagradPaper
-from .adam import AdamPaper
-from .adamax import AdamaxPaper
-from .adamw import AdamWPaper
-from .amsgrad import AMSGradPaper
-from .lamb import LAMBPaper
-from .momentum import MomentumPaper
-from .nadam import NAdamPaper
-from .nag import NAGPaper
-from .radam import RAdamPaper
-from .rmsprop import RMSpropPaper
-from .rprop import RpropPaper
-from .sgd import SGDPaper
+import pkgutil
+from importlib import import_module
 
-PAPERS = {
-    "SGD": SGDPaper,
-    "Momentum": MomentumPaper,
-    "NAG": NAGPaper,
-    "Adagrad": AdagradPaper,
-    "Adadelta": AdadeltaPaper,
-    "Rprop": RpropPaper,
-    "RMSprop": RMSpropPaper,
-    "Adam": AdamPaper,
-    "AMSGrad": AMSGradPaper,
-    "AdamW": AdamWPaper,
-    "Adamax": AdamaxPaper,
-    "NAdam": NAdamPaper,
-    "RAdam": RAdamPaper,
-    "LAMB": LAMBPaper,
-}
+PAPERS, FOUND_SPACES, FOUND_EDGES, FOUND_IDLE = {}, {}, {}, {}
+for found in sorted(pkgutil.iter_modules(__path__), key=lambda x: x.name):
+    module = import_module(f"{__name__}.{found.name}")
+    own = {k: x for k, x in vars(module).items() if k.endswith("Paper") and x.__module__ == module.__name__}
+    PAPERS |= {k.removesuffix("Paper"): x for k, x in own.items()}
+    FOUND_SPACES |= getattr(module, "SPACES", {})
+    FOUND_EDGES |= getattr(module, "EDGES", {})
+    FOUND_IDLE |= getattr(module, "IDLE", {})

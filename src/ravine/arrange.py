@@ -7,7 +7,8 @@ kept while nothing that it rests on changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import is_
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from ravine.clock import Clock
 from ravine.compile import Compiled
-from ravine.compile.emit.reference import evaluate
-from ravine.compile.expr import FULL, HOST, SCALAR, Expr
+from ravine.compile.emit.reference import evaluate, extent
+from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
 from ravine.compile.launch import Bound, Launch, backend_for, launch
 from ravine.compile.launch.base import local, real
 from ravine.compile.trace import number_of
@@ -37,7 +38,8 @@ class Row:
     group: dict[str, Any]
     clock: Clock
     t: float = 0.0  # the step under way
-    numbers: tuple[float, ...] = ()  # and what the host has computed for it
+    numbers: list[float] = field(default_factory=list[float])  # and what the host has computed for it
+    every: dict[int, float] = field(default_factory=dict[int, float])  # from these sums over all tensors
 
 
 @dataclass(eq=False)
@@ -51,22 +53,48 @@ class Batch:
     index: list[int] = field(default_factory=list[int])  # of each parameter, among all of the optimizer
     launch: Launch = field(init=False)
     grads: Sequence[Any] = ()
+    loss: float = math.nan
+    table: list[float] = field(default_factory=list[float])
 
-    def prepare(self, grads: Sequence[Tensor | None]) -> None:
+    def prepare(self, grads: Sequence[Tensor | None], loss: float) -> None:
         """All of a step that can fail."""
+        self.loss = loss
         mine = grads if len(self.index) == len(grads) else [grads[i] for i in self.index]
         self.grads = [local(g) for g in mine if g is not None] if self.launch.sharded else mine
         self.launch.place(self.grads)
         for row in self.rows:
             row.t = row.clock.step + 1
-            row.numbers = self.compiled.numbers(row.t, row.clock.numbers, row.group)
+            row.every, row.numbers = {}, []
+        self.table = self.count(0)
 
-    def run(self) -> None:
-        """All of a step that changes something."""
-        self.launch.run(self.grads, [x for row in self.rows for x in row.numbers])
+    def count(self, stage: int) -> list[float]:
+        """The host's numbers of all rows, with those of this stage; what is not yet known is 0."""
+        width, table, host = len(self.compiled.plan.numbers), list[float](), self.compiled.stages[stage]
+        for row in self.rows:
+            row.numbers += host(row.t, row.clock.numbers, row.group, self.loss, row.every)
+            table += row.numbers + [0.0] * (width - len(row.numbers))
+        return table
+
+    def run(self) -> Generator[dict[int, float], dict[int, float], None]:
+        """All of a step that changes something. Yields this batch's part of sums over all tensors, and is sent all."""
+        launching, stage = self.launch.run(self.grads, self.table), 0
+        for part in launching:
+            while part is not None:
+                totals, stage = (yield part), stage + 1
+                for row in self.rows:
+                    row.every |= totals
+                part = send(launching, self.count(stage))
         self.grads = ()
         for row in self.rows:
             row.clock.set(row.t, self.compiled.kept(row.numbers))
+
+
+def send(steps: Generator[Any, Any, None], value: Any) -> Any:
+    """What a generator yields next, or None at its end."""
+    try:
+        return steps.send(value)
+    except StopIteration:
+        return None
 
 
 class Arrangement:
@@ -81,6 +109,7 @@ class Arrangement:
         self.batches = batches(opt, params, grads)
         self.values = list(chain.from_iterable(map(dict.values, opt.state.values())))
         self.fixed = [(group, opt.flags(group), opt.compiled(group)) for group in opt.param_groups]
+        self.loss = any(batch.compiled.loss for batch in self.batches)
         self.moved = [b.p for batch in self.batches for b in batch.bound]
 
     def holds(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
@@ -100,12 +129,16 @@ class Arrangement:
                 return False
         return True
 
-    def step(self, grads: Sequence[Tensor | None]) -> None:
+    def step(self, grads: Sequence[Tensor | None], loss: float = math.nan) -> None:
         """New values for all: first everything that can fail, then everything that changes."""
         for batch in self.batches:
-            batch.prepare(grads)
-        for batch in self.batches:
-            batch.run()
+            batch.prepare(grads, loss)
+        waiting = [(run, part) for run in [batch.run() for batch in self.batches] if (part := send(run, None))]
+        while waiting:
+            totals: dict[int, float] = {}
+            for _, part in waiting:
+                totals |= {k: totals.get(k, 0.0) + x for k, x in part.items()}
+            waiting = [(run, part) for run, _ in waiting if (part := send(run, totals))]
         if self.moved:
             torch.autograd.graph.increment_version(self.moved)
 
@@ -117,10 +150,15 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
     for i, group, p, g in live:
         check(opt, i, group, p, g)
     found: dict[tuple[Any, ...], Batch] = {}
+    newest: dict[str, Tensor] = {}  # of what all parameters share: the value of the one that has moved most
+    for state in sorted(opt.state.values(), key=lambda x: float(x.get("step", 0))):
+        newest |= state
     for i, group, p, g in live:
-        compiled = opt.compiled(group)
+        compiled = opt.compiled(group, p)
         keys, numbers = keys_of(opt, compiled), numbers_of(compiled)
         state = begin(opt, compiled, group, p)
+        for k in [k for k in numbers if compiled.program.start[k].arg == "shared" and k in newest]:
+            state[k] = newest[k]
         types = tuple(state[key].dtype for key in keys.values())
         backend = opt.backend or backend_for(p.device)
         batch = found.setdefault((compiled, backend, p.device, p.dtype, g.dtype, types), Batch(compiled, backend))
@@ -129,7 +167,7 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
         if row is None:
             row = len(batch.rows)
             batch.rows.append(Row(group, Clock(counted.pop("step"), counted)))
-        batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row))
+        batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row, i))
         batch.index.append(i)
     for batch in found.values():
         batch.launch = launch(batch.backend, batch.compiled.plan, batch.bound)
@@ -158,10 +196,11 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
         raise RuntimeError(f"{who} is on {p.device} and its gradient on {g.device}")
     if p.dtype not in TYPES or g.dtype not in TYPES:
         raise RuntimeError(f"{who} is {p.dtype} and its gradient {g.dtype}; both must be one of {TYPES}")
-    plan = opt.compiled(group).plan
+    compiled = opt.compiled(group, p)
+    plan = compiled.plan
     if local(p) is not p and (len(plan.steps) > 1 or any(x.shape != FULL for x in plan.start.values() if x.shape)):
         raise RuntimeError(f"{who} is distributed, and {type(opt).__name__} needs whole tensors: it sums over them")
-    for k, start in opt.compiled(group).program.start.items() if opt.state.get(p) else ():
+    for k, start in compiled.program.start.items() if opt.state.get(p) else ():
         x = opt.state[p].get(opt.key(k))
         if x is not None and start.shape == FULL and (x.shape != p.shape or x.device != p.device):
             raise RuntimeError(
@@ -185,30 +224,47 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
     state, start = dict(opt.state.get(p, {})), compiled.program.start
     missing = {k: x for k, x in start.items() if state.get(opt.key(k)) is None}
     if missing:
-        values = evaluate(missing.values(), lambda x: leaf_value(x, group, p), real(p.detach()))
+        view = compiled.plan.view
+        values = evaluate(missing.values(), lambda x: leaf_value(x, group, p, view), real(p.detach()), view=view)
         for k, x in missing.items():
-            state[opt.key(k)] = as_state(values[x], x, group, p)
+            state[opt.key(k)] = as_state(values[x], x, group, p, view)
     # a state that came without a count has been stepped: only the first step of some rules is special
     state.setdefault("step", torch.tensor(float(bool(state) and len(missing) != len(start))))
     return state
 
 
-def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor) -> Tensor:
+def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:
     """What init() may read: the parameter and hyperparameters."""
     if x.op == "p":
-        return real(p.detach())
+        return real(p.detach()).reshape(extent(real(p), FULL, view))
     return torch.tensor(float(number_of(group, str(x.arg))), dtype=torch.float64)
 
 
-def as_state(value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor) -> Tensor:
+def as_state(value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:
     """A state as it lies in memory: like the parameter where it has its shape, in its type or in float32."""
     if x.shape is HOST:
         return value.double()
-    wide = group["storage"] == "float32" or x.shape == SCALAR
-    low = p.dtype in (torch.bfloat16, torch.float16)
-    dtype = torch.float32 if wide and low else p.dtype
+    dtype = type_of(x, group, p)
     if x.shape == FULL:
         out = torch.empty_like(p, dtype=dtype, requires_grad=False)
-        real(out).copy_(value)
+        real(out).copy_(value.reshape(real(out).shape))
         return out
+    if x.shape in VECTORS:
+        value = value.reshape(short(p, x.shape, view))
     return value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)
+
+
+def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
+    """The type of a state: the parameter's, or float32 where numbers of 16 bits are few enough or not wanted."""
+    wide = group["storage"] == "float32" or x.shape in (SCALAR, *VECTORS)
+    return torch.float32 if wide and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
+
+
+def short(p: Tensor, shape: Shape, view: str) -> list[int]:
+    """The shape of a state of rows, columns or matrices: the parameter's, with 1 for what is summed over."""
+    if p.dim() < 2:
+        return [p.numel() if shape == ROW else 1]
+    cut = 1 if view == "first" else p.dim() - 1
+    head, rows, cols = p.shape[: cut - 1], p.shape[cut - 1], p.shape[cut:]
+    ones = [1] * len(cols)
+    return [*head, rows if shape == ROW else 1, *(cols if shape == COL else ones)]

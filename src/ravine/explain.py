@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.arrange import as_state
+from ravine.arrange import type_of
 from ravine.compile import Compiled
 from ravine.compile.emit import host, text
 from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import backend_for
-from ravine.compile.plan import Kernel, Plan
+from ravine.compile.plan import Gather, Kernel, Plan
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -27,8 +27,8 @@ def explain(opt: Optimizer) -> str:
     programs = dict.fromkeys(
         (compiled, p.dtype, p.device, tuple(types_of(opt, compiled, group, p).items()))
         for group in opt.param_groups
-        for compiled in [opt.compiled(group)]
         for p in group["params"]
+        for compiled in [opt.compiled(group, p)]
     )
     parts: list[str] = []
     for compiled, dtype, device, kinds in programs:
@@ -54,7 +54,7 @@ def types_of(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Te
     for k, x in compiled.program.start.items():
         if x.shape is not HOST:
             made = state.get(opt.key(k))
-            found[k] = (as_state(torch.zeros(()), x, group, like) if made is None else made).dtype
+            found[k] = type_of(x, group, like) if made is None else made.dtype
     return {k: str(torch.empty(0, dtype=x).real.dtype).removeprefix("torch.") for k, x in found.items()}
 
 
@@ -71,13 +71,15 @@ def source(backend: str, plan: Plan, types: dict[str, str]) -> str:
 
 def describe(plan: Plan, step: object) -> str:
     """One step in a line."""
+    if isinstance(step, Gather):
+        return f"{len(step.everys)} sum{'s' * (len(step.everys) > 1)} over all tensors, on the host"
     if not isinstance(step, Kernel):
         return "matrix work in torch, tensor by tensor"
-    sums = f"; sums {len(step.sums)}" if step.sums else ""
+    sums = f"; sums {len(step.sums) + len(step.short)}" if step.sums or step.short else ""
     return f"kernel: reads {', '.join(plan.reads(step))}; writes {', '.join(plan.writes(step)) or 'nothing'}{sums}"
 
 
 def moved(plan: Plan, types: dict[str, str]) -> int:
     """Bytes read and written for each element of a parameter, over all kernels of a step."""
-    whole = {a for a in plan.arrays if a not in plan.start or plan.start[a].shape == FULL}
+    whole = {a for a in plan.arrays if plan.shape(a) == FULL}
     return sum(BYTES[types[a]] for k in plan.kernels for a in [*plan.reads(k), *plan.writes(k)] if a in whole)

@@ -86,9 +86,12 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
         return float(value)
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list) or (options[-1] is not Ellipsis and len(value) != len(options)):
-            wanted = "numbers" if options[-1] is Ellipsis else f"{len(options)} numbers"
+            kind = "numbers" if options[0] is float else "objects such as " + options[0].__name__
+            wanted = kind if options[-1] is Ellipsis else f"{len(options)} {kind}"
             raise TypeError(f"{what} is {value!r}; it must be a tuple of {wanted}")
         return tuple(value_of(f"{what}[{i}]", options[0], x) for i, x in enumerate(value))
+    if isinstance(kind, type) and kind not in (bool, int, float, str) and not isinstance(value, kind):
+        raise TypeError(f"{what} is {value!r}; it must be a {kind.__name__}")
     if kind is bool and not isinstance(value, bool):
         raise TypeError(f"{what} is {value!r}; it must be True or False")
     if kind is int and (isinstance(value, bool) or not isinstance(value, int)):

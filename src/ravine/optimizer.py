@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from operator import itemgetter
@@ -14,12 +15,13 @@ from torch import Tensor
 from torch.autograd import profiler
 
 from ravine.arrange import Arrangement, numbers_of
-from ravine.compile import Compiled, compile_rule
+from ravine.compile import MATRIX, Compiled, compile_rule
 from ravine.compile.emit import latex
 from ravine.compile.expr import HOST
 from ravine.compile.launch import BACKENDS, Changed
 from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
+from ravine.modifier import Modifier
 from ravine.states import load, view
 
 
@@ -55,6 +57,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
     params: tensors, (name, tensor) pairs, or dicts with "params" and hyperparameters of that group.
     lr: the step size; a float, or a tensor of one element.
     maximize: go up the gradient instead of down.
+    mods: changes that any rule can wear, traced into the same pass: `mods=[ClipNorm(1.0), EMA(0.999)]` (`ravine.mods`).
     storage: "float32" keeps the states of bf16 and fp16 parameters in float32; None in the parameter's type.
     backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
 
@@ -74,6 +77,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
     params: torch_optimizer.ParamsT = arg(kw_only=False)
     lr: float | Tensor = arg(1e-3, kw_only=False)
     maximize: bool = False
+    mods: tuple[Modifier, ...] = ()
     storage: Literal["float32"] | None = None
 
     def __init__(self, params: torch_optimizer.ParamsT, lr: Any = None, *, backend: str | None = None, **hyper: Any):
@@ -117,20 +121,23 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     # what runs
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step. `closure`, if given, computes the loss and its gradients again; its loss is returned."""
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: float | Tensor | None = None) -> Any:
+        """Make one step. `closure`, if given, computes the loss and its gradients again; its loss is returned.
+
+        loss: the loss of this step, for methods that need it (MoMo) and are given no closure.
+        """
         hooks = (
             self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks
             or torch_optimizer._global_optimizer_pre_hooks
             or torch_optimizer._global_optimizer_post_hooks
         )
-        return self._observed(closure) if hooks or profiler._is_profiler_enabled else self._step(closure)
+        run = self._observed if hooks or profiler._is_profiler_enabled else self._step
+        return run(closure) if loss is None else run(closure, loss=loss)
 
     step.hooked = True  # pyright: ignore[reportFunctionMemberAccess]  # torch need not wrap it: _observed is its wrapper
 
-    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
+    def _step(self, closure: Callable[[], Any] | None = None, *, loss: float | Tensor | None = None) -> Any:
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
@@ -139,19 +146,26 @@ class Optimizer(Fields, torch.optim.Optimizer):
         arranged = self._arranged
         if arranged is None or not arranged.holds(self, params, grads):
             arranged = self._arranged = Arrangement(self, params, grads)
+        at = self._loss(loss) if arranged.loss else math.nan
         try:
-            arranged.step(grads)
+            arranged.step(grads, at)
         except Changed:
             self._arranged = Arrangement(self, params, grads)
-            self._arranged.step(grads)
+            self._arranged.step(grads, at)
         return loss
+
+    def _loss(self, loss: Any) -> float:
+        """The loss as a number, for rules that need it."""
+        if loss is None:
+            raise TypeError(f"{type(self).__name__} needs the loss: call step(loss=loss), or step(closure)")
+        return float(loss)
 
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
     _arranged: Arrangement | None = None  # found again after a copy or a load
 
-    def compiled(self, group: Mapping[str, Any]) -> Compiled:
-        """The program for the flags of a group; each is compiled once in a process."""
-        return compiled(type(self), self.flags(group), group)
+    def compiled(self, group: Mapping[str, Any], p: Tensor | None = None) -> Compiled:
+        """The program for the flags of a group and a parameter, else for a matrix; each is compiled once a process."""
+        return compiled(type(self), self.flags(group), group, p)
 
     def key(self, state: str) -> str:
         """The key in `opt.state[p]` of a state that the rule calls so: torch's name where torch has one."""
@@ -222,11 +236,13 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it."""
         out = super().state_dict()
-        shared = {"step", *(k for group in self.param_groups for k in numbers_of(self.compiled(group)))}
+        shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
         out["state"] = {
             i: {k: x.clone() if k in shared else x for k, x in state.items()} if isinstance(state, dict) else state
             for i, state in out["state"].items()
         }  # parameters share their count here, and must not elsewhere
+        for group in out["param_groups"]:
+            group["mods"] = [mod.as_dict() for mod in group["mods"]]
         return out
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -282,13 +298,16 @@ def typed(value: Any, default: Any) -> Any:
 _programs: dict[tuple[type, tuple[Any, ...]], list[Compiled]] = {}
 
 
-def compiled(rule: type[Optimizer], flags: tuple[Any, ...], hyper: Mapping[str, Any]) -> Compiled:
-    """The program of a rule for these flags and for which of its floats are zero."""
+def compiled(
+    rule: type[Optimizer], flags: tuple[Any, ...], hyper: Mapping[str, Any], p: Tensor | None = None
+) -> Compiled:
+    """The program of a rule for these flags, for which of its floats are zero, and for what it asks of a tensor."""
     made = _programs.setdefault((rule, flags), [])
+    facts = MATRIX if p is None else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
     for program in made:
-        if program.fits(hyper):
+        if program.fits(hyper) and program.suits(facts):
             return program
-    program = compile_rule(rule, {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()})
+    program = compile_rule(rule, {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()}, facts)
     named(rule, program)
     made.append(program)
     return program

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ravine.arrange import TYPES, numbers_of
-from ravine.compile.emit.reference import evaluate, wide
-from ravine.compile.expr import FULL, HOST, Expr
+from ravine.compile.emit.reference import evaluate, extent, wide
+from ravine.compile.expr import FULL, HOST, VECTORS, Expr
 from ravine.compile.launch.base import real
 from ravine.compile.trace import number_of
 from ravine.hyper import constants, fields, settle
+from ravine.modifier import Modifier
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -31,8 +32,8 @@ def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str,
 
     def restore(_: Any) -> None:  # runs before the user's own hooks
         for saved, group in zip(final["param_groups"], opt.param_groups, strict=True):
-            host = {"step", *numbers_of(opt.compiled(group))}
             for i, p in zip(saved["params"], group["params"], strict=True):
+                host = {"step", *numbers_of(opt.compiled(group, p))}
                 if i in final["state"]:
                     state = {k: x for k, x in final["state"][i].items() if x is not None}
                     opt.state[p] = {k: number(x) if k in host else own(x, p) for k, x in state.items()}
@@ -79,10 +80,23 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
             )
         if missing := always - old.keys():
             raise ValueError(f"this is not a state_dict of {owner}: group {i} has no {', '.join(sorted(missing))}")
+        old = old | {"mods": worn(f"{owner}: group {i}", old.get("mods"), now["mods"])}
         mine = {k: now[k] for k in known if k not in old} | settle(type(opt), {k: old[k] for k in known if k in old})
         opt.validate(mine)
         out.append(old | mine | constants(type(opt)) | by_name(f"{owner}: group {i}", old, now))
     return out
+
+
+def worn(who: str, saved: Any, now: tuple[Modifier, ...]) -> tuple[Modifier, ...]:
+    """This optimizer's modifiers with the saved numbers; a state_dict of torch has none."""
+    if saved is None:
+        return now
+    names = [x["mod"] for x in saved], [type(x).__name__ for x in now]
+    if names[0] != names[1]:
+        raise ValueError(
+            f"{who} has mods {names[0]} in the state_dict and {names[1]} here; make the optimizer with the same ones"
+        )
+    return tuple(mod.like(x) for mod, x in zip(now, saved, strict=True))
 
 
 def by_name(who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,11 +114,10 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
     """Raise unless every saved state has the names and the shapes of this optimizer's."""
     owner = type(opt).__name__
     plain = {k: default for k, (_, default) in fields(type(opt)).items()}
-    always = {opt.key(k) for k in opt.compiled(plain).program.start}  # other flags, and changed ones, may bring more
     for saved, group in zip(final["param_groups"], opt.param_groups, strict=True):
-        start = opt.compiled(saved).program.start
-        expected = {opt.key(k): x for k, x in start.items()}
         for i, p in zip(saved["params"], group["params"], strict=True):
+            expected = {opt.key(k): x for k, x in opt.compiled(saved, p).program.start.items()}
+            always = {opt.key(k) for k in opt.compiled(plain, p).program.start}  # other flags may bring more
             found = {k: x for k, x in final["state"].get(i, {}).items() if x is not None and k != "step"}
             if unknown := found.keys() - expected.keys() - set(opt.names.values()):
                 raise ValueError(
@@ -130,26 +143,40 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
 def view(opt: Optimizer, which: str) -> None:
     """Exchange the weights in the model for those to evaluate or to train with, where the rule has two kinds."""
     for group in opt.param_groups:
-        compiled = opt.compiled(group)
-        if which not in compiled.program.views or group.get("mode", "train") == which:
+        if group.get("mode", "train") == which:
             continue
-        group["mode"] = which
         for p in group["params"]:
-            if state := opt.state.get(p):
-                real(p).copy_(viewed(opt, compiled.program.views[which], group, p, state))
+            compiled, state = opt.compiled(group, p), opt.state.get(p)
+            if which not in compiled.program.views:
+                continue
+            group["mode"] = which
+            if state:
+                shown = compiled.program.views[which]
+                values = viewed(opt, shown, compiled.plan.view, group, p, state)
+                for k, x in shown.items():
+                    target = real(p if k == "p" else state[opt.key(k)])
+                    target.copy_(values[x].reshape(target.shape))
 
 
-def viewed(opt: Optimizer, x: Expr, group: Mapping[str, Any], p: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-    """The value of x for a parameter, in the type of computation."""
+def viewed(
+    opt: Optimizer,
+    shown: Mapping[str, Expr],
+    view: str,
+    group: Mapping[str, Any],
+    p: Tensor,
+    state: Mapping[str, Tensor],
+) -> dict[Expr, Tensor]:
+    """The values of the weights to hold, and of the states that change with them, in the type of computation."""
     compute = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
-    numbers = wide(p.device)
+    numbers, whole = wide(p.device), (FULL, *VECTORS)
 
     def read(leaf: Expr) -> Tensor:
-        if leaf.op == "p":
-            return real(p).to(compute)
         if leaf.op == "hyper":
             return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=numbers)
-        found = state["step" if leaf.op == "t" else opt.key(str(leaf.arg))]
-        return found.to("cpu", numbers) if leaf.shape is HOST else real(found).to(compute)
+        found = p if leaf.op == "p" else state["step" if leaf.op == "t" else opt.key(str(leaf.arg))]
+        if leaf.shape is HOST:
+            return found.to("cpu", numbers)
+        found = real(found).to(compute, copy=True)
+        return found.reshape(extent(real(p), leaf.shape, view)) if leaf.shape in whole else found
 
-    return evaluate([x], read, real(p))[x]
+    return evaluate(shown.values(), read, real(p), view=view)

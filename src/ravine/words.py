@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ravine.compile.expr import FULL, SCALAR, Expr, leaf, node
+from ravine.compile.expr import BATCH, COL, EVERY, FULL, ROW, SCALAR, Expr, leaf, node, traces
 
 Value = Any  # in a rule a symbol; fields are annotated with what users give: float, or float | Tensor
 
@@ -44,6 +44,19 @@ def sign(x: Value) -> Any:
     return where(x > 0, 1.0, where(x < 0, -1.0, x))
 
 
+def cbrt(x: Value) -> Any:
+    """The real cube root of x, element by element."""
+    return node("cbrt", x) if isinstance(x, Expr) else math.cbrt(x)
+
+
+def normal(like: Expr, seed: Value, t: Value) -> Expr:
+    """A standard normal number for every element of `like`: a pure function of seed, t, and the element's place.
+
+    It is the same on every backend. Philox 4x32-10 (Salmon et al. 2011) and Box & Muller's transform.
+    """
+    return node("normal", seed, t, shape=like.shape)
+
+
 def lerp(a: Value, b: Value, w: Value) -> Any:
     """a + w (b − a): from a (w = 0) to b (w = 1)."""
     return a + w * (b - a)
@@ -61,11 +74,11 @@ def decayed(p: Expr, g: Expr, lr: Value, weight_decay: Value, decoupled: bool) -
     return ((1 - lr * weight_decay) * p, g) if decoupled else (p, g + weight_decay * p)
 
 
-# one number per tensor: these end a kernel and start the next one
+# sums and maxima: these end a kernel and start the next one
 
 
 def total(x: Expr) -> Expr:
-    """The sum of all elements of the tensor."""
+    """The sum of all elements of the tensor, or of all its rows' or columns' numbers."""
     return node("sum", x, shape=SCALAR)
 
 
@@ -74,7 +87,37 @@ def norm(x: Expr) -> Expr:
     return sqrt(total(x**2))
 
 
-# sizes stay letters; each tensor fills in its own
+def row_total(x: Expr) -> Expr:
+    """The sum of each row: one number for each, which meets the row's elements in arithmetic."""
+    return node("sum", x, shape=ROW)
+
+
+def col_total(x: Expr) -> Expr:
+    """The sum of each column."""
+    return node("sum", x, shape=COL)
+
+
+def matrix_total(x: Expr) -> Expr:
+    """The sum of each matrix of the tensor: of its elements, or of its rows' or columns' numbers."""
+    return node("sum", x, shape=BATCH)
+
+
+def row_max(x: Expr) -> Expr:
+    """The largest of each row; NaN where any is NaN."""
+    return node("amax", x, shape=ROW)
+
+
+def col_max(x: Expr) -> Expr:
+    """The largest of each column; NaN where any is NaN."""
+    return node("amax", x, shape=COL)
+
+
+def every(x: Expr) -> Expr:
+    """`x`, which is a total of each tensor, summed over all tensors of the optimizer that have a gradient."""
+    return node("every", x, arg=traces.stack[-1]("next every"), shape=EVERY)
+
+
+# what is known of a tensor: its sizes stay letters, so that one program serves all; a question makes two programs
 
 
 def rows(x: Expr) -> Expr:
@@ -89,7 +132,19 @@ def cols(x: Expr) -> Expr:
 
 def numel(x: Expr) -> Expr:
     """How many elements the tensor has."""
-    return rows(x) * cols(x)
+    return rows(x) * cols(x) * leaf("size", "b", SCALAR)
+
+
+def is_vector(p: Expr) -> bool:
+    """True for tensors of fewer than two dimensions: an ordinary `if` may ask it."""
+    assert p.op == "p"
+    return traces.stack[-1]("p.vector")
+
+
+def precision(p: Expr) -> float:
+    """The distance from 1 to the next number of the parameter's type (torch.finfo(dtype).eps)."""
+    assert p.op == "p"
+    return traces.stack[-1]("p.eps")
 
 
 # how a state begins
@@ -108,6 +163,21 @@ def filled(x: Expr, value: Value, positive: bool = False) -> Expr:
 def number(value: Value) -> Expr:
     """A state of one number per parameter that the host keeps in float64, like the step count."""
     return node("fill", value, arg=False, shape=None)
+
+
+def shared(value: Value) -> Expr:
+    """A number() that all parameters of the optimizer share: one that joins late takes over the others'."""
+    return node("fill", value, arg="shared", shape=None)
+
+
+def per_row(value: Value, positive: bool = False) -> Expr:
+    """A state of one number per row that begins at `value`."""
+    return node("fill", value, arg=positive, shape=ROW)
+
+
+def per_col(value: Value, positive: bool = False) -> Expr:
+    """A state of one number per column that begins at `value`."""
+    return node("fill", value, arg=positive, shape=COL)
 
 
 def scalar(value: Value) -> Expr:

@@ -132,13 +132,6 @@ BAD = {
         ValueError,
         "Toy: state step would be kept as 'step', which is the count of steps",
     ),
-    "a view that writes": (
-        lambda self, s, p, g, t: (setattr(s, "m", g), p - g)[1],
-        lambda self, s, p: setattr(s, "m", zeros(p)),
-        ValueError,
-        "Toy: to_eval() assigns state m",
-        {"to_eval": lambda self, s, p: (setattr(s, "m", p), p)[1]},
-    ),
     "a condition that is none": (lambda self, s, p, g, t: where(g + p, p, g), None, TypeError, "comparison"),
     "equality": (lambda self, s, p, g, t: where(g == 0, p, p - g), None, TypeError, "cannot ask for equality"),
     "inequality": (lambda self, s, p, g, t: where(g != p, p, p - g), None, TypeError, "cannot ask for equality"),
@@ -594,7 +587,7 @@ def test_what_is_on_the_host_is_shown():
         "Equations",
         "Plan",
         "bytes moved per element",
-        "def numbers(t, state, hyper)",
+        "def numbers(t, state, hyper",
         "define internal void",
     ):
         assert word in text

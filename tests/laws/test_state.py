@@ -302,9 +302,9 @@ def compilations(monkeypatch):
     """Names of the rules compiled so far."""
     made, compile_rule = [], optimizer.compile_rule
 
-    def counting(rule, hyper):
+    def counting(rule, *given):
         made.append(rule.__name__)
-        return compile_rule(rule, hyper)
+        return compile_rule(rule, *given)
 
     monkeypatch.setattr(optimizer, "compile_rule", counting)
     monkeypatch.setattr(optimizer, "_programs", {})

@@ -11,7 +11,7 @@ launch    bind a plan to the tensors of a model and run it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ravine.compile.emit import host
 from ravine.compile.expr import HOST
 from ravine.compile.plan import Plan, plan
 from ravine.compile.simplify import simplify
-from ravine.compile.trace import Program, Rule, number_of, trace
+from ravine.compile.trace import Program, Questions, Rule, number_of, trace, wants_loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,10 @@ class Compiled:
 
     program: Program
     plan: Plan
-    numbers: host.Host
+    stages: tuple[host.Host, ...]  # its numbers on the host: before a step, and after each sum over all tensors
     asked: dict[str, bool]  # which floats the rule asked to be zero or not, and the answers
+    known: dict[str, Any]  # what it asked about the tensor
+    loss: bool  # its update takes the loss
     keeps: tuple[tuple[str, int], ...]  # the numbers that the host carries to the next step: where each stands
 
     def fits(self, hyper: Mapping[str, Any]) -> bool:
@@ -41,19 +43,27 @@ class Compiled:
                 return False
         return True
 
-    def kept(self, values: tuple[float, ...]) -> dict[str, float]:
+    def suits(self, facts: Mapping[str, Any]) -> bool:
+        """True for tensors about which what the rule asked has the same answers."""
+        return all(facts[k] == x for k, x in self.known.items())
+
+    def kept(self, values: Sequence[float]) -> dict[str, float]:
         """What the host carries to the next step, out of the numbers of this one."""
         return {name: values[i] for name, i in self.keeps}
 
 
-def compile_rule(rule: type[Rule], hyper: Mapping[str, Any]) -> Compiled:
+MATRIX = {"p.vector": False, "p.eps": 2.0**-23}  # the tensor that is meant where none is given
+
+
+def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str, Any] = MATRIX) -> Compiled:
     """The whole front half of the pipeline; what depends on a device and its types comes at launch."""
-    asked: dict[str, bool] = {}
-    program = check(trace(rule, hyper, asked))
+    questions = Questions(hyper, facts)
+    program = check(trace(rule, hyper, questions))
     simple = simplify(program)
-    steps = plan(simple.outputs, simple.start)
+    steps = plan(simple.outputs, simple.start, getattr(rule, "view", "first"))
     debug(1, f"{rule.__name__}: {len(steps.kernels)} kernel(s), arrays {', '.join(steps.arrays)}")
     debug(2, f"{rule.__name__} on the host:\n{host.emit(steps.numbers)}")
     keeps = {k: x for k, x in steps.outputs.items() if k != "p" and steps.start[k].shape is HOST}
     places = tuple((k, steps.numbers.index(x)) for k, x in keeps.items())
-    return Compiled(program, steps, host.build(steps.numbers), asked, places)
+    stages = tuple(map(host.build, steps.stages))
+    return Compiled(program, steps, stages, questions.asked, questions.known, wants_loss(rule), places)

@@ -3,9 +3,13 @@
 Every node knows its shape in letters, never in numbers, so one trace serves every tensor of the model:
 
     HOST    None          a number the host knows (a hyperparameter, the step count)
+    EVERY   ("every",)    one number for all tensors of the optimizer, known to the host within a step (a global norm)
     SCALAR  ()            one number per tensor (a norm, a trust ratio)
+    BATCH   ("b",)        one per matrix, where a tensor of more than two dimensions is a batch of matrices
+    ROW     ("r",)        one per row of each matrix
+    COL     ("c",)        one per column
     FULL    ("r", "c")    an element of the parameter: what a kernel computes
-            ("r", "r") …  anything else: a preconditioner, a row of statistics
+            ("r", "r") …  anything else: a preconditioner
 """
 
 from __future__ import annotations
@@ -13,16 +17,23 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from threading import local
+from typing import Any
 from weakref import WeakValueDictionary
 
 Shape = tuple[str, ...] | None
 HOST = None
+EVERY: tuple[str, ...] = ("every",)
 SCALAR: tuple[str, ...] = ()
+BATCH: tuple[str, ...] = ("b",)
+ROW: tuple[str, ...] = ("r",)
+COL: tuple[str, ...] = ("c",)
 FULL: tuple[str, ...] = ("r", "c")
+VECTORS = (BATCH, ROW, COL)  # statistics of rows and columns: short beside the tensor
 
-LEAVES = frozenset({"p", "g", "t", "state", "hyper", "const", "size", "eye"})
+LEAVES = frozenset({"p", "g", "t", "loss", "state", "hyper", "const", "size", "eye"})
 MATRIX = frozenset({"matmul", "transpose", "call"})
 COMPARE = frozenset({"gt", "ge"})
+REDUCE = frozenset({"sum", "amax"})
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -103,17 +114,22 @@ class Expr:
         inner = ", ".join(map(repr, self.src)) or str(self.arg)
         return f"{self.op}({inner})" if self.src or self.op not in ("const", "hyper", "state") else inner
 
+    @property
+    def on_host(self) -> bool:
+        """True for a number that the host computes: before a step, or within it from sums over all tensors."""
+        return self.shape is HOST or self.shape == EVERY
+
 
 Value = Expr | float
 
 
-# The traces under way. Each answers "is this hyperparameter non-zero?" and remembers that it was asked,
-# so `if self.weight_decay:` in a rule is a choice between two programs and not a hidden branch.
+# The traces under way. Each answers "is this hyperparameter non-zero?" and "is this tensor a vector?" and remembers
+# that it was asked, so `if self.weight_decay:` in a rule is a choice between two programs and not a hidden branch.
 class Traces(local):
     """A stack for each thread: one may trace while another emits."""
 
     def __init__(self) -> None:
-        self.stack: list[Callable[[str], bool]] = []
+        self.stack: list[Callable[[str], Any]] = []
 
 
 traces = Traces()
@@ -156,10 +172,12 @@ def infer_shape(op: str, src: tuple[Expr, ...]) -> Shape:
             raise TypeError(f"matmul of {pairs[0]} and {pairs[-1]}: the inner sizes {inner} and {other} differ")
         return (rows, cols)
     known = {s for s in shapes if s is not None}
-    arrays = known - {()}
+    arrays = known - {EVERY, SCALAR}
     if len(arrays) > 1:
-        raise TypeError(f"{op} of shapes {sorted(arrays)}: they do not line up")
-    return arrays.pop() if arrays else (() if known else HOST)
+        if not arrays <= {*VECTORS, FULL}:
+            raise TypeError(f"{op} of shapes {sorted(arrays)}: they do not line up")
+        arrays = {FULL if FULL in arrays or {ROW, COL} <= arrays else ROW if ROW in arrays else COL}
+    return arrays.pop() if arrays else SCALAR if SCALAR in known else EVERY if known else HOST
 
 
 def walk(roots: Iterable[Expr], known: Container[Expr] = ()) -> list[Expr]:

@@ -1,8 +1,8 @@
 """Cut a Program into steps: kernels over the elements of all tensors, and small work between them.
 
 The rule of the cut: a kernel may use only what is already in memory. A reduction or a matrix operation
-therefore ends a kernel; what depends on it goes into the next. All stores happen in the last kernel, so
-earlier kernels only read, and any value can be computed again from its inputs.
+therefore ends a kernel; what depends on it goes into the next. All stores of states happen in the last kernel,
+so earlier kernels only read, and any value can be computed again from its inputs.
 """
 
 from __future__ import annotations
@@ -10,22 +10,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from ravine.compile.expr import FULL, HOST, LEAVES, MATRIX, SCALAR, Expr, walk
+from ravine.compile.expr import FULL, HOST, LEAVES, MATRIX, REDUCE, SCALAR, VECTORS, Expr, walk
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One pass over all elements of all tensors."""
+    """One pass over all elements of all tensors, and what is made of its sums, tensor by tensor."""
 
-    sums: tuple[Expr, ...] = ()  # reductions to finish
+    sums: tuple[Expr, ...] = ()  # reductions over the elements, to numbers of tensors, matrices, rows or columns
+    short: tuple[Expr, ...] = ()  # reductions over numbers of rows or columns, in order, after the pass
     keep: tuple[Expr, ...] = ()  # values that a matrix operation needs in memory
     stores: tuple[tuple[str, Expr], ...] = ()  # arrays to write: the last kernel only
     scalars: tuple[tuple[str, Expr], ...] = ()  # states of one number per tensor to write: the last kernel only
+    vectors: tuple[tuple[str, Expr], ...] = ()  # states of rows and columns to write: the last kernel only
 
     @property
     def roots(self) -> list[Expr]:
         """What the pass computes for every element."""
         return [*(x.src[0] for x in self.sums), *self.keep, *(x for _, x in self.stores)]
+
+    @property
+    def after(self) -> list[Expr]:
+        """What is computed for a tensor, its rows and its columns when the pass is over."""
+        return [*(x.src[0] for x in self.short), *(x for _, x in (*self.scalars, *self.vectors))]
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,21 @@ class Small:
     nodes: tuple[Expr, ...]
 
 
+@dataclass(frozen=True)
+class Gather:
+    """Sums over all tensors of the optimizer: the host adds them up and goes on with its numbers."""
+
+    everys: tuple[Expr, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The steps in order, and where every value that passes between them lies."""
 
-    steps: tuple[Kernel | Small, ...]
+    steps: tuple[Kernel | Small | Gather, ...]
     outputs: dict[str, Expr]
     start: dict[str, Expr]
+    view: str = "first"  # how a tensor of more than two dimensions is a matrix, or a batch of them
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -49,54 +64,88 @@ class Plan:
         return [s for s in self.steps if isinstance(s, Kernel)]
 
     @cached_property
+    def gathers(self) -> list[Gather]:
+        """The points at which the host waits for sums over all tensors, in order."""
+        return [s for s in self.steps if isinstance(s, Gather)]
+
+    @cached_property
+    def reductions(self) -> list[Expr]:
+        """Every sum and maximum."""
+        return [x for k in self.kernels for x in (*k.sums, *k.short)]
+
+    @cached_property
     def sums(self) -> list[Expr]:
-        """Every reduction: one number per tensor."""
-        return [x for k in self.kernels for x in k.sums]
+        """Those of them that are one number per tensor."""
+        return [x for x in self.reductions if x.shape == SCALAR]
+
+    @cached_property
+    def stages(self) -> list[list[Expr]]:
+        """What the host computes: the numbers that meet a tensor or are kept, before a step and after each gather."""
+        order = walk(self.outputs.values())
+        met = [s for x in order if not x.on_host for s in x.src]
+        wanted = [x for x in met if x.on_host and x.op != "const"]
+        wanted += [x for k, x in self.outputs.items() if k != "p" and self.start[k].shape is HOST]
+        stage = {x: 1 + i for i, step in enumerate(self.gathers) for x in step.everys}
+        for x in order:
+            if x.on_host and x not in stage:
+                stage[x] = max((stage[s] for s in x.src), default=0)
+        return [[x for x in dict.fromkeys(wanted) if stage[x] == i] for i in range(1 + len(self.gathers))]
 
     @cached_property
     def numbers(self) -> list[Expr]:
-        """What the host computes once per step: each number that meets a tensor."""
-        met = [s for x in walk(self.outputs.values()) if x.shape is not HOST for s in x.src]
-        keep = [x for x in met if x.shape is HOST and x.op != "const"]
-        keep += [x for k, x in self.outputs.items() if k != "p" and self.start[k].shape is HOST]
-        return list(dict.fromkeys(keep))
+        """The same in one list: a row of the table that kernels read."""
+        return [x for stage in self.stages for x in stage]
 
     @cached_property
     def arrays(self) -> list[str]:
-        """The arrays of a tensor in table order: p, the states, the temporaries of matrix work, and g, which moves."""
+        """The arrays of a tensor in table order: p, the states, the temporaries, and g, which moves."""
         states = [k for k, x in self.start.items() if x.shape is not HOST and not is_matrix(x)]
         return ["p", *states, *self.between.values(), "g"]
 
     @cached_property
+    def ordered(self) -> bool:
+        """True if it matters where in its tensor an element lies; else any order of memory will do."""
+        parts = walk(self.outputs.values())
+        return bool(self.between) or any(x.op == "normal" or x.shape in VECTORS for x in parts)
+
+    @cached_property
     def between(self) -> dict[Expr, str]:
-        """Whole tensors that stay in memory from one step to a later one, and the names of their arrays."""
+        """What stays in memory from one step to a later one, and the names of the arrays: results of matrix work,
+        whole tensors, and sums of rows and columns."""
         kept = [x for k in self.kernels for x in k.keep]
         made = [x for s in self.steps if isinstance(s, Small) for x in s.nodes if x.shape == FULL]
-        return {x: f"tmp{i}" for i, x in enumerate(dict.fromkeys([*kept, *made]))}
+        short = [x for x in self.reductions if x.shape in VECTORS]
+        return {x: f"tmp{i}" for i, x in enumerate(dict.fromkeys([*kept, *made, *short]))}
 
     def array(self, x: Expr) -> str | None:
         """The array that holds x before any step of this plan, or after the step that made it."""
         return str(x.arg) if x.op in ("p", "g", "state") and x.shape is not HOST else self.between.get(x)
 
-    def needs(self, kernel: Kernel) -> list[Expr]:
-        """All that a kernel loads or computes, operands first."""
-        done = set(self.between) - set(kernel.keep)
+    def shape(self, array: str) -> tuple[str, ...] | None:
+        """The shape of what an array holds."""
+        if array in self.start:
+            return self.start[array].shape
+        return next((x.shape for x, name in self.between.items() if name == array), FULL)
+
+    def needs(self, kernel: Kernel, roots: list[Expr] | None = None) -> list[Expr]:
+        """All that a kernel loads or computes for its pass, or for these roots, operands first."""
+        done = {*self.between, *self.reductions} - set(kernel.keep)
         order: dict[Expr, None] = {}
 
         def visit(x: Expr) -> None:
             if x in order:
                 return
-            if x not in done and x.op != "sum" and x.shape is not HOST:
+            if x not in done and not x.on_host:
                 for s in x.src:
                     visit(s)
             order[x] = None
 
-        for x in [*kernel.roots, *(x for _, x in kernel.scalars)]:
+        for x in kernel.roots if roots is None else roots:
             visit(x)
         return list(order)
 
     def reads(self, kernel: Kernel) -> dict[str, Expr]:
-        """The arrays that a kernel loads from."""
+        """The arrays that a kernel loads from in its pass."""
         loads = {a: x for x in self.needs(kernel) if (a := self.array(x)) and x not in kernel.keep}
         return {a: loads[a] for a in self.arrays if a in loads}
 
@@ -105,42 +154,68 @@ class Plan:
         return {**{self.between[x]: x for x in kernel.keep}, **dict(kernel.stores)}
 
 
-def plan(outputs: dict[str, Expr], start: dict[str, Expr]) -> Plan:
+def plan(outputs: dict[str, Expr], start: dict[str, Expr], view: str = "first") -> Plan:
     """The steps that make `outputs` (arrays and states by name) out of what is in memory."""
     order = walk(outputs.values())
     ready: set[Expr] = {x for x in order if x.op in LEAVES or x.shape is HOST}
     todo: list[Expr] = [x for x in order if x not in ready and not fused(x)]
-    steps: list[Kernel | Small] = []
+    steps: list[Kernel | Small | Gather] = []
 
     while todo:
-        within = set(ready)  # what a kernel can have now: memory, and what follows from it element by element
-        for x in order:
-            if fused(x) and all(s in within for s in x.src):
-                within.add(x)
+        within = reach(order, ready)  # what a kernel can have now: memory, and what follows from it
+        gather = [x for x in todo if x.op == "every" and x.src[0] in ready]
         small: list[Expr] = []
         for x in todo:  # in order, so a chain of matrix operations goes at once
-            if x.op != "sum" and all(s in ready or (s.shape == SCALAR and s in within) for s in x.src):
+            if x.op not in (*REDUCE, "every") and all(
+                s in ready or (s.shape in (SCALAR, *VECTORS) and s in within) for s in x.src
+            ):
                 small.append(x)
                 ready.add(x)
-        sums = [x for x in todo if x.op == "sum" and x.src[0] in within]
+        sums = [x for x in todo if x.op in REDUCE and x.src[0].shape == FULL and x.src[0] in within]
         keep = [s for x in todo if x.op in MATRIX and x not in ready for s in x.src if s not in ready and s in within]
-        if small:
+        short: list[Expr] = []
+        if not gather:
+            after = reach(order, ready | set(sums))
+            while more := [x for x in todo if x.op in REDUCE and x.src[0].shape != FULL and x not in short]:
+                more = [x for x in more if x.src[0] in after]
+                if not more:
+                    break
+                short += more
+                after = reach(order, after | set(more))
+        if gather:
+            steps.append(Gather(tuple(gather)))
+            sums, keep = [], []
+        elif small and not sums and not keep and not short:
             steps.append(Small(tuple(small)))
-        if sums or keep:
-            steps.append(Kernel(tuple(sums), tuple(dict.fromkeys(keep))))
-        assert small or sums or keep, "a value is never computed"
-        ready |= {*sums, *keep}
+        else:
+            if small:
+                steps.append(Small(tuple(small)))
+            steps.append(Kernel(tuple(sums), tuple(short), tuple(dict.fromkeys(keep))))
+        assert gather or small or sums or keep or short, "a value is never computed"
+        ready |= {*gather, *sums, *short, *keep}
         todo = [x for x in todo if x not in ready]
-    stores = tuple((k, x) for k, x in outputs.items() if k == "p" or (start[k].shape == FULL))
-    scalars = tuple((k, x) for k, x in outputs.items() if k != "p" and start[k].shape == SCALAR)
-    return Plan((*steps, Kernel(stores=stores, scalars=scalars)), outputs, start)
+    states = {k: x for k, x in outputs.items() if k != "p" and start[k].shape is not HOST}
+    stores = {"p": outputs["p"]} | {k: x for k, x in states.items() if start[k].shape == FULL}
+    scalars = {k: x for k, x in states.items() if start[k].shape == SCALAR}
+    vectors = {k: x for k, x in states.items() if start[k].shape in VECTORS}
+    last = Kernel(stores=tuple(stores.items()), scalars=tuple(scalars.items()), vectors=tuple(vectors.items()))
+    return Plan((*steps, last), outputs, start, view)
+
+
+def reach(order: list[Expr], ready: set[Expr]) -> set[Expr]:
+    """What arithmetic can make of what is ready."""
+    out = set(ready)
+    for x in order:
+        if (fused(x) or (x.on_host and x.op != "every")) and all(s in out for s in x.src):
+            out.add(x)
+    return out
 
 
 def fused(x: Expr) -> bool:
-    """True for what a kernel computes on the fly: elementwise work, and arithmetic on a tensor's numbers."""
-    return x.shape in (FULL, SCALAR) and x.op not in LEAVES and x.op not in MATRIX and x.op != "sum"
+    """True for what a kernel computes on the fly: arithmetic on elements, and on a tensor's and the host's numbers."""
+    return not is_matrix(x) and x.op not in LEAVES and x.op not in MATRIX and x.op not in REDUCE and x.op != "every"
 
 
 def is_matrix(x: Expr) -> bool:
     """A state that only matrix work touches, such as a preconditioner."""
-    return x.shape not in (HOST, SCALAR, FULL)
+    return not x.on_host and x.shape not in (SCALAR, FULL, *VECTORS)

@@ -1,6 +1,6 @@
 """The same numbers with less work in the inner loop: what the host can do, the host does."""
 
-from ravine.compile.expr import HOST, Expr, node, walk
+from ravine.compile.expr import Expr, node, walk
 from ravine.compile.trace import Program
 
 
@@ -15,13 +15,13 @@ def simplify(program: Program) -> Program:
 def rewrite(x: Expr) -> Expr:
     """One node, simpler where a rule applies."""
     match x.op, x.src:
-        case "pow", (a, b) if x.shape is not HOST and b.op == "const":
+        case "pow", (a, b) if not x.on_host and b.op == "const":
             return power(a, b.arg)
-        case "div", (a, b) if x.shape is not HOST and b.shape is HOST and b.op != "const":
+        case "div", (a, b) if not x.on_host and b.on_host and b.op != "const":
             return rewrite(node("mul", a, node("div", 1.0, b)))
-        case "mul", (a, b) if a.shape is HOST and b.shape is not HOST:
+        case "mul", (a, b) if a.on_host and not b.on_host:
             return scale(b, a)
-        case "mul", (a, b) if b.shape is HOST and a.shape is not HOST:
+        case "mul", (a, b) if b.on_host and not a.on_host:
             return scale(a, b)
         case "neg", (a,) if a.op == "neg":
             return a.src[0]
@@ -37,7 +37,7 @@ def scale(x: Expr, by: Expr) -> Expr:
     """by · x, with the host's factors gathered into one; the host's factor stands first."""
     if by.op == "const" and by.arg == 1.0:
         return x
-    if x.op == "mul" and x.src[0].shape is HOST:
+    if x.op == "mul" and x.src[0].on_host:
         return node("mul", node("mul", by, x.src[0]), x.src[1])
     return node("mul", by, x)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Protocol, cast
 
 from ravine.compile.expr import FULL, Expr, leaf, traces
@@ -13,7 +15,7 @@ class Rule(Protocol):
     """What the tracer needs of an optimizer class."""
 
     def init(self, s: Any, p: Any) -> None: ...
-    def update(self, s: Any, p: Any, g: Any, t: Any) -> Any: ...
+    def update(self, s: Any, p: Any, g: Any, t: Any) -> Any: ...  # and `loss`, where the rule needs it
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Program:
     start: dict[str, Expr]
     next: dict[str, Expr]
     p: Expr
-    views: dict[str, Expr] = field(default_factory=dict[str, Expr])  # "eval", "train": other weights to hold
+    views: dict[str, dict[str, Expr]] = field(default_factory=dict[str, dict[str, Expr]])
+    # "eval", "train": other weights to hold, `p`, and states that change with them
 
     @property
     def outputs(self) -> dict[str, Expr]:
@@ -55,25 +58,56 @@ def written(s: State) -> set[str]:
     return s.__dict__["_written"]
 
 
-def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) -> Program:
+class Scope:
+    """`s` inside a modifier: its states carry its name, so that they meet no other's."""
+
+    def __init__(self, s: State, prefix: str):
+        self.__dict__.update(_s=s, _prefix=prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s, self._prefix + name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._s, self._prefix + name, value)
+
+
+class Questions:
+    """What a rule asks while it is traced, with the answers: a program is made for them."""
+
+    def __init__(self, hyper: Mapping[str, Any], facts: Mapping[str, Any]):
+        self.hyper, self.facts = hyper, facts
+        self.asked: dict[str, bool] = {}  # of floats: is it zero?
+        self.known: dict[str, Any] = {}  # of the tensor: is it a vector? how fine is its type?
+        self.everys = 0
+
+    def __call__(self, name: str) -> Any:
+        if name == "next every":
+            self.everys += 1
+            return self.everys
+        if name in self.facts:
+            return self.known.setdefault(name, self.facts[name])
+        return self.asked.setdefault(name, bool(number_of(self.hyper, name)))
+
+
+def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> Program:
     """The Program of `rule` at these hyperparameters.
 
     Floats become symbols; flags, ints, strings and tuple lengths are fixed. Where the rule asks whether a
-    float is zero (`if self.momentum:`), the answer is fixed too and written into `asked`.
+    float is zero (`if self.momentum:`) or what a tensor is, the answer is fixed too and kept in `questions`.
     """
     me, p, g, t = symbolic(rule, hyper), leaf("p", "p", FULL), leaf("g", "g", FULL), leaf("t", "t")
-
+    mods = modifiers(hyper)
     start: dict[str, Any] = {}
-
-    def answer(name: str) -> bool:
-        return asked.setdefault(name, bool(number_of(hyper, name)))
 
     def live() -> State:
         return State({k: state_leaf(k, v) for k, v in start.items()}, making=False)
 
-    traces.stack.append(answer)
+    traces.stack.append(questions)
     try:
-        me.init(State(start, making=True), p)
+        making = State(start, making=True)
+        me.init(making, p)
+        for prefix, mod in mods:
+            mod.init(Scope(making, prefix), p)
         for k, x in start.items():
             if not all(isinstance(part, Expr) for part in cast(dict[str, Any], flat({k: x})).values()):
                 kind = type(x).__name__
@@ -81,21 +115,43 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], asked: dict[str, bool]) ->
                     f"{rule.__name__}: state {k} begins as {x!r}, a plain {kind}; write zeros(p) or number(…)"
                 )
         s = live()
-        new_p = me.update(s, p, -g if hyper.get("maximize") else g, t)
-        views: dict[str, Expr] = {}
+        g = -g if hyper.get("maximize") else g
+        for prefix, mod in mods:
+            g = mod.gradient(Scope(s, prefix), p, g, t)
+        more = {"loss": leaf("loss", "loss")} if wants_loss(rule) else {}
+        new_p = me.update(s, p, g, t, **more)
+        for prefix, mod in mods:
+            new_p = mod.update(Scope(s, prefix), p, g, t, new_p, me.lr)
+        views: dict[str, dict[str, Expr]] = {}
         for view in ("eval", "train"):
-            if hasattr(me, f"to_{view}"):
-                seen = live()
-                views[view] = getattr(me, f"to_{view}")(seen, p)
-                if changed := sorted(written(seen)):
-                    raise ValueError(
-                        f"{rule.__name__}: to_{view}() assigns state {', '.join(changed)}; only update() may"
-                    )
+            seen, shown = live(), p
+            for prefix, x in [("", me), *mods]:
+                if hasattr(x, f"to_{view}"):
+                    shown = getattr(x, f"to_{view}")(Scope(seen, prefix), shown)
+            if shown is not p or written(seen):
+                changed = flat({k: x for k, x in seen.__dict__["_now"].items() if k in written(seen)})
+                views[view] = {"p": shown, **changed}
     finally:
         traces.stack.pop()
     if idle := sorted(start.keys() - written(s)):
         raise ValueError(f"{rule.__name__}: state {', '.join(idle)} is made in init() but never updated")
     return Program(rule.__name__, flat(start), flat(s.__dict__["_now"]), new_p, views)
+
+
+def wants_loss(rule: type[Rule]) -> bool:
+    """True for a rule whose update takes the loss too."""
+    return "loss" in signature(rule.update).parameters
+
+
+def modifiers(hyper: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The modifiers of a rule as symbols, each with the prefix of its states."""
+    out: list[tuple[str, Any]] = []
+    for i, mod in enumerate(hyper.get("mods", ())):
+        me = copy(mod)
+        me.__dict__ |= {name: leaf("hyper", f"mods.{i}.{name}") for name in mod.numbers}
+        same = sum(type(other) is type(mod) for other in hyper["mods"][:i])
+        out.append((f"{type(mod).__name__.lower()}{same or ''}_", me))
+    return out
 
 
 def symbolic(rule: type[Rule], hyper: Mapping[str, Any]) -> Any:
@@ -117,9 +173,12 @@ def is_float(value: object) -> bool:
 
 
 def number_of(hyper: Mapping[str, Any], name: str) -> Any:
-    """The value of `lr`, or of `betas.1`."""
-    key, _, index = name.partition(".")
-    return hyper[key][int(index)] if index else hyper[key]
+    """The value of `lr`, of `betas.1`, or of `mods.0.max_norm`."""
+    key, *parts = name.split(".")
+    value = hyper[key]
+    for part in parts:
+        value = value[int(part)] if part.isdigit() else getattr(value, part)
+    return value
 
 
 def state_leaf(name: str, start: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from ravine.compile.expr import Expr, walk
+from ravine.compile.expr import BATCH, COL, REDUCE, ROW, Expr, walk
 from ravine.compile.trace import Program
 
 
@@ -54,6 +54,8 @@ class Notation:
                 return self.before.format(self.state(name))
             case "eye":
                 return "I"
+            case "loss":
+                return self.now.format("f")
             case _:
                 return name
 
@@ -114,6 +116,8 @@ def write(x: Expr, names: Mapping[Expr, str], notation: Notation) -> str:
         op = "dot"
     elif op in ("gt", "ge") and x.src[0].op == "const":
         op, operands = {"gt": "lt", "ge": "le"}[op], operands[::-1]
+    elif op in REDUCE:
+        op += {ROW: " row", COL: " column", BATCH: " matrix"}.get(x.shape or (), "")
     elif op == "call":
         fn, _ = cast(tuple[Callable[..., object], object], x.arg)
         operands.insert(0, notation.word.format(getattr(fn, "__name__", "call").replace("_", " ")))

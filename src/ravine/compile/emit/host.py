@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 
 from ravine.compile.emit.reference import evaluate
-from ravine.compile.expr import Expr, walk
+from ravine.compile.expr import Expr
 from ravine.compile.trace import number_of
 
 OPS = {
@@ -18,57 +19,92 @@ OPS = {
     "pow": "pow({0}, {1})",  # of math: it raises where ** makes a complex number
     "neg": "-{0}",
     "sqrt": "sqrt({0})",
+    "cbrt": "cbrt({0})",
     "abs": "abs({0})",
-    "max": "max({0}, {1})",
-    "min": "min({0}, {1})",
+    "max": "{0} if {0} > {1} or {0} != {0} else {1}",  # a NaN comes through
+    "min": "{0} if {0} < {1} or {0} != {0} else {1}",
     "gt": "{0} > {1}",
     "ge": "{0} >= {1}",
     "where": "{1} if {0} else {2}",
 }
 
-Host = Callable[[float, Mapping[str, float], Mapping[str, Any]], tuple[float, ...]]
+# t, the rule's numbers, its hyperparameters, the loss, and the sums over all tensors that are known by now
+Host = Callable[..., tuple[float, ...]]
 
 
 def emit(numbers: list[Expr]) -> str:
-    """The source of `numbers(t, state, hyper) -> tuple`."""
+    """The source of `numbers(t, state, hyper, loss, every) -> tuple`."""
     lines: list[str] = []
     name: dict[Expr, str] = {}
-    for x in walk(numbers):
-        if x.op == "t":
-            name[x] = "t"
+    for x in order(numbers):
+        if x.op in ("t", "loss"):
+            name[x] = x.op
             continue
         if x.op == "const":
             name[x] = str(x.arg)
             continue
         name[x] = f"x{len(name)}"
         if x.op == "hyper":
-            key, _, index = str(x.arg).partition(".")
-            code = f"float(hyper[{key!r}]{f'[{index}]' * bool(index)})"
+            key, *parts = str(x.arg).split(".")
+            code = f"hyper[{key!r}]" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+            code = f"float({code})"
         elif x.op == "state":
             code = f"state[{x.arg!r}]"
+        elif x.op == "every":
+            code = f"every[{x.arg}]"
         else:
             code = OPS[x.op].format(*(name[s] for s in x.src))
         lines.append(f"    {name[x]} = {code}\n")
     result = ", ".join(name[x] for x in numbers) + ","
-    return f"def numbers(t, state, hyper):\n{''.join(lines)}    return {result if numbers else '()'}\n"
+    return f"def numbers(t, state, hyper, loss, every):\n{''.join(lines)}    return {result if numbers else '()'}\n"
+
+
+def order(numbers: list[Expr]) -> list[Expr]:
+    """What the numbers need, operands first; a sum over all tensors is given."""
+    out: dict[Expr, None] = {}
+
+    def visit(x: Expr) -> None:
+        if x not in out:
+            for s in x.src if x.op != "every" else ():
+                visit(s)
+            out[x] = None
+
+    for x in numbers:
+        visit(x)
+    return list(out)
 
 
 def build(numbers: list[Expr]) -> Host:
     """The function itself. Where Python would raise (0/0, the root of −1) torch's rules give inf or NaN."""
-    scope: dict[str, Any] = {"sqrt": math.sqrt, "pow": math.pow, "inf": math.inf, "nan": math.nan}
+    scope: dict[str, Any] = {"sqrt": math.sqrt, "cbrt": math.cbrt, "pow": math.pow, "inf": math.inf, "nan": math.nan}
     exec(compile(emit(numbers), "<ravine host>", "exec"), scope)
     fast: Host = scope["numbers"]
 
-    def safe(t: float, state: Mapping[str, float], hyper: Mapping[str, Any]) -> tuple[float, ...]:
+    def safe(
+        t: float,
+        state: Mapping[str, float],
+        hyper: Mapping[str, Any],
+        loss: float = math.nan,
+        every: Mapping[int, float] = MappingProxyType({}),
+    ) -> tuple[float, ...]:
         try:
-            return fast(t, state, hyper)
+            return fast(t, state, hyper, loss, every)
         except (ArithmeticError, ValueError):
 
-            def read(x: Expr) -> torch.Tensor:
-                found = t if x.op == "t" else state[str(x.arg)] if x.op == "state" else number_of(hyper, str(x.arg))
-                return torch.tensor(float(found), dtype=torch.float64)
+            def given(x: Expr) -> Any:
+                match x.op:
+                    case "hyper":
+                        return number_of(hyper, str(x.arg))
+                    case "every":
+                        return every[cast(int, x.arg)]
+                    case "state":
+                        return state[str(x.arg)]
+                    case _:
+                        return t if x.op == "t" else loss
 
-            values = evaluate(numbers, read, torch.empty(0))
+            leaves = [x for x in order(numbers) if x.op in ("t", "loss", "state", "every", "hyper")]
+            known = {x: torch.tensor(float(given(x)), dtype=torch.float64) for x in leaves}
+            values = evaluate(numbers, known.__getitem__, torch.empty(0), known)
             return tuple(float(values[x]) for x in numbers)
 
     return safe

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 
-from ravine.compile.expr import COMPARE, FULL, HOST, SCALAR, Expr
+from ravine.compile.expr import COMPARE, EVERY, FULL, HOST, SCALAR, Expr
 from ravine.compile.plan import Kernel, Plan
 
 CONTEXT = (
@@ -29,7 +29,7 @@ CONTEXT = (
     "next",
 )
 POINTERS = ("pointers", "sizes", "numbers", "sums", "partials", "first")
-COLUMNS = ("n", "base", "row", "r", "c", "block")  # of `sizes`, which has a row for each tensor
+COLUMNS = ("n", "base", "row", "index", "block", "b", "r", "c")  # of `sizes`, which has a row for each tensor
 BLOCK = 4096  # elements that a partial sum covers
 ALIGN = 16  # elements: threads meet at a multiple of this, so no two write one cache line
 
@@ -155,7 +155,7 @@ class Body:
         for x in needs:
             if x.op == "const":
                 continue
-            if x.shape is HOST:
+            if x.on_host:
                 v = self.load("%numbers", "float64", self.plan.numbers.index(x), wide=True)
                 v = self.put(f"fcmp one double {v}, 0.0") if x.op in COMPARE else v
             elif x.op == "sum":
@@ -174,7 +174,7 @@ class Body:
 def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays: list[str]) -> str:
     """The rule over elements lo..hi of one tensor; where it sums, block by block."""
     b, needs, sums = Body(plan, dtypes), plan.needs(kernel), kernel.sums
-    b.numbers(x for x in needs if x.shape in (HOST, SCALAR))
+    b.numbers(x for x in needs if x.shape in (HOST, EVERY, SCALAR))
     head = b.take()
     for array, x in plan.reads(kernel).items():
         if x.shape == FULL:
@@ -219,7 +219,7 @@ exit:
 def arguments(arrays: list[str], attribute: str = "") -> str:
     """What `inner` is given."""
     pointers = [f"ptr {attribute}%{a}" for a in [*(f"in.{a}" for a in arrays), "numbers", "sums", "partials"]]
-    return ", ".join([*pointers, *(f"i64 %{a}" for a in ("n", "r", "c", "block0", "lo", "hi"))])
+    return ", ".join([*pointers, *(f"i64 %{a}" for a in ("n", "b", "r", "c", "index", "block0", "lo", "hi"))])
 
 
 def context(names: Iterable[str]) -> str:
@@ -318,7 +318,7 @@ def finish(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str
         return f"\ndefine void @finish{k}(ptr %ctx) {{\n  ret void\n}}"
     b = Body(plan, dtypes)
     if kernel.scalars:
-        b.numbers(x for x in plan.needs(kernel) if x.shape in (HOST, SCALAR))
+        b.numbers(x for x in plan.needs(kernel, kernel.after) if x.shape in (HOST, EVERY, SCALAR))
     for name, x in kernel.scalars:
         b.store(f"%in.{name}", dtypes[name], 0, b.value(x, wide=True), wide=True)
     states = [a for a, x in plan.start.items() if x.shape == SCALAR]

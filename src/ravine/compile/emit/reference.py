@@ -1,12 +1,19 @@
 """The obviously right backend: the graph, node by node, in torch. The law that the others are tested against."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, Expr, walk
+from ravine.compile.expr import BATCH, COL, FULL, HOST, ROW, SCALAR, Expr, Shape, walk
+
+
+def cbrt(x: Tensor) -> Tensor:
+    """The real cube root."""
+    return torch.copysign(x.abs().double() ** (1 / 3), x).to(x.dtype)
+
 
 OPS: dict[str, Callable[..., Any]] = {
     "add": torch.add,
@@ -16,6 +23,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "pow": torch.pow,
     "neg": torch.neg,
     "sqrt": torch.sqrt,
+    "cbrt": cbrt,
     "abs": torch.abs,
     "max": lambda *a: torch.maximum(*common(a)),
     "min": lambda *a: torch.minimum(*common(a)),
@@ -31,10 +39,13 @@ def evaluate(
     read: Callable[[Expr], Tensor],
     p: Tensor,
     known: Mapping[Expr, Tensor] | None = None,
+    view: str = "first",
+    index: int = 0,
 ) -> dict[Expr, Tensor]:
-    """The values of `roots` for the parameter p; `read` gives p, g, t, states and hyperparameters.
+    """The values of `roots` for the parameter p, of all arrays as matrices or batches of them.
 
-    Numbers of the host and of the tensor are of the `wide` type, elements of the type that `read` gives them.
+    `read` gives p, g, t, states and hyperparameters. Numbers of the host and of the tensor are of the `wide` type,
+    elements of the type that `read` gives them. `index` is the place of p in its optimizer.
     """
     value, number = dict(known or {}), wide(p.device)
     for x in walk(roots, value):
@@ -45,13 +56,16 @@ def evaluate(
             case "const":
                 value[x] = torch.tensor(x.arg, dtype=number)
             case "size":
-                value[x] = torch.tensor(float(size(p, x.arg)), dtype=number)
+                value[x] = torch.tensor(float(sizes(p, view)[str(x.arg)]), dtype=number)
             case "eye":
-                value[x] = torch.eye(size(p, x.arg), dtype=p.dtype, device=p.device)
+                value[x] = torch.eye(sizes(p, view)[str(x.arg)], dtype=p.dtype, device=p.device)
             case "fill":
-                value[x] = fill(x, a[0], p)
-            case "sum":
-                value[x] = torch.sum(a[0], dtype=number)
+                value[x] = a[0] if x.shape is HOST else torch.full(extent(p, x.shape, view), float(a[0]))
+                value[x] = value[x] if x.shape is HOST else value[x].to(p.device, p.dtype)
+            case "sum" | "amax":
+                value[x] = reduce(x, a[0], x.src[0].shape, number)
+            case "normal":
+                value[x] = normals(p.numel(), int(a[0]), int(a[1]), index).to(p.device).reshape(extent(p, FULL, view))
             case "where":
                 value[x] = torch.where(a[0].bool().to(p.device), *common(a[1:]))
             case "call":
@@ -64,27 +78,67 @@ def evaluate(
     return value
 
 
+def reduce(x: Expr, a: Tensor, over: Shape, number: torch.dtype) -> Tensor:
+    """A sum or maximum: of all, or of each matrix, row or column, which keep their dimensions."""
+    if x.shape == SCALAR:
+        return torch.sum(a, dtype=number) if x.op == "sum" else a.amax().to(number)
+    dims = {ROW: (-1,), COL: (-2,), BATCH: (-2, -1)}[x.shape or ()]
+    if x.op == "sum":
+        return a.sum(dims, keepdim=True)
+    return a.amax(dims, keepdim=True) if a.numel() else a.sum(dims, keepdim=True)
+
+
 def wide(device: torch.device) -> torch.dtype:
     """The type of numbers beside tensors of this device: float64, or float32 where the device has no other."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def fill(x: Expr, value: Tensor, p: Tensor) -> Tensor:
-    """A state at its beginning."""
-    if x.shape is None:
-        return value
-    if x.shape == FULL:
-        return torch.empty_like(p).fill_(value)
-    return torch.full([size(p, letter) for letter in x.shape], float(value), dtype=p.dtype, device=p.device)
+def sizes(p: Tensor, view: str = "first") -> dict[str, int]:
+    """How a tensor is b matrices of r rows and c columns.
+
+    "first": one matrix; its rows are the first dimension. "last": the last two dimensions, and all before are a batch.
+    A vector is one column.
+    """
+    if p.dim() < 2:
+        return {"b": 1, "r": p.numel(), "c": 1}
+    if view == "first":
+        return {"b": 1, "r": p.shape[0], "c": p.shape[1:].numel()}
+    return {"b": p.shape[:-2].numel(), "r": p.shape[-2], "c": p.shape[-1]}
 
 
-def size(p: Tensor, letter: object) -> int:
-    """r: the first size; c: all others, multiplied."""
-    r = p.shape[0] if p.dim() else 1
-    return r if letter == "r" else p.shape[1:].numel() if p.dim() else 1
+def extent(p: Tensor, shape: Shape, view: str = "first") -> list[int]:
+    """The shape of an array of this kind as it is computed with."""
+    size = sizes(p, view)
+    if shape in (SCALAR, HOST):
+        return []
+    if shape in (FULL, ROW, COL, BATCH):
+        batch = [size["b"]] if view == "last" else []
+        return [*batch, size["r"] if shape in (FULL, ROW) else 1, size["c"] if shape in (FULL, COL) else 1]
+    return [size[letter] for letter in cast(tuple[str, ...], shape)]
 
 
 def common(a: Sequence[Tensor]) -> Sequence[Tensor]:
     """torch.maximum and torch.where take one device and type: a number becomes an array of the other's."""
     like = max(a, key=lambda x: x.dim())
     return [x.to(like) for x in a] if like.dim() else a
+
+
+def normals(n: int, seed: int, t: int, index: int) -> Tensor:
+    """n standard normal numbers in float32: Philox 4x32-10 with the key (seed, index) at the counters (i, t)."""
+    i = torch.arange(n, dtype=torch.int64)
+    word = 0xFFFFFFFF
+    c = [i & word, i >> 32, torch.full_like(i, t & word), torch.zeros_like(i)]
+    k0, k1 = seed & word, index & word
+    for _ in range(10):
+        (high0, low0), (high1, low1) = product(c[0], 0xD2511F53), product(c[2], 0xCD9E8D57)
+        c = [high1 ^ c[1] ^ k0, low1, high0 ^ c[3] ^ k1, low0]
+        k0, k1 = (k0 + 0x9E3779B9) & word, (k1 + 0xBB67AE85) & word
+    u, v = (((x >> 8).float() + 0.5) * 2.0**-24 for x in c[:2])
+    return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * math.pi * v)
+
+
+def product(a: Tensor, b: int) -> tuple[Tensor, Tensor]:
+    """The upper and the lower 32 bits of the product of 32-bit numbers, in int64."""
+    low, high = a * (b & 0xFFFF), a * (b >> 16)  # of 48 bits each
+    middle = high + (low >> 16)
+    return middle >> 16, ((middle & 0xFFFF) << 16) | (low & 0xFFFF)

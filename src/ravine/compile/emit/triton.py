@@ -12,11 +12,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Mapping
 
-from ravine.compile.expr import COMPARE, FULL, HOST, SCALAR, Expr
+from ravine.compile.expr import COMPARE, EVERY, FULL, HOST, SCALAR, Expr
 from ravine.compile.plan import Kernel, Plan
 
 BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
-COLUMNS = ("n", "row", "r", "c", "block")  # of `sizes`, which has a row for each tensor
+COLUMNS = ("n", "row", "index", "block", "b", "r", "c")  # of `sizes`, which has a row for each tensor
 
 OPS = {
     "add": "{0} + {1}",
@@ -115,11 +115,11 @@ class Body:
 
     def numbers(self, needs: Iterable[Expr]) -> None:
         """What is one number for the whole tensor, in float64."""
-        needs = [x for x in needs if x.shape in (HOST, SCALAR) and x.op != "const"]
+        needs = [x for x in needs if x.shape in (HOST, EVERY, SCALAR) and x.op != "const"]
         letters = dict.fromkeys(str(x.arg) for x in needs if x.op == "size")
-        self.sizes([*letters, *["row"] * any(x.shape is HOST for x in needs)])
+        self.sizes([*letters, *["row"] * any(x.on_host for x in needs)])
         for x in needs:
-            if x.shape is HOST:
+            if x.on_host:
                 at = f"numbers + {len(self.plan.numbers)} * row + {self.plan.numbers.index(x)}"
                 v = self.put(f"tl.load({at}){' != 0' * (x.op in COMPARE)}")
             elif x.op == "sum":
@@ -197,7 +197,7 @@ def finish(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str
     for i, x in enumerate(kernel.sums):
         b.lines.append(f"tl.store(sums + {len(plan.sums)} * k + {plan.sums.index(x)}, tl.sum(sum{i}, 0))")
     if kernel.scalars:
-        b.numbers(plan.needs(kernel))
+        b.numbers(plan.needs(kernel, kernel.after))
     for name, x in kernel.scalars:  # after all loads: a state may become what another was
         b.store(b.pointer(name), name, x, wide=True)
     return b.function(f"finish{k}({TABLES}, BLOCK: tl.constexpr)")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.reference import evaluate, size, wide
-from ravine.compile.expr import FULL, HOST, Expr
-from ravine.compile.plan import Kernel, Plan, Small, is_matrix
+from ravine.compile.emit.reference import evaluate, extent, sizes, wide
+from ravine.compile.expr import FULL, HOST, VECTORS, Expr, Shape
+from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
+
+Steps = Generator[dict[int, float], Sequence[float], None]  # a step, which waits for sums over all tensors
 
 
 class Changed(Exception):
@@ -25,6 +28,7 @@ class Bound:
     state: dict[str, Tensor]  # the optimizer's dict of this parameter, which others may look into or replace
     keys: dict[str, str]  # the rule's name of a state -> its key in that dict
     row: int  # of the table of numbers: parameters that share group and step count share a row
+    index: int = 0  # its place among all parameters of the optimizer: its noise depends on it
 
 
 class Launch:
@@ -37,11 +41,11 @@ class Launch:
         states = [k for k, x in plan.start.items() if x.shape is not HOST]
         self.matrices = [k for k in states if is_matrix(plan.start[k])]
         self.keys = [k for k in states if k not in self.matrices]
-        self.shapes = [(size(real(b.p), "r"), size(real(b.p), "c")) for b in bound]
+        self.sizes_of = [sizes(real(b.p), plan.view) for b in bound]
         self.compute = torch.float64 if bound[0].p.dtype in (torch.float64, torch.complex128) else torch.float32
         self.between = [
-            {x: torch.empty(shape, dtype=self.compute, device=b.p.device) for x in plan.between}
-            for b, shape in zip(bound, self.shapes, strict=True)
+            {x: torch.empty(self.extent(b, x.shape), dtype=self.compute, device=b.p.device) for x in plan.between}
+            for b in bound
         ]
         device = bound[0].p.device
         self.sums = torch.zeros(len(bound), len(plan.sums), dtype=wide(device), device=device)
@@ -59,6 +63,10 @@ class Launch:
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
+
+    def extent(self, b: Bound, shape: Shape) -> list[int]:
+        """The shape that an array of a parameter is computed in: as a matrix, or a batch of them."""
+        return extent(real(b.p), shape, self.plan.view)
 
     @property
     def types(self) -> dict[str, str]:
@@ -109,7 +117,10 @@ class Launch:
                 )
         for i, (b, g) in enumerate(zip(self.bound, grads, strict=True)):
             tensors = [local(b.p), *(local(b.state[b.keys[k]]) for k in self.keys), g]
-            if lies_flat(tensors, any_order=not self.plan.between):
+            short = [False, *(self.plan.start[k].shape in VECTORS for k in self.keys), False]
+            whole = [x for x, is_short in zip(tensors, short, strict=True) if not is_short]
+            rest = [x for x, is_short in zip(tensors, short, strict=True) if is_short]
+            if lies_flat(whole, any_order=not self.plan.ordered) and all(x.is_contiguous() for x in rest):
                 continue
             copies = [x.resolve_conj().resolve_neg().contiguous() for x in tensors]
             self.held.append(copies)
@@ -119,8 +130,12 @@ class Launch:
             addresses[i - count] = copies[-1].data_ptr()
         return addresses
 
-    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> None:
-        """One step: new values for every parameter and state."""
+    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
+        """One step: new values for every parameter and state.
+
+        Where a number depends on all tensors of the optimizer, yields this launch's part of the sums by their marks
+        and goes on with the numbers that it is sent.
+        """
         self.count(numbers)
         if self.mixed:
             self.results: list[dict[Expr, Tensor]] = [{} for _ in self.bound]  # of matrix work, in this step
@@ -129,6 +144,11 @@ class Launch:
             if isinstance(step, Kernel):
                 self.kernel(kernel)
                 kernel += 1
+            elif isinstance(step, Gather):
+                places = [self.plan.sums.index(x.src[0]) for x in step.everys]
+                found = [float(x) for x in self.sums[:, places].sum(0)]
+                numbers = yield {cast(int, x.arg): n for x, n in zip(step.everys, found, strict=True)}
+                self.count(numbers)
             else:
                 self.small(step, grads, numbers)
         self.calls += kernel
@@ -172,7 +192,7 @@ class Launch:
             for x in self.plan.between:
                 if x in step.nodes:
                     known.pop(x, None)
-            made = evaluate(step.nodes, self.reader(i, grads[i]), real(b.p), known)
+            made = evaluate(step.nodes, self.reader(i, grads[i]), real(b.p), known, self.plan.view)
             for x in step.nodes:
                 if x in self.plan.between:
                     self.between[i][x].copy_(made[x])
@@ -184,7 +204,8 @@ class Launch:
         """Store the states that only matrix work touches."""
         for i, b in enumerate(self.bound):
             known = self.results[i] if self.mixed else {}
-            made = evaluate([self.plan.outputs[k] for k in self.matrices], self.reader(i, grads[i]), real(b.p), known)
+            wanted = [self.plan.outputs[k] for k in self.matrices]
+            made = evaluate(wanted, self.reader(i, grads[i]), real(b.p), known, self.plan.view)
             for k in self.matrices:
                 b.state[b.keys[k]].copy_(made[self.plan.outputs[k]])
 
@@ -195,7 +216,7 @@ class Launch:
         def read(x: Expr) -> Tensor:
             found = b.p if x.op == "p" else g if x.op == "g" else b.state[b.keys[str(x.arg)]]
             found = real(found).to(self.compute, copy=True)  # what is written next must not change it
-            return found.reshape(self.shapes[i]) if x.shape == FULL else found
+            return found.reshape(self.extent(b, x.shape)) if x.shape in (FULL, *VECTORS) else found
 
         return read
 

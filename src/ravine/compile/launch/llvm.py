@@ -27,10 +27,13 @@ class LLVM(Launch):
     def __init__(self, plan: Plan, bound: list[Bound]):
         super().__init__(plan, bound)
         self.code = kernels(plan, tuple(self.types.items()))
-        lengths = [r * c for r, c in self.shapes]
+        lengths = [size["b"] * size["r"] * size["c"] for size in self.sizes_of]
         self.base = [0, *accumulate(lengths)]
         blocks = [0, *accumulate(-(-n // BLOCK) for n in lengths)]
-        rows = [(n, self.base[i], bound[i].row, *self.shapes[i], blocks[i]) for i, n in enumerate(lengths)]
+        rows = [
+            (n, self.base[i], b.row, b.index, blocks[i], *self.sizes_of[i].values())
+            for i, (n, b) in enumerate(zip(lengths, bound, strict=True))
+        ]
         self.sizes = array(ctypes.c_int64, [x for row in rows for x in row])
         self.pointers = (ctypes.c_int64 * (len(bound) * len(plan.arrays)))()
         self.values = (ctypes.c_double * ((1 + max(b.row for b in bound)) * len(plan.numbers)))()

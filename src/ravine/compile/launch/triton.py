@@ -29,11 +29,14 @@ class Triton(Launch):
         interpreted = ready(self.device)
         super().__init__(plan, bound)
         self.code = load(emit(plan, self.types, interpreted))
-        lengths = [r * c for r, c in self.shapes]
+        lengths = [size["b"] * size["r"] * size["c"] for size in self.sizes_of]
         counts = [-(-n // BLOCK) for n in lengths]
         first = [0, *accumulate(counts)]
         self.programs = first[-1]
-        rows = [(n, b.row, *shape, at) for n, b, shape, at in zip(lengths, bound, self.shapes, first, strict=False)]
+        rows = [
+            (n, b.row, b.index, at, *size.values())
+            for n, b, size, at in zip(lengths, bound, self.sizes_of, first, strict=False)
+        ]
         self.sizes = self.send(torch.tensor(rows))
         tensor = torch.repeat_interleave(torch.tensor(counts))
         block = torch.arange(self.programs) - torch.tensor(first)[tensor]

@@ -114,7 +114,7 @@ def extent(p: Tensor, shape: Shape, view: str = "first") -> list[int]:
     if shape in (FULL, ROW, COL, BATCH):
         batch = [size["b"]] if view == "last" else []
         return [*batch, size["r"] if shape in (FULL, ROW) else 1, size["c"] if shape in (FULL, COL) else 1]
-    return [size[letter] for letter in cast(tuple[str, ...], shape)]
+    return [size[letter] for letter in shape or ()]
 
 
 def common(a: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -44,7 +44,7 @@ class Launch:
         self.sizes_of = [sizes(real(b.p), plan.view) for b in bound]
         self.compute = torch.float64 if bound[0].p.dtype in (torch.float64, torch.complex128) else torch.float32
         self.between = [
-            {x: torch.empty(self.extent(b, x.shape), dtype=self.compute, device=b.p.device) for x in plan.between}
+            {x: torch.zeros(self.extent(b, x.shape), dtype=self.compute, device=b.p.device) for x in plan.between}
             for b in bound
         ]
         device = bound[0].p.device

@@ -13,6 +13,7 @@ import torch
 
 from ravine.compile.debug import debug
 from ravine.compile.emit.llvm import ALIGN, BLOCK, CONTEXT, emit
+from ravine.compile.expr import COL
 from ravine.compile.launch.base import Bound, Launch
 from ravine.compile.native import Code, openmp
 from ravine.compile.plan import Plan
@@ -30,14 +31,20 @@ class LLVM(Launch):
         lengths = [size["b"] * size["r"] * size["c"] for size in self.sizes_of]
         self.base = [0, *accumulate(lengths)]
         blocks = [0, *accumulate(-(-n // BLOCK) for n in lengths)]
+        tiled = [tile(**size) for size in self.sizes_of]
+        counts = [size["b"] * count for size, (_, count) in zip(self.sizes_of, tiled, strict=True)]
+        tiles = [0, *accumulate(counts)]
+        columns = [0, *accumulate(n * size["c"] for n, size in zip(counts, self.sizes_of, strict=True))]
         rows = [
-            (n, self.base[i], b.row, b.index, blocks[i], *self.sizes_of[i].values())
+            (n, self.base[i], b.row, b.index, blocks[i], tiles[i], columns[i], *tiled[i], *self.sizes_of[i].values())
             for i, (n, b) in enumerate(zip(lengths, bound, strict=True))
         ]
         self.sizes = array(ctypes.c_int64, [x for row in rows for x in row])
         self.pointers = (ctypes.c_int64 * (len(bound) * len(plan.arrays)))()
         self.values = (ctypes.c_double * ((1 + max(b.row for b in bound)) * len(plan.numbers)))()
-        self.partials = (ctypes.c_double * (blocks[-1] * max((len(k.sums) for k in plan.kernels), default=0)))()
+        self.partials = (ctypes.c_double * (max(blocks[-1], tiles[-1]) * max(len(k.sums) for k in plan.kernels)))()
+        wide = max(sum(x.shape == COL for x in k.sums) for k in plan.kernels)
+        self.columns = torch.empty(columns[-1] * wide, dtype=self.compute)
         self.context = (ctypes.c_int64 * len(CONTEXT))()
         self.threads = 0
 
@@ -65,6 +72,7 @@ class LLVM(Launch):
             "numbers": ctypes.addressof(self.values),
             "sums": self.sums.data_ptr(),
             "partials": ctypes.addressof(self.partials),
+            "columns": self.columns.data_ptr(),
             "first": ctypes.addressof(self.first),
             "chunks": len(starts),
             "chunk": chunk,
@@ -83,6 +91,12 @@ class LLVM(Launch):
             for other in others:
                 other.result()
             finish(self.context)
+
+
+def tile(b: int, r: int, c: int) -> tuple[int, int]:
+    """How many rows of a matrix a tile has, and how many tiles the matrix."""
+    rows = max(1, min(r, max(64, BLOCK // max(c, 1))))
+    return rows, -(-r // rows) if c else 0
 
 
 FUNCTIONS = {"run": (POINTER, ctypes.c_int32, POINTER), "work": (POINTER,), "finish": (POINTER,)}

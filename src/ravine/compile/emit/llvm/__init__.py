@@ -1,0 +1,61 @@
+"""The CPU: each Kernel of a plan becomes LLVM IR that walks a table of pointers, one call for all tensors.
+
+A kernel is a few functions. `inner` is the rule over a stretch of one tensor (elements.py; rows.py where it looks at
+rows and columns). `work` claims chunks of the whole model from a shared counter and calls `inner` on each stretch; any
+number of threads may run it at once. `finish` adds up what the blocks left and writes the states that are one number
+per tensor. `run` is all of it, on the threads of the OpenMP runtime whose GOMP_parallel it is given. Sums are made in
+blocks of fixed size and added in a fixed order, so the result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ravine.compile.emit.llvm import elements, rows
+from ravine.compile.emit.llvm.body import DECLARE, LOOP, constant
+from ravine.compile.emit.llvm.functions import CONSTANTS, NORMAL, cbrt
+from ravine.compile.emit.llvm.work import ALIGN as ALIGN
+from ravine.compile.emit.llvm.work import BLOCK as BLOCK
+from ravine.compile.emit.llvm.work import CONTEXT as CONTEXT
+from ravine.compile.emit.llvm.work import finish, finish_each, run, work
+from ravine.compile.expr import ROW, walk
+from ravine.compile.plan import Kernel, Plan
+
+
+def emit(plan: Plan, dtypes: Mapping[str, str]) -> str:
+    """The IR of every kernel of the plan; `dtypes` names the type of each array."""
+    kernels = [part for i, k in enumerate(plan.kernels) for part in functions(plan, dtypes, k, i)]
+    return "\n".join([*kernels, *called(plan, dtypes), *DECLARE, *LOOP, ""])
+
+
+def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> list[str]:
+    """The functions of kernel number k."""
+    touched = {*plan.reads(kernel), *plan.writes(kernel), *(plan.between[x] for x in kernel.sums if x.shape == ROW)}
+    arrays = [a for a in plan.arrays if a in touched]
+    if rows.rowwise(plan, kernel):
+        after, given = rows.after(plan, dtypes, kernel, k)
+        return [
+            rows.inner(plan, dtypes, kernel, k, arrays),
+            work(plan, kernel, k, arrays, tiles=True),
+            after,
+            finish_each(plan, k, after.count("define"), given),
+            run(k),
+        ]
+    return [
+        elements.inner(plan, dtypes, kernel, k, arrays),
+        work(plan, kernel, k, arrays),
+        finish(plan, dtypes, kernel, k),
+        run(k),
+    ]
+
+
+def called(plan: Plan, dtypes: Mapping[str, str]) -> list[str]:
+    """The definitions of the functions that the kernels call."""
+    ops = {x.op for x in walk(plan.outputs.values())}
+    out = [cbrt("double" if dtypes["p"] == "float64" else "float")] * ("cbrt" in ops)
+    if "normal" in ops:
+        text = NORMAL
+        for name, x in CONSTANTS.items():
+            text = text.replace(f"{{{name}}}", constant(x, "float"))
+        out.append(text)
+    return out

@@ -1,58 +1,134 @@
-"""Write docs/optimizers.md from the docstrings and from the traced equations: scripts/docs (--check only compares)."""
+"""Write docs/optimizers.md and a page for each method from what the code knows: scripts/docs (--check only compares).
 
-import inspect
+A page is made of the method's docstring, the equations as the compiler has traced them, its defaults beside the
+literature's, the rows of docs/divergences.md that are about it, and its papers.
+"""
+
 import sys
 from pathlib import Path
 
-from ravine.explain import moved
-from ravine.hyper import SWITCHES, fields
+from ravine.catalog.docstring import parts
+from ravine.catalog.literature import PAPER
+from ravine.catalog.methods import Method, cited, defaults, method, methods
+from ravine.hyper import SWITCHES
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 
-PAGE = Path(__file__).parent / "optimizers.md"
-COMMON = {"maximize", "storage", *SWITCHES}
+HERE = Path(__file__).parent
+INDEX = HERE / "optimizers.md"
+FOLDER = HERE / "optimizers"
+DIVERGENCES = HERE / "divergences.md"
 
 
-def section(cls: type[Optimizer]) -> str:
-    """One optimizer: what it says of itself, what the compiler sees, what it takes and costs."""
-    import torch
+def divergences() -> list[tuple[str, str, str, str]]:
+    """The rows of docs/divergences.md: method, where they disagree, the default here, the flag for the other."""
+    lines = [line for line in DIVERGENCES.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[2:]]
+    for row in rows:
+        assert len(row) == 4, f"docs/divergences.md: a row has four cells, divided by |: {row}"
+    return rows  # pyright: ignore[reportReturnType]
 
-    opt = cls([torch.nn.Parameter(torch.zeros(1))])
-    plan = opt.compiled(opt.param_groups[0]).plan
-    cost = moved(plan, dict.fromkeys(plan.arrays, "float32"))
-    takes = ", ".join(f"`{k}={default!r}`" for k, (_, default) in fields(cls).items() if k not in COMMON)
-    first, _, rest = inspect.cleandoc(cls.__doc__ or "").partition("\n")
-    return f"""## {cls.__name__}
 
-{first}
+def value(x: object) -> str:
+    """A default as a person writes it."""
+    return f"`{x:g}`" if isinstance(x, float) else f"`{x!r}`"
 
-```
-{rest.strip(chr(10))}
-```
 
-$$\\begin{{aligned}}
-{cls.equations()}
-\\end{{aligned}}$$
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table of Markdown."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in [head, ("---",) * len(head), *rows]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
 
-Takes {takes}. Moves {cost} bytes per float32 parameter in {len(plan.kernels)} pass{"es" * (len(plan.kernels) > 1)}.
+
+def code(text: str, language: str = "") -> str:
+    """A block as it is."""
+    return f"```{language}\n{text}\n```"
+
+
+def of_defaults(cls: type[Optimizer]) -> str:
+    """What the method takes; a column for the literature where it says something else."""
+    name, own = cls.__name__.lower(), defaults(cls)
+    literature, source = PAPER.get(name, ({}, ""))
+    if not any(own[k] != x for k, x in literature.items()):
+        return table(("argument", "default"), [(f"`{k}`", value(x)) for k, x in own.items()])
+    rows = [(f"`{k}`", value(x), value(literature[k]) if k in literature else "") for k, x in own.items()]
+    head = table(("argument", "default", "in the literature"), rows)
+    return f'{head}\n\nThe last column is `ravine.create("{name}", …, defaults="paper")`: {source}.'
+
+
+def page(cls: type[Optimizer], facts: Method) -> str:
+    """One method."""
+    said, name = parts(cls), cls.__name__
+    traced = f"$$\\begin{{aligned}}\n{cls.equations()}\n\\end{{aligned}}$$"
+    others = [row[1:] for row in divergences() if row[0] == name]
+    twin = f" As `torch.optim.{cls.twin.__name__}`: a state dict of one loads into the other." if cls.twin else ""
+    sections = {
+        "": f"# {name}\n\n{said.sentence}",
+        "Equations": "\n\n".join(
+            [
+                *([code(said.equations)] if said.equations else []),
+                "As the compiler has traced them at the defaults (θ is the parameter, η the learning rate):",
+                traced,
+            ]
+        ),
+        "In words": said.paragraphs,
+        "When to use it": said.use,
+        "Defaults": of_defaults(cls),
+        "What it costs": f"{facts.state} bytes of state for each float32 parameter; a step moves {facts.moved} bytes "
+        f"in {facts.passes} pass{'es' * (facts.passes != 1)} over memory.{twin}",
+        "Where others differ": table(("where they disagree", "here", "for the other"), others) if others else "",
+        "Papers": "\n\n".join(
+            [
+                *([said.references.replace("\n", "  \n")] if said.references else []),
+                *([code("\n\n".join(entry.text for entry in cited(cls)), "bibtex")] if cls.papers else []),
+            ]
+        ),
+    }
+    written = [f"## {title}\n\n{body}" if title else body for title, body in sections.items() if body]
+    return "\n\n".join(written) + "\n"
+
+
+def index(rows: list[Method]) -> str:
+    """The table of all methods."""
+    linked = [
+        (f"[{x.name}](optimizers/{x.name.lower()}.md)", str(x.year or ""), str(x.state), str(x.moved), x.sentence)
+        for x in rows
+    ]
+    return f"""# The optimizers
+
+Made by `scripts/docs`; `ravine list` prints the same, `ravine show NAME` a page of it. State is what a method keeps
+for each float32 parameter, in bytes; what it keeps for a whole row, column or tensor does not count. Moved is what a
+step reads and writes for it. All take `maximize` and `storage="float32"`, which keeps the states of bfloat16 and
+float16 parameters in float32; those that torch has take its switches {", ".join(SWITCHES)}.
+Where papers, textbooks and libraries disagree: [divergences.md](divergences.md).
+
+{table(("name", "year", "state", "moved", "what it is"), linked)}
 """
 
 
-def page() -> str:
-    """The whole page."""
+def pages() -> dict[Path, str]:
+    """{file: text} of all that is made here."""
     every = registry()
-    head = f"""# The optimizers
+    made = {FOLDER / f"{name}.md": page(cls, method(cls)) for name, cls in sorted(every.items())}
+    return {INDEX: index(methods()), **made}
 
-Made by `scripts/docs`. For each: the text of its file, then the equations as the compiler has traced them at the
-defaults (θ is the parameter, η the learning rate). All take `maximize` and `storage="float32"`, which keeps the
-states of bfloat16 and float16 parameters in float32; those that torch has take its switches {", ".join(SWITCHES)}.
 
-{", ".join(f"[{cls.__name__}](#{name})" for name, cls in every.items())}
-"""
-    return "\n".join([head, *map(section, every.values())])
+def stale(made: dict[Path, str]) -> list[Path]:
+    """Files that are not as made, or that nothing makes any more."""
+    absent = [path for path in FOLDER.glob("*.md") if path not in made]
+    differ = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    return sorted([*absent, *differ])
 
 
 if __name__ == "__main__":
+    made = pages()
+    old = stale(made)
     if "--check" in sys.argv:
-        sys.exit(0 if PAGE.read_text() == page() else "docs/optimizers.md is out of date: run scripts/docs")
-    PAGE.write_text(page())
+        names = ", ".join(str(path.relative_to(HERE.parent)) for path in old)
+        sys.exit(f"out of date: {names}: run scripts/docs" if old else 0)
+    FOLDER.mkdir(exist_ok=True)
+    for path in old:
+        if path in made:
+            path.write_text(made[path], encoding="utf-8")
+        else:
+            path.unlink()

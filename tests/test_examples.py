@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import ravine.optimizer
+from ravine import groups
+from ravine.catalog import bib, create, names
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,14 +51,15 @@ def test_contributing_code_makes_an_optimizer():
     assert p.tolist() == [0.5, -1.5]
 
 
-def test_docstring_examples():
-    assert doctest.testmod(ravine.optimizer).failed == 0
-    assert doctest.testmod(ravine.optimizer).attempted > 0
+@pytest.mark.parametrize("module", [ravine.optimizer, groups, bib, create, names], ids=lambda x: x.__name__)
+def test_docstring_examples(module):
+    done = doctest.testmod(module)
+    assert done.failed == 0 and done.attempted > 0
 
 
-def test_the_page_of_optimizers_is_current():
+def test_the_pages_of_optimizers_are_current():
     spec = importlib.util.spec_from_file_location("make", ROOT / "docs" / "make.py")
     assert spec and spec.loader
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
-    assert make.page() == make.PAGE.read_text(), "run scripts/docs"
+    assert make.stale(make.pages()) == [], "run scripts/docs"

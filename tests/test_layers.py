@@ -10,21 +10,23 @@ import pytest
 import ravine
 
 SRC = Path(ravine.__file__).parent
-FRONT = ("optimizer", "arrange", "states", "hyper", "clock", "explain", "words")
+FRONT = ("optimizer", "arrange", "states", "hyper", "clock", "explain", "words", "modifier")
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
     "optimizer": ("compile",),
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "mods", "matrix"),
+    "catalog": ("compile", "optimizer", "optim"),  # reads the rules and their graphs; needs no extra
+    "groups": (),  # of a model's parameters: they know no optimizer
     "schedules": ("compile", "optimizer"),
     "strategies": ("compile", "optimizer", "schedules"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),
     "lab": ("optimizer", "optim", "schedules", "strategies", "parallel", "visuals", "surfaces"),
-    "cli": ("lab", "surfaces"),
-    "root": ("optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
+    "cli": ("catalog", "lab", "surfaces"),
+    "root": ("catalog", "groups", "optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
 }
 INNER = {"emit", "launch"}  # what the stages before them may not know
 

@@ -51,6 +51,7 @@ def test_is_pure_python_and_typed(wheel: Path):
     assert wheel.name.endswith("-py3-none-any.whl")
     listing = subprocess.run([sys.executable, "-m", "zipfile", "-l", wheel], check=True, capture_output=True, text=True)
     assert "ravine/py.typed" in listing.stdout and "LICENSE" in listing.stdout
+    assert "ravine/optim/papers.bib" in listing.stdout  # what `ravine cite` prints
     assert not re.search(r"\.(so|pyd|dll|dylib)\b", listing.stdout)
 
 

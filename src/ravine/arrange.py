@@ -21,7 +21,7 @@ from ravine.clock import Clock
 from ravine.compile import Compiled
 from ravine.compile.emit.reference import evaluate, extent
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
-from ravine.compile.launch import Bound, Launch, backend_for, launch
+from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
 from ravine.compile.launch.base import local, real
 from ravine.compile.trace import number_of
 
@@ -48,6 +48,7 @@ class Batch:
 
     compiled: Compiled
     backend: str
+    sparse: bool = False  # its gradients reach some rows only
     rows: list[Row] = field(default_factory=list[Row])
     bound: list[Bound] = field(default_factory=list[Bound])
     index: list[int] = field(default_factory=list[int])  # of each parameter, among all of the optimizer
@@ -161,7 +162,9 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
             state[k] = newest[k]
         types = tuple(state[key].dtype for key in keys.values())
         backend = opt.backend or backend_for(p.device)
-        batch = found.setdefault((compiled, backend, p.device, p.dtype, g.dtype, types), Batch(compiled, backend))
+        sparse = g.layout is not torch.strided
+        kind = (compiled, backend, p.device, p.dtype, g.dtype, types, sparse)
+        batch = found.setdefault(kind, Batch(compiled, backend, sparse))
         counted = {key: float(state[key]) for key in ("step", *numbers)}
         row = next((r for r, x in enumerate(batch.rows) if x.group is group and tell(x.clock) == counted), None)
         if row is None:
@@ -170,7 +173,7 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
         batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row, i))
         batch.index.append(i)
     for batch in found.values():
-        batch.launch = launch(batch.backend, batch.compiled.plan, batch.bound)
+        batch.launch = launch(batch.backend, batch.compiled.plan, batch.bound, batch.sparse)
     for bound in [b for batch in found.values() for b in batch.bound]:  # nothing has failed: now it may be kept
         opt.state[bound.p].update(bound.state)
         bound.state = opt.state[bound.p]
@@ -186,9 +189,11 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
     """One clear error for a gradient or a state that no rule here can take."""
     who = f"{type(opt).__name__}: parameter {i} of shape {tuple(p.shape)}"
     if g.layout is not torch.strided:
+        check_sparse(opt, who, group, p, g)
+    elif not opt.dense:
         raise RuntimeError(
-            f"{who} has a sparse gradient; no optimizer of ravine takes these yet (SGD, Adagrad, Adam, AdamW and "
-            "SparseAdam will). Use a dense gradient, as nn.Embedding(sparse=False) makes it"
+            f"{who} has a dense gradient, and {type(opt).__name__} takes sparse ones only; use ravine.Adam, "
+            "or sparse gradients, as nn.Embedding(sparse=True) makes them"
         )
     if g.shape != p.shape:
         raise RuntimeError(f"{who} has a gradient of shape {tuple(g.shape)}")
@@ -207,6 +212,24 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
                 f"{who} is on {p.device}; its state {opt.key(k)} is of shape {tuple(x.shape)} on {x.device}. "
                 "Parameters keep shape and device between steps: delete opt.state[p], or make a new optimizer"
             )
+
+
+def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
+    """One clear error for a sparse gradient that this rule cannot take row by row."""
+    name = type(opt).__name__
+    if not opt.sparse or g.layout is not torch.sparse_coo:
+        raise RuntimeError(
+            f"{who} has a sparse gradient ({g.layout}); SGD, Adagrad, Adam, AdamW and SparseAdam take these, in "
+            "torch.sparse_coo. Use one of them, or a dense gradient, as nn.Embedding(sparse=False) makes it"
+        )
+    if not elementwise(opt.compiled(group, p).plan):
+        worn = f" with mods {[type(mod).__name__ for mod in group['mods']]}" if group["mods"] else ""
+        raise RuntimeError(
+            f"{who} has a sparse gradient, and {name}{worn} needs the whole tensor: it sums over it, knows its size "
+            "or adds noise. Use a dense gradient, as nn.Embedding(sparse=False) makes it"
+        )
+    if local(p) is not p:
+        raise RuntimeError(f"{who} is distributed and has a sparse gradient; use a dense one")
 
 
 def keys_of(opt: Optimizer, compiled: Compiled) -> dict[str, str]:

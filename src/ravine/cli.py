@@ -1,16 +1,72 @@
-"""The `ravine` command; what it does is in the extras, and where one is missing it says which to install."""
+"""The `ravine` command: which room answers. What needs an extra that is missing says which to install."""
 
+import argparse
+import os
 import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib.metadata import version
+from typing import NoReturn
+
+COMMANDS = {
+    "list": "every optimizer: year, state, cost, and what it is",
+    "show": "one of them: meaning, equations, defaults, paper, plan",
+    "cite": "their papers, as BibTeX",
+    "compare": "which optimizer for this task? Equal tuning for each, and a report",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `ravine ARGUMENTS` and returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] not in COMMANDS:
+        return _about(argv)
     try:
-        from .lab import cli
+        run = _room(argv[0])
     except ModuleNotFoundError as error:
         missing = str(error.name).split(".")[0]
         if missing == "ravine":
             raise  # our own fault, to be seen
         print(f'ravine: needs {missing}: pip install ".[lab]" in ravine\'s folder', file=sys.stderr)
         return 2
-    return cli.main(sys.argv[1:] if argv is None else argv)
+    try:
+        status = run(argv)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _room(command: str) -> Callable[[list[str]], int]:
+    """What runs the command; imported here, since most people have not installed every extra."""
+    if command == "compare":
+        from .lab.cli import main
+    else:
+        from .catalog.cli import main
+    return main
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see ravine --help)")
+
+
+def _about(argv: list[str]) -> int:
+    """--help, --version, or what is wrong with the command."""
+    parser = _Parser(prog="ravine", description="Gradient-based optimizers for PyTorch.")
+    parser.add_argument("--version", action="version", version=f"ravine {version('ravine')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, line in COMMANDS.items():
+        commands.add_parser(name, help=line)
+    try:
+        unknown = next((x for x in argv if not x.startswith("-")), None)
+        if unknown is not None and unknown not in COMMANDS:
+            near = get_close_matches(unknown, COMMANDS, 1, 0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            parser.error(f"unknown command '{unknown}': {hint}It is one of {', '.join(COMMANDS)}")
+        parser.parse_args(argv)
+        return 0
+    except ValueError as error:
+        print(f"ravine: {error}", file=sys.stderr)
+        return 2

@@ -86,10 +86,12 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
         return float(value)
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list) or (options[-1] is not Ellipsis and len(value) != len(options)):
-            kind = "numbers" if options[0] is float else "objects such as " + options[0].__name__
+            numbers = options[0] is float or float in get_args(options[0])
+            kind = "numbers" if numbers else "objects such as " + options[0].__name__
             wanted = kind if options[-1] is Ellipsis else f"{len(options)} {kind}"
             raise TypeError(f"{what} is {value!r}; it must be a tuple of {wanted}")
-        return tuple(value_of(f"{what}[{i}]", options[0], x) for i, x in enumerate(value))
+        kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
+        return tuple(value_of(f"{what}[{i}]", kinds[i], x) for i, x in enumerate(value))
     if isinstance(kind, type) and kind not in (bool, int, float, str) and not isinstance(value, kind):
         raise TypeError(f"{what} is {value!r}; it must be a {kind.__name__}")
     if kind is bool and not isinstance(value, bool):

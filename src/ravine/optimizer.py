@@ -72,6 +72,9 @@ class Optimizer(Fields, torch.optim.Optimizer):
     names: ClassVar[Mapping[str, str]] = {}  # of states: the rule's -> torch's
     papers: ClassVar[tuple[str, ...]] = ()  # keys in optim/papers.bib: what `ravine cite` prints, its own first
     ranges: ClassVar[Mapping[str, str]] = {}  # of hyperparameters that may lie outside [0, inf)
+    sparse: ClassVar[bool] = False  # True: a sparse gradient moves its rows alone, and that makes sense for this rule
+    dense: ClassVar[bool] = True  # False: it takes sparse gradients only
+    real_only: ClassVar[bool] = False  # refuses complex parameters though it has a twin; without one every rule does
     flags: ClassVar[Callable[[Mapping[str, Any]], tuple[Any, ...]]]  # of a group: what a program is made for
 
     params: torch_optimizer.ParamsT = arg(kw_only=False)
@@ -224,7 +227,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise ValueError(
                 f"{who} of shape {tuple(p.shape)} is the result of a computation; give the leaf tensor itself"
             )
-        if p.is_complex() and self.twin is None:
+        if p.is_complex() and (self.twin is None or self.real_only):
             raise ValueError(
                 f"{who} is complex; {type(self).__name__} is defined for real ones. Use torch.view_as_real"
             )
@@ -283,14 +286,14 @@ def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]],
 
 
 def part(x: Any) -> Any:
-    """A part of a tuple as a program sees it: floats are alike."""
-    return None if isinstance(x, float) else x
+    """A part of a tuple as a program sees it: floats are alike, and None is none of them."""
+    return float if isinstance(x, float) else x
 
 
 def typed(value: Any, default: Any) -> Any:
     """A hyperparameter as its field has it: others may have put 1 into a group for 1.0, or a list for a tuple."""
     if isinstance(default, tuple):
-        floats = all(isinstance(x, float) for x in default)
+        floats = any(isinstance(x, float) for x in default)  # or None in its place
         return tuple(typed(x, 0.0) if floats else x for x in value)
     return float(value) if isinstance(default, float) and type(value) is int else value
 

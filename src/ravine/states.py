@@ -81,7 +81,11 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if missing := always - old.keys():
             raise ValueError(f"this is not a state_dict of {owner}: group {i} has no {', '.join(sorted(missing))}")
         old = old | {"mods": worn(f"{owner}: group {i}", old.get("mods"), now["mods"])}
-        mine = {k: now[k] for k in known if k not in old} | settle(type(opt), {k: old[k] for k in known if k in old})
+        mine = {k: now[k] for k in known if k not in old}
+        try:
+            mine |= settle(type(opt), {k: old[k] for k in known if k in old})
+        except TypeError as error:
+            raise ValueError(f"this is not a state_dict of {owner}: group {i}: {error}") from error
         opt.validate(mine)
         out.append(old | mine | constants(type(opt)) | by_name(f"{owner}: group {i}", old, now))
     return out

@@ -44,6 +44,16 @@ def sign(x: Value) -> Any:
     return where(x > 0, 1.0, where(x < 0, -1.0, x))
 
 
+def exp(x: Value) -> Any:
+    """eˣ of a number of the host."""
+    return node("exp", x) if isinstance(x, Expr) else math.exp(x)
+
+
+def log(x: Value) -> Any:
+    """ln x of a number of the host."""
+    return node("log", x) if isinstance(x, Expr) else math.log(x)
+
+
 def cbrt(x: Value) -> Any:
     """The real cube root of x, element by element."""
     return node("cbrt", x) if isinstance(x, Expr) else math.cbrt(x)

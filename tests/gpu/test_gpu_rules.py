@@ -6,7 +6,7 @@ from pairs import Pair, draws, gradients, tensors
 
 from ravine.optim import registry
 
-RULES = registry()
+RULES = {name: cls for name, cls in registry().items() if cls.dense}
 CASES = [
     pytest.param(rule, hyper, id=f"{name}-{'switched' if hyper else 'default'}")
     for name, rule in RULES.items()

@@ -13,7 +13,30 @@ from ravine.hyper import SWITCHES, fields, settle
 from ravine.optim import registry
 
 ALL = registry()
-TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None}
+
+
+class Adam2k(ALL["adam2k"]):
+    """Without its warm-up, in which nothing moves."""
+
+    warmup: int = 0
+
+
+class ScheduleFreeRAdam(ALL["schedulefreeradam"]):
+    """Without its silent first steps."""
+
+    silent_sgd_phase: bool = False
+
+
+class SparseAdam(ALL["sparseadam"]):
+    """With dense gradients too, as the laws give them; tests/sparse has the others."""
+
+    dense = True
+
+
+ALL["adam2k"] = Adam2k
+ALL["schedulefreeradam"] = ScheduleFreeRAdam
+ALL["sparseadam"] = SparseAdam
+TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None and name != "sparseadam"}
 SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
 LOW = (torch.bfloat16, torch.float16)
 
@@ -47,7 +70,11 @@ def other(draw, name, kind, default):
     if isinstance(default, bool):
         return draw.random() < 0.5
     if isinstance(default, tuple):
-        return tuple(1 - (1 - x) * draw.uniform(1, 5) if 0 < x < 1 else x * draw.uniform(0.9, 1.1) for x in default)
+        betas = name != "eps"  # near 1; those of Adafactor and CAME are near 0
+        return tuple(
+            x if x is None else 1 - (1 - x) * draw.uniform(1, 5) if betas and 0 < x < 1 else x * draw.uniform(0.9, 1.1)
+            for x in default
+        )
     if isinstance(default, float):
         return default * draw.uniform(0.9, 1.0) if default else draw.choice([0.0, 0.25])
     return default

@@ -59,12 +59,17 @@ def test_llvm_is_the_reference(cls, hyper, dtype):
         later(a, b)
 
 
+PRECISION = {"Adafactor": {"eps": (1e-3, 1e-3)}}  # these have another ε in every type, unless one is given
+SIGNED = {"Signum": "m"}  # these step by the sign of a state: where its terms cancel, rounding decides
+
+
 @some(2)
 @pytest.mark.parametrize("backend", ["llvm", "reference"])
 @pytest.mark.parametrize("dtype", LOW, ids=["bfloat16", "float16"])
 def test_low_types_are_the_rule_in_float64_rounded_once(cls, hyper, backend, dtype):
     # a state may begin at lr: one that every type holds
-    low, exact = couple(cls, {"lr": 2**-6, **hyper}, (dtype, torch.float64), (backend, "reference"))
+    hyper = {"lr": 2**-6, **hyper, **PRECISION.get(cls.__name__, {})}
+    low, exact = couple(cls, hyper, (dtype, torch.float64), (backend, "reference"))
     follow(low, exact)
     for t in range(STEPS):
         gradients(low, exact, t)
@@ -72,7 +77,11 @@ def test_low_types_are_the_rule_in_float64_rounded_once(cls, hyper, backend, dty
         low.step()
         exact.step()
         for p, q, old in zip(of(low), of(exact), before, strict=True):
-            rounded_once(p, q, (q - old["p"]).abs() + sum(x.abs() for x in old.values()))
+            terms, sure = (q - old["p"]).abs() + sum(x.abs() for x in old.values()), ...
+            if cls.__name__ in SIGNED:
+                m = SIGNED[cls.__name__]
+                sure = exact.state[q][m].abs() > 2**-20 * old.get(m, torch.zeros(())).abs()
+            rounded_once(p[sure], q[sure], terms[sure])
             for k, x in states(low, p).items():
                 assert x.dtype == dtype
                 rounded_once(x, exact.state[q][k], old.get(k, torch.zeros(())).abs())

@@ -10,7 +10,21 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 import ravine
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
-ACROSS = {"LAMB"}  # an element's step depends on the whole tensor
+# an element's step depends on the whole tensor
+ACROSS = {
+    "Adafactor",
+    "AdamMini",
+    "AdamP",
+    "CAME",
+    "LAMB",
+    "LARS",
+    "MARS",
+    "NovoGrad",
+    "SGDP",
+    "StableAdamW",
+}
+LONG_STEPS = {"ScheduleFreeSGD"}  # a step is as long as the gradient unless lr is given
+SIGN_ALONE = {"SignSGD"}  # an infinite gradient makes a step like any other
 
 
 def of(opt):
@@ -31,7 +45,7 @@ def agree(a, b, tolerance=2e-6):
 
 @every
 def test_zero_gradients_leave_the_weights_and_are_finite(cls):
-    opt = cls(parameters(SHAPES), **({"weight_decay": 0.0} if "weight_decay" in cls.__annotations__ else {}))
+    opt = cls(parameters(SHAPES), **{k: 0.0 for k in ("weight_decay", "lambd") if k in cls.__annotations__})
     before = [p.detach().clone() for p in of(opt)]
     walk(opt, 3, scale=0.0)
     for p, old in zip(of(opt), before, strict=True):
@@ -90,7 +104,8 @@ def test_nan_and_inf_come_through_and_only_where_they_are(cls, bad, backend):
     if cls.__name__ not in ACROSS:
         equal(of(a)[0].detach()[~hit], of(b)[0].detach()[~hit])
     kept = [x[17] for x in states(a, of(a)[0]).values()]
-    assert not all(x.isfinite() for x in (of(a)[0][17], *kept))
+    if bad != bad or cls.__name__ not in SIGN_ALONE:
+        assert not all(x.isfinite() for x in (of(a)[0][17], *kept))
     assert bad == bad or of(a)[0][17].isnan()
     equal(of(a)[1].detach(), of(b)[1].detach())
 
@@ -122,6 +137,8 @@ def test_tiny_and_huge_gradients_are_sane(cls, size):
 
 @every
 def test_sparse_gradients_are_refused_by_name(cls):
+    if cls.sparse:
+        return
     embedding = nn.Embedding(4, 3, sparse=True)
     opt = cls([*parameters([(2,)]), *embedding.parameters()])
     of(opt)[0].grad = torch.ones(2)
@@ -184,7 +201,8 @@ def test_a_gradient_in_another_order_where_the_last_one_lay_is_seen(cls):
 @pytest.mark.parametrize("other", [torch.float64, torch.bfloat16], ids=str)
 def test_weights_may_change_type_between_steps(cls, other):
     model = nn.Sequential(nn.Linear(300, 7), nn.Linear(7, 3))
-    opt = cls(model.parameters(), lr=30 * cls.lr)  # far enough for bfloat16 to see it
+    far = 1 if cls.__name__ in LONG_STEPS else 30  # enough for bfloat16 to see it
+    opt = cls(model.parameters(), lr=far * cls.lr)
     walk(opt, 2)
     kinds = [{k: x.dtype for k, x in states(opt, p).items()} for p in of(opt)]
     model.to(other)
@@ -231,7 +249,7 @@ def test_complex_weights_are_torchs_or_refused(cls):
             for a, b in zip(parameters(shapes), parameters(shapes, 1), strict=True)
         ]
 
-    if cls.twin is None:
+    if cls.twin is None or cls.real_only:
         with pytest.raises(ValueError, match=f"parameter 0 .*complex.*{cls.__name__}.*view_as_real"):
             cls(make(SHAPES))
         return
@@ -322,6 +340,7 @@ def test_grad_scaler_skips_the_step_where_a_gradient_is_infinite(cls):
     opt = cls(parameters([(3,)]))
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     p = of(opt)[0]
+    walk(opt, 1)  # the first step of some rules moves nothing
     for bad in (False, True, False):
         opt.zero_grad()
         before = p.detach().clone()
@@ -329,7 +348,7 @@ def test_grad_scaler_skips_the_step_where_a_gradient_is_infinite(cls):
         scaler.step(opt)
         scaler.update()
         assert torch.equal(p, before) == bad
-    assert float(opt.state[p]["step"]) == 2
+    assert float(opt.state[p]["step"]) == 3
 
 
 SCHEDULERS = {
@@ -411,11 +430,11 @@ def test_a_group_added_later_has_its_own_hyperparameters(cls):
     walk(a, 2)
     a.add_param_group({"params": (x for x in p[2:]), "lr": 0.0})
     before = [x.detach().clone() for x in p]
-    walk(a, 2)
+    walk(a, 3)  # an odd number: two steps of one length may lead back
     assert [torch.equal(x, old) for x, old in zip(p, before, strict=True)][:2] == [False, False]
     if cls.__name__ != "Rprop":  # whose steps begin at lr, and are kept within step_sizes
         assert all(torch.equal(x, old) for x, old in zip(p[2:], before[2:], strict=True))
-    assert [float(a.state[x]["step"]) for x in p] == [4, 4, 2, 2]
+    assert [float(a.state[x]["step"]) for x in p] == [5, 5, 3, 3]
 
 
 @every
@@ -516,7 +535,7 @@ def test_a_backend_that_cannot_run_leaves_no_state():
 
 def test_a_sparse_gradient_after_a_dense_one_is_refused_by_name():
     p = nn.Parameter(torch.ones(3, 2))
-    opt = ravine.SGD([p])
+    opt = ravine.RMSprop([p])
     p.grad = torch.ones(3, 2)
     opt.step()
     p.grad = torch.ones(3, 2).to_sparse()
@@ -551,7 +570,7 @@ def test_threads_may_trace_at_once():
     from ravine import optimizer
 
     def train(seed: int) -> None:
-        for cls in ravine.optim.registry().values():
+        for cls in ALL.values():
             p = nn.Parameter(torch.ones(4))
             p.grad = torch.ones(4)
             cls([p], maximize=bool(seed % 2)).step()

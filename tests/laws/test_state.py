@@ -271,6 +271,11 @@ def test_permuted_parameters_give_the_permuted_result(cls):
             equal(v, b.state[y][k])
 
 
+def programs(opt):
+    """How many programs a group has: two for a rule that asks which tensors are vectors."""
+    return len({id(opt.compiled(opt.param_groups[0], p)) for group in opt.param_groups for p in group["params"]})
+
+
 @every
 def test_one_list_is_many_groups(cls):
     a, b = cls(parameters(SHAPES)), cls([{"params": [p]} for p in parameters(SHAPES)])
@@ -281,8 +286,8 @@ def test_one_list_is_many_groups(cls):
     for p, q in zip(of(a), of(b), strict=True):
         equal(p.detach(), q.detach())
         assert a.state[p]["step"] == b.state[q]["step"]
-    assert len(b._arranged.batches) == 1  # and still one launch
-    assert sum(len(batch.rows) for batch in a._arranged.batches) == 2
+    assert len(b._arranged.batches) == programs(b)  # and still one launch
+    assert sum(len(batch.rows) for batch in a._arranged.batches) == 1 + programs(a)
 
 
 @every
@@ -323,13 +328,13 @@ def test_a_new_rate_does_not_recompile(cls, compilations):
             if name != "lr" and isinstance(x, float) and x:
                 group[name] = 0.99 * x
             if isinstance(x, tuple):
-                group[name] = tuple(0.999 * v for v in x)
+                group[name] = tuple(0.999 * v if isinstance(v, float) else v for v in x)
         walk(opt, 1, first=t)
     scheduler = torch.optim.lr_scheduler.StepLR(opt, 1)
     for t in range(3):
         walk(opt, 1, first=t)
         scheduler.step()
-    assert compilations == [cls.__name__]
+    assert compilations == [cls.__name__] * programs(opt)
     assert opt._arranged is arranged
 
 
@@ -361,7 +366,7 @@ def test_groups_have_their_own_hyperparameters(cls):
         give(q, t)
         for opt in (a, b, c):
             opt.step()
-    assert len(a._arranged.batches) == 1
+    assert len(a._arranged.batches) == programs(a)
     for x, y in zip(p, q, strict=True):
         equal(x.detach(), y.detach())
 

@@ -87,7 +87,13 @@ SPACES = {
         "eps_inside": EITHER,
         "bias_correction": EITHER,
     },
-    "LAMB": ADAM | {"eps_inside": EITHER, "bias_correction": EITHER},
+    "LAMB": ADAM
+    | {
+        "eps_inside": EITHER,
+        "bias_correction": EITHER,
+        "trust_clip": EITHER,
+        "always_adapt": EITHER,
+    },
 } | FOUND_SPACES
 
 # Allowed values at the edge of their range, beside the drawn ones.
@@ -111,7 +117,7 @@ EDGES = (
 
 
 def allowed(flags):
-    return not (flags.get("nesterov") and (flags["momentum"] == 0 or flags["dampening"] != 0))
+    return not (flags.get("nesterov") and (flags.get("momentum") == 0 or flags.get("dampening", 0) != 0))
 
 
 def combinations(name):
@@ -231,11 +237,12 @@ def follow(make, paper, hyper, steps=50, schedule=False):
             opt.param_groups[0]["lr"] = rate(first, t)
             papers.rate(rate(first, t))
         for p, x in zip(params, g, strict=True):
-            p.grad = x.clone()
+            sparse = type(opt).__name__ == "SparseAdam"  # which takes no other
+            p.grad = x.to_sparse(min(x.dim(), 1)) if sparse else x.clone()
         opt.step(lambda t=t: loss_at(t)) if papers.loss else opt.step()
         for i, (p, x) in enumerate(zip(params, papers.step(g, loss_at(t)), strict=True)):
             agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}")
-        if (evaluated := papers.evaluated()) and (t % 7 == 0 or t == steps - 1):
+        if hasattr(opt, "eval") and (evaluated := papers.evaluated()) and (t % 7 == 0 or t == steps - 1):
             opt.eval()
             for i, (p, x) in enumerate(zip(params, evaluated, strict=True)):
                 agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}, evaluated")

@@ -194,7 +194,8 @@ def plan(outputs: dict[str, Expr], start: dict[str, Expr], view: str = "first") 
         assert gather or small or sums or keep or short, "a value is never computed"
         ready |= {*gather, *sums, *short, *keep}
         todo = [x for x in todo if x not in ready]
-    states = {k: x for k, x in outputs.items() if k != "p" and start[k].shape is not HOST}
+    same = {k for k, x in outputs.items() if x.op == "state" and x.arg == k}  # no need to write what stays as it is
+    states = {k: x for k, x in outputs.items() if k != "p" and start[k].shape is not HOST and k not in same}
     stores = {"p": outputs["p"]} | {k: x for k, x in states.items() if start[k].shape == FULL}
     scalars = {k: x for k, x in states.items() if start[k].shape == SCALAR}
     vectors = {k: x for k, x in states.items() if start[k].shape in VECTORS}

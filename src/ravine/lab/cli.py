@@ -4,7 +4,6 @@ import argparse
 import os
 import shlex
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,8 +22,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
     try:
-        asked = vars(_parser().parse_args(argv))
-        asked.pop("command")
+        asked = vars(_parser().parse_args(argv[1:]))
         compare(Settings(**asked), "ravine " + shlex.join(argv))
         return 0
     except LabError as error:
@@ -41,16 +39,12 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ravine", description="Gradient-based optimizers for PyTorch.")
-    parser.add_argument("--version", action="version", version=f"ravine {version('ravine')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    parser_of_compare = commands.add_parser(
-        "compare",
-        help="which optimizer for this task? Equal tuning for each, and a report",
+    parser = _Parser(
+        prog="ravine compare",
         description="Trains a task with each optimizer, at as many learning rates and seeds for one as for another, "
         "and writes report.html. Stopped at any moment, the same command goes on where it was.",
     )
-    add = parser_of_compare.add_argument
+    add = parser.add_argument
     add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default digits)")
     add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add(

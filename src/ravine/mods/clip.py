@@ -1,7 +1,7 @@
 """Gradient clipping."""
 
 from ravine.modifier import Modifier
-from ravine.words import every, minimum, sqrt, total
+from ravine.words import every, maximum, minimum, norm, sqrt, total
 
 
 class ClipNorm(Modifier):
@@ -11,13 +11,61 @@ class ClipNorm(Modifier):
         g ← g min(1, max_norm / (G + ε))
 
     As torch.nn.utils.clip_grad_norm_, but the gradients in memory stay as they are, and it is a part of the step.
+    G is over the groups that have this modifier. A NaN anywhere makes every gradient NaN, and an infinite G makes the
+    finite ones 0 and the infinite ones NaN: as there, with error_if_nonfinite=False.
+
+    Use it for recurrent networks and transformers, where a rare batch would throw the weights far: 1.0 is usual.
 
     Pascanu, Mikolov & Bengio 2013, Algorithm 1    https://arxiv.org/abs/1211.5063
     """
+
+    papers = ("pascanu2013difficulty",)
 
     max_norm: float = 1.0
     eps: float = 1e-6
 
     def gradient(self, s, p, g, t):
-        norm = sqrt(every(total(g**2)))
-        return g * minimum(1.0, self.max_norm / (norm + self.eps))
+        G = sqrt(every(total(g**2)))
+        return g * minimum(1.0, self.max_norm / (G + self.eps))
+
+
+class ClipTensorNorm(Modifier):
+    """Shorten the gradient of each tensor where it is longer than max_norm.
+
+        g ← g min(1, max_norm / (‖g‖ + ε))
+
+    As torch.nn.utils.clip_grad_norm_ called for each parameter, and Keras's `clipnorm`. A NaN stays in its tensor.
+
+    Use it where one tensor (an embedding, the last layer) has gradients of another size than the rest and `ClipNorm`
+    would shorten all others with it. It turns the whole gradient; `ClipNorm` does not.
+
+    Pascanu, Mikolov & Bengio 2013, Algorithm 1, per tensor    https://arxiv.org/abs/1211.5063
+    """
+
+    papers = ("pascanu2013difficulty",)
+
+    max_norm: float = 1.0
+    eps: float = 1e-6
+
+    def gradient(self, s, p, g, t):
+        return g * minimum(1.0, self.max_norm / (norm(g) + self.eps))
+
+
+class ClipValue(Modifier):
+    """Cut each element of the gradient at ±max_value.
+
+        g ← min(max(g, −c), c)                c = max_value
+
+    As torch.nn.utils.clip_grad_value_. An infinite element becomes ±c; NaN stays NaN.
+
+    Use it where single elements explode and the direction of the gradient matters little; else prefer `ClipNorm`.
+
+    Mikolov 2012, section 3.2.2    https://www.fit.vut.cz/study/phd-thesis/283/
+    """
+
+    papers = ("mikolov2012statistical",)
+
+    max_value: float = 1.0
+
+    def gradient(self, s, p, g, t):
+        return minimum(maximum(g, -self.max_value), self.max_value)

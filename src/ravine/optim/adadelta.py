@@ -17,9 +17,13 @@ class Adadelta(Optimizer):
     The paper has no learning rate (lr = 1) and ρ = 0.95; torch has ρ = 0.9. eps_inside=False takes ε out of
     both roots: √u + ε and √v + ε.
 
+    Use it where no rate can be tuned at all, and to repeat older work; it begins slowly, by ε, and Adam is usually
+    better.
+
     Zeiler 2012, Algorithm 1    https://arxiv.org/abs/1212.5701
     """
 
+    papers = ("zeiler2012adadelta",)
     twin = torch.optim.Adadelta
     names = {"v": "square_avg", "u": "acc_delta"}
 

@@ -15,11 +15,15 @@ class Adagrad(Optimizer):
     G begins at initial_accumulator_value. eps_inside puts ε under the root, as much of the literature
     writes it. lr_decay is torch's; the paper has none.
 
+    Use it for sparse features, embeddings and convex problems; on deep networks its steps become too small.
+
     Duchi, Hazan & Singer 2011, figure 1 (diagonal)    https://jmlr.org/papers/v12/duchi11a.html
     """
 
+    papers = ("duchi2011adagrad",)
     twin = torch.optim.Adagrad
     names = {"G": "sum"}
+    sparse = True
 
     lr: float | torch.Tensor = 1e-2
     lr_decay: float = 0.0

@@ -19,12 +19,16 @@ class Adam(Optimizer):
     amsgrad divides by the largest v seen so far, corrected, as torch does; `AMSGrad` is that paper's form.
     eps_inside puts ε under the root: √(v̂ + ε). bias_correction=False uses m and v as they are.
 
+    Use it where nothing else is known to be better: its step is about lr whatever the gradient's scale, so one rate
+    serves many networks. With weight decay take AdamW. Where SGD is tuned well, as for convolutions, it may win.
+
     Kingma & Ba 2015, Algorithm 1    https://arxiv.org/abs/1412.6980
     """
 
     papers = ("kingma2015adam",)
     twin = torch.optim.Adam
     names = {"m": "exp_avg", "v": "exp_avg_sq", "vmax": "max_exp_avg_sq"}
+    sparse = True
 
     lr: float | torch.Tensor = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
@@ -59,9 +63,12 @@ class AdamW(Adam):
     As in torch the decay is lr λ; in the paper it is η λ with η the schedule's multiplier alone, so a paper's
     λ is this one's divided by the peak learning rate.
 
+    Use it for transformers, and first for anything new: most published recipes are for it, with λ of 0.01 to 0.1.
+
     Loshchilov & Hutter 2019, Algorithm 2    https://arxiv.org/abs/1711.05101
     """
 
+    papers = ("loshchilov2019adamw", "kingma2015adam")
     twin = torch.optim.AdamW
 
     weight_decay: float = 1e-2

@@ -16,9 +16,13 @@ class Adamax(Optimizer):
     The paper has no ε. torch puts it inside the maximum; eps_inside=False puts it into the denominator,
     u + ε, as Keras does. bias_correction=False uses m as it is.
 
+    Use it where gradients are mostly zero or now and then very large, as of embeddings: a step never exceeds about
+    lr, and u needs no squares, so it keeps its range in low precision. `LpAdam` is what lies between it and Adam.
+
     Kingma & Ba 2015, Algorithm 2    https://arxiv.org/abs/1412.6980
     """
 
+    papers = ("kingma2015adam",)
     twin = torch.optim.Adamax
     names = {"m": "exp_avg", "u": "exp_inf"}
 

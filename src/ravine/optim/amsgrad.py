@@ -16,8 +16,13 @@ class AMSGrad(Optimizer):
     The paper's form: no bias correction, and ε is ours (the paper has none; set eps=0 for it).
     `Adam(amsgrad=True)` is torch's, which corrects m and v̂.
 
+    Use it where Adam fails to settle because rare large gradients are forgotten, or where a proof of convergence is
+    wanted. Elsewhere it is seldom better than Adam, and it has a state more.
+
     Reddi, Kale & Kumar 2018, Algorithm 2    https://openreview.net/forum?id=ryQu7f-RZ
     """
+
+    papers = ("reddi2018amsgrad", "kingma2015adam")
 
     lr: float | torch.Tensor = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)

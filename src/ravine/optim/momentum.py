@@ -20,10 +20,13 @@ class Momentum(Optimizer):
     is the same path at constant lr after lr → lr / (1 − γ); there the lr stands outside. `SGD(momentum=…)` is torch's
     form, the same path at constant lr.
 
+    Use it where you would use SGD with momentum, and the rate follows a schedule or a paper's own form is wanted.
+
     Polyak 1964                           https://doi.org/10.1016/0041-5553(64)90137-5
     Qian 1999, equation 2                 https://doi.org/10.1016/S0893-6080(98)00116-6
     """
 
+    papers = ("polyak1964momentum", "qian1999momentum")
     ranges = {"momentum": "[0, 1)"}
 
     lr: float | torch.Tensor = 1e-2

@@ -17,9 +17,13 @@ class NAdam(Optimizer):
     constant_beta sets μₜ = β₁ for all t. bias_correction=False leaves out the three denominators.
     decoupled_weight_decay takes lr λ p off the weights instead of adding λp to g.
 
+    Use it in Adam's place for what is sometimes a slightly faster start, at no more cost: recurrent networks were
+    its first example. Its warm-up of the momentum makes lr 2e-3 the default where Adam has 1e-3.
+
     Dozat 2016, Algorithm 2    https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
     """
 
+    papers = ("dozat2016nadam", "kingma2015adam")
     twin = torch.optim.NAdam
     names = {"m": "exp_avg", "v": "exp_avg_sq"}
 

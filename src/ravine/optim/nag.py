@@ -22,9 +22,13 @@ class NAG(Optimizer):
 
     `SGD(nesterov=True)` keeps only the look-ahead points (Bengio et al. 2013) and never returns to p.
 
+    Use it on smooth problems with little noise, where the look-ahead is exact and momentum may be large; else
+    `SGD(nesterov=True)` is simpler and needs no `eval()`.
+
     Nesterov 1983; Sutskever et al. 2013, equations 3 and 4    https://proceedings.mlr.press/v28/sutskever13.html
     """
 
+    papers = ("nesterov1983method", "sutskever2013momentum")
     ranges = {"momentum": "[0, 1)"}
 
     lr: float | torch.Tensor = 1e-2

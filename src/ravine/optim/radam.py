@@ -20,9 +20,13 @@ class RAdam(Optimizer):
     The paper rectifies from ρ > 4 on, torch from ρ > 5 (the default), the authors' code from ρ ≥ 5, and it
     makes no update before, and no decay: fallback="skip". ε stands beside √v before its correction, as in torch.
 
+    Use it instead of Adam with a warm-up that must be tuned: it has one built in, of about 2 / (1 − β₂) steps. With a
+    warm-up in the schedule already it adds little.
+
     Liu et al. 2020, Algorithm 2    https://arxiv.org/abs/1908.03265
     """
 
+    papers = ("liu2020radam", "kingma2015adam")
     twin = torch.optim.RAdam
     names = {"m": "exp_avg", "v": "exp_avg_sq"}
 

@@ -17,10 +17,14 @@ class RMSprop(Optimizer):
     takes 0 where rounding makes that negative (torch gives NaN there). eps_inside puts ε under the root too.
     The lecture has α = 0.9, torch 0.99.
 
+    Use it for reinforcement learning and recurrent networks, where the goal moves and momentum lags behind; elsewhere
+    Adam, which adds momentum and corrects v's beginning.
+
     Hinton 2012, lecture 6e     https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
     Graves 2013 (centered)      https://arxiv.org/abs/1308.0850
     """
 
+    papers = ("hinton2012rmsprop", "graves2013generating")
     twin = torch.optim.RMSprop
     names = {"v": "square_avg", "a": "grad_avg", "b": "momentum_buffer"}
     ranges = {"alpha": "[0, 1]"}

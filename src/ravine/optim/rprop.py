@@ -20,10 +20,13 @@ class Rprop(Optimizer):
     left out; the paper's form takes the last step back instead. A NaN in the gradient comes through to the
     weight, where torch's sign(NaN) = 0 hides it.
 
-    Riedmiller & Braun 1993     https://doi.org/10.1109/ICNN.1993.298623
-    Igel & Hüsken 2000 (iRprop⁻)
+    Use it with the gradient of all data at once and no noise; on mini-batches it fails, since their signs disagree.
+
+    Riedmiller & Braun 1993         https://doi.org/10.1109/ICNN.1993.298623
+    Igel & Hüsken 2003 (iRprop⁻)    https://doi.org/10.1016/S0925-2312(01)00700-7
     """
 
+    papers = ("riedmiller1993rprop", "igel2003rprop")
     twin = torch.optim.Rprop
     names = {"delta": "step_size", "prev": "prev"}
     ranges = {"etas[0]": "(0, 1)", "etas[1]": "(1, inf)"}

@@ -21,13 +21,18 @@ class SGD(Optimizer):
     The first step is that of the parameter: if momentum is switched on later, the sum begins at zero and its
     first gradient is dampened too, where torch takes it whole. The two differ only if τ is not 0.
 
+    Use it for convolutional networks, with momentum 0.9 and a schedule, where its rate can be tuned; transformers want
+    one of Adam's kind.
+
     Robbins & Monro 1951; Sutskever et al. 2013    https://proceedings.mlr.press/v28/sutskever13.html
     Numbers, names and defaults are those of torch.optim.SGD.
     """
 
+    papers = ("robbins1951stochastic", "sutskever2013momentum")
     twin = torch.optim.SGD
     names = {"m": "momentum_buffer"}
     ranges = {"dampening": "(-inf, inf)"}
+    sparse = True
 
     lr: float | torch.Tensor = 1e-3
     momentum: float = 0.0

@@ -16,7 +16,8 @@ class LAMBPaper:
         x_{t+1} = x_t − η_t φ(‖x_t‖) / ‖r_t + λ x_t‖ · (r_t + λ x_t)
 
     for each layer (here: tensor), with φ(z) = z. The ratio is 1 where either norm is 0. The corrected moments
-    are read, not stored. eps_inside: √(v + ε). bias_correction=False leaves the third and fourth line out.
+    are read, not stored. trust_clip: the ratio is at most 1. always_adapt=False: it is 1 where λ = 0, too.
+    eps_inside: √(v + ε). bias_correction=False leaves the third and fourth line out.
     """
 
     def __init__(
@@ -28,11 +29,14 @@ class LAMBPaper:
         weight_decay=0.0,
         eps_inside=False,
         bias_correction=True,
+        trust_clip=False,
+        always_adapt=True,
     ):
         self.x = p.clone()
         self.lr, self.eps, self.lam = lr, eps, weight_decay
         self.beta1, self.beta2 = betas
         self.eps_inside, self.bias_correction = eps_inside, bias_correction
+        self.trust_clip, self.always_adapt = trust_clip, always_adapt
         self.m = torch.zeros_like(p)
         self.v = torch.zeros_like(p)
         self.t = 0
@@ -50,5 +54,17 @@ class LAMBPaper:
         norm_x = math.sqrt(math.fsum(x * x for x in self.x.flatten().tolist()))
         norm_u = math.sqrt(math.fsum(x * x for x in u.flatten().tolist()))
         ratio = norm_x / norm_u if norm_x > 0 and norm_u > 0 else 1.0
+        if self.trust_clip and ratio > 1:
+            ratio = 1.0
+        if self.lam == 0 and not self.always_adapt:
+            ratio = 1.0
         self.x = self.x - self.lr * ratio * u
         return self.x
+
+
+def idle(change, hyper):
+    """With decay the ratio is taken in any case."""
+    return change == {"always_adapt"} and hyper["weight_decay"] != 0
+
+
+IDLE = {"LAMB": idle}

@@ -20,6 +20,8 @@ OPS = {
     "neg": "-{0}",
     "sqrt": "sqrt({0})",
     "cbrt": "cbrt({0})",
+    "exp": "exp({0})",
+    "log": "log({0})",
     "abs": "abs({0})",
     "max": "{0} if {0} > {1} or {0} != {0} else {1}",  # a NaN comes through
     "min": "{0} if {0} < {1} or {0} != {0} else {1}",
@@ -76,7 +78,15 @@ def order(numbers: list[Expr]) -> list[Expr]:
 
 def build(numbers: list[Expr]) -> Host:
     """The function itself. Where Python would raise (0/0, the root of −1) torch's rules give inf or NaN."""
-    scope: dict[str, Any] = {"sqrt": math.sqrt, "cbrt": math.cbrt, "pow": math.pow, "inf": math.inf, "nan": math.nan}
+    scope: dict[str, Any] = {
+        "sqrt": math.sqrt,
+        "cbrt": math.cbrt,
+        "exp": math.exp,
+        "log": math.log,
+        "pow": math.pow,
+        "inf": math.inf,
+        "nan": math.nan,
+    }
     exec(compile(emit(numbers), "<ravine host>", "exec"), scope)
     fast: Host = scope["numbers"]
 

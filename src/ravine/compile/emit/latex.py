@@ -23,6 +23,8 @@ LATEX = Notation(
         "lt": "{0} < {1}",
         "le": r"{0} \le {1}",
         "where": r"\begin{{cases}} {1} & {0} \\ {2} & \text{{else}} \end{{cases}}",
+        "exp": r"\exp\left({0}\right)",
+        "log": r"\ln\left({0}\right)",
         "cbrt": r"\sqrt[3]{{{0}}}",
         "sum": r"\sum {0}",
         "sum row": r"\sum_j {0}",

@@ -24,6 +24,8 @@ OPS: dict[str, Callable[..., Any]] = {
     "neg": torch.neg,
     "sqrt": torch.sqrt,
     "cbrt": cbrt,
+    "exp": torch.exp,
+    "log": torch.log,
     "abs": torch.abs,
     "max": lambda *a: torch.maximum(*common(a)),
     "min": lambda *a: torch.minimum(*common(a)),
@@ -60,8 +62,8 @@ def evaluate(
             case "eye":
                 value[x] = torch.eye(sizes(p, view)[str(x.arg)], dtype=p.dtype, device=p.device)
             case "fill":
-                value[x] = a[0] if x.shape is HOST else torch.full(extent(p, x.shape, view), float(a[0]))
-                value[x] = value[x] if x.shape is HOST else value[x].to(p.device, p.dtype)
+                filled = torch.full(extent(p, x.shape, view), float(a[0]), dtype=p.dtype, device=p.device)
+                value[x] = a[0] if x.shape is HOST else filled
             case "sum" | "amax":
                 value[x] = reduce(x, a[0], x.src[0].shape, number)
             case "normal":

@@ -23,6 +23,8 @@ TEXT = Notation(
         "lt": "{0} < {1}",
         "le": "{0} ≤ {1}",
         "where": "({1} if {0} else {2})",
+        "exp": "exp({0})",
+        "log": "ln({0})",
         "cbrt": "∛({0})",
         "sum": "Σ {0}",
         "sum row": "Σⱼ {0}",

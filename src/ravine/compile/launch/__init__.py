@@ -5,6 +5,7 @@ import torch
 from ravine.compile.launch.base import Bound, Changed, Launch
 from ravine.compile.launch.llvm import LLVM
 from ravine.compile.launch.reference import Reference
+from ravine.compile.launch.rows import LLVMRows, ReferenceRows, elementwise
 from ravine.compile.plan import Plan
 
 BACKENDS = ("llvm", "triton", "reference")
@@ -15,13 +16,15 @@ def backend_for(device: torch.device) -> str:
     return {"cpu": "llvm", "cuda": "triton"}.get(device.type, "reference")
 
 
-def launch(backend: str, plan: Plan, bound: list[Bound]) -> Launch:
-    """A plan bound to tensors, to be run by the named backend."""
+def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False) -> Launch:
+    """A plan bound to tensors, to be run by the named backend. sparse: the gradients reach some rows only."""
     if backend == "triton":
         from ravine.compile.launch.triton import Triton
+        from ravine.compile.launch.triton_rows import TritonRows
 
-        return Triton(plan, bound)
-    return {"llvm": LLVM, "reference": Reference}[backend](plan, bound)
+        return (TritonRows if sparse else Triton)(plan, bound)
+    found = {"llvm": LLVMRows, "reference": ReferenceRows} if sparse else {"llvm": LLVM, "reference": Reference}
+    return found[backend](plan, bound)
 
 
-__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "launch"]
+__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "elementwise", "launch"]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ravine.compile.emit.reference import evaluate, wide
 from ravine.compile.expr import FULL, VECTORS, Expr
-from ravine.compile.launch.base import Launch, Steps, real
+from ravine.compile.launch.base import Changed, Launch, Steps, real
 
 
 class Reference(Launch):
@@ -16,6 +16,8 @@ class Reference(Launch):
 
     def place(self, grads: Sequence[Tensor]) -> None:
         """torch finds the memory; the types decide what is computed in."""
+        if any(g.layout is not torch.strided for g in grads):
+            raise Changed
         self.recognize(grads)
 
     def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:

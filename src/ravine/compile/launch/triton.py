@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ravine.compile.debug import debug
-from ravine.compile.emit.triton import BLOCK, emit
-from ravine.compile.expr import SCALAR
+from ravine.compile.emit.triton import BLOCK, COLUMNS, emit
+from ravine.compile.emit.triton.rows import SHARE, rowwise, tall
+from ravine.compile.expr import COL, FULL
 from ravine.compile.launch.base import Bound, Launch
 from ravine.compile.plan import Plan
 
@@ -29,25 +31,43 @@ class Triton(Launch):
         interpreted = ready(self.device)
         super().__init__(plan, bound)
         self.code = load(emit(plan, self.types, interpreted))
+        self.after = [
+            [finish for name, finish in self.code.items() if re.fullmatch(rf"finish{k}(_\d+)?", name)]
+            for k in range(len(plan.kernels))
+        ]
         lengths = [size["b"] * size["r"] * size["c"] for size in self.sizes_of]
         counts = [-(-n // BLOCK) for n in lengths]
         first = [0, *accumulate(counts)]
         self.programs = first[-1]
-        rows = [
-            (n, b.row, b.index, at, *size.values())
-            for n, b, size, at in zip(lengths, bound, self.sizes_of, first, strict=False)
-        ]
-        self.sizes = self.send(torch.tensor(rows))
-        tensor = torch.repeat_interleave(torch.tensor(counts))
-        block = torch.arange(self.programs) - torch.tensor(first)[tensor]
-        self.blocks = self.send(torch.stack([tensor, block], 1).to(torch.int32))
-        partials = self.programs * max(len(k.sums) for k in plan.kernels)
+        heights = [tall(size["r"], size["c"]) for size in self.sizes_of]
+        tiles = [-(-size["r"] // h) if size["c"] else 0 for size, h in zip(self.sizes_of, heights, strict=True)]
+        tiled = [size["b"] * count for size, count in zip(self.sizes_of, tiles, strict=True)]
+        columns = [0, *accumulate(count * size["c"] for count, size in zip(tiled, self.sizes_of, strict=True))]
+        known = {
+            "n": lengths,
+            "row": [b.row for b in bound],
+            "index": [b.index for b in bound],
+            "block": first[:-1],
+            **{letter: [size[letter] for size in self.sizes_of] for letter in "brc"},
+            "tile": [0, *accumulate(tiled)][:-1],
+            "tiles": tiles,
+            "tall": heights,
+            "column": columns[:-1],
+        }
+        self.sizes = self.send(torch.tensor([known[name] for name in COLUMNS]).T.contiguous())
+        self.blocks = self.send(numbered(counts))
+        self.rowwise = [rowwise(plan, k) for k in plan.kernels]
+        self.tiles = self.send(numbered(tiled if any(self.rowwise) else []))
+        wide = max(sum(x.shape == COL for x in k.sums) for k in plan.kernels)
+        self.columns = torch.empty(columns[-1] * wide, dtype=self.compute, device=self.device)
+        widest = max(size["b"] * max(size["r"], size["c"]) for size in self.sizes_of)
+        self.sharing = max(1, min(64, -(-widest // SHARE)))  # programs for each tensor after the pass
+        partials = max(self.programs, len(self.tiles)) * max(len(k.sums) for k in plan.kernels)
         self.partials = torch.empty(partials, dtype=torch.float64, device=self.device)
         self.pointers = torch.empty(len(plan.arrays) + 1, len(bound), dtype=torch.int64, device=self.device)
         values = (1 + max(b.row for b in bound)) * len(plan.numbers)
         self.values = torch.empty(values, dtype=torch.float64, device=self.device)
-        single = {name for name, x in plan.start.items() if x.shape == SCALAR}
-        self.whole = [i for i, name in enumerate(plan.arrays) if name not in single]
+        self.whole = [i for i, name in enumerate(plan.arrays) if plan.shape(name) == FULL]
 
     def send(self, table: Tensor, to: Tensor | None = None) -> Tensor:
         """A table on the device. Each copy comes from page-locked memory of its own: the host need not wait for it."""
@@ -66,17 +86,31 @@ class Triton(Launch):
 
     def kernel(self, k: int) -> None:
         # fused multiply-adds are said: Triton's default is about to change
-        options = {"BLOCK": BLOCK, "num_warps": 4, "enable_fp_fusion": True}
-        tables = (self.pointers, self.sizes, self.blocks, self.values, self.sums, self.partials, len(self.bound))
+        options: dict[str, Any] = {"num_warps": 4, "enable_fp_fusion": True}
+        if self.rowwise[k]:
+            grid, sharing, blocks = len(self.tiles), self.sharing, self.tiles
+            options["columns"] = self.columns
+        else:
+            grid, sharing, blocks = self.programs, 1, self.blocks
+            options["BLOCK"] = BLOCK
+        tables = (self.pointers, self.sizes, blocks, self.values, self.sums, self.partials, len(self.bound))
         with self.current():
-            if self.programs:
-                self.code[f"kernel{k}"][(self.programs,)](*tables, **options)
-            if finish := self.code.get(f"finish{k}"):
-                finish[(len(self.bound),)](*tables, **options)
+            if grid:
+                self.code[f"kernel{k}"][(grid,)](*tables, **options)
+            for finish in self.after[k]:
+                finish[(len(self.bound), sharing)](*tables, **options)
 
     def current(self) -> AbstractContextManager[Any]:
         """Triton launches on the current device, whatever device its arguments are on."""
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
+
+def numbered(counts: Sequence[int]) -> Tensor:
+    """Lines (tensor, 0), (tensor, 1), … for so many parts of each tensor."""
+    each = torch.tensor(counts, dtype=torch.int64)
+    tensor = torch.arange(len(each)).repeat_interleave(each)
+    part = torch.arange(len(tensor)) - (each.cumsum(0) - each)[tensor]
+    return torch.stack([tensor, part], 1).to(torch.int32)
 
 
 @cache

@@ -16,6 +16,7 @@ from ravine.compile.emit.llvm.body import DECLARE, LOOP, constant
 from ravine.compile.emit.llvm.functions import CONSTANTS, NORMAL, cbrt
 from ravine.compile.emit.llvm.work import ALIGN as ALIGN
 from ravine.compile.emit.llvm.work import BLOCK as BLOCK
+from ravine.compile.emit.llvm.work import COLUMNS as COLUMNS
 from ravine.compile.emit.llvm.work import CONTEXT as CONTEXT
 from ravine.compile.emit.llvm.work import finish, finish_each, run, work
 from ravine.compile.expr import ROW, walk

@@ -33,8 +33,8 @@ HALLEY = """  %s{n} = fmul {t} %y{m}, %y{m}
 """
 # what a guess adds to a third of the bits, steps; below `least` (the smallest normal number) x is scaled by 2²⁴ or 2⁵⁴
 KINDS = {
-    "float": ("f32", "i32", 709921077, 3, 2.0**-126, 2.0**24, 2.0**-8),
-    "double": ("f64", "i64", 3071306043645493248, 4, 2.0**-1022, 2.0**54, 2.0**-18),
+    "float": ("f32", "i32", 709921077, 2, 2.0**-126, 2.0**24, 2.0**-8),
+    "double": ("f64", "i64", 3071306043645493248, 3, 2.0**-1022, 2.0**54, 2.0**-18),
 }
 
 

@@ -1,0 +1,95 @@
+"""The facts of each method: its year, its state, what it moves, read from its class and from its graph."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ravine.catalog.bib import Entry, papers
+from ravine.catalog.docstring import parts
+from ravine.catalog.errors import CatalogError
+from ravine.compile import Compiled
+from ravine.compile.expr import FULL
+from ravine.explain import moved
+from ravine.hyper import SWITCHES, fields
+from ravine.optim import registry
+from ravine.optimizer import Optimizer
+
+COMMON = frozenset({"maximize", "storage", *SWITCHES})  # hyperparameters that all take and that belong to no method
+
+
+@dataclass(frozen=True)
+class Method:
+    """One line of `ravine list`, at the method's defaults and for a float32 parameter.
+
+    state: bytes kept for each element. States smaller than the parameter (a number for each row, column or tensor)
+        do not count: they vanish beside a large one.
+    moved: bytes read and written for each element in a step.
+    passes: how often the step goes over memory.
+    """
+
+    name: str
+    year: int | None
+    state: int
+    moved: int
+    passes: int
+    sentence: str
+    papers: tuple[str, ...]
+
+    def json(self) -> dict[str, Any]:
+        """As `ravine list --json` prints it."""
+        return asdict(self) | {"papers": list(self.papers)}
+
+
+def program(cls: type[Optimizer], **hyper: Any) -> Compiled:
+    """What a method runs at its defaults, or at these hyperparameters."""
+    opt = cls([torch.nn.Parameter(torch.zeros(1))], **hyper)
+    return opt.compiled(opt.param_groups[0])
+
+
+def method(cls: type[Optimizer]) -> Method:
+    """The facts of one class."""
+    made = program(cls)
+    plan, cited = made.plan, papers()
+    return Method(
+        name=cls.__name__,
+        year=next((cited[key].year for key in cls.papers[:1] if key in cited), None),
+        state=4 * sum(x.shape == FULL for x in made.program.start.values()),
+        moved=moved(plan, dict.fromkeys(plan.arrays, "float32")),
+        passes=len(plan.kernels),
+        sentence=parts(cls).sentence,
+        papers=cls.papers,
+    )
+
+
+ORDERS = ("name", "year", "state", "cost")
+
+
+def methods(by: str = "name") -> list[Method]:
+    """Every method, sorted by name, year, state or cost; by name where those are equal, without a year last."""
+    keys = {
+        "name": lambda x: 0,
+        "year": lambda x: x.year or 9999,
+        "state": lambda x: x.state,
+        "cost": lambda x: x.moved,
+    }
+    if by not in keys:
+        raise CatalogError(f"methods are sorted by {', '.join(ORDERS)}, not by {by!r}")
+    return sorted(map(method, registry().values()), key=lambda x: (keys[by](x), x.name.lower()))
+
+
+def cited(cls: type[Optimizer]) -> list[Entry]:
+    """The papers of a method, its own first."""
+    if not cls.papers:
+        raise CatalogError(f'{cls.__name__} names no paper: give its class papers = ("key",), a key of papers.bib')
+    known = papers()
+    if absent := [key for key in cls.papers if key not in known]:
+        raise CatalogError(f"{cls.__name__} names {absent[0]}, which papers.bib does not have")
+    return [known[key] for key in cls.papers]
+
+
+def defaults(cls: type[Optimizer]) -> dict[str, Any]:
+    """{name: default} of what the method itself takes."""
+    return {k: default for k, (_, default) in fields(cls).items() if k not in COMMON}

@@ -1,0 +1,155 @@
+"""Lines of Triton source: how each op is written, how numbers are loaded and stored."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+
+from ravine.compile.expr import COMPARE, EVERY, HOST, REDUCE, SCALAR, Expr, Shape
+from ravine.compile.plan import Plan
+
+BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
+# of `sizes`, which has a row for each tensor: elements, row of numbers, place among the parameters, first block, its
+# three sizes, first tile, tiles of a matrix, rows of a tile, first number of its tiles' columns
+COLUMNS = ("n", "row", "index", "block", "b", "r", "c", "tile", "tiles", "tall", "column")
+
+OPS = {
+    "add": "{0} + {1}",
+    "sub": "{0} - {1}",
+    "mul": "{0} * {1}",
+    "div": "{0} / {1}",
+    "neg": "-{0}",
+    "sqrt": "tl.sqrt({0})",
+    "cbrt": "cbrt64({0})",
+    "abs": "tl.abs({0})",
+    "max": "tl.maximum({0}, {1}, tl.PropagateNan.ALL)",
+    "min": "tl.minimum({0}, {1}, tl.PropagateNan.ALL)",
+    "gt": "{0} > {1}",
+    "ge": "{0} >= {1}",
+    "where": "tl.where({0}, {1}, {2})",
+}
+# In float32 `/` and tl.sqrt are the GPU's approximations, off by an ulp or two; the reference is IEEE's, as torch is.
+# In float64 they are IEEE's already, and the _rn forms do not exist.
+FLOAT32 = OPS | {"div": "tl.div_rn({0}, {1})", "sqrt": "tl.sqrt_rn({0})", "cbrt": "cbrt32({0})"}
+
+
+class Body:
+    """Lines of a function, and the name of every value made so far."""
+
+    def __init__(self, plan: Plan, dtypes: Mapping[str, str], at: str = ""):
+        self.plan, self.dtypes, self.at = plan, dtypes, at  # where in the tensor an element lies
+        self.type = "float64" if dtypes["p"] == "float64" else "float32"  # what the elements are computed in
+        self.lines: list[str] = []
+        self.count = 0
+        self.double: dict[Expr, str] = {}  # one number per tensor, in float64
+        self.name: dict[Expr, str] = {}  # the elements, and such numbers where they meet them, in self.type
+
+    def put(self, code: str, name: str = "") -> str:
+        self.count += not name
+        name = name or f"x{self.count}"
+        self.lines.append(f"{name} = {code}")
+        return name
+
+    def value(self, x: Expr, wide: bool = False) -> str:
+        """The name of x in float64 (`wide`) or in the elements' type, made here where it is not yet known."""
+        names, t = (self.double, "float64") if wide else (self.name, self.type)
+        if x in names:
+            return names[x]
+        if x.op == "const":  # typed, since some words make a float32 of a bare Python number
+            names[x] = self.put(f"tl.full((), {constant(x.arg, t)}, tl.{t})")
+        else:
+            same = x.op in COMPARE or t == "float64"
+            names[x] = self.double[x] if same else self.put(f"{self.double[x]}.to(tl.float32)")
+        return names[x]
+
+    def operation(self, x: Expr, wide: bool = False) -> str:
+        if x.op == "normal":
+            return self.noise(x)
+        table = OPS if wide or self.type == "float64" else FLOAT32
+        return self.put(table[x.op].format(*(self.value(s, wide) for s in x.src)))
+
+    def noise(self, x: Expr) -> str:
+        """A standard normal number for each element."""
+        self.sizes(["index"])
+        seed, t = (f"{self.value(s, wide=True)}.to(tl.int64)" for s in x.src)
+        return self.put(f"normal({seed}, index, {self.at}, {t}).to(tl.{self.type})")
+
+    @contextmanager
+    def inside(self, head: str) -> Generator[None, None, None]:
+        """What is put here stands indented under `head`; the names that it makes end with it."""
+        start, names, double = len(self.lines) + 1, dict(self.name), dict(self.double)
+        self.lines.append(f"{head}:")
+        yield
+        self.lines[start:] = [f"    {line}" for line in self.lines[start:]]
+        self.name, self.double = names, double
+
+    def pointers(self, arrays: Iterable[str]) -> dict[str, str]:
+        """Where tensor k has some arrays, in table order."""
+        found = set(arrays)
+        return {a: self.pointer(a) for a in self.plan.arrays if a in found}
+
+    def load(self, array: str, x: Expr, at: str, mask: str = "") -> None:
+        """Load x from an array."""
+        self.name[x] = self.put(f"tl.load({at}{mask}).to(tl.{self.type})", f"in_{plain(array)}")
+
+    def operations(self, needs: Iterable[Expr], shapes: tuple[Shape, ...]) -> None:
+        """Compute what has one of these shapes and is not loaded."""
+        for x in needs:
+            if x.shape in shapes and x not in self.name:
+                self.name[x] = self.operation(x)
+
+    def pointer(self, array: str) -> str:
+        """Where tensor k has its array."""
+        place, kind = self.plan.arrays.index(array), self.dtypes[array]
+        load = f"tl.load(pointers + {place} * tensors + k).to(tl.pointer_type(tl.{kind}))"
+        return self.put(load, f"at_{plain(array)}")
+
+    def store(self, at: str, array: str, x: Expr, mask: str = "", wide: bool = False) -> None:
+        """Store x, rounded once to the array's type."""
+        kind, v = self.dtypes[array], self.value(x, wide)
+        v = f"bfloat16({v}.to(tl.float32))" if kind == "bfloat16" else f"{v}.to(tl.{kind})"
+        self.lines.append(f"tl.store({at}, {v}{mask})")
+
+    def sizes(self, names: Iterable[str]) -> None:
+        """What is known of tensor k."""
+        self.lines += [f"{c} = tl.load(sizes + {len(COLUMNS)} * k + {COLUMNS.index(c)})" for c in names]
+
+    def numbers(self, needs: Iterable[Expr]) -> None:
+        """What is one number for the whole tensor, in float64."""
+        needs = [x for x in needs if x.shape in (HOST, EVERY, SCALAR) and x.op != "const"]
+        letters = dict.fromkeys(str(x.arg) for x in needs if x.op == "size")
+        self.sizes([*letters, *["row"] * any(x.on_host for x in needs)])
+        for x in needs:
+            if x.on_host:
+                at = f"numbers + {len(self.plan.numbers)} * row + {self.plan.numbers.index(x)}"
+                v = self.put(f"tl.load({at}){' != 0' * (x.op in COMPARE)}")
+            elif x.op in REDUCE:
+                v = self.put(f"tl.load(sums + {len(self.plan.sums)} * k + {self.plan.sums.index(x)})")
+            elif x.op == "size":
+                v = self.put(f"{x.arg}.to(tl.float64)")
+            elif x.op == "state":
+                v = self.put(f"tl.load({self.pointer(str(x.arg))}).to(tl.float64)")
+            else:
+                v = self.operation(x, wide=True)
+            self.double[x] = v
+
+    def function(self, head: str) -> str:
+        """The whole text."""
+        return f"\n{JIT}\ndef {head}:\n" + "".join(f"    {x}\n" for x in self.lines)
+
+
+JIT = "@triton.jit(do_not_specialize=['tensors'])"  # else one tensor, or 16, would be a program of its own
+TABLES = "pointers, sizes, blocks, numbers, sums, partials, tensors"
+
+
+def constant(x: object, kind: str) -> str:
+    """A Python literal for exactly this number in this type."""
+    value = float(str(x))
+    value = ctypes.c_float(value).value if kind == "float32" else value
+    return repr(value) if value - value == 0 else f"float('{value}')"
+
+
+def plain(array: str) -> str:
+    """The name of an array as a Python name: `m.0` is one of a list."""
+    return array.replace(".", "_")

@@ -1,0 +1,174 @@
+"""Sparse gradients: the same kernels over the touched rows alone, each a little tensor in the launch's tables."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ravine.compile.emit.llvm import ALIGN, COLUMNS, CONTEXT
+from ravine.compile.expr import FULL, HOST, walk
+from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local
+from ravine.compile.launch.llvm import LLVM, SERIAL
+from ravine.compile.launch.reference import Reference
+from ravine.compile.plan import Plan
+
+
+@dataclass
+class Touched:
+    """The part of one parameter that a sparse gradient reaches."""
+
+    rows: Tensor  # which rows, in order, each once
+    values: Tensor  # their gradients: a matrix, a line for each row
+
+
+class Rows(Launch):
+    """A launch whose gradients are sparse, and whose tensors are walked through row by touched row."""
+
+    touched: Sequence[Touched] = ()
+
+    @torch.no_grad()
+    def place(self, grads: Sequence[Tensor]) -> None:
+        """Find the touched rows and lay the tables. Raises before anything has changed."""
+        if any(g.layout is not torch.sparse_coo for g in grads):
+            raise Changed
+        self.recognize(grads)
+        for b in self.bound:
+            self.check(b)
+        self.touched = [touched(b, g) for b, g in zip(self.bound, grads, strict=True)]
+        self.lay()
+
+    def check(self, b: Bound) -> None:
+        """Raise unless a row of this parameter is a stretch of memory."""
+        for name, x in {"": b.p, **{f"its state {b.keys[k]} ": b.state[b.keys[k]] for k in self.keys}}.items():
+            who = f"parameter {b.index} of shape {tuple(b.p.shape)} has a sparse gradient, and {name or 'it '}"
+            if local(x) is not x:
+                raise RuntimeError(f"{who}is distributed: give dense gradients")
+            if not x.is_contiguous() or x.is_conj() or x.is_neg():
+                raise RuntimeError(f"{who}does not lie row after row in memory; make it contiguous()")
+            if x.numel() and not x.data_ptr():
+                raise RuntimeError(f"{who}has no memory of its own: it was freed, or it wraps other tensors")
+
+    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
+        yield from super().run(grads, numbers)
+        self.touched = ()
+
+    def lay(self) -> None:
+        """Make the tables of the little tensors, as the backend's kernels walk them."""
+
+    def lengths(self) -> list[int]:
+        """How many real numbers a row has, parameter by parameter."""
+        pairs = 2 if self.params[0].is_complex() else 1
+        return [pairs * t.values.shape[1] for t in self.touched]
+
+    def spread(self, each: Sequence[int]) -> Tensor:
+        """A number of each parameter, for each of its little tensors."""
+        device = self.params[0].device
+        if len(each) == 1:
+            return torch.full((len(self.touched[0].rows),), each[0], device=device)
+        counts = torch.tensor([len(t.rows) for t in self.touched], device=device)
+        return torch.tensor(each, device=device).repeat_interleave(counts)
+
+    def addresses(self) -> Tensor:
+        """Where every array of every little tensor lies: a line for each array."""
+        parts = list[Tensor]()
+        for b, t in zip(self.bound, self.touched, strict=True):
+            arrays, g, n = [b.p, *(b.state[b.keys[k]] for k in self.keys)], t.values, t.values.shape[1]
+            at = torch.tensor([[x.data_ptr(), x.element_size() * n] for x in [*arrays, g]], device=t.rows.device)
+            rows = t.rows.expand(len(arrays) + 1, -1).clone()
+            rows[-1] = torch.arange(len(t.rows), device=t.rows.device)
+            parts.append(at[:, :1] + at[:, 1:] * rows)
+        return torch.cat(parts, 1)
+
+
+class LLVMRows(Rows, LLVM):
+    """On the CPU: the tables of one call for all touched rows."""
+
+    def lay(self) -> None:
+        lengths = self.spread(self.lengths())
+        self.ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        columns = {"n": lengths, "base": self.ends[:-1], "row": self.spread([b.row for b in self.bound])}
+        self.little = torch.stack([columns.get(name, torch.zeros_like(lengths)) for name in COLUMNS], 1)
+        self.table = self.addresses()
+        self.threads = 0  # share anew
+
+    def share(self, threads: int) -> None:
+        super().share(threads)
+        total = int(self.ends[-1])
+        self.used = 1 if total < SERIAL else threads
+        pieces = 1 if self.used == 1 else 4 * threads
+        chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
+        starts = torch.arange(0, max(total, 1), chunk)
+        self.claims = torch.searchsorted(self.ends, starts, right=True) - 1
+        fields = {
+            "pointers": self.table.data_ptr(),
+            "sizes": self.little.data_ptr(),
+            "tensors": len(self.little),
+            "total": total,
+            "first": self.claims.data_ptr(),
+            "chunks": len(starts),
+            "chunk": chunk,
+        }
+        for name, value in fields.items():
+            self.context[CONTEXT.index(name)] = ctypes.c_int64(value).value
+
+
+class ReferenceRows(Rows, Reference):
+    """On any device: copies of the touched rows, which the fallback computes with and which are put back."""
+
+    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
+        with torch.no_grad():
+            parts = [
+                Bound(
+                    lines(b.p, t)[t.rows],
+                    {b.keys[k]: lines(b.state[b.keys[k]], t)[t.rows] for k in self.keys},
+                    b.keys,
+                    b.row,
+                    b.index,
+                )
+                for b, t in zip(self.bound, self.touched, strict=True)
+            ]
+        yield from Reference(self.plan, parts).run([t.values for t in self.touched], numbers)
+        with torch.no_grad():
+            for b, t, part in zip(self.bound, self.touched, parts, strict=True):
+                lines(b.p, t).index_copy_(0, t.rows, part.p)
+                for k in self.keys:
+                    lines(b.state[b.keys[k]], t).index_copy_(0, t.rows, part.state[b.keys[k]])
+        self.touched = ()
+
+
+def lines(x: Tensor, t: Touched) -> Tensor:
+    """A parameter or its state as a matrix with a line for each of its rows."""
+    return x.detach().view(-1, t.values.shape[1])
+
+
+def touched(b: Bound, g: Tensor) -> Touched:
+    """The rows that a sparse gradient reaches, with equal ones added up; raises where one is not there."""
+    index, shape, sparse = g._indices(), b.p.shape, g.sparse_dim()
+    if index.numel():  # torch's coalesce() would write outside its memory
+        low, high = index.amin(1).tolist(), index.amax(1).tolist()
+        if any(not 0 <= i <= j < n for i, j, n in zip(low, high, shape, strict=False)):
+            raise RuntimeError(
+                f"parameter {b.index} of shape {tuple(shape)} has a sparse gradient with indices from {low} to {high}"
+            )
+    g = g.coalesce()
+    index = g._indices()
+    rows = index.new_zeros(index.shape[1])
+    for d in range(sparse):
+        rows = rows * shape[d] + index[d] if d else index[0]
+    values = g._values().to(g.dtype).resolve_conj().resolve_neg()
+    return Touched(rows, values.reshape(len(rows), shape[sparse:].numel()).contiguous())
+
+
+def elementwise(plan: Plan) -> bool:
+    """True if what becomes of a row depends on that row alone: no sums, no matrices, no sizes and no noise."""
+    return (
+        len(plan.steps) == 1
+        and not plan.reductions
+        and not plan.ordered
+        and all(x.shape in (FULL, HOST) for x in plan.start.values())
+        and not any(x.op == "size" for x in walk(plan.outputs.values()))
+    )

@@ -1,0 +1,275 @@
+"""Parameter groups from a model: which weights decay, how fast each layer learns, which go to which rule.
+
+Each function here returns lists of dicts, or of (name, tensor) pairs, that any optimizer of ravine or torch takes.
+A group holds what it was given and nothing else; the rest comes from the optimizer's own arguments.
+
+A weight that stands at two places of the model (tied) appears once, where it is first; a pattern finds it by any of
+its names. Frozen parameters (`requires_grad=False`) are kept, as torch's optimizers keep them: they do not move, and
+may be thawed later. `frozen=False` leaves them out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+Pair = tuple[str, Tensor]
+Group = dict[str, Any]
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+EMBEDDINGS = r"(^|\.)(\w*emb(ed|eds|edding|eddings)?|wte|wpe)(\.|$)"
+HEADS = r"(^|\.)(lm_head|heads?|classifier|output_projection)(\.|$)"
+
+
+def no_decay(model: nn.Module, weight_decay: float, *, also: str | None = None, frozen: bool = True) -> list[Group]:
+    """Two groups: weights that decay, and norms, biases and all other vectors, which do not.
+
+    Decay shrinks what multiplies the input; a bias or the scale of a norm is not such a weight.
+
+        >>> import ravine
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1))
+        >>> groups = ravine.groups.no_decay(model, weight_decay=0.1)
+        >>> [(group["weight_decay"], [name for name, p in group["params"]]) for group in groups]
+        [(0.1, ['0.weight', '2.weight']), (0.0, ['0.bias', '1.weight', '1.bias', '2.bias'])]
+        >>> opt = ravine.AdamW(groups, lr=1e-3)
+
+    model: any module. Spared are parameters of fewer than two sizes, of norm layers, and those named `bias`.
+    weight_decay: of the first group.
+    also: a regular expression; names in which it is found do not decay either, such as r"embed|cls_token".
+    frozen: keep parameters with requires_grad=False.
+    """
+    named, pairs = _named(model), _pairs(model, frozen)
+    normed = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(False)}
+    spared = {id(p) for names, p in named if p.ndim < 2 or id(p) in normed or _is_bias(names)}
+    if also is not None:
+        spared |= {id(p) for names, p in named if _found(also, names)}
+    decaying, plain = [x for x in pairs if id(x[1]) not in spared], [x for x in pairs if id(x[1]) in spared]
+    return _filled({"params": decaying, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0})
+
+
+def layer_decay(
+    model: nn.Module,
+    lr: float,
+    decay: float,
+    *,
+    layers: Sequence[str] | None = None,
+    weight_decay: float | None = None,
+    frozen: bool = True,
+) -> list[Group]:
+    """A group for each layer, from the input up: the last learns with lr, each below with `decay` times the one above.
+
+    For fine-tuning: the layers near the input are general already and move least.
+
+        >>> import ravine
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+        >>> groups = ravine.groups.layer_decay(model, lr=0.1, decay=0.5)
+        >>> [(group["lr"], [name for name, p in group["params"]]) for group in groups]
+        [(0.025, ['0.weight', '0.bias']), (0.05, ['2.weight', '2.bias']), (0.1, ['4.weight', '4.bias'])]
+        >>> opt = ravine.AdamW(groups)
+
+    lr: of the last layer.
+    decay: above 0; 1 gives every layer the same rate.
+    layers: regular expressions from the input up, one a layer, the first that is found in a name has it. None takes
+        the model's children in their order, and the items of a ModuleList or Sequential one by one; embeddings that
+        follow each other are one layer, and a norm goes with the layer before it.
+    weight_decay: if given, each layer is two groups, as `no_decay` makes them.
+    frozen: keep parameters with requires_grad=False.
+    """
+    if not decay > 0:
+        raise ValueError(f"layer_decay: decay is {decay!r}; it must be above 0, and 1 gives every layer the same rate")
+    if layers is None:
+        level = {id(p): i for i, layer in enumerate(_layers(model)) for p in layer}
+        count = 1 + max(level.values(), default=0)
+    else:
+        level = {id(p): i for i, (_, ps) in enumerate(_matched(model, layers, None)) for _, p in ps}
+        count = len(layers)
+    whole: list[Group] = [{"params": _pairs(model, frozen)}]
+    if weight_decay is not None:
+        whole = no_decay(model, weight_decay, frozen=frozen)
+    made: list[Group] = []
+    for i in range(count):
+        rate = lr * decay ** (count - 1 - i)
+        for group in whole:
+            here = [(name, p) for name, p in group["params"] if level[id(p)] == i]
+            made.append(group | {"params": here, "lr": rate})
+    return _filled(*made)
+
+
+def by_name(
+    model: nn.Module,
+    rules: Mapping[str, Mapping[str, Any]],
+    *,
+    default: Mapping[str, Any] | None = None,
+    frozen: bool = True,
+) -> list[Group]:
+    """A group for each regular expression, with the hyperparameters beside it; the first that is found has the name.
+
+    No group takes anything from another: what it does not say comes from the optimizer's arguments.
+
+        >>> import ravine
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+        >>> groups = ravine.groups.by_name(model, {"bias": {"weight_decay": 0.0}, r"^1[.]": {"lr": 0.1}}, default={})
+        >>> [[name for name, p in group["params"]] for group in groups]
+        [['0.bias', '1.bias'], ['1.weight'], ['0.weight']]
+        >>> opt = ravine.AdamW(groups, lr=0.01)
+
+    rules: {regular expression: hyperparameters}, searched in names such as "layers.0.weight"; ^ and $ are its ends.
+    default: the hyperparameters of names that no expression is found in. Without it such names are an error.
+    frozen: keep parameters with requires_grad=False.
+
+    An expression that takes no parameter is an error too: it is misspelled, or one above it has taken them all.
+    """
+    groups: list[Group] = []
+    for pattern, pairs in _matched(model, list(rules), default):
+        kept = [(name, p) for name, p in pairs if frozen or p.requires_grad]
+        groups.append({**((default or {}) if pattern is None else rules[pattern]), "params": kept})
+    return _filled(*groups)
+
+
+def split(
+    model: nn.Module, *, embeddings: str | None = EMBEDDINGS, heads: str | None = HEADS, frozen: bool = True
+) -> tuple[list[Pair], list[Pair]]:
+    """Two lists of (name, tensor): the matrices inside the network, for one rule, and the rest, for another.
+
+    Methods that see a weight as a matrix are made for hidden layers; vectors, embeddings and heads go elsewhere.
+
+        >>> import ravine
+        >>> from torch import nn
+        >>> model = nn.ModuleDict({"embed": nn.Embedding(9, 4), "hidden": nn.Linear(4, 4), "head": nn.Linear(4, 9)})
+        >>> matrices, rest = ravine.groups.split(model)
+        >>> [name for name, p in matrices], [name for name, p in rest]
+        (['hidden.weight'], ['embed.weight', 'hidden.bias', 'head.weight', 'head.bias'])
+        >>> first, second = ravine.Momentum(matrices, lr=0.02), ravine.AdamW(rest, lr=1e-3)
+
+    A matrix has at least two sizes above 1; kernels of convolutions are matrices too.
+    embeddings: names in which it is found are of the rest, and so is the weight of every nn.Embedding; None: neither.
+    heads: the same for the layers that make the output; None keeps them among the matrices.
+    frozen: keep parameters with requires_grad=False.
+    """
+    apart = {id(p) for names, p in _named(model) for x in (embeddings, heads) if x is not None and _found(x, names)}
+    if embeddings is not None:
+        looked_up = (module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag))
+        apart |= {id(module.weight) for module in looked_up}
+    pairs = _pairs(model, frozen)
+    inner = {id(p) for _, p in pairs if sum(n > 1 for n in p.shape) > 1 and id(p) not in apart}
+    return [x for x in pairs if id(x[1]) in inner], [x for x in pairs if id(x[1]) not in inner]
+
+
+def matrices(
+    model: nn.Module, *, embeddings: str | None = EMBEDDINGS, heads: str | None = HEADS, frozen: bool = True
+) -> list[Pair]:
+    """The first list of `split`: the matrices inside the network, without embeddings and heads.
+
+    >>> import ravine
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 4))
+    >>> [name for name, p in ravine.groups.matrices(model, heads=r"^2[.]")]
+    ['0.weight']
+    """
+    return split(model, embeddings=embeddings, heads=heads, frozen=frozen)[0]
+
+
+def _named(model: nn.Module) -> list[tuple[list[str], Tensor]]:
+    """Each tensor once, with all names that it has in the model."""
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise TypeError(f"groups are made from the names in a model: give the nn.Module itself, not {kind}")
+    found: dict[int, tuple[list[str], Tensor]] = {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        found.setdefault(id(p), ([], p))[0].append(name)
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no parameters to group")
+    return list(found.values())
+
+
+def _pairs(model: nn.Module, frozen: bool) -> list[Pair]:
+    return [(names[0], p) for names, p in _named(model) if frozen or p.requires_grad]
+
+
+def _filled(*groups: Group) -> list[Group]:
+    """Those that hold a parameter: torch refuses to make an optimizer of nothing, and an empty group has no effect."""
+    return [group for group in groups if group["params"]]
+
+
+def _is_bias(names: list[str]) -> bool:
+    return any(name.rpartition(".")[2] == "bias" for name in names)
+
+
+def _found(pattern: str, names: list[str]) -> bool:
+    try:
+        return any(re.search(pattern, name) for name in names)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+
+
+def _matched(
+    model: nn.Module, patterns: Sequence[str], default: Mapping[str, Any] | None
+) -> Iterator[tuple[str | None, list[Pair]]]:
+    """(pattern, its parameters) in order, and (None, the others) last where there is a default."""
+    taken: dict[str, list[Pair]] = {pattern: [] for pattern in patterns}
+    left: list[Pair] = []
+    for names, p in _named(model):
+        first = next((pattern for pattern in patterns if _found(pattern, names)), None)
+        (left if first is None else taken[first]).append((names[0], p))
+    if unused := [pattern for pattern, pairs in taken.items() if not pairs]:
+        raise ValueError(
+            f"{unused[0]!r} takes no parameter of {type(model).__name__}: it is found in no name, or an expression "
+            f"above it has them. Names are {_some([names[0] for names, _ in _named(model)])}"
+        )
+    if left and default is None:
+        raise ValueError(
+            f"no expression is found in {_some([name for name, _ in left], 20)}; add one for them, or a default"
+        )
+    yield from taken.items()
+    if default is not None:
+        yield None, left
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _layers(model: nn.Module) -> list[list[Tensor]]:
+    """The model's parameters by layer, from the input up."""
+    found: list[tuple[str, list[Tensor]]] = []
+    seen: set[int] = set()
+
+    def put(kind: str, params: Iterable[Tensor]) -> None:
+        new = [p for p in params if id(p) not in seen]
+        seen.update(id(p) for p in new)
+        if new and found and (kind == "norm" or kind == found[-1][0] == "embedding"):
+            found[-1][1].extend(new)
+        elif new:
+            found.append((kind, new))
+
+    def visit(module: nn.Module, top: bool = False, inside: bool = False) -> None:
+        listing, children = isinstance(module, nn.ModuleList | nn.Sequential), list(module.children())
+        if not listing and (inside or not children or not (top or _holds_list(module))):
+            put(_kind(module), module.parameters())
+            return
+        put("embedding", module.parameters(False))  # its own, such as a position embedding
+        for child in children:
+            visit(child, inside=inside or listing)
+
+    _named(model)  # says what is wrong with a model that has none
+    visit(model, top=True)
+    return [params for _, params in found]
+
+
+def _holds_list(module: nn.Module) -> bool:
+    """A trunk is somewhere within: its items are layers, and what stands around it."""
+    return any(isinstance(x, nn.ModuleList | nn.Sequential) for x in module.modules())
+
+
+def _kind(module: nn.Module) -> str:
+    holders = [x for x in module.modules() if next(x.parameters(False), None) is not None]
+    if holders and all(isinstance(x, nn.Embedding | nn.EmbeddingBag) for x in holders):
+        return "embedding"
+    return "norm" if all(p.ndim < 2 for p in module.parameters()) else "layer"

@@ -1,0 +1,196 @@
+"""Every parameter goes into exactly one group, by its name or shape, and optimizers take the groups as they are."""
+
+import pytest
+import torch
+from torch import nn
+
+import ravine
+from ravine.groups import by_name, layer_decay, matrices, no_decay, split
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm((2, 4))  # whose weight has two sizes
+        self.mlp = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+
+
+class Transformer(nn.Module):
+    """As GPT: two embeddings, blocks, a norm, and a head whose weight is the embedding's."""
+
+    def __init__(self):
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(10, 4), nn.Embedding(6, 4)
+        self.blocks = nn.ModuleList([Block(), Block()])
+        self.norm = nn.LayerNorm(4)
+        self.lm_head = nn.Linear(4, 10, bias=False)
+        self.lm_head.weight = self.wte.weight
+
+
+def names(group):
+    return [name for name, _ in group["params"]]
+
+
+def all_names(model):
+    return [name for name, _ in model.named_parameters()]
+
+
+MAKERS = {
+    "no_decay": lambda m, **k: no_decay(m, 0.1, **k),
+    "layer_decay": lambda m, **k: layer_decay(m, 0.1, 0.5, **k),
+    "layer_decay with weight decay": lambda m, **k: layer_decay(m, 0.1, 0.5, weight_decay=0.1, **k),
+    "by_name": lambda m, **k: by_name(m, {"bias": {"lr": 0.1}, "norm": {}}, default={"lr": 0.2}, **k),
+    "split": lambda m, **k: [{"params": part} for part in split(m, **k)],
+}
+every = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+
+
+@every
+def test_each_parameter_is_in_one_group_and_a_tied_one_too(make):
+    model = Transformer()
+    found = [x for group in make(model) for x in group["params"]]
+    assert sorted(name for name, _ in found) == sorted(all_names(model))
+    assert {id(p) for _, p in found} == {id(p) for p in model.parameters()}
+    assert all(group["params"] for group in make(model))
+
+
+@every
+@pytest.mark.parametrize("optimizer", [ravine.Adam, torch.optim.AdamW])
+def test_optimizers_take_them_and_know_the_names(make, optimizer):
+    model = Transformer()
+    groups = make(model)
+    opt = optimizer([dict(group) for group in groups], lr=0.5)  # torch takes the dicts themselves, and changes them
+    assert [group["param_names"] for group in opt.param_groups] == [names(group) for group in groups]
+    for group, given in zip(opt.param_groups, groups, strict=True):
+        assert all(group[k] == x for k, x in given.items() if k != "params")
+        assert group["lr"] == given.get("lr", 0.5)  # nothing comes from another group
+    if optimizer is not ravine.Adam:
+        return
+    before = [p.detach().clone() for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    opt.step()
+    assert not any(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+
+
+@every
+def test_frozen_parameters_are_kept_as_torch_keeps_them_or_left_out(make):
+    model = Transformer()
+    model.wte.weight.requires_grad_(False)
+    assert "wte.weight" in [name for group in make(model) for name in names(group)]
+    left = [name for group in make(model, frozen=False) for name in names(group)]
+    assert sorted(left) == sorted(set(all_names(model)) - {"wte.weight"})
+
+
+@every
+def test_what_is_no_model_is_refused(make):
+    with pytest.raises(TypeError, match=r"the nn\.Module itself, not generator"):
+        make(nn.Linear(2, 2).parameters())
+    with pytest.raises(ValueError, match="ReLU has no parameters"):
+        make(nn.ReLU())
+
+
+def test_no_decay_spares_norms_biases_and_what_is_named():
+    decays, spared = no_decay(Transformer(), 0.1, also="^wpe")
+    assert (decays["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    mlp = ["mlp.0.weight", "mlp.2.weight"]
+    assert names(decays) == ["wte.weight", *(f"blocks.{i}.{name}" for i in (0, 1) for name in mlp)]
+    assert "blocks.0.norm.weight" in names(spared) and "wpe.weight" in names(spared)
+    convolutions = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.InstanceNorm2d(2, affine=True))
+    assert names(no_decay(convolutions, 0.1)[0]) == ["0.weight"]
+
+
+def test_a_tied_weight_is_found_by_any_of_its_names():
+    decays, spared = no_decay(Transformer(), 0.1, also="lm_head")
+    assert "wte.weight" in names(spared) and "wte.weight" not in names(decays)
+    head, _ = by_name(Transformer(), {"^lm_head": {}}, default={})
+    assert names(head) == ["wte.weight"]
+
+
+def test_layer_decay_goes_from_the_input_up():
+    groups = layer_decay(Transformer(), lr=1.0, decay=0.5)
+    assert [group["lr"] for group in groups] == [0.25, 0.5, 1.0]
+    assert names(groups[0]) == ["wte.weight", "wpe.weight"]  # embeddings that follow each other are one layer
+    assert all(name.startswith("blocks.0") for name in names(groups[1]))
+    assert names(groups[2])[-2:] == ["norm.weight", "norm.bias"]  # and a norm goes with what it follows
+
+
+def test_layer_decay_by_expressions():
+    layers = ["^w[tp]e", r"blocks\.0", r"blocks\.1", "^norm"]
+    groups = layer_decay(Transformer(), 1.0, 0.1, layers=layers)
+    assert [group["lr"] for group in groups] == pytest.approx([1e-3, 1e-2, 1e-1, 1.0])
+    with pytest.raises(ValueError, match=r"found in norm\.weight, norm\.bias; add one"):
+        layer_decay(Transformer(), 1.0, 0.1, layers=layers[:3])
+
+
+def test_layer_decay_beside_weight_decay():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    groups = layer_decay(model, 1.0, 0.5, weight_decay=0.1)
+    assert [(names(group), group["lr"], group["weight_decay"]) for group in groups] == [
+        (["0.weight"], 0.5, 0.1),
+        (["0.bias"], 0.5, 0.0),
+        (["1.weight"], 1.0, 0.1),
+        (["1.bias"], 1.0, 0.0),
+    ]
+
+
+def test_layers_of_a_network_of_stages():
+    def stage():
+        return nn.Sequential(nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)), nn.Conv2d(2, 2, 1))
+
+    model = nn.ModuleDict({"stem": nn.Conv2d(1, 2, 1), "bn": nn.BatchNorm2d(2), "one": stage(), "two": stage()})
+    groups = layer_decay(model, 1.0, 0.5)
+    assert [sorted({name.rpartition(".")[0] for name in names(group)}) for group in groups] == [
+        ["bn", "stem"],
+        ["one.0.0", "one.0.1"],
+        ["one.1"],
+        ["two.0.0", "two.0.1"],
+        ["two.1"],
+    ]
+    lone = nn.Linear(2, 2)
+    assert [(names(group), group["lr"]) for group in layer_decay(lone, 1.0, 0.5)] == [(["weight", "bias"], 1.0)]
+
+
+@pytest.mark.parametrize("decay", [0.0, -0.5, float("nan")])
+def test_layer_decay_needs_a_factor(decay):
+    with pytest.raises(ValueError, match=r"decay is .*; it must be above 0"):
+        layer_decay(Transformer(), 1.0, decay)
+
+
+def test_the_first_expression_that_is_found_has_the_name():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    first, second = by_name(model, {"bias": {"weight_decay": 0.0}, "^[01]": {"lr": 0.1}})
+    assert (names(first), names(second)) == (["0.bias", "1.bias"], ["0.weight", "1.weight"])
+    assert "lr" not in first and "weight_decay" not in second  # no group takes anything from another
+
+
+def test_what_no_expression_finds_is_an_error_that_lists_it():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    with pytest.raises(ValueError, match=r"no expression is found in 0\.weight, 1\.weight; add one for them, or a def"):
+        by_name(model, {"bias": {}})
+    with pytest.raises(ValueError, match=r"'biass' takes no parameter of Sequential: .* Names are 0\.weight, 0\.bias"):
+        by_name(model, {"biass": {}}, default={})
+    with pytest.raises(ValueError, match="or an expression above it has them"):
+        by_name(model, {"": {}, "bias": {}})
+    with pytest.raises(ValueError, match=r"'\(' is not a regular expression"):
+        by_name(model, {"(": {}})
+    many = nn.Sequential(*(nn.Linear(1, 1) for _ in range(30)))
+    with pytest.raises(ValueError, match="and 10 more; add one"):
+        by_name(many, {"bias": {}})
+
+
+def test_split_keeps_embeddings_heads_and_vectors_apart():
+    model = Transformer()
+    inner = [f"blocks.{i}.mlp.{k}.weight" for i in (0, 1) for k in (0, 2)]
+    found, rest = split(model)
+    assert [name for name, _ in found if "norm" not in name] == inner
+    assert {"wte.weight", "wpe.weight"} <= {name for name, _ in rest}
+    assert {id(p) for _, p in matrices(model)} == {id(p) for _, p in found}
+    with_embeddings = [name for name, _ in matrices(model, embeddings=None, heads=None)]
+    assert {"wte.weight", "wpe.weight"} <= set(with_embeddings)
+    assert "wte.weight" not in [name for name, _ in matrices(model, embeddings=None)]  # tied to the head
+
+
+def test_a_matrix_has_two_sizes_above_one():
+    model = nn.ModuleDict({"one": nn.Linear(5, 1), "conv": nn.Conv2d(1, 2, 3), "square": nn.Linear(2, 2)})
+    assert [name for name, _ in matrices(model)] == ["conv.weight", "square.weight"]

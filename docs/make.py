@@ -4,9 +4,11 @@ A page is made of the method's docstring, the equations as the compiler has trac
 literature's, the rows of docs/divergences.md that are about it, and its papers.
 """
 
+import inspect
 import sys
 from pathlib import Path
 
+from ravine import mods, strategies
 from ravine.catalog.docstring import parts
 from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import Method, cited, defaults, method, methods
@@ -106,11 +108,24 @@ Where papers, textbooks and libraries disagree: [divergences.md](divergences.md)
 """
 
 
+def modifiers() -> str:
+    """The page of all modifiers and strategies."""
+    out = [f"# Modifiers\n\nMade by `scripts/docs`. {inspect.cleandoc(mods.__doc__ or '')}"]
+    for room, every in (("", mods), ("# Strategies", strategies)):
+        out += [f"{room}\n\n{inspect.cleandoc(every.__doc__ or '')}"] * bool(room)
+        for name, cls in sorted((k, x) for k, x in vars(every).items() if isinstance(x, type)):
+            said, takes = parts(cls), inspect.signature(cls)
+            blocks = [f"## {name}", code(f"{name}{takes}".removesuffix(" -> None"), "python")]
+            blocks += [said.sentence, code(said.equations) if said.equations else "", said.paragraphs, said.use]
+            out += [*blocks, said.references.replace("\n", "  \n")]
+    return "\n\n".join(x for x in out if x) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """{file: text} of all that is made here."""
     every = registry()
     made = {FOLDER / f"{name}.md": page(cls, method(cls)) for name, cls in sorted(every.items())}
-    return {INDEX: index(methods()), **made}
+    return {INDEX: index(methods()), HERE / "modifiers.md": modifiers(), **made}
 
 
 def stale(made: dict[Path, str]) -> list[Path]:

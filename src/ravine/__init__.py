@@ -3,6 +3,7 @@
 from ravine import groups as groups
 from ravine import mods as mods
 from ravine import optim as optim
+from ravine import strategies as strategies
 from ravine.catalog.create import create as create
 from ravine.optim import *  # noqa: F403
 from ravine.optimizer import Optimizer as Optimizer

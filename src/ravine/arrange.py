@@ -8,6 +8,7 @@ kept while nothing that it rests on changes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -28,6 +29,7 @@ from ravine.compile.trace import number_of
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
+Run = Generator[dict[str, float], dict[str, float], None]  # of a batch: its parts of sums over all tensors, and those
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
 
 
@@ -39,7 +41,7 @@ class Row:
     clock: Clock
     t: float = 0.0  # the step under way
     numbers: list[float] = field(default_factory=list[float])  # and what the host has computed for it
-    every: dict[int, float] = field(default_factory=dict[int, float])  # from these sums over all tensors
+    every: dict[str, float] = field(default_factory=dict[str, float])  # from these sums over all tensors
 
 
 @dataclass(eq=False)
@@ -76,7 +78,7 @@ class Batch:
             table += row.numbers + [0.0] * (width - len(row.numbers))
         return table
 
-    def run(self) -> Generator[dict[int, float], dict[int, float], None]:
+    def run(self) -> Run:
         """All of a step that changes something. Yields this batch's part of sums over all tensors, and is sent all."""
         launching, stage = self.launch.run(self.grads, self.table), 0
         for part in launching:
@@ -109,7 +111,12 @@ class Arrangement:
         self.params, self.missing = list(params), [g is None for g in grads]
         self.batches = batches(opt, params, grads)
         self.values = list(chain.from_iterable(map(dict.values, opt.state.values())))
-        self.fixed = [(group, opt.flags(group), opt.compiled(group)) for group in opt.param_groups]
+        made = [(row.group, batch.compiled) for batch in self.batches for row in batch.rows]
+        self.fixed = [
+            (group, opt.flags(group), [opt.compiled(group), *(x for own, x in made if own is group)])
+            for group in opt.param_groups
+        ]
+        self.everys = Counter(k for batch in self.batches for k in batch.compiled.plan.everys)
         self.loss = any(batch.compiled.loss for batch in self.batches)
         self.moved = [b.p for batch in self.batches for b in batch.bound]
 
@@ -126,7 +133,7 @@ class Arrangement:
         ):
             return False
         for group, (seen, fixed, compiled) in zip(opt.param_groups, self.fixed, strict=False):
-            if group is not seen or opt.flags(group) != fixed or not compiled.fits(group):
+            if group is not seen or opt.flags(group) != fixed or not all(x.fits(group) for x in compiled):
                 return False
         return True
 
@@ -134,14 +141,34 @@ class Arrangement:
         """New values for all: first everything that can fail, then everything that changes."""
         for batch in self.batches:
             batch.prepare(grads, loss)
-        waiting = [(run, part) for run in [batch.run() for batch in self.batches] if (part := send(run, None))]
+        runs = [batch.run() for batch in self.batches]
+        waiting = [(run, part) for run in runs if (part := send(run, None))]
         while waiting:
-            totals: dict[int, float] = {}
-            for _, part in waiting:
-                totals |= {k: totals.get(k, 0.0) + x for k, x in part.items()}
-            waiting = [(run, part) for run, _ in waiting if (part := send(run, totals))]
+            waiting = self.gather(waiting)
         if self.moved:
             torch.autograd.graph.increment_version(self.moved)
+
+    def gather(self, waiting: list[tuple[Run, dict[str, float]]]) -> list[tuple[Run, dict[str, float]]]:
+        """Add up what batches have for sums over all tensors; those go on whose sums are whole, the others wait."""
+        totals: dict[str, float] = {}
+        parts: Counter[str] = Counter()
+        for _, part in waiting:
+            totals |= {k: totals.get(k, 0.0) + x for k, x in part.items()}
+            parts.update(part.keys())
+        whole = [(run, part) for run, part in waiting if all(parts[k] == self.everys[k] for k in part)]
+        assert whole, "batches wait for each other"
+        held = [pair for pair in waiting if pair not in whole]
+        return held + [(run, part) for run, _ in whole if (part := send(run, totals))]
+
+    def share(self, opt: Optimizer) -> None:
+        """Give the numbers that all parameters share to those that had no gradient in the steps of this arrangement."""
+        for batch in self.batches:
+            for k, x in batch.compiled.program.start.items():
+                if x.arg == "shared" and x.op == "fill":
+                    newest = batch.rows[0].clock.numbers[k]
+                    for state in opt.state.values():
+                        if k in state:
+                            state[k].fill_(newest)
 
 
 def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Batch]:

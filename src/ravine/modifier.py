@@ -15,7 +15,8 @@ class Modifier:
 
     Subclass it as those in `ravine.mods` do: annotated fields, and any of `init`, `gradient` (what the rule is given
     in place of g), `update` (what becomes of its new parameter), `to_eval` and `to_train`. Floats, and an int called
-    `seed`, are run-time numbers: `opt.param_groups[0]["mods"][0].max_norm = 0.5` counts from the next step on.
+    `seed`, are run-time numbers: `opt.param_groups[0]["mods"][0].max_norm = 0.5` counts from the next step on. Every
+    group has copies of its own.
     """
 
     ranges: ClassVar[Mapping[str, str]] = {}  # of floats that may lie outside [0, inf)
@@ -23,16 +24,17 @@ class Modifier:
     def __init_subclass__(cls) -> None:
         dataclass(eq=False)(cls)
 
-    def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in fields(self):  # pyright: ignore[reportArgumentType]
-            self.set(field.name, getattr(self, field.name), hints[field.name])
-
-    def set(self, name: str, value: Any, kind: Any) -> None:
-        """Take over a field's value, or raise TypeError or ValueError."""
-        owner = type(self).__name__
-        value = value_of(f"{owner}: {name}", kind, value)
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Take over a field's value, or raise TypeError or ValueError and change nothing."""
+        owner, hints = type(self).__name__, get_type_hints(type(self))
+        if name not in hints:
+            raise AttributeError(f"{owner} has no '{name}'; it has {', '.join(f.name for f in fields(self))}")  # pyright: ignore[reportArgumentType]
+        value = value_of(f"{owner}: {name}", hints[name], value)
         within(owner, name, self.ranges.get(name, "[0, inf)"), value)
+        if name in self.__dict__ and name not in self.numbers and value != self.__dict__[name]:
+            raise AttributeError(
+                f"{owner}: {name} is a flag, and programs are compiled for it; put a new {owner}(…) into group['mods']"
+            )
         self.__dict__[name] = value
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from copy import copy
 from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin
@@ -148,6 +149,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         grads = [p.grad for p in params]
         arranged = self._arranged
         if arranged is None or not arranged.holds(self, params, grads):
+            self._forget()
             arranged = self._arranged = Arrangement(self, params, grads)
         at = self._loss(loss) if arranged.loss else math.nan
         try:
@@ -156,6 +158,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._arranged = Arrangement(self, params, grads)
             self._arranged.step(grads, at)
         return loss
+
+    def _forget(self) -> None:
+        """Arrange the next step anew, after what all parameters share has been given to all."""
+        if self._arranged is not None:
+            self._arranged.share(self)
+        self._arranged = None
 
     def _loss(self, loss: Any) -> float:
         """The loss as a number, for rules that need it."""
@@ -179,12 +187,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def eval(self) -> None:
         """Put the weights to evaluate with into the model, for rules that train at others. Call before validation."""
         view(self, "eval")
-        self._arranged = None
+        self._forget()
 
     def train(self) -> None:
         """Put the weights to train with back into the model. Call after `eval()`, before the next step."""
         view(self, "train")
-        self._arranged = None
+        self._forget()
 
     # groups and state
 
@@ -218,7 +226,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
         if len({id(p) for p in tensors}) < len(tensors):
             raise ValueError(f"{owner}: a parameter stands twice in one group; give each tensor once")
         add_group(self, group)
-        self._arranged = None
+        group["mods"] = tuple(map(copy, group["mods"]))
+        self._forget()
 
     def _check_parameter(self, who: str, p: Any) -> None:
         if not isinstance(p, Tensor):
@@ -238,6 +247,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it."""
+        self._forget()
         out = super().state_dict()
         shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
         out["state"] = {

@@ -4,14 +4,16 @@
 
 A mutant is a rule's file with one change, made in memory. It must fail a walk beside the authors' code or torch's
 (`trajectory.py`), in this process; else a fact or a law, in a fork of this process in which it stands in the place of
-the rule. The result goes into mutation.json, from which `proof.py` writes its section. Survivors are explained
-in EXPLAINED below.
+the rule. The result goes into mutation.json, from which `proof.py` writes its section. survivors.py explains those that
+live; what it explains is not run through facts and laws again.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import fcntl
+import inspect
 import json
 import math
 import os
@@ -27,11 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import survivors as explain
 import torch
 import trajectory
 
 import ravine
 import ravine.optim
+from ravine import words
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 
@@ -40,6 +44,8 @@ TESTS = HERE.parent
 RULES = Path(ravine.optim.__file__).parent
 RESULT = HERE / "mutation.json"
 LIMIT = 240  # seconds that the facts and laws may take for one mutant
+FACTS = [str(x) for x in sorted((TESTS / "optim").glob("test_*.py")) if x.stem != "test_transcriptions"]
+LAWS = [[str(TESTS / "laws" / f"test_{x}.py")] for x in ("torch", "signature", "edges")]
 SWAPPED = {"maximum": "minimum", "minimum": "maximum", "row_max": "row_total", "col_max": "col_total"}
 OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Gt: ast.Lt, ast.Lt: ast.Gt, ast.GtE: ast.LtE, ast.LtE: ast.GtE}
 WHOLE = ("range", "bit_length")  # their arguments must stay whole
@@ -54,6 +60,8 @@ class Mutant:
     text: str  # the line of code
     change: str  # "1 → 1.01", "+ → −"
     tree: ast.Module
+    column: int
+    place: str = ""
 
 
 def mutants(path: Path) -> list[Mutant]:
@@ -66,9 +74,13 @@ def mutants(path: Path) -> list[Mutant]:
             for change, apply, undo in changes(node, function):
                 apply()
                 line = node.lineno
-                found.append(Mutant(where, line, lines[line - 1].strip(), change, copy.deepcopy(tree)))
+                found.append(Mutant(where, line, lines[line - 1].strip(), change, copy.deepcopy(tree), node.col_offset))
                 undo()
-    return sorted(found, key=lambda m: m.line)
+    found.sort(key=lambda m: (m.line, m.column))
+    for i, mutant in enumerate(found):  # two of one line that read alike
+        before = sum((m.line, m.change) == (mutant.line, mutant.change) for m in found[:i])
+        mutant.place = f", place {before + 1}" if before else ""
+    return found
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -76,7 +88,8 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
         if isinstance(x, ast.FunctionDef):
             yield x.name, x
         if isinstance(x, ast.ClassDef):
-            yield from ((f"{x.name}.{f.name}", f) for f in x.body if isinstance(f, ast.FunctionDef) and f.name != "validate")
+            methods = (f for f in x.body if isinstance(f, ast.FunctionDef) and f.name != "validate")
+            yield from ((f"{x.name}.{f.name}", f) for f in methods)
 
 
 def changes(node: ast.AST, function: ast.FunctionDef):
@@ -109,11 +122,13 @@ def changes(node: ast.AST, function: ast.FunctionDef):
 
 
 def others(node: ast.Constant, function: ast.FunctionDef) -> list[int | float]:
-    """What stands in the place of a number: another index, another whole number, 1.01 times it, 0.01 for 0."""
+    """What stands in the place of a number: another index, the next whole number, 1.01 times it, 0.01 for 0."""
     x, parents = node.value, {id(c): p for p in ast.walk(function) for c in ast.iter_child_nodes(p)}
     parent = parents.get(id(node))
     if isinstance(parent, ast.Subscript):
         return [1 - x if x in (0, 1) else 0]
+    if isinstance(parent, ast.Compare) and x:
+        return [x + 1]  # what is compared is often a count
     calls, up = "", parent
     while up is not None:
         calls += ast.unparse(up.func) if isinstance(up, ast.Call) else ""
@@ -125,14 +140,11 @@ def others(node: ast.Constant, function: ast.FunctionDef) -> list[int | float]:
     return [0.01 if x == 0 else 1.01 * x]
 
 
-def build(mutant: Mutant, stem: str) -> dict[str, type[Optimizer]]:
-    """The classes of the mutated file, by name."""
+def build(mutant: Mutant, stem: str) -> dict[str, Any]:
+    """The classes of the mutated file, by name, and under "" the module."""
     module = types.ModuleType(f"ravine.optim.{stem}")
+    module.__dict__.update({k: getattr(words, k) for k in SWAPPED.values()})
     tree = ast.fix_missing_locations(mutant.tree)
-    module.__dict__["maximum"] = module.__dict__["minimum"] = None
-    import ravine.words as words
-
-    module.__dict__.update({k: getattr(words, k) for k in (*SWAPPED, *SWAPPED.values())})
     before = sys.modules.get(module.__name__)
     sys.modules[module.__name__] = module
     try:
@@ -140,7 +152,6 @@ def build(mutant: Mutant, stem: str) -> dict[str, type[Optimizer]]:
     finally:
         if before is not None:
             sys.modules[module.__name__] = before
-    module.__dict__["_module"] = module
     return {k: x for k, x in vars(module).items() if isinstance(x, type) and issubclass(x, Optimizer)} | {"": module}
 
 
@@ -150,45 +161,48 @@ def own(stem: str) -> list[str]:
 
 
 def seen_by_authors(made: dict[str, Any], cases: list[trajectory.Case]) -> str:
-    """The first case whose walk the mutant leaves, or "" """
-    for case in cases:
-        try:
-            gap = trajectory.apart(trajectory.ours(case, cls=made[case.method]), trajectory.theirs(case))
-        except Exception as error:  # it does not even run
-            return f"{case.source.split()[0]} ({type(error).__name__})"
-        if math.isnan(gap) or gap > case.tolerance:
-            return case.source.split()[0]
+    """The source of the first case whose walk the mutant leaves, or ""; the first steps of all cases come first."""
+    for seen in (trajectory.SEEN[:2], trajectory.SEEN):
+        for case in cases:
+            try:
+                mine = trajectory.ours(case, cls=made[case.method], seen=seen)
+                gap = trajectory.apart(mine, trajectory.theirs(case)[: len(mine)])
+            except Exception:  # it does not even run
+                return case.source
+            if math.isnan(gap) or gap > case.tolerance:
+                return case.source
     return ""
 
 
 class Chosen:
-    """A plugin of pytest: facts as they are, laws of these classes alone; the name of what failed first."""
+    """A plugin of pytest: the facts that speak of these classes, the laws over them; the names of what failed."""
 
-    def __init__(self, names: list[str]):
-        self.names, self.failed = {x.lower() for x in names}, ""
+    def __init__(self, names: list[str], known: list[str]):
+        self.names, self.known, self.failed = names, known, []
 
     def pytest_collection_modifyitems(self, items):
+        words, keys = re.compile(rf"\b({'|'.join(self.names)})\b"), {x.lower() for x in self.names}
+
         def of_interest(item) -> bool:
-            if item.path.parent.name != "laws":
-                return True
+            if item.nodeid in self.known:
+                return False
             cls = getattr(item, "callspec", None) and item.callspec.params.get("cls")
-            return cls is not None and cls.__name__.lower() in self.names
+            if cls is not None:
+                return cls.__name__.lower() in keys
+            return bool(words.search(inspect.getsource(item.function) + item.nodeid))
 
-        def named(item) -> bool:
-            return any(x in item.nodeid.lower() for x in self.names)
-
-        items[:] = sorted(filter(of_interest, items), key=lambda x: (x.path.parent.name == "laws", not named(x)))
+        items[:] = filter(of_interest, items)
 
     def pytest_runtest_logreport(self, report):
-        if report.failed and not self.failed:
-            self.failed = re.sub(r"\[.*", "", report.nodeid.split("/")[-1])
+        if report.failed:
+            self.failed.append(report.nodeid)
 
 
-LAWS = ["test_torch.py", "test_signature.py", "test_edges.py", "test_state.py"]
+def among_facts(names: list[str], known: list[str], made: dict[str, Any] | None = None, stem: str = "") -> list[str]:
+    """The facts and laws that fail, `known` ones left out; the first alone with a mutant in the rule's place.
 
-
-def seen_by_facts(made: dict[str, Any], stem: str, names: list[str]) -> str:
-    """The first fact or law that fails with the mutant in the rule's place, or "". Runs in a fork."""
+    They run in a fork of this process, so that nothing of the mutant stays.
+    """
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -198,13 +212,17 @@ def seen_by_facts(made: dict[str, Any], stem: str, names: list[str]) -> str:
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, 1)
             os.dup2(silent, 2)
-            put(made, stem)
-            plugin = Chosen(names)
-            files = [*sorted(map(str, (TESTS / "optim").glob("test_facts_*.py"))), str(TESTS / "optim" / "test_papers.py")]
-            files += [str(TESTS / "laws" / x) for x in LAWS]
-            marks = "not slow and not faults and not browser"
-            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", marks, *files], plugins=[plugin])
-            os.write(write, json.dumps([int(code), plugin.failed]).encode())
+            if made:
+                put(made, stem)
+            plugin = Chosen(names, known)
+            marks = ["-m", "not slow and not faults and not browser"]
+            codes = []
+            for files in [FACTS, *LAWS]:
+                first = ["-x"] if made else []
+                codes += [int(pytest.main(["-q", "-p", "no:cacheprovider", *first, *marks, *files], plugins=[plugin]))]
+                if made and plugin.failed:
+                    break
+            os.write(write, json.dumps([codes, plugin.failed]).encode())
         finally:
             os._exit(0)
     os.close(write)
@@ -212,9 +230,9 @@ def seen_by_facts(made: dict[str, Any], stem: str, names: list[str]) -> str:
         said = pipe.read()
     os.waitpid(child, 0)
     if not said:
-        return "time limit"
-    code, failed = json.loads(said)
-    assert code in (0, 1), f"pytest ended with {code}"
+        return ["time limit"]
+    codes, failed = json.loads(said)
+    assert set(codes) <= {0, 1, 5}, f"pytest ended with {codes}"
     return failed
 
 
@@ -229,20 +247,24 @@ def put(made: dict[str, Any], stem: str) -> None:
 def mutate(stem: str, cases: list[trajectory.Case], facts: bool = True) -> dict[str, Any]:
     """What became of every mutant of a file."""
     names = own(stem)
-    mine = sorted((c for c in cases if c.method in names), key=lambda c: len(c.hyper), reverse=True)
+    mine = sorted((c for c in cases if c.method in names), key=lambda c: ("mods" in c.hyper, -len(c.hyper)))
     killed: dict[str, int] = {}
-    survivors = []
+    survivors, known = [], None
     every = mutants(RULES / f"{stem}.py")
     for mutant in every:
         made = build(mutant, stem)
         by = "authors" if seen_by_authors(made, mine) else ""
-        if not by and facts and (test := seen_by_facts(made, stem, names)):
-            by = test
+        x = {"where": mutant.where, "line": mutant.line, "code": mutant.text, "change": mutant.change + mutant.place}
+        if not by and facts and not explain.why(stem, x):
+            known = among_facts(names, []) if known is None else known  # what fails already is no evidence
+            failed = among_facts(names, known, made, stem)
+            by = re.sub(r"\[.*", "", failed[0]).split("/")[-1] if failed else ""
         if by:
             killed[by] = killed.get(by, 0) + 1
         else:
-            survivors.append({"where": mutant.where, "line": mutant.line, "code": mutant.text, "change": mutant.change})
-            print(f"  survives {stem}.py:{mutant.line} {mutant.where}: {mutant.change}: {mutant.text}", flush=True)
+            survivors.append(x)
+            said = "" if explain.why(stem, x) else "  NOT EXPLAINED"
+            print(f"  survives {stem}.py:{mutant.line} {mutant.change}: {mutant.text}{said}", flush=True)
     print(f"{stem}: {len(every) - len(survivors)}/{len(every)}", flush=True)
     return {"classes": names, "mutants": len(every), "killed": killed, "survivors": survivors}
 
@@ -258,10 +280,12 @@ def main(chosen: list[str]) -> None:
     cases = trajectory.cases()
     for stem in chosen or stems():
         result = mutate(stem, cases)
-        known = json.loads(RESULT.read_text()) if RESULT.exists() else {"rules": {}}
-        known["date"] = str(date.today())
-        known["rules"] = dict(sorted((known["rules"] | {stem: result}).items()))
-        RESULT.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+        with open(__file__) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # others may run other rules
+            known = json.loads(RESULT.read_text()) if RESULT.exists() else {"rules": {}}
+            rules = {k: x for k, x in known["rules"].items() if k in stems()} | {stem: result}
+            now = {"date": str(date.today()), "rules": dict(sorted(rules.items()))}
+            RESULT.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

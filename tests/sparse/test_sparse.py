@@ -65,7 +65,7 @@ def test_a_path_of_torch(name, hyper, backend, shape, dims, kinds):
         p, q = table(shape, dtype), table(shape, dtype)
         mine = getattr(ravine, name)([p], backend=backend, **hyper)
         theirs = getattr(torch.optim, name)([q], **hyper)
-        for t in range(60):
+        for t in range(30):
             count = 0 if t % 11 == 4 else 9
             p.grad, q.grad = sparse(p, t, count, dims=dims), sparse(q, t, count, dims=dims)
             if t % 5 == 2:

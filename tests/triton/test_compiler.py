@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from ravine.compile.emit.triton import BLOCK, emit
+from ravine.compile.emit.triton.rows import rowwise
+from ravine.compile.expr import FULL
 from ravine.compile.launch.triton import load
 from ravine.optim import registry
 
@@ -28,24 +30,30 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
-def assembly(rule, kind):
+def assembly(rule, kind, shape=(1,), **hyper):
     """The PTX of each function of a rule, as an H100 gets it."""
+    opt = rule([torch.nn.Parameter(torch.zeros(shape))], **hyper)
+    plan = opt.compiled(opt.param_groups[0]).plan
+    wide = "float64" if kind == "float64" else "float32"
+    kinds = dict.fromkeys(plan.arrays, kind) | dict.fromkeys(plan.between.values(), wide)
+    functions = load(emit(plan, kinds))
+    return plan, {k: ptx(f, wide) for k, f in functions.items() if re.match(r"(kernel|finish)\d", k)}
+
+
+def ptx(function, wide):
+    """The PTX of one function, which the launch would call."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
     from triton.compiler import compile as build
 
-    opt = rule([torch.nn.Parameter(torch.zeros(1))])
-    plan = opt.compiled(opt.param_groups[0]).plan
-    functions = load(emit(plan, dict.fromkeys(plan.arrays, kind)))
-    types = TABLES | {"tensors": "i32", "BLOCK": "constexpr"}
-    aligned = {(i,): [["tt.divisibility", 16]] for i in range(len(TABLES))}
-    out = {}
-    for name, function in functions.items():
-        if re.match(r"(kernel|finish)\d+$", name):
-            source = ASTSource(function, types, {"BLOCK": BLOCK}, aligned)
-            options = {"num_warps": 4, "enable_fp_fusion": True}
-            out[name] = build(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
-    return plan, out
+    types = TABLES | {"tensors": "i32"}
+    types |= {"columns": "*fp64" if wide == "float64" else "*fp32"} if "columns" in function.arg_names else {}
+    constants = {"BLOCK": BLOCK} if "BLOCK" in function.arg_names else {}
+    tables = [i for i, name in enumerate(function.arg_names) if types.get(name, "").startswith("*")]
+    aligned = {(i,): [["tt.divisibility", 16]] for i in tables}
+    source = ASTSource(function, types | dict.fromkeys(constants, "constexpr"), constants, aligned)
+    options = {"num_warps": 4, "enable_fp_fusion": True}
+    return build(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
 
 
 CASES = [(name, "float32") for name in registry()]
@@ -55,15 +63,29 @@ CASES += [("rprop", "float64"), ("adamw", "bfloat16"), ("adamw", "float16"), ("l
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_every_rule_compiles(name, kind):
     plan, found = assembly(registry()[name], kind)
+    for text in found.values():
+        assert not APPROXIMATE.findall(text)
+        assert not re.findall(r"\b(?:atom|red)\.", text)  # no sum depends on which block was first
     for i, kernel in enumerate(plan.kernels):
-        ptx = found[f"kernel{i}"]
-        reads, writes = len(plan.reads(kernel)), len(plan.writes(kernel))
+        if rowwise(plan, kernel):
+            continue
+        text = found[f"kernel{i}"]
+        reads = sum(x.shape == FULL for x in plan.reads(kernel).values())
         bytes_per_thread = BLOCK // 128 * {"float64": 8, "float32": 4}.get(kind, 2)
         # the fast form moves 16 bytes at a time, although the addresses come from memory
-        assert len(re.findall(r"ld\.global\.v[24]\.b(?:32|64)", ptx)) == reads * bytes_per_thread // 16
-        assert len(re.findall(r"st\.global\.v[24]\.b(?:32|64)", ptx)) == writes * bytes_per_thread // 16
-        assert not APPROXIMATE.findall(ptx)
-        assert not re.findall(r"\b(?:atom|red)\.", ptx)  # no sum depends on which block was first
+        assert len(re.findall(r"ld\.global\.v[24]\.b(?:32|64)", text)) == reads * bytes_per_thread // 16
+        writes = len(plan.writes(kernel))
+        assert len(re.findall(r"st\.global\.v[24]\.b(?:32|64)", text)) == writes * bytes_per_thread // 16
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("name", ["adafactor", "came", "sm3"])
+def test_rules_of_matrices_compile(name, kind):
+    plan, found = assembly(registry()[name], kind, (2, 2))
+    assert any(rowwise(plan, k) for k in plan.kernels)
+    for text in found.values():
+        assert not APPROXIMATE.findall(text)
+        assert not re.findall(r"\b(?:atom|red)\.", text)
 
 
 def test_the_source_is_read_from_memory():

@@ -17,7 +17,9 @@ from ravine.hyper import SWITCHES, fields
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 
-COMMON = frozenset({"maximize", "storage", *SWITCHES})  # hyperparameters that all take and that belong to no method
+COMMON = frozenset(
+    {"maximize", "mods", "storage", *SWITCHES}
+)  # hyperparameters that all take and that belong to no method
 
 
 @dataclass(frozen=True)

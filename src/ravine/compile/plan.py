@@ -69,6 +69,11 @@ class Plan:
         return [s for s in self.steps if isinstance(s, Gather)]
 
     @cached_property
+    def everys(self) -> list[str]:
+        """The marks of all sums over all tensors."""
+        return [str(x.arg) for step in self.gathers for x in step.everys]
+
+    @cached_property
     def reductions(self) -> list[Expr]:
         """Every sum and maximum."""
         return [x for k in self.kernels for x in (*k.sums, *k.short)]
@@ -143,6 +148,11 @@ class Plan:
         for x in kernel.roots if roots is None else roots:
             visit(x)
         return list(order)
+
+    def rowwise(self, kernel: Kernel) -> bool:
+        """True for a kernel whose pass or whose end looks at rows or columns."""
+        looks = any(x.shape in VECTORS or x.op == "amax" for x in [*self.needs(kernel), *kernel.sums])
+        return looks or bool(kernel.short or kernel.vectors)
 
     def reads(self, kernel: Kernel) -> dict[str, Expr]:
         """The arrays that a kernel loads from in its pass."""

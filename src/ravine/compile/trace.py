@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -78,12 +79,13 @@ class Questions:
         self.hyper, self.facts = hyper, facts
         self.asked: dict[str, bool] = {}  # of floats: is it zero?
         self.known: dict[str, Any] = {}  # of the tensor: is it a vector? how fine is its type?
-        self.everys = 0
+        self.asking = ""  # the rule, or the modifier with this prefix
+        self.everys: Counter[str] = Counter()
 
     def __call__(self, name: str) -> Any:
-        if name == "next every":
-            self.everys += 1
-            return self.everys
+        if name == "next every":  # a mark that says the same in the programs of other groups, with other modifiers
+            self.everys[self.asking] += 1
+            return f"{self.asking}{self.everys[self.asking]}"
         if name in self.facts:
             return self.known.setdefault(name, self.facts[name])
         return self.asked.setdefault(name, bool(number_of(self.hyper, name)))
@@ -117,15 +119,18 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
         s = live()
         g = -g if hyper.get("maximize") else g
         for prefix, mod in mods:
+            questions.asking = prefix
             g = mod.gradient(Scope(s, prefix), p, g, t)
+        questions.asking = ""
         more = {"loss": leaf("loss", "loss")} if wants_loss(rule) else {}
         new_p = me.update(s, p, g, t, **more)
         for prefix, mod in mods:
+            questions.asking = prefix
             new_p = mod.update(Scope(s, prefix), p, g, t, new_p, me.lr)
         views: dict[str, dict[str, Expr]] = {}
         for view in ("eval", "train"):
             seen, shown = live(), p
-            for prefix, x in [("", me), *mods]:
+            for prefix, x in [("", me), *mods][:: 1 if view == "eval" else -1]:
                 if hasattr(x, f"to_{view}"):
                     shown = getattr(x, f"to_{view}")(Scope(seen, prefix), shown)
             if shown is not p or written(seen):
@@ -148,7 +153,7 @@ def modifiers(hyper: Mapping[str, Any]) -> list[tuple[str, Any]]:
     out: list[tuple[str, Any]] = []
     for i, mod in enumerate(hyper.get("mods", ())):
         me = copy(mod)
-        me.__dict__ |= {name: leaf("hyper", f"mods.{i}.{name}") for name in mod.numbers}
+        me.__dict__.update({name: leaf("hyper", f"mods.{i}.{name}") for name in mod.numbers})
         same = sum(type(other) is type(mod) for other in hyper["mods"][:i])
         out.append((f"{type(mod).__name__.lower()}{same or ''}_", me))
     return out

@@ -3,7 +3,8 @@
 Those that change the gradient (clipping, `AGC`, `Centralize`, `GradientNoise`, `GradientAveraging`) come before the
 rule, those that change its step (`Cautious`, `Grams`, `DecoupledDecay`, `L1`) or watch it (`EMA`, `Averaging`) after
 it; among themselves each acts on what the one before it in the list has made. A group may have mods of its own:
-`{"params": biases, "mods": []}`. Where a group says "row", a tensor is a matrix of its first size by all others.
+`{"params": biases, "mods": []}`. Rows are those of a tensor as a matrix of its first size by all others; under a rule
+that sees batches of matrices, such as Adafactor, those of its last two.
 """
 
 from ravine.mods.agc import AGC as AGC

@@ -10,8 +10,8 @@ from ravine.optim.adam_2k import Adam2k as Adam2k
 from ravine.optim.adam_2k import AdamEps as AdamEps
 from ravine.optim.adam_mini import AdamMini as AdamMini
 from ravine.optim.adamax import Adamax as Adamax
-from ravine.optim.adamp import AdamP as AdamP
 from ravine.optim.adamp import SGDP as SGDP
+from ravine.optim.adamp import AdamP as AdamP
 from ravine.optim.adan import Adan as Adan
 from ravine.optim.ademamix import AdEMAMix as AdEMAMix
 from ravine.optim.adopt import ADOPT as ADOPT
@@ -38,8 +38,8 @@ from ravine.optim.nadam import NAdam as NAdam
 from ravine.optim.nag import NAG as NAG
 from ravine.optim.novograd import NovoGrad as NovoGrad
 from ravine.optim.prodigy import Prodigy as Prodigy
-from ravine.optim.qhm import QHAdam as QHAdam
 from ravine.optim.qhm import QHM as QHM
+from ravine.optim.qhm import QHAdam as QHAdam
 from ravine.optim.radam import RAdam as RAdam
 from ravine.optim.rmsprop import RMSprop as RMSprop
 from ravine.optim.rprop import Rprop as Rprop

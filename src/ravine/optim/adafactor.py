@@ -47,7 +47,8 @@ class Adafactor(Optimizer):
     The paper has no learning rate: its 10⁻² is lr here. relative_step=False takes ρ = lr, scale_parameter=False α = ρ.
     It has no decay either: λ is multiplied by lr here, as in torch, where fairseq takes α. beta1 averages û, and the
     step is α times the average; tensor2tensor, fairseq and transformers average α û, so old steps keep an old rate.
-    A NaN in u leaves the rest of the tensor unclipped, as in torch.
+    A NaN in u leaves the rest of the tensor unclipped, as in torch. AdaLomo, which frees each gradient as soon as the
+    backward pass has made it, has the update of form="paper", relative_step=False.
 
     Use it where a second moment for every weight does not fit into memory: large transformers, with the relative step
     or with a schedule of your own and relative_step=False. AdamW is better by a little where it fits.

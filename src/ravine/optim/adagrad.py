@@ -13,7 +13,8 @@ class Adagrad(Optimizer):
         p ← p − lr / (1 + (t − 1) d) · g / (√G + ε)          d: lr_decay
 
     G begins at initial_accumulator_value. eps_inside puts ε under the root, as much of the literature
-    writes it. lr_decay is torch's; the paper has none.
+    writes it. lr_decay is torch's; the paper has none. With a sparse gradient only its rows move, are decayed (in
+    torch weight_decay then raises) and change G.
 
     Use it for sparse features, embeddings and convex problems; on deep networks its steps become too small.
 

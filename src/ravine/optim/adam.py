@@ -18,6 +18,7 @@ class Adam(Optimizer):
     weight_decay adds λp to g (decoupled_weight_decay: takes lr λ p off the weights instead, as AdamW).
     amsgrad divides by the largest v seen so far, corrected, as torch does; `AMSGrad` is that paper's form.
     eps_inside puts ε under the root: √(v̂ + ε). bias_correction=False uses m and v as they are.
+    With a sparse gradient only its rows move, are decayed and change m and v; t counts the steps of the whole table.
 
     Use it where nothing else is known to be better: its step is about lr whatever the gradient's scale, so one rate
     serves many networks. With weight decay take AdamW. Where SGD is tuned well, as for convolutions, it may win.

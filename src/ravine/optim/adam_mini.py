@@ -27,7 +27,7 @@ class AdamMini(Optimizer):
 
     Use it for transformers in AdamW's place, with its hyperparameters, where half of its memory matters.
 
-    Zhang et al. 2025, Algorithms 1 to 3    https://arxiv.org/abs/2406.16793
+    Zhang et al. 2025, Algorithm 1    https://arxiv.org/abs/2406.16793
     """
 
     papers = ("zhang2025adammini", "kingma2015adam")

@@ -44,4 +44,5 @@ class AggMo(Optimizer):
     def update(self, s, p, g, t):
         p, g = decayed(p, g, self.lr, self.weight_decay, False)
         s.v = [beta * v + g for beta, v in zip(self.betas, s.v, strict=True)]
-        return p - self.lr / len(self.betas) * sum(s.v)
+        mean: Any = sum(s.v) / len(self.betas)
+        return p - self.lr * mean

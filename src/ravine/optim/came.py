@@ -36,8 +36,8 @@ class CAME(Optimizer):
     how far û and m are apart): a warm-up is needed. The rate is fixed, without Adafactor's relative step. Tensors of
     more dimensions are batches of matrices in their last two.
 
-    Use it to pretrain large language models where AdamW's memory does not fit: the authors take lr 2e-4 with warm-up,
-    about what they take for AdamW. For the smallest memory `Adafactor` has no m either.
+    Use it to pretrain large language models where AdamW's memory does not fit: the authors advise half
+    to nine tenths of AdamW's rate, its β₁ and β₂, and β₃ > β₂. For the smallest memory `Adafactor` has no m either.
 
     Luo et al. 2023, Algorithm 2    https://arxiv.org/abs/2307.02047
     """

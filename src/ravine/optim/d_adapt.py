@@ -7,7 +7,7 @@ from ravine.words import abs, decayed, every, maximum, minimum, shared, sqrt, to
 
 
 class DAdaptSGD(Optimizer):
-    """SGD that finds its own step size: d, a lower bound of the distance from the start to the solution.
+    """SGD that finds its own step size: d, at most twice the distance to the solution if the problem is convex.
 
         w ← d lr / ‖g₀‖                 g₀: the gradient of the first step (that was not 0), without decay
         r ← r + w ⟨g, s⟩                over all tensors

@@ -17,7 +17,7 @@ class DoG(Optimizer):
 
     init_eta, if given, is the step size of the first step, in place of what reps_rel makes it; r is then 0 there.
     weight_decay adds λp to g. All groups are one vector here, as in the paper: the authors' code makes each group
-    a DoG of its own. Without a gradient at the first step r stays what it is; there, with init_eta, for ever 0.
+    a DoG of its own. Without a gradient at the first step r stays what it is.
 
     Use it where SGD works and no rate is to be looked for, for fine-tuning above all; the paper evaluates an average of
     the weights (`ravine.mods`), which is needed since the steps do not get shorter by a schedule. With batch

@@ -3,7 +3,7 @@
 import torch
 
 from ravine.optimizer import Optimizer
-from ravine.words import every, lerp, maximum, minimum, scalar, shared, sqrt, total, where, zeros
+from ravine.words import every, lerp, maximum, minimum, shared, sqrt, total, where, zeros
 
 
 class MoMo(Optimizer):
@@ -22,8 +22,9 @@ class MoMo(Optimizer):
         lb ← max(lb₀, (h − ½ τ ‖m‖²) / ρ)                        after τ
 
     It needs the loss: `step(loss=loss)`, or `step(closure)`; with maximize=True lb bounds its negative. β, lb and, with
-    use_fstar, lr and λ must be the same in all groups: f̄ and lb are common to all tensors. A tensor without a gradient
-    at the first step begins with m = 0. The authors' code estimates lb once more for every group.
+    use_fstar, lr and λ must be the same in all groups: f̄ and lb are common to all tensors. A tensor that gets its
+    first gradient later begins with m = 0; one that has none for a step keeps its m, while f̄ and γ go on. The
+    authors' code estimates lb once more for every group.
 
     Use it where the rate of SGD with momentum is hard to find and the loss is nearly 0 at the end: any lr that is
     large enough serves, and no schedule is needed. With decaying schedules or a loss far from lb it is plain momentum.
@@ -42,12 +43,12 @@ class MoMo(Optimizer):
     use_fstar: bool = False
 
     def init(self, s, p):
-        s.m, s.gamma = zeros(p), scalar(0.0)
-        s.f, s.k = shared(0.0), shared(0.0)
+        s.m = zeros(p)
+        s.f, s.gamma, s.k = shared(0.0), shared(0.0), shared(0.0)
         if self.use_fstar:
             s.lb = shared(self.lb)
 
-    def update(self, s, p, g, t, loss):
+    def update(self, s, p, g, t, loss):  # pyright: ignore[reportIncompatibleMethodOverride]  # the base passes it
         average(self, s, p, g, loss, 1 - self.beta if self.bias_correction else where(s.k > 0, 1 - self.beta, 1))
         tau = step_size(self, s, p, s.m, 1 - self.beta**s.k if self.bias_correction else 1)
         return (p - tau * s.m) / (1 + self.lr * self.weight_decay)
@@ -80,12 +81,12 @@ class MoMoAdam(Optimizer):
     use_fstar: bool = False
 
     def init(self, s, p):
-        s.m, s.v, s.gamma = zeros(p), zeros(p, positive=True), scalar(0.0)
-        s.f, s.k = shared(0.0), shared(0.0)
+        s.m, s.v = zeros(p), zeros(p, positive=True)
+        s.f, s.gamma, s.k = shared(0.0), shared(0.0), shared(0.0)
         if self.use_fstar:
             s.lb = shared(self.lb)
 
-    def update(self, s, p, g, t, loss):
+    def update(self, s, p, g, t, loss):  # pyright: ignore[reportIncompatibleMethodOverride]  # the base passes it
         b1, b2 = self.betas
         average(self, s, p, g, loss, 1 - b1)
         s.v = b2 * s.v + (1 - b2) * g**2
@@ -100,17 +101,17 @@ def average(self, s, p, g, loss, w):
     s.k = s.k + 1
     s.f = lerp(s.f, -loss if self.maximize else loss, w)
     s.m = lerp(s.m, g, w)
-    s.gamma = lerp(s.gamma, total(p * g), w)
+    s.gamma = lerp(s.gamma, every(total(p * g)), w)
 
 
 def step_size(self, s, p, u, rho):
     """τ, for a step along u: m in the metric of the method."""
-    far, gamma, length = every(total(s.m * p)), every(total(s.gamma)), every(total(s.m * u))
+    far, length = every(total(s.m * p)), every(total(s.m * u))
     k, bound, lb = 1 + self.lr * self.weight_decay, self.lr / rho, self.lb
-    cap = k * (s.f - gamma) + far
+    cap = k * (s.f - s.gamma) + far
     if self.use_fstar:
         lb = where(cap < k * rho * s.lb, maximum(cap / (2 * k * rho), self.lb), s.lb)
     tau = where(length <= 0, bound, minimum(bound, maximum(cap - k * rho * lb, 0) / length))
     if self.use_fstar:
-        s.lb = maximum((s.f + far - gamma - tau * length / 2) / rho, self.lb)
+        s.lb = maximum((s.f + far - s.gamma - tau * length / 2) / rho, self.lb)
     return tau

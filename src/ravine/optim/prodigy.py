@@ -19,10 +19,11 @@ class Prodigy(Optimizer):
         d⁺ = min(max(dmax, d̂), growth_rate · d)         (at the start, while d = d₀: growth_rate · max(d, d̂))
         p ← p − d c m / (√v + d⁺ ε)                     then d ← d⁺
 
-    dmax is the largest d̂ so far. This is the authors' code; the paper's Algorithm 4 has no d₀ in w, which divides out,
-    and its defaults. One d, r and dmax serve all tensors of all groups, so give betas, beta3, d_coef and growth_rate
-    the same values in all of them. lr may differ: a tensor counts in r and s as its own lr says; the authors' code
-    allows only one lr, or 0. With β₁ = 0 that code steps by the new d, here by d as with any β₁. weight_decay takes d c λ p off the weights; decouple=False adds λp to g.
+    dmax is the largest d̂ so far. This is the authors' code; the paper's Algorithm 4 has no d₀ in w (it divides out),
+    and ε d where here is ε d⁺. One d, r and dmax serve all tensors of all groups, so give betas, beta3, d_coef and
+    growth_rate the same values in all of them. lr may differ: a tensor counts in r and s as its own lr says; the
+    authors' code allows only one lr, or 0. With β₁ = 0 that code steps by the new d, here by d as with any β₁.
+    weight_decay takes d c λ p off the weights; decouple=False adds λp to g.
 
     Bias correction counts the steps of each tensor, each once: ports that count twice correct by t = 1, 3, 5 …, and the
     authors' code counts the steps of the first group for all. m, v and s are of the order of d g, d² g² and d² g: with

@@ -20,6 +20,8 @@ class SGD(Optimizer):
     when it changes, past gradients count with the new one; `Momentum` has the forms of the literature.
     The first step is that of the parameter: if momentum is switched on later, the sum begins at zero and its
     first gradient is dampened too, where torch takes it whole. The two differ only if τ is not 0.
+    With a sparse gradient only its rows move, are decayed and change m; in torch all rows move by momentum and
+    weight_decay raises.
 
     Use it for convolutional networks, with momentum 0.9 and a schedule, where its rate can be tuned; transformers want
     one of Adam's kind.

@@ -23,7 +23,7 @@ def case(method, theirs, hyper):
 
 
 CASES = [
-    case("MoMo", momo.Momo, {"lr": 1.0}),
+    case("MoMo", momo.Momo, {"lr": 0.2}),
     case("MoMo", momo.Momo, MOMO | BOUND),
     case("MoMo", momo.Momo, MOMO | BOUND | {"bias_correction": True}),
     case("MoMo", momo.Momo, MOMO | BOUND | {"use_fstar": True}),

@@ -10,17 +10,19 @@ from transcriptions.draw import DECAY, RATE, log, uniform
 class CAMEPaper:
     """Luo et al. 2023, Algorithm 2    https://arxiv.org/abs/2307.02047
 
-        R_t = β₂ R_{t−1} + (1 − β₂)(g_t² + ε₁ 1_n 1ᵀ_m) 1_m          C_t = β₂ C_{t−1} + (1 − β₂) 1ᵀ_n (g_t² + ε₁ 1_n 1ᵀ_m)
+        R_t = β₂ R_{t−1} + (1 − β₂)(g_t² + ε₁ 1_n 1ᵀ_m) 1_m
+        C_t = β₂ C_{t−1} + (1 − β₂) 1ᵀ_n (g_t² + ε₁ 1_n 1ᵀ_m)
         u_t = g_t / √v_t,  v_t = R_t C_t / 1ᵀ_n R_t
         û_t = u_t / max(1, RMS(u_t) / d)
         m_t = β₁ m_{t−1} + (1 − β₁) û_t
         U_t = (û_t − m_t)²
-        R'_t = β₃ R'_{t−1} + (1 − β₃)(U_t + ε₂ 1_n 1ᵀ_m) 1_m         C'_t = β₃ C'_{t−1} + (1 − β₃) 1ᵀ_n (U_t + ε₂ 1_n 1ᵀ_m)
+        R'_t = β₃ R'_{t−1} + (1 − β₃)(U_t + ε₂ 1_n 1ᵀ_m) 1_m
+        C'_t = β₃ C'_{t−1} + (1 − β₃) 1ᵀ_n (U_t + ε₂ 1_n 1ᵀ_m)
         S_t = R'_t C'_t / 1ᵀ_n R'_t
         θ_t = θ_{t−1} − η m_t / √S_t
 
-    A vector has v_t = β₂ v_{t−1} + (1 − β₂)(g_t² + ε₁) and θ_t = θ_{t−1} − η m_t, and the sums are means, both as in the
-    authors' code, where the decay η λ θ_{t−1} is too.
+    A vector has v_t = β₂ v_{t−1} + (1 − β₂)(g_t² + ε₁) and θ_t = θ_{t−1} − η m_t, and the sums are means: both as in
+    the authors' code, from which the decay η λ θ_{t−1} is too.
     """
 
     def __init__(

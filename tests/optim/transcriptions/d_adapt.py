@@ -113,14 +113,14 @@ class DAdaptAdamPaper:
 # with gradients that are mostly noise d grows only if lr is large
 SPACES = {
     "DAdaptSGD": {
-        "lr": uniform(1.0, 3.0),
+        "lr": uniform(2.0, 8.0),
         "momentum": [0.0, 0.8],
         "weight_decay": RATE,
         "d0": log(1e-3, 1e-2),
-        "growth_rate": uniform(1.1, 1.3),
+        "growth_rate": uniform(1.01, 1.03),
     },
     "DAdaptAdam": {
-        "lr": uniform(1.0, 3.0),
+        "lr": uniform(2.0, 8.0),
         "betas": BETAS,
         "eps": EPS,
         "weight_decay": RATE,
@@ -128,10 +128,10 @@ SPACES = {
         "use_bias_correction": EITHER,
         "layer_scale": uniform(0.5, 2.0),
         "d0": log(1e-3, 1e-2),
-        "growth_rate": uniform(1.1, 1.3),
+        "growth_rate": uniform(1.01, 1.03),
     },
 }
 EDGES = {
-    "DAdaptSGD": [{"d0": 1e-2, "lr": 3.0}, {"growth_rate": 1.0}, {"lr": 0.0}],
-    "DAdaptAdam": [{"d0": 1e-2, "lr": 3.0}, {"growth_rate": 1.0}, {"betas": (0.0, 0.9)}, {"lr": 0.0}],
+    "DAdaptSGD": [{"d0": 1e-2, "lr": 8.0}, {"growth_rate": 1.0}, {"lr": 0.0}],
+    "DAdaptAdam": [{"d0": 1e-2, "lr": 8.0}, {"growth_rate": 1.0}, {"betas": (0.0, 0.9)}, {"lr": 0.0}],
 }

@@ -2,7 +2,7 @@
 
 import math
 
-from .draw import DECAY, EPS, RATE, uniform
+from .draw import DECAY, RATE, uniform
 from .whole import flat, unflat
 
 
@@ -56,7 +56,7 @@ class DoGPaper:
         return unflat(self.one.step(flat(grads)), self.shapes)
 
 
-SPACE = {"lr": uniform(0.5, 2.0), "reps_rel": RATE, "eps": EPS, "weight_decay": DECAY}
+SPACE = {"lr": uniform(0.5, 2.0), "reps_rel": RATE, "eps": uniform(0.1, 1.0), "weight_decay": DECAY}
 SPACES = {"DoG": SPACE | {"init_eta": [None, 0.01]}, "LDoG": SPACE | {"init_eta": [None, 0.01]}}
 EDGES = {name: [{"init_eta": 1e-3, "lr": 1.5}, {"lr": 0.0}] for name in SPACES}
 IDLE = {name: lambda change, hyper: change == {"reps_rel"} and hyper["init_eta"] is not None for name in SPACES}

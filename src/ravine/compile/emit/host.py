@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -53,7 +53,7 @@ def emit(numbers: list[Expr]) -> str:
         elif x.op == "state":
             code = f"state[{x.arg!r}]"
         elif x.op == "every":
-            code = f"every[{x.arg}]"
+            code = f"every[{x.arg!r}]"
         else:
             code = OPS[x.op].format(*(name[s] for s in x.src))
         lines.append(f"    {name[x]} = {code}\n")
@@ -95,7 +95,7 @@ def build(numbers: list[Expr]) -> Host:
         state: Mapping[str, float],
         hyper: Mapping[str, Any],
         loss: float = math.nan,
-        every: Mapping[int, float] = MappingProxyType({}),
+        every: Mapping[str, float] = MappingProxyType({}),
     ) -> tuple[float, ...]:
         try:
             return fast(t, state, hyper, loss, every)
@@ -106,7 +106,7 @@ def build(numbers: list[Expr]) -> Host:
                     case "hyper":
                         return number_of(hyper, str(x.arg))
                     case "every":
-                        return every[cast(int, x.arg)]
+                        return every[str(x.arg)]
                     case "state":
                         return state[str(x.arg)]
                     case _:

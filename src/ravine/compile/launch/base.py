@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr, Shape
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
 
-Steps = Generator[dict[int, float], Sequence[float], None]  # a step, which waits for sums over all tensors
+Steps = Generator[dict[str, float], Sequence[float], None]  # a step, which waits for sums over all tensors
 
 
 class Changed(Exception):
@@ -145,9 +144,7 @@ class Launch:
                 self.kernel(kernel)
                 kernel += 1
             elif isinstance(step, Gather):
-                places = [self.plan.sums.index(x.src[0]) for x in step.everys]
-                found = [float(x) for x in self.sums[:, places].sum(0)]
-                numbers = yield {cast(int, x.arg): n for x, n in zip(step.everys, found, strict=True)}
+                numbers = yield {str(x.arg): self.over_all(self.plan.sums.index(x.src[0])) for x in step.everys}
                 self.count(numbers)
             else:
                 self.small(step, grads, numbers)
@@ -163,6 +160,10 @@ class Launch:
         for x, copy in self.back:
             x.copy_(copy)
         self.held, self.back, self.fixed = [], [], []  # to be looked at anew in the next step
+
+    def over_all(self, place: int) -> float:
+        """One of the sums, over all tensors of this launch."""
+        return float(self.sums[:, place].sum())
 
     # what a backend fills in
 

@@ -45,6 +45,7 @@ class LLVM(Launch):
         self.partials = (ctypes.c_double * (max(blocks[-1], tiles[-1]) * max(len(k.sums) for k in plan.kernels)))()
         wide = max(sum(x.shape == COL for x in k.sums) for k in plan.kernels)
         self.columns = torch.empty(columns[-1] * wide, dtype=self.compute)
+        self.totals = (ctypes.c_double * self.sums.numel()).from_address(self.sums.data_ptr())
         self.context = (ctypes.c_int64 * len(CONTEXT))()
         self.threads = 0
 
@@ -79,6 +80,9 @@ class LLVM(Launch):
             "next": 0,
         }
         self.context[:] = [fields[name] for name in CONTEXT]
+
+    def over_all(self, place: int) -> float:
+        return sum(self.totals[place :: len(self.plan.sums)])
 
     def kernel(self, k: int) -> None:
         run, work, finish = self.code[k]

@@ -1,7 +1,6 @@
 """Any device that torch knows: the graph, node by node, tensor by tensor. The fallback, and the law."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -26,9 +25,7 @@ class Reference(Launch):
         for gather in self.plan.gathers:
             for i in range(len(self.bound)):
                 sums[i] |= self.values(i, [x.src[0] for x in gather.everys], grads, numbers, sums[i])
-            numbers = yield {
-                cast(int, x.arg): sum((float(made[x.src[0]]) for made in sums), 0.0) for x in gather.everys
-            }
+            numbers = yield {str(x.arg): sum((float(made[x.src[0]]) for made in sums), 0.0) for x in gather.everys}
         written = {k: x for k, x in outputs.items() if k == "p" or k in self.bound[0].keys}
         for i, b in enumerate(self.bound):
             made = self.values(i, list(written.values()), grads, numbers, sums[i])

@@ -149,7 +149,7 @@ def touched(b: Bound, g: Tensor) -> Touched:
     """The rows that a sparse gradient reaches, with equal ones added up; raises where one is not there."""
     index, shape, sparse = g._indices(), b.p.shape, g.sparse_dim()
     if index.numel():  # torch's coalesce() would write outside its memory
-        low, high = index.amin(1).tolist(), index.amax(1).tolist()
+        low, high = whole(index.amin(1)), whole(index.amax(1))
         if any(not 0 <= i <= j < n for i, j, n in zip(low, high, shape, strict=False)):
             raise RuntimeError(
                 f"parameter {b.index} of shape {tuple(shape)} has a sparse gradient with indices from {low} to {high}"
@@ -161,6 +161,11 @@ def touched(b: Bound, g: Tensor) -> Touched:
         rows = rows * shape[d] + index[d] if d else index[0]
     values = g._values().to(g.dtype).resolve_conj().resolve_neg()
     return Touched(rows, values.reshape(len(rows), shape[sparse:].numel()).contiguous())
+
+
+def whole(x: Tensor) -> list[int]:
+    """The numbers of a vector."""
+    return [int(i) for i in x]
 
 
 def elementwise(plan: Plan) -> bool:

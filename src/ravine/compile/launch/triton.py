@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ravine.compile.debug import debug
 from ravine.compile.emit.triton import BLOCK, COLUMNS, emit
-from ravine.compile.emit.triton.rows import SHARE, rowwise, tall
+from ravine.compile.emit.triton.rows import SHARE, tall
 from ravine.compile.expr import COL, FULL
 from ravine.compile.launch.base import Bound, Launch
 from ravine.compile.plan import Plan
@@ -56,7 +56,7 @@ class Triton(Launch):
         }
         self.sizes = self.send(torch.tensor([known[name] for name in COLUMNS]).T.contiguous())
         self.blocks = self.send(numbered(counts))
-        self.rowwise = [rowwise(plan, k) for k in plan.kernels]
+        self.rowwise = [plan.rowwise(k) for k in plan.kernels]
         self.tiles = self.send(numbered(tiled if any(self.rowwise) else []))
         wide = max(sum(x.shape == COL for x in k.sums) for k in plan.kernels)
         self.columns = torch.empty(columns[-1] * wide, dtype=self.compute, device=self.device)

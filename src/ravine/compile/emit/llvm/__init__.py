@@ -33,7 +33,7 @@ def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> 
     """The functions of kernel number k."""
     touched = {*plan.reads(kernel), *plan.writes(kernel), *(plan.between[x] for x in kernel.sums if x.shape == ROW)}
     arrays = [a for a in plan.arrays if a in touched]
-    if rows.rowwise(plan, kernel):
+    if plan.rowwise(kernel):
         after, given = rows.after(plan, dtypes, kernel, k)
         return [
             rows.inner(plan, dtypes, kernel, k, arrays),
@@ -53,7 +53,7 @@ def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> 
 def called(plan: Plan, dtypes: Mapping[str, str]) -> list[str]:
     """The definitions of the functions that the kernels call."""
     ops = {x.op for x in walk(plan.outputs.values())}
-    out = [cbrt("double" if dtypes["p"] == "float64" else "float")] * ("cbrt" in ops)
+    out = [cbrt("double"), cbrt("float")] if "cbrt" in ops else []
     if "normal" in ops:
         text = NORMAL
         for name, x in CONSTANTS.items():

@@ -17,12 +17,6 @@ from ravine.compile.plan import Kernel, Plan
 NUMBERS = (HOST, EVERY, SCALAR)
 
 
-def rowwise(plan: Plan, kernel: Kernel) -> bool:
-    """True for a kernel whose pass or whose end needs rows or columns."""
-    looks = any(x.shape in VECTORS or x.op == "amax" for x in [*plan.needs(kernel), *kernel.sums])
-    return looks or bool(kernel.short or kernel.vectors)
-
-
 def combine(x: Expr, t: str, a: str, b: str) -> str:
     """The sum or the larger of two numbers."""
     if x.op == "sum":
@@ -212,7 +206,7 @@ def gather_columns(
     """The sum of each column from what the tiles of its matrix have left."""
     b = Body(plan, dtypes)
     kind, array = dtypes[plan.between[x]], f"%in.{plan.between[x]}"
-    b.store(array, kind, "%to", IDENTITY[x.op])
+    b.store(array, kind, "%to", "%nothing")
     clear = b.take()
     old = b.load(array, kind, "%to.j")
     b.lines.append(f"%new = {combine(x, b.type, old, '%part').replace('reassoc ', '')}")
@@ -221,6 +215,9 @@ def gather_columns(
 define internal void @after{name}({arguments(arrays)}) {{
 entry:
   %columns.all = mul i64 %b, %c
+  %all.tiles = mul i64 %b, %tiles
+  %empty = icmp eq i64 %all.tiles, 0
+  %nothing = select i1 %empty, {b.type} 0.0, {b.type} {IDENTITY[x.op]}
   br label %clear.head
 clear.head:
   %to = phi i64 [0, %entry], [%to1, %clear]
@@ -230,7 +227,6 @@ clear:
 {clear}  %to1 = add i64 %to, 1
   br label %clear.head
 tiles.head:
-  %all.tiles = mul i64 %b, %tiles
   br label %head
 head:
   %j = phi i64 [0, %tiles.head], [%j1, %end]

@@ -27,7 +27,7 @@ def emit(plan: Plan, dtypes: Mapping[str, str], interpreted: bool = False) -> st
     parts = ["import triton\nimport triton.language as tl\n"]
     parts += called({x.op for x in walk(plan.outputs.values())}, dtypes.values(), interpreted)
     for i, k in enumerate(plan.kernels):
-        if rows.rowwise(plan, k):
+        if plan.rowwise(k):
             parts += [rows.rows(plan, dtypes, k, i), rows.kernel(i), *rows.after(plan, dtypes, k, i)]
             continue
         parts += [elements.elements(plan, dtypes, k, i), elements.kernel(plan, i)]

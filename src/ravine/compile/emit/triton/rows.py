@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from ravine.compile.emit.llvm.rows import rowwise as rowwise
 from ravine.compile.emit.triton.body import COLUMNS, JIT, TABLES, Body
 from ravine.compile.expr import BATCH, COL, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
 from ravine.compile.plan import Kernel, Plan

@@ -1,0 +1,6 @@
+"""Optimizers that drive another: which weights it starts from, and where it is given its gradients."""
+
+from ravine.strategies.lookahead import Lookahead as Lookahead
+from ravine.strategies.sam import ASAM as ASAM
+from ravine.strategies.sam import SAM as SAM
+from ravine.strategies.strategy import Strategy as Strategy

@@ -1,0 +1,136 @@
+"""Lookahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ravine.arrange import begin, numbers_of
+from ravine.optimizer import Optimizer
+from ravine.strategies.sam import SAM
+from ravine.strategies.strategy import Strategy, forward
+
+
+class Lookahead(Strategy):
+    """k steps forward, one step back: slow weights follow, and every k steps the fast ones begin from them again.
+
+        θ ← A(θ)                       k steps of the driven optimizer A
+        φ ← φ + α (θ − φ),  θ ← φ      then; φ begins as θ
+
+        >>> import torch, ravine
+        >>> model = torch.nn.Linear(3, 1)
+        >>> opt = ravine.strategies.Lookahead(ravine.Adam(model.parameters(), lr=1e-2), k=5, alpha=0.5)
+        >>> model(torch.ones(2, 3)).pow(2).sum().backward()
+        >>> opt.step()
+
+    φ is `opt.state[p]["slow"]`; `eval()` puts it into the model and `train()` brings the fast weights back. The model
+    itself holds φ after each k-th step.
+    inner_state: what becomes of A's own state then. "maintain" leaves it, "reset" lets A begin anew, step count and
+    all, and "interpolate" draws the states that have the weights' shape back with α, too, from what they began as.
+
+    Use it to calm an optimizer that is run at a large rate, or where its rate cannot be tuned; it costs a copy of the
+    weights and next to no time. With a schedule that ends near zero little is left to gain.
+
+    A slow weight begins as what its parameter is before its first step here; torch_optimizer's begins after it, and
+    goes back after steps 1, k + 1, 2k + 1 … instead of k, 2k …. The authors' code interpolates the momentum with itself
+    from the second time on, since it keeps no copy; here each is kept. Their default α is 0.8.
+
+    Zhang, Lucas, Hinton & Ba 2019, Algorithm 1    https://arxiv.org/abs/1907.08610
+    """
+
+    papers = ("zhang2019lookahead",)
+    fields = ("k", "alpha", "inner_state", "count")
+    keys = ("slow", "fast")
+
+    def __init__(
+        self,
+        opt: torch.optim.Optimizer,
+        k: int = 5,
+        alpha: float = 0.5,
+        *,
+        inner_state: Literal["maintain", "reset", "interpolate"] = "maintain",
+    ):
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+            raise ValueError(f"Lookahead: k is {k!r}; it must be a whole number of at least 1")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"Lookahead: alpha is {alpha!r}; it must lie in [0, 1]")
+        if inner_state not in ("maintain", "reset", "interpolate"):
+            raise ValueError(f"Lookahead: inner_state is {inner_state!r}; maintain, reset or interpolate")
+        if isinstance(opt, SAM):
+            raise TypeError("Lookahead: let SAM drive it: SAM(Lookahead(opt)) is the same path")
+        self.k, self.alpha, self.inner_state = k, float(alpha), inner_state
+        self.count = 0  # steps since the fast weights began from the slow ones
+        super().__init__(opt)
+
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+        """A step of the driven optimizer, and after every k-th the step back."""
+        if any("fast" in kept for kept in self.state.values()):
+            raise RuntimeError("Lookahead: the model holds the slow weights; call train() before step()")
+        self.start()
+        loss = forward(self.optimizer, closure, loss)
+        self.count += 1
+        if self.count >= self.k:
+            self.back()
+        return loss
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Slow weights for parameters that have none yet."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.requires_grad and "slow" not in self.state[p]:
+                    kept = {"slow": p.detach().clone(memory_format=torch.preserve_format)}
+                    if self.inner_state == "interpolate":
+                        kept |= {f"slow.{k}": x for k, x in self.first(group, p).items()}
+                    self.state[p].update(kept)
+
+    def first(self, group: dict[str, Any], p: Tensor) -> dict[str, Tensor]:
+        """The states of the driven optimizer as they are or will begin, where that is known: torch's begin as zero."""
+        opt = self.optimizer
+        if isinstance(opt, Optimizer):
+            state = begin(opt, opt.compiled(group, p), group, p)
+            return {k: x.clone() for k, x in state.items() if k in self.shaped(group, p, state)}
+        return {k: opt.state[p][k].clone() for k in self.shaped(group, p, opt.state.get(p, {}))}
+
+    def shaped(self, group: dict[str, Any], p: Tensor, state: dict[str, Any]) -> list[str]:
+        """The names of the states that are interpolated: those of the weights' shape, and no counts."""
+        opt = self.optimizer
+        counts = numbers_of(opt.compiled(group, p)) if isinstance(opt, Optimizer) else ("eta", "mu", "mu_product")
+        found = [k for k, x in state.items() if isinstance(x, Tensor) and x.shape == p.shape]
+        return [k for k in found if k not in ("step", *counts)]
+
+    @torch.no_grad()
+    def back(self) -> None:
+        """The slow weights go α of the way, and the fast ones begin from there."""
+        self.count = 0
+        for group in self.param_groups:
+            for p in group["params"]:
+                if "slow" not in (kept := self.state[p]):
+                    continue
+                p.copy_(kept["slow"].lerp_(p.detach(), self.alpha))
+                if self.inner_state == "reset":
+                    self.optimizer.state[p].clear()
+                elif self.inner_state == "interpolate":
+                    state = self.optimizer.state[p]
+                    for k in self.shaped(group, p, state):
+                        slow = kept.setdefault(f"slow.{k}", torch.zeros_like(state[k]))
+                        state[k].copy_(slow.lerp_(state[k], self.alpha))
+
+    @torch.no_grad()
+    def eval(self) -> None:
+        """Put the slow weights into the model. Call before validation."""
+        for p in self.params:
+            kept = self.state.get(p, {})
+            if "slow" in kept and "fast" not in kept:
+                kept["fast"] = p.detach().clone(memory_format=torch.preserve_format)
+                p.copy_(kept["slow"])
+
+    @torch.no_grad()
+    def train(self) -> None:
+        """Put the fast weights back. Call after `eval()`, before the next step."""
+        for p in self.params:
+            if "fast" in self.state.get(p, {}):
+                p.copy_(self.state[p].pop("fast"))

@@ -1,0 +1,175 @@
+"""SAM and ASAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ravine.compile.emit.reference import wide
+from ravine.strategies.strategy import Strategy, forward
+
+
+class SAM(Strategy):
+    """Sharpness-aware minimization: a step by the gradient found uphill, at the worst weights near by.
+
+        e ← ρ g(w) / ‖g(w)‖                                    over all parameters together
+        w ← A(w, g(w + e))                                     a step of the driven optimizer A
+
+        adaptive:  e ← ρ T² g / ‖T g‖,  T = |w| + η            element by element
+
+        >>> import torch, ravine
+        >>> model = torch.nn.Linear(3, 1)
+        >>> opt = ravine.strategies.SAM(ravine.SGD(model.parameters(), lr=0.1, momentum=0.9), rho=0.05)
+        >>> def closure():
+        ...     loss = model(torch.ones(2, 3)).pow(2).mean()
+        ...     loss.backward()
+        ...     return loss
+        >>> loss = opt.step(closure)
+
+    `step(closure)` calls the closure at w and at w + e, with gradients cleared before each, and returns the loss at w.
+    Or in two calls, with as many backward passes before each as you accumulate:
+
+        loss(…).backward();  opt.first_step(zero_grad=True)
+        loss(…).backward();  opt.second_step(zero_grad=True)
+
+    Whatever is raised in the closure, the weights are put back bit for bit. While a first step is open, w stands in
+    `opt.state[p]["before"]`. `step()` without a closure is the second step, so that GradScaler can make it: leave
+    out `scaler.unscale_` before `first_step`, since e does not depend on the scale, and call `scaler.step(opt)` for the
+    second; where it finds an infinity, w is put back and nothing else moves. A gradient of zero or one that is not
+    finite moves no weight in the first step.
+
+    e is found on each process for itself unless gradients are averaged, as DDP does; the paper's own runs do not.
+    Batch norm counts both passes; switch its averages off in one of them if that is not wanted. davda54/sam adds 1e-12
+    to the norm, and wants the first gradients before step(closure): here the closure makes them.
+
+    Use it where data are few beside the weights and a test error is worth a second pass: each step costs two.
+
+    Foret, Kleiner, Mobahi & Neyshabur 2021, Algorithm 1    https://arxiv.org/abs/2010.01412
+    """
+
+    papers = ("foret2021sam",)
+    fields = ("rho", "adaptive", "eta")
+    keys = ("before",)
+    _step_supports_amp_scaling = True  # GradScaler then calls step() in any case, which has weights to put back
+
+    def __init__(self, opt: torch.optim.Optimizer, rho: float = 0.05, adaptive: bool = False, *, eta: float = 0.0):
+        for name, x in (("rho", rho), ("eta", eta)):
+            if not 0 <= x < float("inf"):
+                raise ValueError(f"{type(self).__name__}: {name} is {x!r}; it must lie in [0, inf)")
+        self.rho, self.adaptive, self.eta = float(rho), bool(adaptive), float(eta)
+        super().__init__(opt)
+
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+        """Both steps, with the gradients that the closure makes; without one, the second step."""
+        if closure is None:
+            return self.second_step(loss=loss)
+        self.restore()
+        closure = torch.enable_grad()(closure)
+        self.zero_grad()
+        loss = closure()
+        try:
+            self.first_step(zero_grad=True)
+            there = closure()
+        except BaseException:
+            self.restore()
+            raise
+        self.finish(there)
+        return loss
+
+    @torch.no_grad()
+    def first_step(self, zero_grad: bool = False) -> None:
+        """Go uphill to w + e, by the gradients at w."""
+        if self.open:
+            raise RuntimeError(f"{type(self).__name__}: a first step is open; call second_step() or restore() first")
+        live = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        grads = [(p, -p.grad if group.get("maximize") else p.grad) for group, p in live]
+        if any(g.layout is not torch.strided for _, g in grads):
+            raise RuntimeError(f"{type(self).__name__} takes dense gradients only")
+        norms = [torch.linalg.vector_norm(self.turned(p, g), dtype=complex_of(g)) for p, g in grads]
+        for p, _ in grads:
+            self.state[p]["before"] = p.detach().clone(memory_format=torch.preserve_format)
+        if norms:
+            norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
+            reach = torch.where(norm > 0, self.rho / norm, 0.0)
+            for p, g in grads:
+                e = self.turned(p, self.turned(p, g)) * reach.to(p.device)
+                p.add_(torch.where(norm.isfinite().to(p.device), e, 0.0).to(p.dtype))
+        if zero_grad:
+            self.zero_grad()
+
+    def turned(self, p: Tensor, g: Tensor) -> Tensor:
+        """T g."""
+        return g * (p.detach().abs() + self.eta) if self.adaptive else g
+
+    def second_step(self, zero_grad: bool = False, *, loss: Any = None) -> Any:
+        """Back to w, and a step of the driven optimizer by the gradients at w + e."""
+        if not self.open:
+            raise RuntimeError(
+                f"{type(self).__name__} needs two gradients: step(closure), or first_step() and then second_step()"
+            )
+        out = self.finish(loss)
+        if zero_grad:
+            self.zero_grad()
+        return out
+
+    def finish(self, loss: Any) -> Any:
+        """Back to w, and a step of the driven optimizer."""
+        self.restore()
+        if not getattr(self, "found_inf", 0):  # GradScaler leaves these here while it calls step()
+            if (scale := getattr(self, "grad_scale", None)) is not None:
+                for p in self.params:
+                    if p.grad is not None:
+                        p.grad.div_(scale.to(p.device))
+            return forward(self.optimizer, None, loss)
+        return None
+
+    @property
+    def open(self) -> bool:
+        """True between a first step and its second."""
+        return any("before" in kept for kept in self.state.values())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the weights back where they were before an open first step, bit for bit."""
+        for p in self.params:
+            if "before" in self.state.get(p, {}):
+                p.copy_(self.state[p].pop("before"))
+
+    def eval(self) -> None:
+        """The driven optimizer's `eval()`, where it has one."""
+        getattr(self.optimizer, "eval", lambda: None)()
+
+    def train(self) -> None:
+        """The driven optimizer's `train()`, where it has one."""
+        getattr(self.optimizer, "train", lambda: None)()
+
+
+class ASAM(SAM):
+    """SAM whose neighbourhood is as wide for each weight as that weight is large: rescaled layers stay as they are.
+
+        e ← ρ T² g / ‖T g‖,  T = |w| + η
+
+    `SAM(adaptive=True)` with the paper's ρ and η; that has η = 0, as davda54/sam (whose advice is ρ = 2). The authors'
+    code takes T for parameters that are called weight and 1 for the others; the paper, and this, takes it for all.
+
+    Use it as SAM, where layers are of very different scales and one ρ does not fit them.
+
+    Kwon, Kim, Park & Choi 2021, Algorithm 1    https://arxiv.org/abs/2102.11600
+    """
+
+    papers = ("kwon2021asam", "foret2021sam")
+    fields = ("rho", "eta")
+
+    def __init__(self, opt: torch.optim.Optimizer, rho: float = 0.5, *, eta: float = 0.01):
+        super().__init__(opt, rho, True, eta=eta)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"adaptive": True, **state})
+
+
+def complex_of(g: Tensor) -> torch.dtype:
+    """The widest type of g's kind on its device, in which norms are summed."""
+    return torch.complex128 if g.is_complex() else wide(g.device)

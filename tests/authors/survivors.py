@@ -1,0 +1,65 @@
+"""Why a mutant of a rule may live: what it changes makes no difference that a test could see."""
+
+ZERO = "equivalent: the state begins at 0, so its factor does not count at first"
+FIRST = "equivalent: β₂ is 0 at the first step, which forgets how it began"
+SCALE = "equivalent: only its ratio to its own mean counts, which no factor and no sign changes"
+GUARD = "equivalent: what the guard replaces is multiplied by 0"
+ABOVE = "equivalent: what is asked of it is whether it is below 1"
+SIGN = "equivalent: m is seen by its sign alone"
+MEAN = "equivalent: with μ = 1 the average is the new point either way"
+RATIO = "equivalent: d is made of r / ‖s‖, which no factor of s changes"
+COUNT = "equivalent: it counts, and no whole number lies between"
+TINY = "below what a walk in float64 can see"
+
+EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), or "" for every change of the line
+    ("adafactor", "s.R, s.C = per_row(0.0, positive=True), per_col(0.0, positive=True)", "0.0 → 0.01"): FIRST,
+    ("adafactor", "s.R, s.C = per_row(0.0, positive=True), per_col(0.0, positive=True)", "0.0 → 0.01, place 2"): FIRST,
+    ("adafactor", "eps1 = 1e-30 if paper else precision(p)", "1e-30 → 1.01e-30"): TINY,
+    ("adamp", "by_row = total(where(row_cos < delta / sqrt(cols(p)), 0, 1)) <= 0", "0 → 0.01, place 2"): COUNT,
+    ("adamp", "by_row = total(where(row_cos < delta / sqrt(cols(p)), 0, 1)) <= 0", "1 → 1.01"): COUNT,
+    ("ademamix", "x = minimum(t / self.beta3_warmup, 1)", "1 → 1.01"): "equivalent: x counts only where t < T",
+    ("asgd", "s.eta, s.mu = number(self.lr), number(1.0)", "1.0 → 1.01"): ABOVE,
+    ("nag", "s.v, s.ahead = zeros(p), number(0.0)", "0.0 → 0.01"): ZERO,
+    ("schedule_free", "s.d, s.ahead = zeros(p), number(0.0)", "0.0 → 0.01"): ZERO,
+    ("schedule_free", "c = weight / where(s.weights > 0, s.weights, 1)", "1 → 1.01"): GUARD,
+    ("signum", "s.m = self.momentum * s.m + (1 - self.momentum) * g", "1 → 1.01"): SIGN,
+    ("signum", "s.m = self.momentum * s.m + (1 - self.momentum) * g", "− → + before `self.momentum`"): SIGN,
+}
+EXPLAINED |= {
+    (
+        "momo",
+        "average(self, s, p, g, loss, 1 - self.beta if self.bias_correction else where(s.k > 0, 1 - self.beta, 1))",
+        "0 → 0.01",
+    ): COUNT,
+    ("asgd", "s.gap = where(s.mu < 1, (1 - s.mu) * (new - self.to_eval(s, p)), 0)", "1 → 2"): MEAN,
+    ("asgd", "s.ax = where(s.mu < 1, lerp(s.ax, new, s.mu), new)", "1 → 2"): MEAN,
+    ("d_adapt", "s.s = b3 * s.s + (1 - b3) * w * g", "1 → 1.01"): RATIO,
+    ("d_adapt", "s.s = b3 * s.s + (1 - b3) * w * g", "− → + before `b3`"): RATIO,
+    (
+        "dowg",
+        "return p - where(s.v <= 0, 0, self.lr * s.r**2 / (sqrt(s.v) + self.eps)) * g",
+        "0 → 0.01, place 2",
+    ): GUARD,
+}
+EXPLAINED |= {
+    ("came", f"s.{R} = {b} * s.{R} + (1 - {b}) * row_total({x}) / cols(g)", change): SCALE
+    for R, b, x in (("R", "b2", "square"), ("R_res", "b3", "apart"))
+    for change in ("1 → 1.01", f"− → + before `{b}`", f"+ → − before `(1 - {b}) * row_total({x}) / cols(g)`")
+}
+EXPLAINED |= {
+    (
+        "prodigy",
+        "s.s = b3 * s.s + (d**2 / self.d0 if self.safeguard_warmup else w) * g",
+        "+ → − before `(d ** 2 / self.d0 if self.safeguard_warmup else w) * g`",
+    ): "equivalent: only |s| counts",
+    (
+        "ademamix",
+        "b3 = where(t < self.beta3_warmup, exp(1 / ((1 - x) / log(b1 + 1e-8) + x / log(b3 + 1e-8))), b3)",
+        "1e-08 → 1.0100000000000001e-08",
+    ): TINY,
+}
+
+
+def why(stem: str, survivor: dict[str, str]) -> str:
+    """The reason for a survivor of mutation.json; "" where there is none yet."""
+    return EXPLAINED.get((stem, survivor["code"], survivor["change"]), "")

@@ -125,8 +125,8 @@ def mutation() -> str:
     return f"""## Mutation
 
 Each constant, sign, comparison, maximum and minimum in the code of a rule was changed alone, and tests other than the
-rule's transcription run until one failed: {total - alive} of {total} changes were seen. The last rule was run on
-{known["date"]}; `python tests/authors/mutate.py NAME` runs one again.
+rule's transcription run until one failed: {total - alive} of {total} changes were seen. What the last table explains
+met the walks alone. The last rule was run on {known["date"]}; `python tests/authors/mutate.py NAME` runs one again.
 
 {table(("rules of one file", "seen", "by walks beside others' code", "by facts and laws", "left"), rows)}
 

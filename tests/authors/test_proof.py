@@ -40,6 +40,14 @@ def test_every_rule_was_mutated_and_every_survivor_is_explained():
     assert not [(stem, x) for stem, x in ALIVE if not survivors.why(stem, x)]
 
 
+@pytest.mark.parametrize("stem", mutate.stems())
+def test_the_rule_is_the_one_that_was_mutated(stem):
+    now = mutate.mutants(mutate.RULES / f"{stem}.py")
+    known = RESULT["rules"][stem]
+    assert len(now) == known["mutants"], f"run tests/authors/mutate.py {stem}, then scripts/docs"
+    assert {x["code"] for x in known["survivors"]} <= {x.text for x in now}
+
+
 def test_no_explanation_is_left_over():
     used = {key for stem, x in ALIVE for key in ((stem, x["code"], x["change"]), (stem, x["code"], ""))}
     assert not survivors.EXPLAINED.keys() - used

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import llvmlite
@@ -18,6 +19,7 @@ import llvmlite.binding as llvm
 from ravine.compile.cache import cached
 from ravine.compile.debug import asked, debug
 
+_one = Lock()  # LLVM's target machine and linker are for one thread at a time, and ctypes drops the GIL
 _serial = count()  # a library's name may not come twice
 
 
@@ -27,11 +29,12 @@ class Code:
     def __init__(self, ir: str, names: list[str]):
         machine = target()
         about = f"; {machine.triple} {llvm.get_host_cpu_name()} {features()} llvmlite {llvmlite.__version__}\n"
-        library = llvm.JITLibraryBuilder().add_object_img(cached(about + ir, build))
-        for name in names:
-            library.export_symbol(name)
-        self._held = library.link(jit(), f"ravine{next(_serial)}")
-        self.address: dict[str, int] = {name: self._held[name] for name in names}
+        with _one:
+            library = llvm.JITLibraryBuilder().add_object_img(cached(about + ir, build))
+            for name in names:
+                library.export_symbol(name)
+            self._held = library.link(jit(), f"ravine{next(_serial)}")
+            self.address: dict[str, int] = {name: self._held[name] for name in names}
 
     def function(self, name: str, *types: Any) -> Callable[..., None]:
         """The function `name` as Python calls it; the GIL is dropped meanwhile."""

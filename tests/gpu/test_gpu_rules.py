@@ -29,7 +29,13 @@ def test_float32(device, rule, hyper):
         assert batch.launch.calls == 2 * len(batch.compiled.plan.kernels)
 
 
-@pytest.mark.parametrize(("rule", "hyper"), CASES)
+QUICK = ("adamw-", "lamb-", "adafactor-")
+
+
+@pytest.mark.parametrize(
+    ("rule", "hyper"),
+    [pytest.param(*x.values, id=x.id, marks=() if x.id.startswith(QUICK) else pytest.mark.slow) for x in CASES],
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_other_types(device, rule, hyper, dtype):
     storage = {"storage": "float32"} if hyper else {}

@@ -25,7 +25,14 @@ import ravine
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
 # an element's step depends on the whole tensor
 ACROSS = {"Adafactor", "AdamMini", "AdamP", "CAME", "LAMB", "LARS", "LDoG", "MARS", "NovoGrad", "SGDP", "StableAdamW"}
-LONG_STEPS = {"DoG", "DoWG", "LDoG", "MoMo", "ScheduleFreeSGD"}  # a step is as long as the gradient unless lr is given
+LONG_STEPS = {
+    "DoG",
+    "DoWG",
+    "LDoG",
+    "MoMo",
+    "ScheduleFreeSGD",
+    "SGDP",
+}  # a step is as long as the gradient unless lr is given
 SIGN_ALONE = {"SignSGD"}  # an infinite gradient makes a step like any other
 
 

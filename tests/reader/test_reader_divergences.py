@@ -1,6 +1,7 @@
 """docs/divergences.md tells the truth: its methods exist, its defaults are the code's, its flags are taken."""
 
 import ast
+import inspect
 import math
 import re
 from pathlib import Path
@@ -16,7 +17,8 @@ from ravine.optim import registry
 PAGE = Path(__file__).parents[2] / "docs" / "divergences.md"
 LINES = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
 ROWS = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in LINES[2:]]
-HERE = {row[0]: registry()[row[0].lower()] for row in ROWS if row[0].lower() in registry()}
+METHODS = registry() | {"lookahead": ravine.strategies.Lookahead, "sam": ravine.strategies.SAM}
+HERE = {row[0]: METHODS[row[0].lower()] for row in ROWS if row[0].lower() in METHODS}
 present = pytest.mark.parametrize("row", [row for row in ROWS if row[0] in HERE], ids=lambda row: row[0])
 
 
@@ -32,6 +34,13 @@ def said(cell):
             yield tree.func.id.strip("_"), {k.arg: ast.literal_eval(k.value) for k in tree.keywords}
 
 
+def taken(cls):
+    """The hyperparameters of an optimizer, or the arguments of a strategy, with their defaults."""
+    if issubclass(cls, ravine.Optimizer):
+        return defaults(cls)
+    return {k: x.default for k, x in inspect.signature(cls).parameters.items()}
+
+
 def one_step(cls, *gradients, start=1.0, **hyper):
     """(the optimizer, its weight) after these gradients, in float64."""
     p = nn.Parameter(torch.tensor([start], dtype=torch.float64))
@@ -40,7 +49,7 @@ def one_step(cls, *gradients, start=1.0, **hyper):
         p.grad = torch.tensor([g], dtype=torch.float64)
         if not getattr(cls, "dense", True):
             p.grad = p.grad.to_sparse()
-        opt.step()
+        opt.step(loss=1.0)
     return opt, p
 
 
@@ -53,9 +62,9 @@ def test_the_table_is_sorted_and_whole():
 def test_every_method_is_here_under_its_name_or_is_marked_as_coming():
     for method in {row[0] for row in ROWS}:
         if method.endswith(" *(later)*"):
-            assert method.removesuffix(" *(later)*").lower() not in registry(), f"{method} has come: say what it does"
+            assert method.removesuffix(" *(later)*").lower() not in METHODS, f"{method} has come: say what it does"
         else:
-            assert registry()[method.lower()].__name__ == method
+            assert METHODS[method.lower()].__name__ == method
 
 
 @present
@@ -63,17 +72,18 @@ def test_the_defaults_are_the_codes(row):
     cls = HERE[row[0]]
     for name, hyper in said(row[2]):
         assert not name
-        assert hyper.items() <= defaults(cls).items(), f"{row[0]}: {row[2]}"
+        assert hyper.items() <= taken(cls).items(), f"{row[0]}: {row[2]}"
 
 
 @present
 def test_the_flags_are_taken_and_change_something(row):
     cls = HERE[row[0]]
     for name, hyper in said(row[3]):
-        other = registry()[name.lower()] if name else cls
+        other = METHODS[name.lower()] if name else cls
         if not name:
-            assert not hyper.items() <= defaults(cls).items(), f"{row[0]}: {row[3]} is the default"
-        other([nn.Parameter(torch.zeros(1))], **hyper)
+            assert not hyper.items() <= taken(cls).items(), f"{row[0]}: {row[3]} is the default"
+        params = [nn.Parameter(torch.zeros(1))]
+        other(params if issubclass(other, ravine.Optimizer) else ravine.SGD(params), **hyper)
 
 
 # slips: the right form, seen in a step

@@ -24,13 +24,12 @@ _serial = count()  # a library's name may not come twice
 
 
 class Code:
-    """The functions of a module, callable; keeps their memory alive."""
+    """The functions of a module; its memory lives while one of them does."""
 
     def __init__(self, ir: str, names: list[str]):
-        machine = target()
-        about = f"; {machine.triple} {llvm.get_host_cpu_name()} {features()} llvmlite {llvmlite.__version__}\n"
         with _one:
-            library = llvm.JITLibraryBuilder().add_object_img(cached(about + ir, build))
+            machine = f"{target().triple} {llvm.get_host_cpu_name()} {features()} llvmlite {llvmlite.__version__}"
+            library = llvm.JITLibraryBuilder().add_object_img(cached(f"; {machine}\n{ir}", build))
             for name in names:
                 library.export_symbol(name)
             self._held = library.link(jit(), f"ravine{next(_serial)}")
@@ -38,7 +37,9 @@ class Code:
 
     def function(self, name: str, *types: Any) -> Callable[..., None]:
         """The function `name` as Python calls it; the GIL is dropped meanwhile."""
-        return ctypes.CFUNCTYPE(None, *types)(self.address[name])
+        made: Any = ctypes.CFUNCTYPE(None, *types)(self.address[name])
+        made.code = self  # two threads may compile the same text, and a cache keeps one of the two
+        return made
 
 
 def build(ir: str) -> bytes:

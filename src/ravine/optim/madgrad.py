@@ -3,7 +3,7 @@
 import torch
 
 from ravine.optimizer import Optimizer
-from ravine.words import cbrt, sqrt, where, zeros
+from ravine.words import cbrt, lerp, sqrt, where, zeros
 
 
 class MADGRAD(Optimizer):
@@ -49,7 +49,7 @@ class MADGRAD(Optimizer):
         x0 = s.x0 if self.momentum else p + self.below(s, s.s)
         s.s = s.s + self.lr * sqrt(t) * g
         s.nu = s.nu + self.lr * sqrt(t) * g**2
-        new = self.momentum * p + (1 - self.momentum) * (x0 - self.below(s, s.s))
+        new = lerp(x0 - self.below(s, s.s), p, self.momentum)
         if self.momentum:
             s.x0 = x0
         return new - self.lr * self.weight_decay * p if self.weight_decay and self.decouple_decay else new

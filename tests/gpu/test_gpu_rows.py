@@ -1,16 +1,12 @@
-"""Rows, columns and noise by Triton's kernels are those of the reference: on a GPU, or in Triton's interpreter, which
-is a process of its own, since Triton reads that choice once."""
+"""Rows, columns and noise by Triton's kernels are those of the reference."""
 
 import inspect
-import os
-import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
+from pairs import close
 from torch import nn
 
 from ravine.compile.expr import BATCH, node
@@ -33,14 +29,10 @@ from ravine.words import (
     zeros,
 )
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "compile"), str(TESTS / "gpu")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "compile"))
 
-import test_words as words  # noqa: E402
-from pairs import close  # noqa: E402
+import test_words as words
 
-pytestmark = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 RULES = [x for x in vars(words).values() if isinstance(x, type) and issubclass(x, Optimizer) and x is not Optimizer]
 SHAPES = [(7, 5), (6,), (), (0,), (0, 3), (3, 0), (1, 300), (260, 3), (2, 3, 4, 5), (19, 70), (5, 1), (1, 9)]
 
@@ -66,31 +58,6 @@ class Rich(Optimizer):
         s.n = cbrt(sqrt(total(noisy**2)) + total(s.before))
         s.m = 0.9 * s.m + noisy / (1 + maximum(R, C) + abs(row_total(noisy)))
         return p - self.lr * s.m * s.n
-
-
-@pytest.fixture
-def device():
-    """Where Triton's kernels can run here."""
-    if INTERPRETED:
-        with numpy.errstate(all="ignore"):  # the interpreter is made of numpy, which warns of NaN
-            yield "cpu"
-    elif torch.cuda.is_available():
-        yield "cuda"
-    else:
-        pytest.skip("no CUDA device here; test_laws_of_rows_hold_in_the_interpreter runs this")
-
-
-@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
-def test_laws_of_rows_hold_in_the_interpreter():
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "TRITON"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", __file__],
-        env=clean | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
 
 
 def walk(rule, backend, device, dtype=torch.float32, shapes=SHAPES, steps=2, spoil=False):
@@ -120,7 +87,10 @@ def agree(ours, law, coarse=False):
             close(f"{k} of {tuple(q.shape)}", a, b)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+SLOWLY = [pytest.param(dtype, marks=pytest.mark.slow) for dtype in (torch.float64, torch.bfloat16)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, *SLOWLY], ids=str)
 @pytest.mark.parametrize("rule", [*RULES, Rich], ids=lambda rule: rule.__name__)
 def test_every_word(device, rule, dtype):
     ours = walk(rule, "triton", device, dtype)

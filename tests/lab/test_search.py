@@ -23,8 +23,13 @@ def test_one_rate_is_the_middle():
 
 
 def test_all_of_ours_have_a_row_three_decades_wide():
-    assert set(search.LR_RANGE) == set(registry())
+    assert sorted(search.LR_RANGE) == sorted(name for name, cls in registry().items() if cls.dense)
     assert all(math.isclose(high / low, 1e3) for low, high in search.LR_RANGE.values())
+
+
+def test_what_takes_sparse_gradients_alone_is_refused():
+    with pytest.raises(LabError, match="'sparseadam' takes sparse gradients alone"):
+        search.entries(["sparseadam"], 1)
 
 
 def test_equal_budgets_and_a_stranger(tmp_path, monkeypatch):
@@ -38,11 +43,11 @@ def test_equal_budgets_and_a_stranger(tmp_path, monkeypatch):
 
 
 def test_one_name_twice_is_told_apart_and_torch_s_own_gets_the_same_rates():
-    found = search.entries(["sgd", "torch.optim:SGD", "ravine:Adam", "torch.optim:ASGD"], 3)
-    assert [entry.label for entry in found] == ["sgd", "torch.optim:SGD", "Adam", "ASGD"]
+    found = search.entries(["sgd", "torch.optim:SGD", "ravine:Adam", "torch.optim:LBFGS"], 3)
+    assert [entry.label for entry in found] == ["sgd", "torch.optim:SGD", "Adam", "LBFGS"]
     assert found[0].lrs == found[1].lrs == search.grid(*search.LR_RANGE["sgd"], 3)
     assert found[2].lrs == search.grid(*search.LR_RANGE["adam"], 3)
-    assert found[3].lrs[1] == 0.01  # the default of torch's ASGD
+    assert found[3].lrs[1] == 1.0  # the default of LBFGS
 
 
 def test_classic_is_the_article_s():

@@ -38,6 +38,13 @@ def test_it_learns_the_same_thing_twice():
     assert first.step[-1] == 5 * 4 and first.seconds > 0
 
 
+def test_ours_are_told_the_loss_and_others_are_not():
+    trial = replace(TRIAL, hyper=(("lr", 1.0),))
+    for cls in (ravine.MoMo, torch.optim.Rprop):
+        found = run(trial, LINE, DATA, cls)[0]
+        assert min(found.valid) < found.valid[0]
+
+
 def test_same_weights_and_batches_for_every_optimizer():
     seen: dict[type, list[torch.Tensor]] = {}
 

@@ -1,5 +1,7 @@
 """The corners that shipped defects elsewhere: odd gradients, odd memory, and the rest of torch around an optimizer."""
 
+from typing import get_args
+
 import pytest
 import torch
 from cases import (
@@ -21,18 +23,13 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 import ravine
+from ravine.hyper import fields
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
 # an element's step depends on the whole tensor
 ACROSS = {"Adafactor", "AdamMini", "AdamP", "CAME", "LAMB", "LARS", "LDoG", "MARS", "NovoGrad", "SGDP", "StableAdamW"}
-LONG_STEPS = {
-    "DoG",
-    "DoWG",
-    "LDoG",
-    "MoMo",
-    "ScheduleFreeSGD",
-    "SGDP",
-}  # a step is as long as the gradient unless lr is given
+# a step is as long as the gradient unless lr is given
+LONG_STEPS = {"DoG", "DoWG", "LDoG", "MoMo", "ScheduleFreeSGD", "SGDP"}
 SIGN_ALONE = {"SignSGD"}  # an infinite gradient makes a step like any other
 
 
@@ -61,6 +58,20 @@ def test_zero_gradients_leave_the_weights_and_are_finite(cls):
         equal(p.detach(), old)
     walk(opt, 3)
     assert all(p.isfinite().all() for p in of(opt))
+
+
+@every
+def test_a_dead_row_and_a_dead_column_are_finite(cls):
+    """As behind a ReLU that never fires, or a pixel that is always black."""
+    forms = get_args(fields(cls)["form"][0]) if "form" in fields(cls) else ()
+    for hyper in [{"form": form} for form in forms] or [{}]:
+        p = nn.Parameter(torch.ones(3, 4))
+        opt = cls([p], **hyper)
+        for t in range(3):
+            p.grad = torch.randn(3, 4, generator=torch.Generator().manual_seed(t))
+            p.grad[1] = p.grad[:, 2] = 0
+            opt.step()
+        assert p.isfinite().all()
 
 
 @every

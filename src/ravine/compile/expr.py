@@ -49,7 +49,7 @@ class Expr:
         return node("add", self, other)
 
     def __radd__(self, other: Value) -> Expr:
-        return node("add", other, self)
+        return self if other == 0 else node("add", other, self)  # sum() begins with a 0
 
     def __sub__(self, other: Value) -> Expr:
         return node("sub", self, other)

@@ -9,23 +9,18 @@ from math import log10
 from .errors import LabError
 from .find import find
 
-#   optimizer      from   to      the middle is where the literature's default for a small network lies
-LR_RANGE = {
-    "sgd":      (1e-2, 1e1),
-    "momentum": (1e-3, 1e0),
-    "nag":      (1e-3, 1e0),
-    "adagrad":  (1e-3, 1e0),
-    "adadelta": (1e-2, 1e1),
-    "rprop":    (1e-5, 1e-2),
-    "rmsprop":  (1e-4, 1e-1),
-    "adam":     (1e-4, 1e-1),
-    "amsgrad":  (1e-4, 1e-1),
-    "adamw":    (1e-4, 1e-1),
-    "adamax":   (1e-4, 1e-1),
-    "nadam":    (1e-4, 1e-1),
-    "radam":    (1e-4, 1e-1),
-    "lamb":     (1e-3, 1e0),
+# from, to: the middle is where the literature's default for a small network lies
+_RANGES = {
+    (1e-1, 1e2): "lars",
+    (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreesgd",
+    (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
+    (1e-3, 1e0): "adafactor adagrad aggmo lamb momentum nag sgdw sm3",
+    (3e-4, 3e-1): "madgrad momoadam",
+    (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamw adan adabelief ademamix adopt amsgrad laprop lpadam "
+                  "mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam stableadamw yogi",
+    (1e-5, 1e-2): "came lion rprop signsgd signum",
 }  # fmt: skip
+LR_RANGE = {name: lr for lr, names in _RANGES.items() for name in names.split()}
 
 DEFAULT = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "nadam", "radam")
 
@@ -81,6 +76,8 @@ def optimizer_class(typed: str) -> type:
     found = find(typed, registry(), "optimizer")
     if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
         raise LabError(f"optimizer '{typed}' must be a class derived from torch.optim.Optimizer or ravine.Optimizer")
+    if not getattr(found, "dense", True):
+        raise LabError(f"optimizer '{typed}' takes sparse gradients alone, and the tasks have dense ones")
     return found
 
 

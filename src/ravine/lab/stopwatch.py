@@ -9,7 +9,7 @@ import torch
 from .seeding import seed_all
 from .tasks import Data, Task
 from .threads import one_thread
-from .trial import Trial
+from .trial import Trial, advance
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Runner:
             self.model.zero_grad()
             loss.backward()
             before = time.perf_counter()
-            self.opt.step()
+            advance(self.opt, loss)
             after = time.perf_counter()
             self.update.append(after - before)
             self.whole.append(after - start)

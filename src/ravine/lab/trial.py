@@ -11,6 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from ravine.optimizer import Optimizer
+
 from .seeding import seed_all
 from .tasks import Data, Task
 
@@ -83,7 +85,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
             loss = task.loss(model(x[rows]), y[rows])
             model.zero_grad()
             loss.backward()
-            opt.step()
+            advance(opt, loss)
             step, since, total = step + 1, since + 1, total + loss.item()
             if step in marks or not math.isfinite(total):
                 result.seconds += time.perf_counter() - started
@@ -95,6 +97,11 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                 since, total, started = 0, 0.0, time.perf_counter()
     _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
+
+
+def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:
+    """A step; ours are told the loss, which some of them need."""
+    opt.step(**({"loss": loss.detach()} if isinstance(opt, Optimizer) else {}))
 
 
 def evaluation_steps(epochs: int, batches: int) -> set[int]:

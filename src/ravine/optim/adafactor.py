@@ -90,13 +90,15 @@ class Adafactor(Optimizer):
         alpha = maximum(eps2, rms(p)) * rho if self.scale_parameter else rho
         square = g**2 + eps1 if paper else g**2
         if is_vector(p):
-            s.v = v = (1 - new) * s.v + new * square
+            s.v = (1 - new) * s.v + new * square
+            root = sqrt(s.v)
         else:
             s.R = (1 - new) * s.R + new * row_total(square) / cols(p)
             s.C = (1 - new) * s.C + new * col_total(square) / rows(p)
             mean = matrix_total(s.R) / rows(p)
-            v = s.R / (mean if paper else maximum(mean, eps1)) * s.C
-        u = g / (sqrt(v) if paper else maximum(sqrt(v), eps1))
+            # roots of each, since in float32 R C is 0 where neither of them is
+            root = sqrt(s.R / (mean if paper else maximum(mean, eps1))) * sqrt(s.C)
+        u = g / (root if paper else maximum(root, eps1))
         u = where(rms(u) > self.d, u * (self.d / rms(u)), u)
         p, _ = decayed(p, g, self.lr, self.weight_decay, True)
         if self.beta1:

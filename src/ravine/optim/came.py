@@ -65,12 +65,12 @@ class CAME(Optimizer):
         eps1, eps2 = self.eps
         square, vector = g**2 + eps1, is_vector(p)
         if vector:
-            s.v = v = b2 * s.v + (1 - b2) * square
+            s.v = b2 * s.v + (1 - b2) * square
+            u = g / sqrt(s.v)
         else:
             s.R = b2 * s.R + (1 - b2) * row_total(square) / cols(g)
             s.C = b2 * s.C + (1 - b2) * col_total(square) / rows(g)
-            v = s.R / (matrix_total(s.R) / rows(g)) * s.C
-        u = g / sqrt(v)
+            u = g / factored(s.R, s.C)
         u = u / maximum(1, sqrt(total(u**2) / numel(g)) / self.clip_threshold)
         s.m = m = b1 * s.m + (1 - b1) * u
         p, _ = decayed(p, g, self.lr, self.weight_decay, True)
@@ -79,4 +79,9 @@ class CAME(Optimizer):
         apart = (u - m) ** 2 + eps2
         s.R_res = b3 * s.R_res + (1 - b3) * row_total(apart) / cols(g)
         s.C_res = b3 * s.C_res + (1 - b3) * col_total(apart) / rows(g)
-        return p - self.lr * m / sqrt(s.R_res / (matrix_total(s.R_res) / rows(g)) * s.C_res)
+        return p - self.lr * m / factored(s.R_res, s.C_res)
+
+
+def factored(R, C):
+    """√(R C / mean(R)) by roots of each: in float32 the product is 0 where neither of them is."""
+    return sqrt(R / (matrix_total(R) / rows(R))) * sqrt(C)

@@ -5,6 +5,7 @@ A Notation is a table from op to text, like a backend's; `latex` and `text` are 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Notation:
     now: str  # the value that a step leaves
     before: str  # the value that it finds
     number: str  # a part that has a line of its own
+    index: str  # a state of several with one letter
     parameter: str
     gradient: str
     brackets: str
@@ -33,10 +35,10 @@ class Notation:
     between: str
 
     def state(self, name: str) -> str:
-        """A state's symbol: its letter, or its name; `m.0` has an index."""
-        base, _, index = name.partition(".")
+        """A state's symbol: its letter, or its name; `m.0` and `x0` have an index."""
+        base, index = cast(re.Match[str], re.fullmatch(r"([A-Za-z](?=\d)|[^.]+)\.?(.*)", name)).groups()
         symbol = self.states.get(base, base if len(base) == 1 else self.word.format(base.replace("_", " ")))
-        return self.number.format(symbol, index) if index else symbol
+        return self.index.format(symbol, index) if index else symbol
 
     def leaf(self, x: Expr) -> str:
         """What is read: before the step, so states and the parameter are the old ones."""

@@ -20,17 +20,16 @@ from torch import Tensor
 
 from ravine.clock import Clock
 from ravine.compile import Compiled
-from ravine.compile.emit.reference import evaluate, extent
-from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
+from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
-from ravine.compile.launch.base import local, real
-from ravine.compile.trace import number_of
+from ravine.compile.launch.base import local
+from ravine.compile.plan import Gather
+from ravine.storage import TYPES, begin, keys_of, numbers_of, shape_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 Run = Generator[dict[str, float], dict[str, float], None]  # of a batch: its parts of sums over all tensors, and those
-TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
 
 
 @dataclass(eq=False)
@@ -40,7 +39,8 @@ class Row:
     group: dict[str, Any]
     clock: Clock
     t: float = 0.0  # the step under way
-    numbers: list[float] = field(default_factory=list[float])  # and what the host has computed for it
+    before: dict[str, float] = field(default_factory=dict[str, float])  # the numbers that it finds
+    numbers: list[float] = field(default_factory=list[float])  # and what the host has computed from them
     every: dict[str, float] = field(default_factory=dict[str, float])  # from these sums over all tensors
 
 
@@ -66,7 +66,7 @@ class Batch:
         self.grads = [local(g) for g in mine if g is not None] if self.launch.sharded else mine
         self.launch.place(self.grads)
         for row in self.rows:
-            row.t = row.clock.step + 1
+            row.t, row.before = row.clock.step + 1, row.clock.numbers
             row.every, row.numbers = {}, []
         self.table = self.count(0)
 
@@ -74,7 +74,7 @@ class Batch:
         """The host's numbers of all rows, with those of this stage; what is not yet known is 0."""
         width, table, host = len(self.compiled.plan.numbers), list[float](), self.compiled.stages[stage]
         for row in self.rows:
-            row.numbers += host(row.t, row.clock.numbers, row.group, self.loss, row.every)
+            row.numbers += host(row.t, row.before, row.group, self.loss, row.every)
             table += row.numbers + [0.0] * (width - len(row.numbers))
         return table
 
@@ -90,6 +90,12 @@ class Batch:
         self.grads = ()
         for row in self.rows:
             row.clock.set(row.t, self.compiled.kept(row.numbers))
+
+    def rehearsal(self) -> Run:
+        """The sums over all tensors that a run yields, as zeros."""
+        for step in self.compiled.plan.steps:
+            if isinstance(step, Gather):
+                yield {str(x.arg): 0.0 for x in step.everys}
 
 
 def send(steps: Generator[Any, Any, None], value: Any) -> Any:
@@ -117,6 +123,11 @@ class Arrangement:
             for group in opt.param_groups
         ]
         self.everys = Counter(k for batch in self.batches for k in batch.compiled.plan.everys)
+        if self.gather([(run, part) for batch in self.batches if (part := next(run := batch.rehearsal(), None))]):
+            raise ValueError(
+                f"{type(opt).__name__}: groups wear their mods in different orders, and each waits for a norm over all "
+                "parameters that the other has first; give mods that look at all parameters in one order"
+            )
         self.loss = any(batch.compiled.loss for batch in self.batches)
         self.moved = [b.p for batch in self.batches for b in batch.bound]
 
@@ -142,33 +153,28 @@ class Arrangement:
         for batch in self.batches:
             batch.prepare(grads, loss)
         runs = [batch.run() for batch in self.batches]
-        waiting = [(run, part) for run in runs if (part := send(run, None))]
-        while waiting:
-            waiting = self.gather(waiting)
+        if arrived := [(run, part) for run in runs if (part := send(run, None))]:
+            self.gather(arrived)
         if self.moved:
             torch.autograd.graph.increment_version(self.moved)
 
-    def gather(self, waiting: list[tuple[Run, dict[str, float]]]) -> list[tuple[Run, dict[str, float]]]:
-        """Add up what batches have for sums over all tensors; those go on whose sums are whole, the others wait."""
-        totals: dict[str, float] = {}
-        parts: Counter[str] = Counter()
-        for _, part in waiting:
-            totals |= {k: totals.get(k, 0.0) + x for k, x in part.items()}
-            parts.update(part.keys())
-        whole = [(run, part) for run, part in waiting if all(parts[k] == self.everys[k] for k in part)]
-        assert whole, "batches wait for each other"
-        held = [pair for pair in waiting if pair not in whole]
-        return held + [(run, part) for run, _ in whole if (part := send(run, totals))]
+    def gather(self, arrived: list[tuple[Run, dict[str, float]]]) -> list[tuple[Run, dict[str, float]]]:
+        """Add up what batches have for sums over all tensors; each goes on when all that it waits for are whole.
 
-    def share(self, opt: Optimizer) -> None:
-        """Give the numbers that all parameters share to those that had no gradient in the steps of this arrangement."""
-        for batch in self.batches:
-            for k, x in batch.compiled.program.start.items():
-                if x.arg == "shared" and x.op == "fill":
-                    newest = batch.rows[0].clock.numbers[k]
-                    for state in opt.state.values():
-                        if k in state:
-                            state[k].fill_(newest)
+        Returns those that wait for each other.
+        """
+        totals, parts, waiting = dict[str, float](), Counter[str](), list[tuple[Run, dict[str, float]]]()
+        while arrived:
+            for _, part in arrived:
+                totals |= {k: totals.get(k, 0.0) + x for k, x in part.items()}
+                parts.update(part.keys())
+            whole = {k for k, n in parts.items() if n == self.everys[k]}
+            waiting += arrived
+            ready = [(run, part) for run, part in waiting if part.keys() <= whole]
+            waiting = [(run, part) for run, part in waiting if not part.keys() <= whole]
+            sent = [(run, send(run, {k: totals[k] for k in part})) for run, part in ready]
+            arrived = [(run, part) for run, part in sent if part]
+        return waiting
 
 
 def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Batch]:
@@ -178,15 +184,17 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
     for i, group, p, g in live:
         check(opt, i, group, p, g)
     found: dict[tuple[Any, ...], Batch] = {}
-    newest: dict[str, Tensor] = {}  # of what all parameters share: the value of the one that has moved most
+    newest: dict[str, Tensor] = {}  # of what all parameters share: the tensor of the one that has moved most
     for state in sorted(opt.state.values(), key=lambda x: float(x.get("step", 0))):
         newest |= state
+    shared: dict[str, Tensor] = {}  # and the one that they will share
     for i, group, p, g in live:
         compiled = opt.compiled(group, p)
         keys, numbers = keys_of(opt, compiled), numbers_of(compiled)
         state = begin(opt, compiled, group, p)
-        for k in [k for k in numbers if compiled.program.start[k].arg == "shared" and k in newest]:
-            state[k] = newest[k]
+        for k in numbers:
+            if compiled.program.start[k].arg == "shared":
+                state[k] = shared.setdefault(k, newest.get(k, state[k]).detach().clone())
         types = tuple(state[key].dtype for key in keys.values())
         backend = opt.backend or backend_for(p.device)
         sparse = g.layout is not torch.strided
@@ -196,7 +204,8 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
         row = next((r for r, x in enumerate(batch.rows) if x.group is group and tell(x.clock) == counted), None)
         if row is None:
             row = len(batch.rows)
-            batch.rows.append(Row(group, Clock(counted.pop("step"), counted)))
+            own = {k: x for k, x in counted.items() if k != "step" and k not in shared}
+            batch.rows.append(Row(group, Clock(counted["step"], own, {k: shared[k] for k in numbers if k in shared})))
         batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row, i))
         batch.index.append(i)
     for batch in found.values():
@@ -204,6 +213,8 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
     for bound in [b for batch in found.values() for b in batch.bound]:  # nothing has failed: now it may be kept
         opt.state[bound.p].update(bound.state)
         bound.state = opt.state[bound.p]
+    for state in opt.state.values():
+        state.update({k: x for k, x in shared.items() if k in state})
     return list(found.values())
 
 
@@ -234,7 +245,9 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
         raise RuntimeError(f"{who} is distributed, and {type(opt).__name__} needs whole tensors: it sums over them")
     for k, start in compiled.program.start.items() if opt.state.get(p) else ():
         x = opt.state[p].get(opt.key(k))
-        if x is not None and start.shape == FULL and (x.shape != p.shape or x.device != p.device):
+        if x is None or start.shape is HOST:
+            continue
+        if list(x.shape) != shape_of(start, p, plan.view) or x.device != p.device:
             raise RuntimeError(
                 f"{who} is on {p.device}; its state {opt.key(k)} is of shape {tuple(x.shape)} on {x.device}. "
                 "Parameters keep shape and device between steps: delete opt.state[p], or make a new optimizer"
@@ -257,64 +270,3 @@ def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, 
         )
     if local(p) is not p:
         raise RuntimeError(f"{who} is distributed and has a sparse gradient; use a dense one")
-
-
-def keys_of(opt: Optimizer, compiled: Compiled) -> dict[str, str]:
-    """The rule's names of the states of tensors -> their keys in opt.state[p]."""
-    return {k: opt.key(k) for k, x in compiled.program.start.items() if x.shape is not HOST}
-
-
-def numbers_of(compiled: Compiled) -> list[str]:
-    """The keys of the numbers that the host keeps."""
-    return [k for k, x in compiled.program.start.items() if x.shape is HOST]
-
-
-def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
-    """The state of p with what is missing in it: at the first step all, later what a changed flag brings."""
-    state, start = dict(opt.state.get(p, {})), compiled.program.start
-    missing = {k: x for k, x in start.items() if state.get(opt.key(k)) is None}
-    if missing:
-        view = compiled.plan.view
-        values = evaluate(missing.values(), lambda x: leaf_value(x, group, p, view), real(p.detach()), view=view)
-        for k, x in missing.items():
-            state[opt.key(k)] = as_state(values[x], x, group, p, view)
-    # a state that came without a count has been stepped: only the first step of some rules is special
-    state.setdefault("step", torch.tensor(float(bool(state) and len(missing) != len(start))))
-    return state
-
-
-def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:
-    """What init() may read: the parameter and hyperparameters."""
-    if x.op == "p":
-        return real(p.detach()).reshape(extent(real(p), FULL, view))
-    return torch.tensor(float(number_of(group, str(x.arg))), dtype=torch.float64)
-
-
-def as_state(value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:
-    """A state as it lies in memory: like the parameter where it has its shape, in its type or in float32."""
-    if x.shape is HOST:
-        return value.double()
-    dtype = type_of(x, group, p)
-    if x.shape == FULL:
-        out = torch.empty_like(p, dtype=dtype, requires_grad=False)
-        real(out).copy_(value.reshape(real(out).shape))
-        return out
-    if x.shape in VECTORS:
-        value = value.reshape(short(p, x.shape, view))
-    return value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)
-
-
-def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
-    """The type of a state: the parameter's, or float32 where numbers of 16 bits are few enough or not wanted."""
-    wide = group["storage"] == "float32" or x.shape in (SCALAR, *VECTORS)
-    return torch.float32 if wide and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
-
-
-def short(p: Tensor, shape: Shape, view: str) -> list[int]:
-    """The shape of a state of rows, columns or matrices: the parameter's, with 1 for what is summed over."""
-    if p.dim() < 2:
-        return [p.numel() if shape == ROW else 1]
-    cut = 1 if view == "first" else p.dim() - 1
-    head, rows, cols = p.shape[: cut - 1], p.shape[cut - 1], p.shape[cut:]
-    ones = [1] * len(cols)
-    return [*head, rows if shape == ROW else 1, *(cols if shape == COL else ones)]

@@ -12,14 +12,16 @@ class Clock:
     """0-d tensors that stand in the state of every parameter of the clock: one write moves all their counts.
 
     `step` is float32 as in torch; a rule's own numbers (NAdam's product of momenta) are float64, so that a
-    run continues bit for bit after a checkpoint.
+    run continues bit for bit after a checkpoint. `shared` are those that all clocks of an optimizer have in common.
     """
 
-    def __init__(self, step: float, numbers: Mapping[str, float]):
+    def __init__(self, step: float, numbers: Mapping[str, float], shared: Mapping[str, torch.Tensor]):
         self.tensors = {"step": torch.tensor(step, dtype=torch.float32, device="cpu")}
         self.tensors |= {k: torch.tensor(x, dtype=torch.float64, device="cpu") for k, x in numbers.items()}
+        self.tensors |= shared
         self._step = ctypes.c_float.from_address(self.tensors["step"].data_ptr())
-        self._numbers = {k: ctypes.c_double.from_address(self.tensors[k].data_ptr()) for k in numbers}
+        kept = [k for k in self.tensors if k != "step"]
+        self._numbers = {k: ctypes.c_double.from_address(self.tensors[k].data_ptr()) for k in kept}
 
     @property
     def step(self) -> float:

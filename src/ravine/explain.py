@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.arrange import type_of
 from ravine.compile import Compiled
 from ravine.compile.emit import host, text
 from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import backend_for
 from ravine.compile.plan import Gather, Kernel, Plan
+from ravine.storage import type_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

@@ -14,7 +14,7 @@ class Modifier:
     """A change to any rule, given as `mods=[ClipNorm(1.0), EMA(0.999)]`; several act in the order of the list.
 
     Subclass it as those in `ravine.mods` do: annotated fields, and any of `init`, `gradient` (what the rule is given
-    in place of g), `update` (what becomes of its new parameter), `to_eval` and `to_train`. Floats, and an int called
+    in place of g), `update` (what becomes of its new parameter), and `to_eval`. Floats, and an int called
     `seed`, are run-time numbers: `opt.param_groups[0]["mods"][0].max_norm = 0.5` counts from the next step on. Every
     group has copies of its own.
     """
@@ -33,7 +33,7 @@ class Modifier:
         within(owner, name, self.ranges.get(name, "[0, inf)"), value)
         if name in self.__dict__ and name not in self.numbers and value != self.__dict__[name]:
             raise AttributeError(
-                f"{owner}: {name} is a flag, and programs are compiled for it; put a new {owner}(…) into group['mods']"
+                f"{owner}: {name} is a flag, and programs are compiled for it; set group['mods'] = ({owner}(…), …)"
             )
         self.__dict__[name] = value
 

@@ -15,15 +15,17 @@ import torch.optim.optimizer as torch_optimizer
 from torch import Tensor
 from torch.autograd import profiler
 
-from ravine.arrange import Arrangement, numbers_of
+from ravine.arrange import Arrangement
 from ravine.compile import MATRIX, Compiled, compile_rule
 from ravine.compile.emit import latex
 from ravine.compile.expr import HOST
 from ravine.compile.launch import BACKENDS, Changed
 from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
+from ravine.load import load
 from ravine.modifier import Modifier
-from ravine.states import load, view
+from ravine.storage import numbers_of
+from ravine.view import TRAIN, put_back, show
 
 
 def arg(default: Any = ..., *, kw_only: bool = True) -> Any:
@@ -149,7 +151,6 @@ class Optimizer(Fields, torch.optim.Optimizer):
         grads = [p.grad for p in params]
         arranged = self._arranged
         if arranged is None or not arranged.holds(self, params, grads):
-            self._forget()
             arranged = self._arranged = Arrangement(self, params, grads)
         at = self._loss(loss) if arranged.loss else math.nan
         try:
@@ -159,17 +160,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._arranged.step(grads, at)
         return loss
 
-    def _forget(self) -> None:
-        """Arrange the next step anew, after what all parameters share has been given to all."""
-        if self._arranged is not None:
-            self._arranged.share(self)
-        self._arranged = None
-
     def _loss(self, loss: Any) -> float:
         """The loss as a number, for rules that need it."""
         if loss is None:
             raise TypeError(f"{type(self).__name__} needs the loss: call step(loss=loss), or step(closure)")
-        return float(loss)
+        return float(loss.detach() if isinstance(loss, Tensor) else loss)
 
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
     _arranged: Arrangement | None = None  # found again after a copy or a load
@@ -186,13 +181,13 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def eval(self) -> None:
         """Put the weights to evaluate with into the model, for rules that train at others. Call before validation."""
-        view(self, "eval")
-        self._forget()
+        show(self)
+        self._arranged = None
 
     def train(self) -> None:
-        """Put the weights to train with back into the model. Call after `eval()`, before the next step."""
-        view(self, "train")
-        self._forget()
+        """Put the weights to train with back, bit for bit. Call after `eval()`, before the next step."""
+        put_back(self)
+        self._arranged = None
 
     # groups and state
 
@@ -227,7 +222,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise ValueError(f"{owner}: a parameter stands twice in one group; give each tensor once")
         add_group(self, group)
         group["mods"] = tuple(map(copy, group["mods"]))
-        self._forget()
+        self._arranged = None
 
     def _check_parameter(self, who: str, p: Any) -> None:
         if not isinstance(p, Tensor):
@@ -247,7 +242,6 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it."""
-        self._forget()
         out = super().state_dict()
         shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
         out["state"] = {
@@ -329,9 +323,7 @@ def compiled(
 def named(rule: type[Optimizer], program: Compiled) -> None:
     """Raise where a state would have a key in opt.state[p] that it cannot have."""
     for k, x in program.program.start.items():
-        if rule.names.get(k, k) == "step":
-            raise ValueError(
-                f"{rule.__name__}: state {k} would be kept as 'step', which is the count of steps; rename it"
-            )
+        if (key := rule.names.get(k, k)) in (taken := {"step": "the count of steps", TRAIN: "what eval() puts aside"}):
+            raise ValueError(f"{rule.__name__}: state {k} would be kept as '{key}', which is {taken[key]}; rename it")
         if k in rule.names and x.shape is HOST:
             raise ValueError(f"{rule.__name__}: state {k} is a number(), which keeps its name; take it out of `names`")

@@ -1,5 +1,7 @@
 """The corners that shipped defects elsewhere: odd gradients, odd memory, and the rest of torch around an optimizer."""
 
+import copy
+import pickle
 from typing import get_args
 
 import pytest
@@ -601,3 +603,145 @@ def test_threads_may_trace_at_once():
     optimizer._programs.clear()
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(train, range(6)))
+
+
+# what lies elsewhere, or otherwise, than it did
+
+
+@pytest.mark.parametrize("name", ["adafactor", "came", "sm3"])
+def test_numbers_of_rows_and_columns_must_fit_the_weights(name):
+    make, p, q = ALL[name], nn.Parameter(torch.ones(10, 4)), nn.Parameter(torch.ones(12, 4))
+    p.grad, q.grad = torch.ones(10, 4), torch.ones(12, 4)
+    opt, other = make([p]), make([q])
+    opt.step()
+    with pytest.raises(ValueError, match=r"has shape \(10, .\) in the state_dict; for a parameter of shape \(12, 4"):
+        other.load_state_dict(opt.state_dict())
+    p.data = torch.ones(4, 10)
+    p.grad = torch.ones(4, 10)
+    with pytest.raises(RuntimeError, match="keep shape and device"):
+        opt.step()
+    assert (p == 1).all()
+
+
+def test_weights_that_are_turned_where_they_lie_are_seen():
+    p, q = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.zeros(4, 4))
+    q.data.copy_(p.data)
+    p.grad = torch.randn(4, 4)
+    q.grad = p.grad.clone()
+    a, b = ravine.AdamW([p], lr=0.1), torch.optim.AdamW([q], lr=0.1)
+    for _ in range(2):
+        a.step()
+        b.step()
+        p.data, q.data = p.data.t(), q.data.t()
+    near(p, q, 2e-6)
+
+
+def test_weights_that_are_cut_where_they_lie_are_seen():
+    p = nn.Parameter(torch.zeros(8, 2))
+    whole, p.grad = p.data, torch.ones(8, 2)
+    opt = ravine.SGD([p], lr=1.0)
+    opt.step()
+    p.data, p.grad = whole[:4], p.grad[:4]
+    opt.step()
+    assert (whole[:4] == -2).all() and (whole[4:] == -1).all()
+
+
+def test_a_gradient_that_is_conjugated_where_it_lies_is_seen():
+    p = nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+    p.grad = torch.full((3,), 1 + 1j)
+    opt = ravine.SGD([p], lr=1.0)
+    opt.step()
+    p.grad = p.grad.conj()
+    opt.step()
+    assert (p == -2).all()
+
+
+def test_states_of_another_type_are_seen():
+    p = nn.Parameter(torch.ones(4))
+    p.grad = torch.ones(4)
+    opt = ravine.AdamW([p], lr=0.1)
+    opt.step()
+    for k in ("exp_avg", "exp_avg_sq"):
+        opt.state[p][k].data = opt.state[p][k].data.double()
+    opt.step()
+    near(p, 0.999**2 - 0.1 - 0.0999 + torch.zeros(4), 1e-5)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+def test_the_default_device_is_no_concern(backend):
+    p = nn.Parameter(torch.ones(3, 2))
+    p.grad = torch.ones(3, 2)
+    torch.set_default_device("meta")
+    try:
+        for cls in (ravine.AdamW, ravine.DoG, ravine.Adafactor):
+            opt = cls([p], backend=backend, mods=[ravine.mods.GradientNoise(), ravine.mods.EMA()])
+            opt.step()
+            opt.eval()
+            opt.train()
+            opt.load_state_dict(opt.state_dict())
+            opt.step()
+    finally:
+        torch.set_default_device(None)
+    assert p.isfinite().all()
+
+
+# numbers over all tensors
+
+
+def of_two(*, mods=((), ()), cls=ravine.DoG):
+    a, b = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(4))
+    return a, b, cls([{"params": [a], "mods": mods[0]}, {"params": [b], "mods": mods[1]}])
+
+
+@pytest.mark.parametrize("cls", [ravine.DoG, ravine.DoWG])
+def test_groups_with_other_modifiers_meet_in_their_sums(cls):
+    far = 1e9  # a norm that clips nothing
+    a, b, opt = of_two(mods=([ravine.mods.ClipNorm(far)], []), cls=cls)
+    c, d, plain = of_two(cls=cls)
+    for _ in range(3):
+        for p in (a, b, c, d):
+            p.grad = torch.ones_like(p)
+        opt.step()
+        plain.step()
+    assert torch.equal(a, c) and torch.equal(b, d)
+
+
+def test_groups_that_wait_for_each_other_are_refused_before_anything_moves():
+    class Reach(ravine.mods.ClipNorm):
+        pass
+
+    mods = [ravine.mods.ClipNorm(1.0), Reach(1.0)]
+    a, b, opt = of_two(mods=(mods, mods[::-1]), cls=ravine.SGD)
+    a.grad, b.grad = torch.ones(3), torch.ones(4)
+    with pytest.raises(ValueError, match="in different orders"):
+        opt.step()
+    assert (a == 1).all() and (b == 1).all()
+
+
+@pytest.mark.parametrize("way", ["copy", "pickle", "save", "load"])
+def test_what_all_share_is_one_after_a_copy(way):
+    def walk_on(opt, a, b):
+        for _ in range(5):
+            a.grad, b.grad = torch.ones(3), torch.ones(4)
+            opt.step()
+        return [a.detach(), b.detach()]
+
+    found = []
+    for again in (False, True):
+        a, b, opt = of_two()
+        for _ in range(10):
+            a.grad, b.grad = torch.ones(3), None
+            opt.step()
+        for _ in range(5):
+            a.grad, b.grad = None, torch.ones(4)
+            opt.step()
+        if again and way == "copy":
+            a, b, opt = copy.deepcopy((a, b, opt))
+        elif again and way == "pickle":
+            a, b, opt = pickle.loads(pickle.dumps((a, b, opt)))
+        elif again:
+            saved = opt.state_dict()
+            _ = opt.load_state_dict(saved) if way == "load" else None
+        found.append(walk_on(opt, a, b))
+    for x, y in zip(*found, strict=True):
+        assert torch.equal(x, y)

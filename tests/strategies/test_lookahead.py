@@ -168,6 +168,18 @@ def test_interpolate_draws_states_back_and_leaves_counts():
         assert float(opt.optimizer.state[p]["step"]) == 3
 
 
+def test_reset_leaves_an_average_that_a_modifier_keeps():
+    p = nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    opt = Lookahead(ravine.SGD([p], lr=0.1, momentum=0.9, mods=[ravine.mods.EMA(0.5)]), k=2, inner_state="reset")
+    for _ in range(4):
+        opt.step()
+    state = opt.optimizer.state[p]
+    assert state.keys() == {"ema_average", "step"} and state["step"] == 0
+    opt.step()
+    assert state["step"] == 1 and torch.equal(state["momentum_buffer"], p.grad)
+
+
 # state
 
 
@@ -236,7 +248,7 @@ def test_states_of_others_are_refused_and_nothing_changes():
     with pytest.raises(ValueError, match="not a state_dict of Lookahead; give one of Adam to that"):
         opt.load_state_dict(opt.optimizer.state_dict())
     wrong = through_a_file(before)
-    wrong["state"][0]["slow"] = torch.zeros(2)
+    wrong["state"][0]["lookahead.slow"] = torch.zeros(2)
     with pytest.raises(ValueError, match="slow has shape"):
         opt.load_state_dict(wrong)
     with pytest.raises(ValueError, match="group"):

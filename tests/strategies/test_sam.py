@@ -318,6 +318,44 @@ def test_a_checkpoint_between_the_two_steps(cls, own, meant, library):
     equal(params, others)
 
 
+@pytest.mark.parametrize("cls", [ravine.Adan, lambda ps: ravine.Momentum(ps, lr=0.01, form="polyak")])
+def test_a_rule_may_call_a_state_before_too(cls):
+    def step(opt, p):
+        opt.zero_grad()
+        opt.step(lambda: (p**2).sum().backward())
+
+    p = nn.Parameter(torch.ones(3))
+    opt = SAM(cls([p]))
+    for _ in range(3):
+        step(opt, p)
+    q = nn.Parameter(p.detach().clone())
+    other = SAM(cls([q]))
+    other.load_state_dict(opt.state_dict())
+    assert not other.open
+    step(opt, p)
+    step(other, q)
+    assert torch.equal(p, q)
+
+
+def test_no_sam_is_driven_by_another():
+    opt = ravine.SGD(start(), lr=0.1)
+    for make in (lambda: ASAM(SAM(opt)), lambda: SAM(ASAM(opt))):
+        with pytest.raises(TypeError, match="cannot drive another"):
+            make()
+
+
+def test_the_loss_of_a_closure_may_have_a_graph():
+    p = nn.Parameter(torch.ones(3))
+
+    def closure():
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    ravine.MoMo([p]).step(closure)
+    assert (p != 1).all()
+
+
 def test_a_state_of_asam_is_not_sams():
     with pytest.raises(ValueError, match="not a state_dict of SAM"):
         SAM(ravine.SGD(start())).load_state_dict(ASAM(ravine.SGD(start())).state_dict())

@@ -22,8 +22,8 @@ POWERS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0, 4.0)
 
 def check(program: Program) -> Program:
     """The program itself, or a TypeError."""
-    shown = {f"to_{view}() {k}": x for view, changed in program.views.items() for k, x in changed.items()}
-    for name, x in {**program.outputs, **shown}.items():
+    weights = {"the new parameter": program.p} | ({} if program.shown is None else {"to_eval()": program.shown})
+    for name, x in {**program.outputs, **weights}.items():
         where = f"{program.name}: {name}"
         if not isinstance(x, Expr):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's rule may return anything
             raise TypeError(f"{where} is {x!r}, a plain {type(x).__name__}; a rule returns an expression")
@@ -33,7 +33,7 @@ def check(program: Program) -> Program:
             raise TypeError(f"{where} is a comparison; write where(a > b, 1, 0)")
     for name, x in program.next.items():
         check_state(f"{program.name}: state {name}", program.start[name].shape, x)
-    for name, x in {"the new parameter": program.p, **{k: x for k, x in shown.items() if k.endswith(" p")}}.items():
+    for name, x in weights.items():
         if x.shape != FULL:
             raise TypeError(f"{program.name}: {name} has shape {x.shape}, not the parameter's")
     return program

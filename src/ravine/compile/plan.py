@@ -134,20 +134,9 @@ class Plan:
 
     def needs(self, kernel: Kernel, roots: list[Expr] | None = None) -> list[Expr]:
         """All that a kernel loads or computes for its pass, or for these roots, operands first."""
+        roots = list(kernel.roots if roots is None else roots)
         done = {*self.between, *self.reductions} - set(kernel.keep)
-        order: dict[Expr, None] = {}
-
-        def visit(x: Expr) -> None:
-            if x in order:
-                return
-            if x not in done and not x.on_host:
-                for s in x.src:
-                    visit(s)
-            order[x] = None
-
-        for x in kernel.roots if roots is None else roots:
-            visit(x)
-        return list(order)
+        return walk(roots, done | {x for x in walk(roots) if x.on_host})
 
     def rowwise(self, kernel: Kernel) -> bool:
         """True for a kernel whose pass or whose end looks at rows or columns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Protocol, cast
 
@@ -27,8 +27,7 @@ class Program:
     start: dict[str, Expr]
     next: dict[str, Expr]
     p: Expr
-    views: dict[str, dict[str, Expr]] = field(default_factory=dict[str, dict[str, Expr]])
-    # "eval", "train": other weights to hold, `p`, and states that change with them
+    shown: Expr | None = None  # the weights to evaluate with, where they are others
 
     @property
     def outputs(self) -> dict[str, Expr]:
@@ -127,20 +126,17 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
         for prefix, mod in mods:
             questions.asking = prefix
             new_p = mod.update(Scope(s, prefix), p, g, t, new_p, me.lr)
-        views: dict[str, dict[str, Expr]] = {}
-        for view in ("eval", "train"):
-            seen, shown = live(), p
-            for prefix, x in [("", me), *mods][:: 1 if view == "eval" else -1]:
-                if hasattr(x, f"to_{view}"):
-                    shown = getattr(x, f"to_{view}")(Scope(seen, prefix), shown)
-            if shown is not p or written(seen):
-                changed = flat({k: x for k, x in seen.__dict__["_now"].items() if k in written(seen)})
-                views[view] = {"p": shown, **changed}
+        seen, shown = live(), p
+        for prefix, x in [("", me), *mods]:
+            if hasattr(x, "to_eval"):
+                shown = x.to_eval(Scope(seen, prefix), shown)
     finally:
         traces.stack.pop()
     if idle := sorted(start.keys() - written(s)):
         raise ValueError(f"{rule.__name__}: state {', '.join(idle)} is made in init() but never updated")
-    return Program(rule.__name__, flat(start), flat(s.__dict__["_now"]), new_p, views)
+    if changed := sorted(written(seen)):
+        raise ValueError(f"{rule.__name__}: to_eval() changes state {', '.join(changed)}; it may only read")
+    return Program(rule.__name__, flat(start), flat(s.__dict__["_now"]), new_p, None if shown is p else shown)
 
 
 def wants_loss(rule: type[Rule]) -> bool:
@@ -154,8 +150,9 @@ def modifiers(hyper: Mapping[str, Any]) -> list[tuple[str, Any]]:
     for i, mod in enumerate(hyper.get("mods", ())):
         me = copy(mod)
         me.__dict__.update({name: leaf("hyper", f"mods.{i}.{name}") for name in mod.numbers})
-        same = sum(type(other) is type(mod) for other in hyper["mods"][:i])
-        out.append((f"{type(mod).__name__.lower()}{same or ''}_", me))
+        name = type(mod).__name__.lower()
+        same = sum(type(other).__name__.lower() == name for other in hyper["mods"][:i])
+        out.append((f"{name}{same or ''}_", me))
     return out
 
 

@@ -89,5 +89,5 @@ def _range(cls: type) -> tuple[float, float]:
         if cls in (ours, ours.twin) and name in LR_RANGE:
             return LR_RANGE[name]
     lr = signature(cls).parameters.get("lr")
-    middle = lr.default if lr and isinstance(lr.default, float) and lr.default > 0 else 1e-3
+    middle = lr.default if lr and isinstance(lr.default, int | float) and lr.default > 0 else 1e-3
     return middle / 10**1.5, middle * 10**1.5

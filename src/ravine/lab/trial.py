@@ -101,7 +101,10 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
 
 def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:
     """A step; ours are told the loss, which some of them need."""
-    opt.step(**({"loss": loss.detach()} if isinstance(opt, Optimizer) else {}))
+    if isinstance(opt, Optimizer):
+        opt.step(loss=loss.detach())
+    else:
+        opt.step()
 
 
 def evaluation_steps(epochs: int, batches: int) -> set[int]:

@@ -26,5 +26,5 @@ class Averaging(Shown):
     start: float = 0.0
 
     def update(self, s, p, g, t, new, lr):
-        self.keep(s, lerp(new, s.average, 1 - 1 / maximum(1, t - self.start)))
+        s.average = lerp(new, s.average, 1 - 1 / maximum(1, t - self.start))
         return new

@@ -39,5 +39,5 @@ class EMA(Shown):
             weight = 1 - minimum(self.decay, (1 + t) / (10 + t))
         if self.warmup == "unbiased":
             weight = newest(self.decay, t)
-        self.keep(s, lerp(s.average, new, weight))
+        s.average = lerp(s.average, new, weight)
         return new

@@ -13,9 +13,8 @@ class ASGD(Optimizer):
         a ← a + μ (p − a)                        the average
         η ← lr / (1 + λ lr t)^α                  μ ← 1 / max(1, t − t₀)          for the next step
 
-    As in torch the model holds p, and the average lies in `opt.state[p]["ax"]`. With average=True `eval()` puts the
-    average into the model and `train()` puts p back (up to rounding); the state is then p − a in the place of a, so a
-    checkpoint is not torch's. What is averaged are the weights after step t₀ + 1, a million by default: set t0.
+    As in torch the model holds p, and the average lies in `opt.state[p]["ax"]`; here `eval()` puts it into the model
+    and `train()` puts p back. What is averaged are the weights after step t₀ + 1, a million by default: set t0.
     The η of a step comes from the lr of the step before. Polyak & Juditsky have no λ; that and η's schedule are
     Bottou's SGD. weight_decay adds its own multiple of p to g.
 
@@ -35,29 +34,18 @@ class ASGD(Optimizer):
     alpha: float = 0.75
     t0: float = 1e6
     weight_decay: float = 0.0
-    average: bool = False
 
     def init(self, s, p):
-        s.eta, s.mu = number(self.lr), number(1.0)
-        if self.average:
-            s.gap = zeros(p)
-        else:
-            s.ax = zeros(p)
+        s.eta, s.mu, s.ax = number(self.lr), number(1.0), zeros(p)
 
     def update(self, s, p, g, t):
         if self.weight_decay:
             g = g + self.weight_decay * p
         new = (1 - self.lambd * s.eta) * p - s.eta * g
-        if self.average:
-            s.gap = where(s.mu < 1, (1 - s.mu) * (new - self.to_eval(s, p)), 0)
-        else:
-            s.ax = where(s.mu < 1, lerp(s.ax, new, s.mu), new)
+        s.ax = where(s.mu < 1, lerp(s.ax, new, s.mu), new)
         s.eta = self.lr / (1 + self.lambd * self.lr * t) ** self.alpha
         s.mu = 1 / maximum(1, t - self.t0)
         return new
 
     def to_eval(self, s, p):
-        return p - s.gap if self.average else p
-
-    def to_train(self, s, p):
-        return p + s.gap if self.average else p
+        return s.ax

@@ -15,10 +15,9 @@ class NAG(Optimizer):
         average       v ← γ v + (1 − γ) g(p − lr γ v)        p ← p − lr v
 
     While training the model holds the look-ahead point p − γ v (average: p − lr γ v), so `backward()` gives the
-    gradient there; `eval()` puts p into the model, `train()` the look-ahead back. `eval(); train()`
-    gives the same weights up to rounding only: the last bit of some in float32, more in bfloat16. γ and lr may
-    follow a schedule: `ahead` remembers with which factor the model's weights look ahead. weight_decay adds λ
-    times the look-ahead point to g, as the gradient of a penalty taken there.
+    gradient there; `eval()` puts p into the model, `train()` the look-ahead back. γ and lr may follow a schedule:
+    `ahead` remembers with which factor the model's weights look ahead. weight_decay adds λ times the look-ahead point
+    to g, as the gradient of a penalty taken there.
 
     `SGD(nesterov=True)` keeps only the look-ahead points (Bengio et al. 2013) and never returns to p.
 
@@ -49,10 +48,7 @@ class NAG(Optimizer):
         else:
             s.v = self.momentum * s.v + self.lr * g
             theta, s.ahead = theta - s.v, self.momentum
-        return self.to_train(s, theta)
+        return theta - s.ahead * s.v
 
     def to_eval(self, s, p):
         return p + s.ahead * s.v
-
-    def to_train(self, s, p):
-        return p - s.ahead * s.v

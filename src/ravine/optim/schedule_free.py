@@ -35,13 +35,10 @@ class ScheduleFree(Optimizer):
         c = weight / where(s.weights > 0, s.weights, 1)
         d = s.d - rate * u
         s.d, s.ahead = (1 - c) * d, 1 - beta
-        return self.to_train(s, x + c * d)
+        return x + c * d + s.ahead * s.d
 
     def to_eval(self, s, p):
         return p - s.ahead * s.d
-
-    def to_train(self, s, p):
-        return p + s.ahead * s.d
 
 
 class ScheduleFreeSGD(ScheduleFree):
@@ -52,7 +49,7 @@ class ScheduleFreeSGD(ScheduleFree):
         x ← (1 − c) x + c z                c = w / Σ w,  w = tʳ (largest γ so far)^weight_lr_power
 
     Call `eval()` before validation and before the weights are saved, which puts x into the model, and `train()`
-    before the next step, which puts y back (up to rounding). β is `momentum`: 0 leaves the gradients at z, as
+    before the next step, which puts y back. β is `momentum`: 0 leaves the gradients at z, as
     averaged SGD, and 1 takes them at x. The state is z − x, and no view divides by β, as that of the authors' package
     does. weight_decay acts at y; the paper has it at y in its Algorithm 1. While lr is 0 the average stands still.
 
@@ -86,7 +83,7 @@ class ScheduleFreeAdamW(ScheduleFree):
         x ← (1 − c) x + c z                c = w / Σ w,  w = tʳ (largest γ so far)^weight_lr_power
 
     Call `eval()` before validation and before the weights are saved, which puts x into the model, and `train()`
-    before the next step, which puts y back (up to rounding).
+    before the next step, which puts y back.
 
     correct_lr is the paper's Algorithm 1: √(1 − β₂ᵗ) is part of γ, and with it of the weights, the decay and ε, where
     the default, as the authors' package, corrects v alone. The paper's weights are γ², for which the package

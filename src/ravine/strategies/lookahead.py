@@ -8,8 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ravine.arrange import begin, numbers_of
+from ravine.compile.expr import FULL
+from ravine.compile.trace import modifiers
 from ravine.optimizer import Optimizer
+from ravine.storage import begin
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, forward
 
@@ -29,7 +31,8 @@ class Lookahead(Strategy):
     φ is `opt.state[p]["slow"]`; `eval()` puts it into the model and `train()` brings the fast weights back. The model
     itself holds φ after each k-th step.
     inner_state: what becomes of A's own state then. "maintain" leaves it, "reset" lets A begin anew, step count and
-    all, and "interpolate" draws the states that have the weights' shape back with α, too, from what they began as.
+    all (an average that a modifier keeps goes on), and "interpolate" draws the states that have the weights' shape back
+    with α, too, from what they began as.
 
     Use it to calm an optimizer that is run at a large rate, or where its rate cannot be tuned; it costs a copy of the
     weights and next to no time. With a schedule that ends near zero little is left to gain.
@@ -43,7 +46,6 @@ class Lookahead(Strategy):
 
     papers = ("zhang2019lookahead",)
     fields = ("k", "alpha", "inner_state", "count")
-    keys = ("slow", "fast")
 
     def __init__(
         self,
@@ -97,10 +99,11 @@ class Lookahead(Strategy):
 
     def shaped(self, group: dict[str, Any], p: Tensor, state: dict[str, Any]) -> list[str]:
         """The names of the states that are interpolated: those of the weights' shape, and no counts."""
-        opt = self.optimizer
-        counts = numbers_of(opt.compiled(group, p)) if isinstance(opt, Optimizer) else ("eta", "mu", "mu_product")
+        if isinstance(opt := self.optimizer, Optimizer):
+            start = opt.compiled(group, p).program.start
+            return [opt.key(k) for k, x in start.items() if x.shape == FULL and opt.key(k) in state]
         found = [k for k, x in state.items() if isinstance(x, Tensor) and x.shape == p.shape]
-        return [k for k in found if k not in ("step", *counts)]
+        return [k for k in found if k not in ("step", "eta", "mu", "mu_product")]
 
     @torch.no_grad()
     def back(self) -> None:
@@ -112,12 +115,21 @@ class Lookahead(Strategy):
                     continue
                 p.copy_(kept["slow"].lerp_(p.detach(), self.alpha))
                 if self.inner_state == "reset":
-                    self.optimizer.state[p].clear()
+                    self.reset(group, p)
                 elif self.inner_state == "interpolate":
                     state = self.optimizer.state[p]
                     for k in self.shaped(group, p, state):
                         slow = kept.setdefault(f"slow.{k}", torch.zeros_like(state[k]))
                         state[k].copy_(slow.lerp_(state[k], self.alpha))
+
+    def reset(self, group: dict[str, Any], p: Tensor) -> None:
+        """Let the driven optimizer begin anew; what its modifiers keep, such as an average, goes on."""
+        state = self.optimizer.state[p]
+        worn = tuple(prefix for prefix, _ in modifiers(group))
+        kept = {k: x for k, x in state.items() if worn and k.startswith(worn)}
+        state.clear()
+        if kept:
+            state.update(kept, step=torch.tensor(0.0, device="cpu"))
 
     @torch.no_grad()
     def eval(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ravine.compile.emit.reference import wide
-from ravine.strategies.strategy import Strategy, forward
+from ravine.strategies.strategy import Strategy, driven, forward
 
 
 class SAM(Strategy):
@@ -52,13 +52,16 @@ class SAM(Strategy):
 
     papers = ("foret2021sam",)
     fields = ("rho", "adaptive", "eta")
-    keys = ("before",)
     _step_supports_amp_scaling = True  # GradScaler then calls step() in any case, which has weights to put back
 
     def __init__(self, opt: torch.optim.Optimizer, rho: float = 0.05, adaptive: bool = False, *, eta: float = 0.0):
         for name, x in (("rho", rho), ("eta", eta)):
             if not 0 <= x < float("inf"):
                 raise ValueError(f"{type(self).__name__}: {name} is {x!r}; it must lie in [0, inf)")
+        if any(isinstance(x, SAM) for x in driven(opt)):
+            raise TypeError(
+                f"{type(self).__name__} cannot drive another SAM: each needs two gradients of its own for a step"
+            )
         self.rho, self.adaptive, self.eta = float(rho), bool(adaptive), float(eta)
         super().__init__(opt)
 

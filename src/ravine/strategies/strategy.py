@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ravine.load import by_name
 from ravine.optimizer import Optimizer
-from ravine.states import by_name
 
 
 class Strategy(torch.optim.Optimizer):
@@ -22,7 +22,6 @@ class Strategy(torch.optim.Optimizer):
 
     papers: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[tuple[str, ...]] = ()  # what is saved of the strategy itself
-    keys: ClassVar[tuple[str, ...]] = ()  # how the names of its states begin
 
     optimizer: torch.optim.Optimizer
     state: defaultdict[Tensor, dict[str, Any]]
@@ -30,7 +29,7 @@ class Strategy(torch.optim.Optimizer):
     def __init__(self, opt: torch.optim.Optimizer, **own: Any):
         if not isinstance(opt, torch.optim.Optimizer):
             raise TypeError(f"{type(self).__name__} drives an optimizer, such as ravine.Adam(…), not {opt!r}")
-        if isinstance(opt, type(self)):
+        if any(x.prefix == self.prefix for x in driven(opt) if isinstance(x, Strategy)):
             raise TypeError(f"{type(self).__name__} cannot drive another: their states would have the same names")
         self.__setstate__({"optimizer": opt, "state": defaultdict(dict), **own})
 
@@ -43,6 +42,11 @@ class Strategy(torch.optim.Optimizer):
     def defaults(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The defaults of the driven optimizer."""
         return dict(self.optimizer.defaults)
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its states begin in a state_dict."""
+        return f"{type(self).__name__.lower()}."
 
     @property
     def params(self) -> list[Tensor]:
@@ -70,7 +74,7 @@ class Strategy(torch.optim.Optimizer):
         for saved, group in zip(out["param_groups"], self.param_groups, strict=True):
             for i, p in zip(saved["params"], group["params"], strict=True):
                 if own := self.state.get(p):
-                    state[i] = {**state.get(i, {}), **own}
+                    state[i] = {**state.get(i, {}), **{self.prefix + k: x for k, x in own.items()}}
         note = {name: getattr(self, name) for name in self.fields}
         groups = [{**group, type(self).__name__: dict(note)} for group in out["param_groups"]]
         out = {**out, "state": state, "param_groups": groups}
@@ -89,13 +93,15 @@ class Strategy(torch.optim.Optimizer):
         notes = [group.get(name) for group in state_dict["param_groups"]]
         if not notes or any(note is None or note.keys() != set(self.fields) for note in notes):
             raise ValueError(f"this is not a state_dict of {name}; give one of {type(self.optimizer).__name__} to that")
-        inner = {i: {k: x for k, x in s.items() if not self.mine(k)} for i, s in state_dict["state"].items()}
+        states = state_dict["state"]
+        inner = {i: {k: x for k, x in s.items() if not k.startswith(self.prefix)} for i, s in states.items()}
         groups = [{k: x for k, x in group.items() if k != name} for group in state_dict["param_groups"]]
         ordered = [self.order(saved, now) for saved, now in zip(groups, self.param_groups, strict=False)]
         own: dict[Tensor, dict[str, Any]] = {}
         for order, now in zip(ordered, self.param_groups, strict=False):  # the driven optimizer says what is wrong
             for i, p in zip(order, now["params"], strict=False):
-                kept = {k: x for k, x in state_dict["state"].get(i, {}).items() if self.mine(k)}
+                saved = states.get(i, {}).items()
+                kept = {k.removeprefix(self.prefix): x for k, x in saved if k.startswith(self.prefix)}
                 for k, x in kept.items():
                     if isinstance(x, Tensor) and x.shape != p.shape:
                         raise ValueError(f"{name}: {k} has shape {tuple(x.shape)} in the state_dict, not {p.shape}")
@@ -107,16 +113,9 @@ class Strategy(torch.optim.Optimizer):
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
-    def mine(self, key: str) -> bool:
-        """True for the name of a state that the strategy keeps."""
-        return key.split(".")[0] in self.keys
-
     def order(self, saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[int]:
         """The saved numbers of this group's parameters: by name where the driven optimizer goes by names."""
-        driven: Any = self.optimizer
-        while isinstance(driven, Strategy):
-            driven = driven.optimizer
-        named = by_name(type(self).__name__, saved, now) if isinstance(driven, Optimizer) else {}
+        named = by_name(type(self).__name__, saved, now) if isinstance(driven(self)[-1], Optimizer) else {}
         return named.get("params", saved["params"])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,6 +124,11 @@ class Strategy(torch.optim.Optimizer):
     def __repr__(self) -> str:
         own = ", ".join(f"{k}={getattr(self, k)!r}" for k in self.fields)
         return f"{type(self).__name__}({own}) of {self.optimizer!r}"
+
+
+def driven(opt: Any) -> list[Any]:
+    """The optimizer, what it drives, and so on to the one that steps."""
+    return [opt, *driven(opt.optimizer)] if isinstance(opt, Strategy) else [opt]
 
 
 def like(x: Any, p: Tensor) -> Any:

@@ -28,15 +28,4 @@ def wide(opt, _):
         torch.set_default_dtype(torch.float32)
 
 
-CASES = [
-    Case("ASGD", TORCH, HYPER, lambda params: Theirs(params, **HYPER), step=wide),
-    Case(
-        "ASGD",
-        TORCH,
-        HYPER | {"average": True},
-        lambda params: Theirs(params, **HYPER),
-        step=wide,
-        evaluate=True,
-        note="its average beside our eval()",
-    ),
-]
+CASES = [Case("ASGD", TORCH, HYPER, lambda params: Theirs(params, **HYPER), step=wide, evaluate=True)]

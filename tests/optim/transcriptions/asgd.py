@@ -1,6 +1,6 @@
 """ASGD: SGD, and the average of its path."""
 
-from transcriptions.draw import DECAY, EITHER, RATE, choice, log, uniform
+from transcriptions.draw import DECAY, RATE, choice, log, uniform
 
 
 class ASGDPaper:
@@ -11,14 +11,13 @@ class ASGDPaper:
         η_t = γ / (1 + λ γ t)^α            η_0 = γ
         μ_t = 1 / max(1, t − t₀)           μ_0 = 1
 
-    weight_decay is L2, of w_{t−1} before λ. With average the weights to judge by are w̄, else w.
+    weight_decay is L2, of w_{t−1} before λ. The weights to judge by are w̄.
     """
 
-    def __init__(self, p, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0, average=False):
+    def __init__(self, p, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
         self.w = p.clone()
         self.mean = p.clone()
         self.lr, self.lambd, self.alpha, self.t0, self.decay = lr, lambd, alpha, t0, weight_decay
-        self.average = average
         self.eta, self.mu, self.t = lr, 1.0, 0
 
     def step(self, g):
@@ -31,7 +30,7 @@ class ASGDPaper:
         return self.w
 
     def evaluated(self):
-        return self.mean if self.average else self.w
+        return self.mean
 
 
 SPACES = {
@@ -41,15 +40,6 @@ SPACES = {
         "alpha": uniform(0.3, 0.9),
         "t0": choice(3.0, 6.5, 10.0),
         "weight_decay": DECAY,
-        "average": EITHER,
     },
 }
-EDGES = {"ASGD": [{"t0": 0.0, "average": True}, {"lambd": 0.0, "t0": 5.0, "average": True}]}
-
-
-def idle(change, hyper):
-    """t₀ only says when the average begins."""
-    return change == {"t0"} and not hyper["average"]
-
-
-IDLE = {"ASGD": idle}
+EDGES = {"ASGD": [{"t0": 0.0}, {"lambd": 0.0, "t0": 5.0}]}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ravine.compile.emit.reference import evaluate
-from ravine.compile.expr import Expr
+from ravine.compile.expr import Expr, walk
 from ravine.compile.trace import number_of
 
 OPS = {
@@ -38,7 +38,7 @@ def emit(numbers: list[Expr]) -> str:
     """The source of `numbers(t, state, hyper, loss, every) -> tuple`."""
     lines: list[str] = []
     name: dict[Expr, str] = {}
-    for x in order(numbers):
+    for x in needed(numbers):
         if x.op in ("t", "loss"):
             name[x] = x.op
             continue
@@ -61,19 +61,9 @@ def emit(numbers: list[Expr]) -> str:
     return f"def numbers(t, state, hyper, loss, every):\n{''.join(lines)}    return {result if numbers else '()'}\n"
 
 
-def order(numbers: list[Expr]) -> list[Expr]:
-    """What the numbers need, operands first; a sum over all tensors is given."""
-    out: dict[Expr, None] = {}
-
-    def visit(x: Expr) -> None:
-        if x not in out:
-            for s in x.src if x.op != "every" else ():
-                visit(s)
-            out[x] = None
-
-    for x in numbers:
-        visit(x)
-    return list(out)
+def needed(numbers: list[Expr]) -> list[Expr]:
+    """What the numbers are computed from, operands first; a sum over all tensors is given."""
+    return walk(numbers, {x for x in walk(numbers) if x.op == "every"})
 
 
 def build(numbers: list[Expr]) -> Host:
@@ -112,9 +102,9 @@ def build(numbers: list[Expr]) -> Host:
                     case _:
                         return t if x.op == "t" else loss
 
-            leaves = [x for x in order(numbers) if x.op in ("t", "loss", "state", "every", "hyper")]
-            known = {x: torch.tensor(float(given(x)), dtype=torch.float64) for x in leaves}
-            values = evaluate(numbers, known.__getitem__, torch.empty(0), known)
+            leaves = [x for x in needed(numbers) if x.op in ("t", "loss", "state", "every", "hyper")]
+            known = {x: torch.tensor(float(given(x)), dtype=torch.float64, device="cpu") for x in leaves}
+            values = evaluate(numbers, known.__getitem__, torch.empty(0, device="cpu"), known)
             return tuple(float(values[x]) for x in numbers)
 
     return safe

@@ -56,9 +56,9 @@ def evaluate(
         a = [value[s] for s in x.src]
         match x.op:
             case "const":
-                value[x] = torch.tensor(x.arg, dtype=number)
+                value[x] = torch.tensor(x.arg, dtype=number, device="cpu")
             case "size":
-                value[x] = torch.tensor(float(sizes(p, view)[str(x.arg)]), dtype=number)
+                value[x] = torch.tensor(float(sizes(p, view)[str(x.arg)]), dtype=number, device="cpu")
             case "eye":
                 value[x] = torch.eye(sizes(p, view)[str(x.arg)], dtype=p.dtype, device=p.device)
             case "fill":
@@ -127,7 +127,7 @@ def common(a: Sequence[Tensor]) -> Sequence[Tensor]:
 
 def normals(n: int, seed: int, t: int, index: int) -> Tensor:
     """n standard normal numbers in float32: Philox 4x32-10 with the key (seed, index) at the counters (i, t)."""
-    i = torch.arange(n, dtype=torch.int64)
+    i = torch.arange(n, dtype=torch.int64, device="cpu")
     word = 0xFFFFFFFF
     c = [i & word, i >> 32, torch.full_like(i, t & word), torch.zeros_like(i)]
     k0, k1 = seed & word, index & word

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr, Shape
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
 
+dtype_of = attrgetter("dtype")
 Steps = Generator[dict[str, float], Sequence[float], None]  # a step, which waits for sums over all tensors
 
 
@@ -56,9 +59,11 @@ class Launch:
         self.find = [(lambda x=x: local(x).data_ptr()) if local(x) is not x else x.data_ptr for x in fixed]
         self.fixed: list[int] = []  # addresses of what seldom moves
         self.moving: list[int] = []  # and of the gradients
-        self.strides: list[tuple[int, ...]] = []  # of the gradients: a new one may lie where an old one lay
-        self.params, self.dtypes = [b.p for b in bound], [b.p.dtype for b in bound]
-        self.kinds = [(local(b.p).shape, b.p.dtype, b.p.device) for b in bound]
+        self.params = [b.p for b in bound]
+        self.seen: list[Any] = []  # how parameters and gradients lie: a new one may lie where an old one lay
+        self.kinds = [(local(p).shape, p.dtype, p.device) for p in self.params]
+        self.states = [(b, key, b.state[key].dtype) for b in bound for key in b.keys.values()]
+        self.complex = bound[0].p.is_complex()
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
@@ -81,20 +86,24 @@ class Launch:
         try:
             fixed = [find() for find in self.find]
             moving = [g.data_ptr() for g in grads]
-            strides = [g.stride() for g in grads]
+            seen: list[Any] = [*map(Tensor.stride, self.params), *map(Tensor.stride, grads)]
+            seen += [*map(dtype_of, self.params), *map(dtype_of, grads), *map(Tensor.numel, self.params)]
+            seen += map(Tensor.is_conj, grads) if self.complex else ()
         except RuntimeError:  # a sparse gradient, or another that has no memory
             raise Changed from None
-        known = fixed == self.fixed and strides == self.strides and [p.dtype for p in self.params] == self.dtypes
+        known = fixed == self.fixed and seen == self.seen
         if known and moving == self.moving:
             return
         self.recognize(grads)
+        if not known and any(b.state[key].dtype != dtype for b, key, dtype in self.states):
+            raise Changed
         self.fixed = []  # until the table is right again: should this fail, it is not trusted
         if known and not any(g.is_neg() or g.is_conj() for g in grads):
             self.point(fixed + moving)  # only the gradients are elsewhere, as after every zero_grad()
         else:
             self.held, self.back = [], []
             self.point(self.flatten(grads, fixed + moving))
-        self.fixed, self.moving, self.strides = fixed, moving, strides
+        self.fixed, self.moving, self.seen = fixed, moving, seen
 
     def recognize(self, grads: Sequence[Tensor]) -> None:
         """Raise Changed unless every tensor is of the kind that was bound."""
@@ -189,7 +198,10 @@ class Launch:
             known = dict(self.between[i]) | self.results[i]
             known |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums)}
             row = numbers[b.row * width : (b.row + 1) * width]
-            known |= {x: torch.tensor(n, dtype=torch.float64) for x, n in zip(self.plan.numbers, row, strict=True)}
+            known |= {
+                x: torch.tensor(n, dtype=torch.float64, device="cpu")
+                for x, n in zip(self.plan.numbers, row, strict=True)
+            }
             for x in self.plan.between:
                 if x in step.nodes:
                     known.pop(x, None)

@@ -44,7 +44,7 @@ class LLVM(Launch):
         self.values = (ctypes.c_double * ((1 + max(b.row for b in bound)) * len(plan.numbers)))()
         self.partials = (ctypes.c_double * (max(blocks[-1], tiles[-1]) * max(len(k.sums) for k in plan.kernels)))()
         wide = max(sum(x.shape == COL for x in k.sums) for k in plan.kernels)
-        self.columns = torch.empty(columns[-1] * wide, dtype=self.compute)
+        self.columns = torch.empty(columns[-1] * wide, dtype=self.compute, device="cpu")
         self.totals = (ctypes.c_double * self.sums.numel()).from_address(self.sums.data_ptr())
         self.context = (ctypes.c_int64 * len(CONTEXT))()
         self.threads = 0

@@ -44,6 +44,8 @@ class Reference(Launch):
         b, width = self.bound[i], len(self.plan.numbers)
         row = numbers[b.row * width : (b.row + 1) * width]
         number = wide(b.p.device)
-        known = {x: torch.tensor(n, dtype=number) for x, n in zip(self.plan.numbers, row, strict=True)} | sums
+        known = {
+            x: torch.tensor(n, dtype=number, device="cpu") for x, n in zip(self.plan.numbers, row, strict=True)
+        } | sums
         made = evaluate(wanted, self.reader(i, grads[i]), real(b.p), known, self.plan.view, b.index)
         return {x: made[x] for x in wanted}

@@ -101,7 +101,7 @@ class LLVMRows(Rows, LLVM):
         self.used = 1 if total < SERIAL else threads
         pieces = 1 if self.used == 1 else 4 * threads
         chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
-        starts = torch.arange(0, max(total, 1), chunk)
+        starts = torch.arange(0, max(total, 1), chunk, device="cpu")
         self.claims = torch.searchsorted(self.ends, starts, right=True) - 1
         fields = {
             "pointers": self.table.data_ptr(),

@@ -54,7 +54,7 @@ class Triton(Launch):
             "tall": heights,
             "column": columns[:-1],
         }
-        self.sizes = self.send(torch.tensor([known[name] for name in COLUMNS]).T.contiguous())
+        self.sizes = self.send(torch.tensor([known[name] for name in COLUMNS], device="cpu").T.contiguous())
         self.blocks = self.send(numbered(counts))
         self.rowwise = [plan.rowwise(k) for k in plan.kernels]
         self.tiles = self.send(numbered(tiled if any(self.rowwise) else []))
@@ -77,12 +77,12 @@ class Triton(Launch):
         return to.copy_(table, non_blocking=True)
 
     def point(self, addresses: Sequence[int]) -> None:
-        table = torch.tensor(addresses).view(-1, len(self.bound))
+        table = torch.tensor(addresses, device="cpu").view(-1, len(self.bound))
         aligned = (table[self.whole] % 16 == 0).all(0)  # of each tensor: can its arrays be read 16 bytes at a time?
         self.send(torch.cat([table, aligned[None]]), self.pointers)
 
     def count(self, numbers: Sequence[float]) -> None:
-        self.send(torch.tensor(numbers, dtype=torch.float64), self.values)
+        self.send(torch.tensor(numbers, dtype=torch.float64, device="cpu"), self.values)
 
     def kernel(self, k: int) -> None:
         # fused multiply-adds are said: Triton's default is about to change
@@ -107,9 +107,9 @@ class Triton(Launch):
 
 def numbered(counts: Sequence[int]) -> Tensor:
     """Lines (tensor, 0), (tensor, 1), … for so many parts of each tensor."""
-    each = torch.tensor(counts, dtype=torch.int64)
-    tensor = torch.arange(len(each)).repeat_interleave(each)
-    part = torch.arange(len(tensor)) - (each.cumsum(0) - each)[tensor]
+    each = torch.tensor(counts, dtype=torch.int64, device="cpu")
+    tensor = torch.arange(len(each), device="cpu").repeat_interleave(each)
+    part = torch.arange(len(tensor), device="cpu") - (each.cumsum(0) - each)[tensor]
     return torch.stack([tensor, part], 1).to(torch.int32)
 
 

@@ -1,21 +1,20 @@
-"""Loading a state and changing between training and evaluation weights: what touches states outside a step."""
+"""Loading a state: all is checked before anything changes."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import torch
 from torch import Tensor
 
-from ravine.arrange import TYPES, numbers_of
-from ravine.compile.emit.reference import evaluate, extent, wide
-from ravine.compile.expr import FULL, HOST, VECTORS, Expr
-from ravine.compile.launch.base import real
-from ravine.compile.trace import number_of
+from ravine.compile.expr import HOST
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
+from ravine.storage import TYPES, numbers_of, shape_of
+from ravine.view import TRAIN
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -51,7 +50,7 @@ def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str,
 
 def number(x: Any) -> Tensor:
     """A copy of a loaded number of the host, which stays on the CPU."""
-    return x.detach().to("cpu", copy=True) if isinstance(x, Tensor) else torch.tensor(float(x))
+    return x.detach().to("cpu", copy=True) if isinstance(x, Tensor) else torch.tensor(float(x), device="cpu")
 
 
 def own(x: Any, p: Tensor) -> Tensor:
@@ -120,67 +119,48 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
     plain = {k: default for k, (_, default) in fields(type(opt)).items()}
     for saved, group in zip(final["param_groups"], opt.param_groups, strict=True):
         for i, p in zip(saved["params"], group["params"], strict=True):
-            expected = {opt.key(k): x for k, x in opt.compiled(saved, p).program.start.items()}
+            compiled = opt.compiled(saved, p)
+            expected = {opt.key(k): x for k, x in compiled.program.start.items()}
             always = {opt.key(k) for k in opt.compiled(plain, p).program.start}  # other flags may bring more
-            found = {k: x for k, x in final["state"].get(i, {}).items() if x is not None and k != "step"}
-            if unknown := found.keys() - expected.keys() - set(opt.names.values()):
+            found = {k: x for k, x in final["state"].get(i, {}).items() if x is not None}
+            known = {*expected, *opt.names.values(), *opt.state.get(p, {}), "step", TRAIN}
+            if (unknown := found.keys() - known) and (unknown := unknown - once(opt, saved, p, unknown)):
                 raise ValueError(
                     f"this is not a state_dict of {owner}: parameter {i} has {', '.join(sorted(unknown))}, "
                     f"and {owner} keeps {', '.join(expected) or 'nothing'}"
                 )
-            if final["state"].get(i) and (missing := expected.keys() & always - found.keys()):
+            if found and (missing := expected.keys() & always - found.keys()):
                 raise ValueError(
                     f"this is not a state_dict of {owner}: parameter {i} has no {', '.join(sorted(missing))}"
                 )
-            for k, x in found.items():
-                whole = k in expected and expected[k].shape == FULL
-                if not (x.dtype in TYPES if isinstance(x, Tensor) else isinstance(x, int | float) and not whole):
+            for k in (k for k in expected if k in found):
+                x, start = found[k], expected[k]
+                if not (x.dtype in TYPES if isinstance(x, Tensor) else isinstance(x, int | float)):
                     raise ValueError(f"{owner}: {k} of parameter {i} is {x!r} in the state_dict")
-                if whole and isinstance(x, Tensor) and x.shape != p.shape:
+                given = list(x.shape) if isinstance(x, Tensor) else []
+                here = [] if start.shape is HOST else shape_of(start, p, compiled.plan.view)
+                if given != here:
                     raise ValueError(
-                        f"{owner}: {k} of parameter {i} has shape {tuple(x.shape)} in the state_dict, "
-                        f"and the parameter has {tuple(p.shape)}"
+                        f"{owner}: {k} of parameter {i} has shape {tuple(given)} in the state_dict; for a parameter of "
+                        f"shape {tuple(p.shape)} it must have {tuple(here)}"
                     )
 
 
-@torch.no_grad()
-def view(opt: Optimizer, which: str) -> None:
-    """Exchange the weights in the model for those to evaluate or to train with, where the rule has two kinds."""
-    for group in opt.param_groups:
-        if group.get("mode", "train") == which:
-            continue
-        for p in group["params"]:
-            compiled, state = opt.compiled(group, p), opt.state.get(p)
-            if which not in compiled.program.views:
+def once(opt: Optimizer, hyper: Mapping[str, Any], p: Tensor, names: set[str]) -> set[str]:
+    """Those of the names that a modifier keeps, or this rule with another flag: no longer used, but not another's."""
+    worn = "|".join(f"{cls.__name__.lower()}\\d*_" for cls in kinds(Modifier))
+    out = {k for k in names if re.match(worn, k)}
+    for name, (kind, _) in fields(type(opt)).items():
+        others = get_args(kind) if get_origin(kind) is Literal else (False, True) if kind is bool else ()
+        for other in (0.0, 0.1) if kind is float else others:
+            try:
+                program = opt.compiled({**hyper, name: other}, p).program
+            except (TypeError, ValueError):  # what does not go together
                 continue
-            group["mode"] = which
-            if state:
-                shown = compiled.program.views[which]
-                values = viewed(opt, shown, compiled.plan.view, group, p, state)
-                for k, x in shown.items():
-                    target = real(p if k == "p" else state[opt.key(k)])
-                    target.copy_(values[x].reshape(target.shape))
+            out |= names & {opt.key(k) for k in program.start}
+    return out
 
 
-def viewed(
-    opt: Optimizer,
-    shown: Mapping[str, Expr],
-    view: str,
-    group: Mapping[str, Any],
-    p: Tensor,
-    state: Mapping[str, Tensor],
-) -> dict[Expr, Tensor]:
-    """The values of the weights to hold, and of the states that change with them, in the type of computation."""
-    compute = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
-    numbers, whole = wide(p.device), (FULL, *VECTORS)
-
-    def read(leaf: Expr) -> Tensor:
-        if leaf.op == "hyper":
-            return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=numbers)
-        found = p if leaf.op == "p" else state["step" if leaf.op == "t" else opt.key(str(leaf.arg))]
-        if leaf.shape is HOST:
-            return found.to("cpu", numbers)
-        found = real(found).to(compute, copy=True)
-        return found.reshape(extent(real(p), leaf.shape, view)) if leaf.shape in whole else found
-
-    return evaluate(shown.values(), read, real(p), view=view)
+def kinds(cls: type) -> list[type]:
+    """All classes derived from this one."""
+    return [x for sub in cls.__subclasses__() for x in (sub, *kinds(sub))]

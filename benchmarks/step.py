@@ -108,7 +108,7 @@ def rows(only: list[str], device: str, rounds: int) -> list[dict[str, object]]:
     def say(question: str, model: str, seconds: dict[str, float], ratios: dict[str, float], target: str) -> None:
         out.append({"question": question, "model": model, "seconds": seconds, "ratios": ratios, "target": target})
         times = "  ".join(f"{k} {v * 1e3:.4g} ms" for k, v in seconds.items())
-        print(f"{question:<15}{model:<11}{'  '.join(f'{k} {v:.2f}' for k, v in ratios.items()):<44}{times}", flush=True)
+        print(f"{question:<24}{model:<11}{'  '.join(f'{k} {v:.2f}' for k, v in ratios.items()):<44}{times}", flush=True)
 
     if "adamw" in only:
         for model in LARGE:

@@ -24,7 +24,7 @@ from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
 from ravine.compile.launch.base import local
 from ravine.compile.plan import Gather
-from ravine.storage import TYPES, begin, keys_of, numbers_of, shape_of
+from ravine.state import TYPES, begin, keys_of, numbers_of, shape_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

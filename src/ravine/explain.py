@@ -14,7 +14,7 @@ from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import backend_for
 from ravine.compile.plan import Gather, Kernel, Plan
-from ravine.storage import type_of
+from ravine.state import type_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

@@ -13,7 +13,7 @@ from torch import Tensor
 from ravine.compile.expr import HOST
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
-from ravine.storage import TYPES, numbers_of, shape_of
+from ravine.state import TYPES, numbers_of, shape_of
 from ravine.view import TRAIN
 
 if TYPE_CHECKING:

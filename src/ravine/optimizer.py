@@ -24,7 +24,7 @@ from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
 from ravine.load import load
 from ravine.modifier import Modifier
-from ravine.storage import numbers_of
+from ravine.state import numbers_of
 from ravine.view import TRAIN, put_back, show
 
 

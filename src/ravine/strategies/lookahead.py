@@ -11,7 +11,7 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.trace import modifiers
 from ravine.optimizer import Optimizer
-from ravine.storage import begin
+from ravine.state import begin
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, forward
 

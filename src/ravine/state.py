@@ -1,4 +1,4 @@
-"""How a state begins and how it lies in memory: its key, its shape, its type."""
+"""How a state begins, and how it lies in memory: its key, its shape, its type."""
 
 from __future__ import annotations
 

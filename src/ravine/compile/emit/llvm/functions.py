@@ -2,7 +2,8 @@
 
 from ravine.compile.emit.llvm.body import constant
 
-# The cube root: a third of the exponent's bits is a guess to 4 %, and each step of Halley's method triples its digits.
+# The cube root: 1/∛a from a guess to 4 %, made of a third of the exponent's bits, by Householder's method of order 3,
+# which triples the digits and never divides; then a step of Newton's on a (1/∛a)².
 CBRT = """
 define internal {t} @cbrt.{s}({t} %x) alwaysinline {{
   %abs = call {t} @llvm.fabs.{s}({t} %x)
@@ -11,30 +12,36 @@ define internal {t} @cbrt.{s}({t} %x) alwaysinline {{
   %a = select i1 %small, {t} %large, {t} %abs
   %scale = select i1 %small, {t} {down}, {t} 1.0
   %bits = bitcast {t} %a to {i}
-  %third = udiv {i} %bits, 3
-  %guess = add {i} %third, {magic}
+  %length = sitofp {i} %bits to {t}
+  %place = call {t} @llvm.fma.{s}({t} %length, {t} {minus_third}, {t} {magic})
+  %guess = fptosi {t} %place to {i}
   %y0 = bitcast {i} %guess to {t}
-{steps}  %zero = fcmp oeq {t} %a, 0.0
+{steps}  %square = fmul {t} %y{last}, %y{last}
+  %near = fmul {t} %a, %square
+  %near2 = fmul {t} %near, %near
+  %minus = fneg {t} %near2
+  %rest = call {t} @llvm.fma.{s}({t} %minus, {t} %near, {t} %a)
+  %slope = fmul {t} %square, {one_third}
+  %exact = call {t} @llvm.fma.{s}({t} %rest, {t} %slope, {t} %near)
   %infinite = fcmp oeq {t} %a, 0x7FF0000000000000
-  %same = or i1 %zero, %infinite
-  %back = fmul {t} %y{last}, %scale
-  %root = select i1 %same, {t} %abs, {t} %back
+  %back = fmul {t} %exact, %scale
+  %root = select i1 %infinite, {t} %abs, {t} %back
   %sign = call {t} @llvm.copysign.{s}({t} %root, {t} %x)
   ret {t} %sign
 }}
 """
-HALLEY = """  %s{n} = fmul {t} %y{m}, %y{m}
-  %c{n} = fmul {t} %s{n}, %y{m}
-  %d{n} = fsub {t} %a, %c{n}
-  %e{n} = fadd {t} %c{n}, %c{n}
-  %f{n} = fadd {t} %e{n}, %a
-  %q{n} = fdiv {t} %d{n}, %f{n}
-  %y{n} = call {t} @llvm.fma.{s}({t} %y{m}, {t} %q{n}, {t} %y{m})
+HOUSEHOLDER = """  %s{n} = fmul {t} %y{m}, %y{m}
+  %b{n} = fmul {t} %a, %y{m}
+  %c{n} = fneg {t} %b{n}
+  %d{n} = call {t} @llvm.fma.{s}({t} %c{n}, {t} %s{n}, {t} 1.0)
+  %e{n} = call {t} @llvm.fma.{s}({t} %d{n}, {t} {two_ninths}, {t} {one_third})
+  %f{n} = fmul {t} %d{n}, %e{n}
+  %y{n} = call {t} @llvm.fma.{s}({t} %y{m}, {t} %f{n}, {t} %y{m})
 """
-# what a guess adds to a third of the bits, steps; below `least` (the smallest normal number) x is scaled by 2²⁴ or 2⁵⁴
+# what a third of the bits is taken from, steps; below `least` (the smallest normal number) x is scaled by 2²⁴ or 2⁵⁴
 KINDS = {
-    "float": ("f32", "i32", 709921077, 2, 2.0**-126, 2.0**24, 2.0**-8),
-    "double": ("f64", "i64", 3071306043645493248, 3, 2.0**-1022, 2.0**54, 2.0**-18),
+    "float": ("f32", "i32", 1419072167, 2, 2.0**-126, 2.0**24, 2.0**-8),
+    "double": ("f64", "i64", 6142158923323058858, 3, 2.0**-1022, 2.0**54, 2.0**-18),
 }
 
 
@@ -42,8 +49,16 @@ def cbrt(t: str) -> str:
     """The definition for one type."""
     s, i, magic, count, *scales = KINDS[t]
     least, up, down = (constant(x, t) for x in scales)
-    steps = "".join(HALLEY.format(t=t, s=s, n=n + 1, m=n) for n in range(count))
-    return CBRT.format(t=t, s=s, i=i, magic=magic, steps=steps, last=count, least=least, up=up, down=down)
+    known = {
+        "t": t,
+        "s": s,
+        "i": i,
+        "one_third": constant(1 / 3, t),
+        "minus_third": constant(-1 / 3, t),
+        "two_ninths": constant(2 / 9, t),
+    }
+    steps = "".join(HOUSEHOLDER.format(n=n + 1, m=n, **known) for n in range(count))
+    return CBRT.format(magic=constant(magic, t), steps=steps, last=count, least=least, up=up, down=down, **known)
 
 
 # Standard normal numbers: Philox 4x32-10 (Salmon et al. 2011) with the key (seed, index) at the counters (i, t), then

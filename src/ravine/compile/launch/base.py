@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr, Shape
+from ravine.compile.launch.look import Places
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
 
-dtype_of = attrgetter("dtype")
 Steps = Generator[dict[str, float], Sequence[float], None]  # a step, which waits for sums over all tensors
 
 
@@ -56,12 +55,11 @@ class Launch:
         fixed += [held[x] for x in plan.between for held in self.between]
         self.sharded = any(local(x) is not x for x in fixed)
         # asked anew at each step: a tensor may move, and a distributed one may take another shard
-        self.find = [(lambda x=x: local(x).data_ptr()) if local(x) is not x else x.data_ptr for x in fixed]
-        self.fixed: list[int] = []  # addresses of what seldom moves
-        self.moving: list[int] = []  # and of the gradients
-        self.params = [b.p for b in bound]
-        self.seen: list[Any] = []  # how parameters and gradients lie: a new one may lie where an old one lay
-        self.kinds = [(local(p).shape, p.dtype, p.device) for p in self.params]
+        self.places = Places(fixed, len(bound), python=self.sharded)
+        self.seen: array[int] = array("q")  # addresses as they were
+        self.kinds_seen: array[int] = array("q")  # and how all lay: a new gradient may lie where an old one lay
+        self.lazy: list[bool] = []  # complex gradients that are to be conjugated
+        self.kinds = [(local(b.p).shape, b.p.dtype, b.p.device) for b in bound]
         self.states = [(b, key, b.state[key].dtype) for b in bound for key in b.keys.values()]
         self.complex = bound[0].p.is_complex()
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
@@ -83,27 +81,25 @@ class Launch:
 
     def place(self, grads: Sequence[Tensor]) -> None:
         """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
+        places, count = self.places, len(self.places.stay)
         try:
-            fixed = [find() for find in self.find]
-            moving = [g.data_ptr() for g in grads]
-            seen: list[Any] = [*map(Tensor.stride, self.params), *map(Tensor.stride, grads)]
-            seen += [*map(dtype_of, self.params), *map(dtype_of, grads), *map(Tensor.numel, self.params)]
-            seen += map(Tensor.is_conj, grads) if self.complex else ()
+            places.look(grads, local)
         except RuntimeError:  # a sparse gradient, or another that has no memory
             raise Changed from None
-        known = fixed == self.fixed and seen == self.seen
-        if known and moving == self.moving:
+        lazy = list(map(Tensor.is_conj, grads)) if self.complex else []
+        known = places.kinds == self.kinds_seen and lazy == self.lazy
+        if known and places.addresses == self.seen:
             return
-        self.recognize(grads)
-        if not known and any(b.state[key].dtype != dtype for b, key, dtype in self.states):
-            raise Changed
-        self.fixed = []  # until the table is right again: should this fail, it is not trusted
-        if known and not any(g.is_neg() or g.is_conj() for g in grads):
-            self.point(fixed + moving)  # only the gradients are elsewhere, as after every zero_grad()
+        known = known and places.addresses[:count] == self.seen[:count]
+        if not known:
+            self.recognize(grads)
+        self.seen = array("q")  # until the table is right again: should this fail, it is not trusted
+        if known and not any(lazy) and not any(map(Tensor.is_neg, grads)):
+            self.point(places.addresses)  # only the gradients are elsewhere, as after every zero_grad()
         else:
             self.held, self.back = [], []
-            self.point(self.flatten(grads, fixed + moving))
-        self.fixed, self.moving, self.seen = fixed, moving, seen
+            self.point(self.flatten(grads, places.addresses[:]))
+        self.seen, self.kinds_seen, self.lazy = places.addresses[:], places.kinds[:], lazy
 
     def recognize(self, grads: Sequence[Tensor]) -> None:
         """Raise Changed unless every tensor is of the kind that was bound."""
@@ -111,9 +107,11 @@ class Launch:
             p = local(b.p)
             if (p.shape, p.dtype, p.device) != (shape, dtype, device) or (g.shape, g.dtype) != (shape, self.gradients):
                 raise Changed
+        if any(b.state[key].dtype != dtype for b, key, dtype in self.states):
+            raise Changed
 
     @torch.no_grad()
-    def flatten(self, grads: Sequence[Tensor], addresses: list[int]) -> list[int]:
+    def flatten(self, grads: Sequence[Tensor], addresses: array[int]) -> array[int]:
         """The addresses, with those of copies for tensors that one index cannot walk through."""
         count = len(self.bound)
         for a, address in enumerate(addresses):
@@ -168,7 +166,7 @@ class Launch:
         """Write what was computed on copies into the tensors themselves, and let go of the copies."""
         for x, copy in self.back:
             x.copy_(copy)
-        self.held, self.back, self.fixed = [], [], []  # to be looked at anew in the next step
+        self.held, self.back, self.seen = [], [], array("q")  # to be looked at anew in the next step
 
     def over_all(self, place: int) -> float:
         """One of the sums, over all tensors of this launch."""
@@ -176,7 +174,7 @@ class Launch:
 
     # what a backend fills in
 
-    def point(self, addresses: Sequence[int]) -> None:
+    def point(self, addresses: array[int]) -> None:
         """Take the address of every array of every tensor: all of the first array, then all of the next."""
         raise NotImplementedError
 

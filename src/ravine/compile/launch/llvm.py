@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,7 @@ class LLVM(Launch):
             (n, self.base[i], b.row, b.index, blocks[i], tiles[i], columns[i], *tiled[i], *self.sizes_of[i].values())
             for i, (n, b) in enumerate(zip(lengths, bound, strict=True))
         ]
-        self.sizes = array(ctypes.c_int64, [x for row in rows for x in row])
+        self.sizes = c_array(ctypes.c_int64, [x for row in rows for x in row])
         self.pointers = (ctypes.c_int64 * (len(bound) * len(plan.arrays)))()
         self.values = (ctypes.c_double * ((1 + max(b.row for b in bound)) * len(plan.numbers)))()
         self.partials = (ctypes.c_double * (max(blocks[-1], tiles[-1]) * max(len(k.sums) for k in plan.kernels)))()
@@ -49,8 +50,8 @@ class LLVM(Launch):
         self.context = (ctypes.c_int64 * len(CONTEXT))()
         self.threads = 0
 
-    def point(self, addresses: Sequence[int]) -> None:
-        self.pointers[:] = addresses
+    def point(self, addresses: array[int]) -> None:
+        ctypes.memmove(self.pointers, (ctypes.c_int64 * len(addresses)).from_buffer(addresses), 8 * len(addresses))
 
     def count(self, numbers: Sequence[float]) -> None:
         self.values[:] = numbers
@@ -64,7 +65,7 @@ class LLVM(Launch):
         pieces = 1 if self.used == 1 else 4 * threads
         chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
         starts = range(0, max(total, 1), chunk)
-        self.first = array(ctypes.c_int64, [bisect_right(self.base, at) - 1 for at in starts])
+        self.first = c_array(ctypes.c_int64, [bisect_right(self.base, at) - 1 for at in starts])
         fields = {
             "pointers": ctypes.addressof(self.pointers),
             "sizes": ctypes.addressof(self.sizes),
@@ -127,6 +128,6 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="ravine")
 
 
-def array(kind: type[ctypes.c_int64], values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
+def c_array(kind: type[ctypes.c_int64], values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
     """A C array."""
     return (kind * len(values))(*values)

@@ -61,12 +61,12 @@ class Rows(Launch):
 
     def lengths(self) -> list[int]:
         """How many real numbers a row has, parameter by parameter."""
-        pairs = 2 if self.params[0].is_complex() else 1
+        pairs = 2 if self.bound[0].p.is_complex() else 1
         return [pairs * t.values.shape[1] for t in self.touched]
 
     def spread(self, each: Sequence[int]) -> Tensor:
         """A number of each parameter, for each of its little tensors."""
-        device = self.params[0].device
+        device = self.bound[0].p.device
         if len(each) == 1:
             return torch.full((len(self.touched[0].rows),), each[0], device=device)
         counts = torch.tensor([len(t.rows) for t in self.touched], device=device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import re
+from array import array
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -76,8 +77,8 @@ class Triton(Launch):
         to = torch.empty_like(table, device=self.device) if to is None else to
         return to.copy_(table, non_blocking=True)
 
-    def point(self, addresses: Sequence[int]) -> None:
-        table = torch.tensor(addresses, device="cpu").view(-1, len(self.bound))
+    def point(self, addresses: array[int]) -> None:
+        table = torch.frombuffer(addresses, dtype=torch.int64).view(-1, len(self.bound))
         aligned = (table[self.whole] % 16 == 0).all(0)  # of each tensor: can its arrays be read 16 bytes at a time?
         self.send(torch.cat([table, aligned[None]]), self.pointers)
 

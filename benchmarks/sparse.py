@@ -9,21 +9,11 @@ last rows say how 10 000 touched rows fare in tables of 100 000 and of a million
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
-import time
-from datetime import date
-from pathlib import Path
-
 import torch
-from step import machine
+from bench import Record, arguments, take_turns
 
 import ravine
 
-HERE = Path(__file__).parent
 WIDTH = 64
 CASES = [(1_000_000, 100), (1_000_000, 1_000), (1_000_000, 10_000), (100_000, 10_000)]
 
@@ -41,41 +31,26 @@ def seconds(table: int, touched: int, rounds: int) -> dict[str, float]:
     """The median time of a step of each, taken in turns."""
     params = {name: torch.nn.Parameter(torch.zeros(table, WIDTH)) for name in ("ravine", "torch")}
     opts = {"ravine": ravine.SparseAdam([params["ravine"]]), "torch": torch.optim.SparseAdam([params["torch"]])}
-    grad, times = gradient(table, touched), {name: list[float]() for name in opts}
-    for turn in range(rounds + 3):
-        for name, opt in opts.items():
-            params[name].grad = grad.clone()
-            start = time.perf_counter()
-            opt.step()
-            if turn >= 3:
-                times[name].append(time.perf_counter() - start)
+    grad = gradient(table, touched)
+
+    def before(name: str) -> None:
+        params[name].grad = grad.clone()
+
+    times = take_turns({name: opt.step for name, opt in opts.items()}, rounds, before=before)
     apart = (params["ravine"] - params["torch"]).abs().max()
     assert apart < 1e-6, f"they are {apart} apart"
-    return {name: statistics.median(t) for name, t in times.items()}
+    return times
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=101)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "sparse-cpu.json", help="where the JSON goes")
-    args = parser.parse_args()
-    rows = []
+    args = arguments(__doc__, "sparse-cpu.json", rounds=101).parse_args()
+    record = Record()
     for table, touched in CASES:
         s = seconds(table, touched, args.rounds)
-        ratio = s["torch"] / s["ravine"]
-        rows.append({"table": [table, WIDTH], "touched": touched, "seconds": s, "ratios": {"torch/ravine": ratio}})
-        times = "  ".join(f"{k} {v * 1e3:.4g} ms" for k, v in s.items())
-        print(f"{table:>9} x {WIDTH}  {touched:>6} touched   {times}   torch/ravine {ratio:.2f}", flush=True)
-    found = {
-        "command": "python " + " ".join(["benchmarks/sparse.py", *sys.argv[1:]]),
-        "date": date.today().isoformat(),
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
-        "machine": machine("cpu"),
-        "rows": rows,
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"written to {args.out}")
+        ratios = {"torch/ravine": s["torch"] / s["ravine"]}
+        where = {"table": [table, WIDTH], "touched": touched}
+        record.say("sparseadam", f"{touched} of {table}", s, ratios, {"torch/ravine": ("at least", 1)}, **where)
+    record.write(args.out)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ import inspect
 import sys
 from pathlib import Path
 
+import performance
+from tables import table
+
 from ravine import mods, strategies
 from ravine.catalog.docstring import parts
 from ravine.catalog.literature import PAPER
@@ -34,12 +37,6 @@ def divergences() -> list[tuple[str, str, str, str]]:
 def value(x: object) -> str:
     """A default as a person writes it."""
     return f"`{x:g}`" if isinstance(x, float) else f"`{x!r}`"
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table of Markdown."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in [head, ("---",) * len(head), *rows]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
 
 
 def code(text: str, language: str = "") -> str:
@@ -125,7 +122,8 @@ def pages() -> dict[Path, str]:
     """{file: text} of all that is made here."""
     every = registry()
     made = {FOLDER / f"{name}.md": page(cls, method(cls)) for name, cls in sorted(every.items())}
-    return {INDEX: index(methods()), HERE / "modifiers.md": modifiers(), **made}
+    others = {HERE / "modifiers.md": modifiers(), HERE / "performance.md": performance.page()}
+    return {INDEX: index(methods()), **others, **made}
 
 
 def stale(made: dict[Path, str]) -> list[Path]:

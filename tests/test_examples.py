@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ravine.optimizer
-from ravine import groups
+from ravine import gradient_release, groups
 from ravine.catalog import bib, create, names
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +39,14 @@ def test_readme_code_runs():
         exec(compile(block, "README.md", "exec"), {})
 
 
+def test_the_code_of_hand_written_pages_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "gradient_release.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    scope: dict[str, object] = {}  # each goes on where the one before it ended
+    for block in blocks:
+        exec(compile(block, "gradient_release.md", "exec"), scope)
+
+
 def test_contributing_code_makes_an_optimizer():
     import torch
 
@@ -51,13 +59,16 @@ def test_contributing_code_makes_an_optimizer():
     assert p.tolist() == [0.5, -1.5]
 
 
-@pytest.mark.parametrize("module", [ravine.optimizer, groups, bib, create, names], ids=lambda x: x.__name__)
+@pytest.mark.parametrize(
+    "module", [ravine.optimizer, gradient_release, groups, bib, create, names], ids=lambda x: x.__name__
+)
 def test_docstring_examples(module):
     done = doctest.testmod(module)
     assert done.failed == 0 and done.attempted > 0
 
 
-def test_the_pages_of_optimizers_are_current():
+def test_the_pages_are_current(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
     spec = importlib.util.spec_from_file_location("make", ROOT / "docs" / "make.py")
     assert spec and spec.loader
     make = importlib.util.module_from_spec(spec)

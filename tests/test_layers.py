@@ -10,7 +10,19 @@ import pytest
 import ravine
 
 SRC = Path(ravine.__file__).parent
-FRONT = ("optimizer", "arrange", "state", "load", "view", "hyper", "clock", "explain", "words", "modifier")
+FRONT = (
+    "optimizer",
+    "arrange",
+    "state",
+    "load",
+    "view",
+    "hyper",
+    "clock",
+    "explain",
+    "words",
+    "modifier",
+    "gradient_release",
+)
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
     "optimizer": ("compile",),

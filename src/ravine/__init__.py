@@ -5,5 +5,6 @@ from ravine import mods as mods
 from ravine import optim as optim
 from ravine import strategies as strategies
 from ravine.catalog.create import create as create
+from ravine.gradient_release import release as release
 from ravine.optim import *  # noqa: F403
 from ravine.optimizer import Optimizer as Optimizer

@@ -2,14 +2,15 @@
 
 Parameters with the same program, device and types share a launch, that is one call per kernel. Within it,
 those with the same group and step count share a row of the host's numbers. All of this is found once and
-kept while nothing that it rests on changes.
+kept while nothing that it rests on changes: for all parameters of an optimizer, or for one that moves alone.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import is_
@@ -24,11 +25,13 @@ from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
 from ravine.compile.launch.base import local
 from ravine.compile.plan import Gather
+from ravine.compile.watch import GUARD
 from ravine.state import TYPES, begin, keys_of, numbers_of, shape_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
+Live = tuple[int, dict[str, Any], Tensor, Tensor]  # a parameter's place among all, its group, itself, its gradient
 Run = Generator[dict[str, float], dict[str, float], None]  # of a batch: its parts of sums over all tensors, and those
 
 
@@ -57,6 +60,7 @@ class Batch:
     launch: Launch = field(init=False)
     grads: Sequence[Any] = ()
     loss: float = math.nan
+    found: Mapping[str, float] = field(default_factory=dict[str, float])  # of the shared numbers: these count
     table: list[float] = field(default_factory=list[float])
 
     def prepare(self, grads: Sequence[Tensor | None], loss: float) -> None:
@@ -67,6 +71,7 @@ class Batch:
         self.launch.place(self.grads)
         for row in self.rows:
             row.t, row.before = row.clock.step + 1, row.clock.numbers
+            row.before |= self.found
             row.every, row.numbers = {}, []
         self.table = self.count(0)
 
@@ -91,6 +96,12 @@ class Batch:
         for row in self.rows:
             row.clock.set(row.t, self.compiled.kept(row.numbers))
 
+    def forget(self) -> None:
+        """Let go of the gradients of a step that is not made, and of copies of what does not lie flat."""
+        self.grads = ()
+        if self.launch.held:
+            self.launch.held, self.launch.back, self.launch.seen = [], [], array("q")
+
     def rehearsal(self) -> Run:
         """The sums over all tensors that a run yields, as zeros."""
         for step in self.compiled.plan.steps:
@@ -106,22 +117,47 @@ def send(steps: Generator[Any, Any, None], value: Any) -> Any:
         return None
 
 
-class Arrangement:
-    """The launches of a step, and what must still hold for them to be right."""
+class Launches:
+    """The launches of some parameters, and what must still hold for them to be right."""
 
     @torch.no_grad()
-    def __init__(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]):
+    def __init__(self, opt: Optimizer, live: Sequence[Live], groups: Sequence[dict[str, Any]]):
         if any(group.get("mode") == "eval" for group in opt.param_groups):
             name = type(opt).__name__
             raise RuntimeError(f"{name}: the model holds the weights that eval() put there; call train() before step()")
-        self.params, self.missing = list(params), [g is None for g in grads]
-        self.batches = batches(opt, params, grads)
-        self.values = list(chain.from_iterable(map(dict.values, opt.state.values())))
+        self.batches = batches(opt, live)
         made = [(row.group, batch.compiled) for batch in self.batches for row in batch.rows]
         self.fixed = [
-            (group, opt.flags(group), [opt.compiled(group), *(x for own, x in made if own is group)])
-            for group in opt.param_groups
+            (group, opt.flags(group), {opt.compiled(group), *(x for own, x in made if own is group)})
+            for group in groups
         ]
+        self.moved = [b.p for batch in self.batches for b in batch.bound]
+
+    def right(self, opt: Optimizer, groups: Sequence[dict[str, Any]], values: list[Any]) -> bool:
+        """True if the states are those that these launches know, and the groups and their flags too."""
+        if len(values) != len(self.values) or len(groups) != len(self.fixed) or not all(map(is_, values, self.values)):
+            return False
+        for group, (seen, fixed, compiled) in zip(groups, self.fixed, strict=False):
+            if group is not seen or opt.flags(group) != fixed or not all(x.fits(group) for x in compiled):
+                return False
+        return True
+
+    values: list[Any]  # of the states, as they were
+
+
+class NonFinite(Exception):
+    """A gradient is NaN or infinite, and nothing has changed."""
+
+
+class Arrangement(Launches):
+    """The launches of a step of all parameters that have gradients."""
+
+    def __init__(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]):
+        place = [(group, p) for group in opt.param_groups for p in group["params"]]
+        live = [(i, group, p, g) for i, ((group, p), g) in enumerate(zip(place, grads, strict=True)) if g is not None]
+        super().__init__(opt, live, opt.param_groups)
+        self.params, self.missing = list(params), [g is None for g in grads]
+        self.values = values(opt.state.values())
         self.everys = Counter(k for batch in self.batches for k in batch.compiled.plan.everys)
         if self.gather([(run, part) for batch in self.batches if (part := next(run := batch.rehearsal(), None))]):
             raise ValueError(
@@ -129,24 +165,15 @@ class Arrangement:
                 "parameters that the other has first; give mods that look at all parameters in one order"
             )
         self.loss = any(batch.compiled.loss for batch in self.batches)
-        self.moved = [b.p for batch in self.batches for b in batch.bound]
 
     def holds(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
         """True if the launches are still right: the same parameters with gradients, the same state, the same flags."""
-        values = list(chain.from_iterable(map(dict.values, opt.state.values())))
-        if (
-            len(params) != len(self.params)
-            or len(values) != len(self.values)
-            or len(opt.param_groups) != len(self.fixed)
-            or not all(map(is_, params, self.params))
-            or not all(map(is_, values, self.values))
-            or [g is None for g in grads] != self.missing
-        ):
-            return False
-        for group, (seen, fixed, compiled) in zip(opt.param_groups, self.fixed, strict=False):
-            if group is not seen or opt.flags(group) != fixed or not all(x.fits(group) for x in compiled):
-                return False
-        return True
+        return (
+            len(params) == len(self.params)
+            and all(map(is_, params, self.params))
+            and [g is None for g in grads] == self.missing
+            and self.right(opt, opt.param_groups, values(opt.state.values()))
+        )
 
     def step(self, grads: Sequence[Tensor | None], loss: float = math.nan) -> None:
         """New values for all: first everything that can fail, then everything that changes."""
@@ -154,14 +181,19 @@ class Arrangement:
             batch.prepare(grads, loss)
         runs = [batch.run() for batch in self.batches]
         if arrived := [(run, part) for run in runs if (part := send(run, None))]:
-            self.gather(arrived)
+            try:
+                self.gather(arrived)
+            except NonFinite:
+                for batch in self.batches:
+                    batch.forget()
+                raise
         if self.moved:
             torch.autograd.graph.increment_version(self.moved)
 
     def gather(self, arrived: list[tuple[Run, dict[str, float]]]) -> list[tuple[Run, dict[str, float]]]:
         """Add up what batches have for sums over all tensors; each goes on when all that it waits for are whole.
 
-        Returns those that wait for each other.
+        Returns those that wait for each other. Raises NonFinite where the guard of the programs says so.
         """
         totals, parts, waiting = dict[str, float](), Counter[str](), list[tuple[Run, dict[str, float]]]()
         while arrived:
@@ -169,6 +201,8 @@ class Arrangement:
                 totals |= {k: totals.get(k, 0.0) + x for k, x in part.items()}
                 parts.update(part.keys())
             whole = {k for k, n in parts.items() if n == self.everys[k]}
+            if GUARD in whole and not math.isfinite(totals[GUARD]):
+                raise NonFinite
             waiting += arrived
             ready = [(run, part) for run, part in waiting if part.keys() <= whole]
             waiting = [(run, part) for run, part in waiting if not part.keys() <= whole]
@@ -176,25 +210,85 @@ class Arrangement:
             arrived = [(run, part) for run, part in sent if part]
         return waiting
 
+    def blame(self, opt: Optimizer) -> str:
+        """Which parameter has a gradient that is not finite, after NonFinite."""
+        for batch in self.batches:
+            plan = batch.launch.plan
+            place = next(plan.sums.index(x.src[0]) for step in plan.gathers for x in step.everys if x.arg == GUARD)
+            for i in (~batch.launch.sums[:, place].isfinite()).nonzero().flatten().tolist():
+                return accused(opt, batch.index[i], batch.bound[i].p)
+        raise AssertionError("every gradient is finite")
 
-def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Batch]:
-    """Sort the parameters that have gradients into launches and rows; make the states that are missing."""
-    place = [(group, p) for group in opt.param_groups for p in group["params"]]
-    live = [(i, group, p, g) for i, ((group, p), g) in enumerate(zip(place, grads, strict=True)) if g is not None]
+
+class Alone(Launches):
+    """The launch of one parameter, which moves by itself."""
+
+    def __init__(self, opt: Optimizer, i: int, group: dict[str, Any], p: Tensor, g: Tensor):
+        super().__init__(opt, [(i, group, p, g)], [group])
+        self.place, self.values = i, values([opt.state[p]])
+        (self.batch,) = self.batches
+
+    def holds(self, opt: Optimizer, i: int, group: dict[str, Any]) -> bool:
+        """True if the launch is still right."""
+        return i == self.place and self.right(opt, [group], values([opt.state[self.moved[0]]]))
+
+    def step(
+        self,
+        g: Tensor,
+        total: Callable[[str, float], float | None],
+        loss: float,
+        found: Mapping[str, float],
+    ) -> None:
+        """New values for this one; none, and nothing has changed, where a sum is not known.
+
+        total: from the mark of a sum over all tensors, and this one's part of it, the sum or None.
+        found: the shared numbers as this step found them, where others have already moved.
+        """
+        batch = self.batch
+        batch.found = found
+        batch.prepare([g], loss)
+        run = batch.run()
+        part = send(run, None)
+        while part is not None:
+            totals = {k: x for k, own in part.items() if (x := total(k, own)) is not None}
+            if len(totals) < len(part):
+                run.close()
+                batch.forget()
+                return
+            part = send(run, totals)
+        torch.autograd.graph.increment_version(self.moved)
+
+
+def values(states: Iterable[dict[str, Any]]) -> list[Any]:
+    """All that these states hold."""
+    return list(chain.from_iterable(map(dict.values, states)))
+
+
+def accused(opt: Optimizer, i: int, p: Tensor) -> str:
+    """What is said of a parameter whose gradient is not finite."""
+    names = [name for group in opt.param_groups for name in group.get("param_names", ())]
+    who = f"'{names[i]}'" if names else f"parameter {i}"
+    return (
+        f"the gradient of {who} of shape {tuple(p.shape)} is NaN or infinite; nothing has changed. Give a smaller lr or "
+        "a modifier that clips, or pass over such steps with nonfinite='skip'"
+    )
+
+
+def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
+    """Sort parameters into launches and rows; make the states that are missing."""
     for i, group, p, g in live:
         check(opt, i, group, p, g)
     found: dict[tuple[Any, ...], Batch] = {}
-    newest: dict[str, Tensor] = {}  # of what all parameters share: the tensor of the one that has moved most
-    for state in sorted(opt.state.values(), key=lambda x: float(x.get("step", 0))):
-        newest |= state
-    shared: dict[str, Tensor] = {}  # and the one that they will share
+    shared: dict[str, Tensor] = {}  # the numbers that all parameters share
     for i, group, p, g in live:
         compiled = opt.compiled(group, p)
-        keys, numbers = keys_of(opt, compiled), numbers_of(compiled)
         state = begin(opt, compiled, group, p)
+        keys, numbers = keys_of(opt, compiled, state), numbers_of(compiled)
         for k in numbers:
             if compiled.program.start[k].arg == "shared":
-                state[k] = shared.setdefault(k, newest.get(k, state[k]).detach().clone())
+                if k not in shared:
+                    shared[k] = newest(opt, k, state[k])
+                state[k] = shared[k]
         types = tuple(state[key].dtype for key in keys.values())
         backend = opt.backend or backend_for(p.device)
         sparse = g.layout is not torch.strided
@@ -213,9 +307,15 @@ def batches(opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | N
     for bound in [b for batch in found.values() for b in batch.bound]:  # nothing has failed: now it may be kept
         opt.state[bound.p].update(bound.state)
         bound.state = opt.state[bound.p]
-    for state in opt.state.values():
+    for state in opt.state.values() if shared else ():
         state.update({k: x for k, x in shared.items() if k in state})
     return list(found.values())
+
+
+def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor:
+    """The tensor of a number that all parameters share: of the one that has moved most, or a new one."""
+    found = [state for state in opt.state.values() if k in state]
+    return max(reversed(found), key=lambda x: float(x["step"]))[k] if found else start.detach().clone()
 
 
 def tell(clock: Clock) -> dict[str, float]:
@@ -268,5 +368,7 @@ def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, 
             f"{who} has a sparse gradient, and {name}{worn} needs the whole tensor: it sums over it, knows its size "
             "or adds noise. Use a dense gradient, as nn.Embedding(sparse=False) makes it"
         )
+    if group["storage"] == "int8":
+        raise RuntimeError(f'{who} has a sparse gradient, and storage="int8" keeps whole blocks; use storage="bf16"')
     if local(p) is not p:
         raise RuntimeError(f"{who} is distributed and has a sparse gradient; use a dense one")

@@ -13,13 +13,13 @@ from ravine.compile.emit import host, text
 from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import backend_for
+from ravine.compile.launch.base import kinds
 from ravine.compile.plan import Gather, Kernel, Plan
+from ravine.compile.storage import width
 from ravine.state import type_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
-
-BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def explain(opt: Optimizer) -> str:
@@ -31,15 +31,15 @@ def explain(opt: Optimizer) -> str:
         for compiled in [opt.compiled(group, p)]
     )
     parts: list[str] = []
-    for compiled, dtype, device, kinds in programs:
-        plan, kind, types = compiled.plan, str(dtype).removeprefix("torch."), dict(kinds)
+    for compiled, dtype, device, found in programs:
+        plan, kind, types = compiled.plan, str(dtype).removeprefix("torch."), dict(found)
         backend = opt.backend or backend_for(device)
         parts += [
             f"{compiled.program.name} on {device.type} in {kind} by {backend}",
             f"\nEquations\n{text.equations(compiled.program)}",
             "\nPlan",
             *(f"  {i + 1}. {describe(plan, step)}" for i, step in enumerate(plan.steps)),
-            f"  {moved(plan, types) * (2 if dtype.is_complex else 1)} bytes moved per element",
+            f"  {moved(plan, types) * (2 if dtype.is_complex else 1):.4g} bytes moved per element",
             f"\nOn the host, once per step\n{host.emit(plan.numbers)}",
             f"\nSource\n{source(backend, plan, types)}",
         ]
@@ -54,8 +54,8 @@ def types_of(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Te
     for k, x in compiled.program.start.items():
         if x.shape is not HOST:
             made = state.get(opt.key(k))
-            found[k] = type_of(x, group, like) if made is None else made.dtype
-    return {k: str(torch.empty(0, dtype=x).real.dtype).removeprefix("torch.") for k, x in found.items()}
+            found[k] = type_of(x, group, p) if made is None else made.dtype
+    return kinds(plan, found)
 
 
 def source(backend: str, plan: Plan, types: dict[str, str]) -> str:
@@ -79,7 +79,7 @@ def describe(plan: Plan, step: object) -> str:
     return f"kernel: reads {', '.join(plan.reads(step))}; writes {', '.join(plan.writes(step)) or 'nothing'}{sums}"
 
 
-def moved(plan: Plan, types: dict[str, str]) -> int:
+def moved(plan: Plan, types: dict[str, str]) -> float:
     """Bytes read and written for each element of a parameter, over all kernels of a step."""
     whole = {a for a in plan.arrays if plan.shape(a) == FULL}
-    return sum(BYTES[types[a]] for k in plan.kernels for a in [*plan.reads(k), *plan.writes(k)] if a in whole)
+    return sum(width(types[a]) for k in plan.kernels for a in [*plan.reads(k), *plan.writes(k)] if a in whole)

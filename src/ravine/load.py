@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import HOST
+from ravine.compile.expr import FULL, HOST
+from ravine.compile.launch.base import real
+from ravine.compile.storage import BLOCK, CODED
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
-from ravine.state import TYPES, numbers_of, shape_of
+from ravine.state import BITS, TYPES, as_numbers, as_state, bits_of, numbers_of, scale_of, shape_of, type_of
 from ravine.view import TRAIN
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str, Any]], None]) -> None:
     """Check, let torch's load do its work, then give every state back the type it came in."""
     final: dict[str, Any] = {}
+    came: dict[Any, str | None] = {}  # the storage that each parameter's state was saved in
 
     def check(_: Any, given: dict[str, Any]) -> None:  # runs after the user's own hooks, before any change
+        came.update({i: group.get("storage") for group in given["param_groups"] for i in group["params"]})
         final.update(given, param_groups=groups(opt, given["param_groups"]))
         states(opt, final)
         given["param_groups"] = final["param_groups"]
@@ -35,7 +39,9 @@ def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str,
                 host = {"step", *numbers_of(opt.compiled(group, p))}
                 if i in final["state"]:
                     state = {k: x for k, x in final["state"][i].items() if x is not None}
-                    opt.state[p] = {k: number(x) if k in host else own(x, p) for k, x in state.items()}
+                    state = {k: number(x) if k in host else own(x, p) for k, x in state.items()}
+                    other = came[i] != group["storage"] and {came[i], group["storage"]} & {"bf16", "int8"}
+                    opt.state[p] = stored(opt, group, p, state, bool(other))
 
     hooks = [
         opt.register_load_state_dict_pre_hook(check),
@@ -62,6 +68,25 @@ def own(x: Any, p: Tensor) -> Tensor:
     return x.detach().to(p.device, copy=True)
 
 
+def stored(
+    opt: Optimizer, group: Mapping[str, Any], p: Tensor, state: dict[str, Tensor], other: bool
+) -> dict[str, Tensor]:
+    """A loaded state in the storage of this optimizer. `other`: it is in another, of which one compresses; else every
+    value keeps its type, and every bit."""
+    compiled = opt.compiled(group, p)
+    for k, x in compiled.program.start.items():
+        key, kept = opt.key(k), state.get(opt.key(k))
+        if kept is None or x.shape != FULL or kept.dtype == type_of(x, group, p):
+            continue
+        if other or kept.dtype in CODED.values():
+            value = real(as_numbers(state, key))
+            state.pop(scale_of(key), None)
+            state |= as_state(key, value, x, group, p, compiled.plan.view)
+    if BITS in state and state[BITS].dtype != bits_of(group, p):
+        del state[BITS]
+    return state
+
+
 def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The saved groups in the order of this optimizer's names, with what this version has beyond theirs."""
     owner, known = type(opt).__name__, fields(type(opt))
@@ -86,6 +111,7 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
         except TypeError as error:
             raise ValueError(f"this is not a state_dict of {owner}: group {i}: {error}") from error
         opt.validate(mine)
+        mine |= {k: now[k] for k in ("storage", "master_bits")}  # how it is kept is this optimizer's choice
         out.append(old | mine | constants(type(opt)) | by_name(f"{owner}: group {i}", old, now))
     return out
 
@@ -123,7 +149,9 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
             expected = {opt.key(k): x for k, x in compiled.program.start.items()}
             always = {opt.key(k) for k in opt.compiled(plain, p).program.start}  # other flags may bring more
             found = {k: x for k, x in final["state"].get(i, {}).items() if x is not None}
-            known = {*expected, *opt.names.values(), *opt.state.get(p, {}), "step", TRAIN}
+            known = {*expected, *opt.names.values(), *opt.state.get(p, {}), "step", TRAIN, BITS}
+            coded = {k for k in expected if scale_of(k) in found}
+            known |= {scale_of(k) for k in coded}
             if (unknown := found.keys() - known) and (unknown := unknown - once(opt, saved, p, unknown)):
                 raise ValueError(
                     f"this is not a state_dict of {owner}: parameter {i} has {', '.join(sorted(unknown))}, "
@@ -135,7 +163,8 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
                 )
             for k in (k for k in expected if k in found):
                 x, start = found[k], expected[k]
-                if not (x.dtype in TYPES if isinstance(x, Tensor) else isinstance(x, int | float)):
+                types = CODED.values() if k in coded else TYPES
+                if not (x.dtype in types if isinstance(x, Tensor) else isinstance(x, int | float)):
                     raise ValueError(f"{owner}: {k} of parameter {i} is {x!r} in the state_dict")
                 given = list(x.shape) if isinstance(x, Tensor) else []
                 here = [] if start.shape is HOST else shape_of(start, p, compiled.plan.view)
@@ -143,6 +172,14 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
                     raise ValueError(
                         f"{owner}: {k} of parameter {i} has shape {tuple(given)} in the state_dict; for a parameter of "
                         f"shape {tuple(p.shape)} it must have {tuple(here)}"
+                    )
+
+            for k in coded:
+                blocks = -(-p.numel() // BLOCK)
+                if found[scale_of(k)].numel() != blocks:
+                    raise ValueError(
+                        f"{owner}: {scale_of(k)} of parameter {i} has {found[scale_of(k)].numel()} numbers in the "
+                        f"state_dict; for a parameter of shape {tuple(p.shape)} it must have {blocks}"
                     )
 
 

@@ -20,6 +20,7 @@ class Modifier:
     """
 
     ranges: ClassVar[Mapping[str, str]] = {}  # of floats that may lie outside [0, inf)
+    clips: ClassVar[bool] = False  # its gradient() makes gradients shorter that are too long
 
     def __init_subclass__(cls) -> None:
         dataclass(eq=False)(cls)

@@ -9,13 +9,14 @@ from copy import copy
 from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin
+from weakref import ref
 
 import torch
 import torch.optim.optimizer as torch_optimizer
 from torch import Tensor
 from torch.autograd import profiler
 
-from ravine.arrange import Arrangement
+from ravine.arrange import Arrangement, NonFinite
 from ravine.compile import MATRIX, Compiled, compile_rule
 from ravine.compile.emit import latex
 from ravine.compile.expr import HOST
@@ -23,8 +24,9 @@ from ravine.compile.launch import BACKENDS, Changed
 from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
 from ravine.load import load
+from ravine.metrics import metrics
 from ravine.modifier import Modifier
-from ravine.state import numbers_of
+from ravine.state import numbers_of, widened
 from ravine.view import TRAIN, put_back, show
 
 
@@ -61,7 +63,20 @@ class Optimizer(Fields, torch.optim.Optimizer):
     lr: the step size; a float, or a tensor of one element.
     maximize: go up the gradient instead of down.
     mods: changes that any rule can wear, traced into the same pass: `mods=[ClipNorm(1.0), EMA(0.999)]` (`ravine.mods`).
-    storage: "float32" keeps the states of bf16 and fp16 parameters in float32; None in the parameter's type.
+    storage: how the states lie in memory. None: in the parameter's type; "float32": in float32 also where parameters
+        are bf16 or fp16; "bf16": in 2 bytes, rounded up or down by chance so that slow averages still move; "int8": in
+        1 byte, with a scale for each block of 256 numbers (the root's code where a state is never negative). Sums over
+        tensors, rows and columns, averages of the weights, and with "int8" tensors of fewer than 4096 numbers, stay
+        in float32.
+    master_bits: for bf16 parameters. 8 or 16: so many more bits of each weight are kept as a state and steps are made
+        on both together, so that small steps count; 16 is float32. 0: no more bits, but rounding by chance. None: to
+        the nearest.
+    seed: of the chance in these roundings.
+    nonfinite: what becomes of a step where a gradient is NaN or infinite. "ignore" makes it; "skip" leaves parameters
+        and states as they are, bit for bit, and counts it in `opt.skipped`; "raise" does so too and raises
+        FloatingPointError with the name of the parameter. Both read all gradients once before anything moves; a
+        `ClipNorm` does so anyway, and then it costs nothing.
+    measured: sum up in each step what `metrics()` tells.
     backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
 
     Parameters that move together share one tensor `step` in `opt.state`: to set the count of one, put a new
@@ -84,12 +99,17 @@ class Optimizer(Fields, torch.optim.Optimizer):
     lr: float | Tensor = arg(1e-3, kw_only=False)
     maximize: bool = False
     mods: tuple[Modifier, ...] = ()
-    storage: Literal["float32"] | None = None
+    storage: Literal["float32", "bf16", "int8"] | None = None
+    master_bits: Literal[0, 8, 16] | None = None
+    seed: int = 0
+    nonfinite: Literal["ignore", "skip", "raise"] = "ignore"
+    measured: bool = False
 
     def __init__(self, params: torch_optimizer.ParamsT, lr: Any = None, *, backend: str | None = None, **hyper: Any):
         if backend is not None and backend not in BACKENDS:
             raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
         self.backend = backend
+        self.skipped = 0  # steps that were not made, since a gradient was not finite
         given = hyper if lr is None else {"lr": lr, **hyper}
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
         self.validate(defaults)
@@ -147,6 +167,26 @@ class Optimizer(Fields, torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self._released is not None:
+            self._released.rest()
+            return loss
+        if getattr(self, "found_inf", None):  # of torch's GradScaler
+            self.skipped += 1
+            return loss
+        if (scale := getattr(self, "grad_scale", None)) is None:
+            self._move(loss)
+            return loss
+        for group in self.param_groups:
+            group["grad_scale"] = float(scale)
+        try:
+            self._move(loss)
+        finally:
+            for group in self.param_groups:
+                del group["grad_scale"]
+        return loss
+
+    def _move(self, loss: Any) -> None:
+        """New values for all parameters that have gradients."""
         params = [p for group in self.param_groups for p in group["params"]]
         grads = [p.grad for p in params]
         arranged = self._arranged
@@ -154,11 +194,31 @@ class Optimizer(Fields, torch.optim.Optimizer):
             arranged = self._arranged = Arrangement(self, params, grads)
         at = self._loss(loss) if arranged.loss else math.nan
         try:
-            arranged.step(grads, at)
-        except Changed:
-            self._arranged = Arrangement(self, params, grads)
-            self._arranged.step(grads, at)
-        return loss
+            try:
+                arranged.step(grads, at)
+            except Changed:
+                arranged = self._arranged = Arrangement(self, params, grads)
+                arranged.step(grads, at)
+        except NonFinite:
+            self.skipped += 1
+            if any(group["nonfinite"] == "raise" for group in self.param_groups):
+                raise FloatingPointError(f"{type(self).__name__}: {arranged.blame(self)}") from None
+
+    _step_supports_amp_scaling = True  # GradScaler sets grad_scale and found_inf, and leaves gradients as they are
+
+    def metrics(self) -> dict[str, Tensor]:
+        """The last step in numbers, as 0-d tensors where the parameters are: nothing is read again and nothing waits.
+
+        "grad_norm": ‖g‖ over all parameters, before clipping; "update_norm": ‖Δp‖; "clipped", with a modifier that
+        clips: the share of elements that it made smaller. Raises RuntimeError without `measured=True`, or before the
+        first step. A step that was skipped leaves the numbers of its gradients.
+        """
+        if not any(group["measured"] for group in self.param_groups):
+            raise RuntimeError(f"{type(self).__name__}: metrics() needs {type(self).__name__}(…, measured=True)")
+        made = self._arranged if self._released is None else self._released
+        if made is None or not made.batches:
+            raise RuntimeError(f"{type(self).__name__}: metrics() tells of a step; make one first")
+        return metrics(made.batches)
 
     def _loss(self, loss: Any) -> float:
         """The loss as a number, for rules that need it."""
@@ -168,6 +228,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
     _arranged: Arrangement | None = None  # found again after a copy or a load
+    _released: Any = None  # what ravine.release returned; it knows this class, and this class no more than that
+    _driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
 
     def compiled(self, group: Mapping[str, Any], p: Tensor | None = None) -> Compiled:
         """The program for the flags of a group and a parameter, else for a matrix; each is compiled once a process."""
@@ -211,26 +273,36 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 raise TypeError(f"{owner} has no '{name}': did you mean '{near[0]}'?")
         group = param_group | settle(type(self), {k: x for k, x in param_group.items() if k in known})
         self.validate(self.defaults | group)
+        if group.get("nonfinite", self.defaults["nonfinite"]) != self.defaults["nonfinite"]:
+            raise ValueError(
+                f"{owner}: nonfinite is the whole optimizer's, not a group's: no group moves without others"
+            )
         params = group["params"]
         group["params"] = params = (
             [params] if isinstance(params, Tensor) else params if isinstance(params, set) else list(params)
         )
         tensors = [p[1] if isinstance(p, tuple) else p for p in params]
         for i, p in enumerate(tensors):
-            self._check_parameter(f"{owner}: parameter {i}", p)
+            self._check_parameter(f"{owner}: parameter {i}", p, self.defaults | group)
         if len({id(p) for p in tensors}) < len(tensors):
             raise ValueError(f"{owner}: a parameter stands twice in one group; give each tensor once")
         add_group(self, group)
+        if self._released is not None:
+            self._released.watch(group["params"])
         group["mods"] = tuple(map(copy, group["mods"]))
         self._arranged = None
 
-    def _check_parameter(self, who: str, p: Any) -> None:
+    def _check_parameter(self, who: str, p: Any, group: Mapping[str, Any]) -> None:
         if not isinstance(p, Tensor):
             raise TypeError(f"{who} is {type(p).__name__}; optimizers take tensors, such as model.parameters()")
         if not p.is_leaf:
             raise ValueError(
                 f"{who} of shape {tuple(p.shape)} is the result of a computation; give the leaf tensor itself"
             )
+        if p.is_complex() and group["storage"] in ("bf16", "int8"):
+            raise ValueError(f"{who} is complex, and storage={group['storage']!r} is for real ones; use None")
+        if p.dtype == torch.float16 and group["master_bits"] is not None:
+            raise ValueError(f"{who} is float16, and master_bits are for bfloat16 (float32 needs none); leave it None")
         if p.is_complex() and (self.twin is None or self.real_only):
             raise ValueError(
                 f"{who} is complex; {type(self).__name__} is defined for real ones. Use torch.view_as_real"
@@ -240,8 +312,13 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """Forget the gradients, or with set_to_none=False set them to zero."""
         clear_gradients(self, set_to_none)
 
-    def state_dict(self) -> dict[str, Any]:
-        """As in torch, under torch's names where torch has the method: its class loads it."""
+    def state_dict(self, *, decoded: bool = False) -> dict[str, Any]:
+        """As in torch, under torch's names where torch has the method: its class loads it.
+
+        decoded: states that `storage` compresses come as float32, which loads into any storage and any class.
+        """
+        if self._released is not None:
+            self._released.close()
         out = super().state_dict()
         shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
         out["state"] = {
@@ -250,6 +327,9 @@ class Optimizer(Fields, torch.optim.Optimizer):
         }  # parameters share their count here, and must not elsewhere
         for group in out["param_groups"]:
             group["mods"] = [mod.as_dict() for mod in group["mods"]]
+            if decoded and group["storage"] in ("bf16", "int8"):
+                group["storage"] = "float32"
+                out["state"] |= {i: widened(out["state"][i]) for i in group["params"] if i in out["state"]}
         return out
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -257,11 +337,13 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
         Raises ValueError, and changes nothing, where it is not this optimizer's or not these parameters'.
         """
+        if self._released is not None:
+            self._released.close()
         load(self, state_dict, super().load_state_dict)
         self._arranged = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"backend": self.backend}
+        return super().__getstate__() | {"backend": self.backend, "skipped": self.skipped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -282,11 +364,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
 def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     """What a program is made for, of a group's hyperparameters: all but floats, and how long the tuples are."""
-    plain = itemgetter(*(k for k, (_, default) in known.items() if not isinstance(default, float | tuple)))
+    names = [k for k, (_, default) in known.items() if not isinstance(default, float | tuple) and k != "seed"]
+    plain = itemgetter(*names)
     tuples = [k for k, (kind, _) in known.items() if get_origin(kind) is tuple and set(get_args(kind)) != {float}]
-    if not tuples:
-        return plain
-    return staticmethod(lambda group: (*plain(group), *(tuple(map(part, group[k])) for k in tuples)))
+    return staticmethod(
+        lambda group: (*plain(group), "grad_scale" in group, *(tuple(map(part, group[k])) for k in tuples))
+    )
 
 
 def part(x: Any) -> Any:
@@ -314,7 +397,8 @@ def compiled(
     for program in made:
         if program.fits(hyper) and program.suits(facts):
             return program
-    program = compile_rule(rule, {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()}, facts)
+    known = {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()}
+    program = compile_rule(rule, known | {"grad_scale": hyper.get("grad_scale")}, facts)
     named(rule, program)
     made.append(program)
     return program

@@ -11,18 +11,23 @@ from torch import Tensor
 from ravine.compile import Compiled
 from ravine.compile.emit.reference import evaluate, extent
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
-from ravine.compile.launch.base import real
+from ravine.compile.launch.base import local, real
+from ravine.compile.storage import BLOCK, CODED, decode, encode
 from ravine.compile.trace import number_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
+SMALL = 4096  # a tensor with fewer numbers keeps them in float32: as bitsandbytes does
+BITS = "master"  # the key of the bits that bfloat16 parameters have beside them
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
 
 
-def keys_of(opt: Optimizer, compiled: Compiled) -> dict[str, str]:
-    """The rule's names of the states of tensors -> their keys in opt.state[p]."""
-    return {k: opt.key(k) for k, x in compiled.program.start.items() if x.shape is not HOST}
+def keys_of(opt: Optimizer, compiled: Compiled, state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of the arrays of a state, the rule's and those beside them -> their keys in opt.state[p]."""
+    keys = {k: opt.key(k) for k, x in compiled.program.start.items() if x.shape is not HOST}
+    coded = {f"{k}.scale": scale_of(key) for k, key in keys.items() if state[key].dtype in CODED.values()}
+    return keys | coded | ({"p.bits": BITS} if BITS in state else {})
 
 
 def numbers_of(compiled: Compiled) -> list[str]:
@@ -38,7 +43,10 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
         view = compiled.plan.view
         values = evaluate(missing.values(), lambda x: leaf_value(x, group, p, view), real(p.detach()), view=view)
         for k, x in missing.items():
-            state[opt.key(k)] = as_state(values[x], x, group, p, view)
+            state |= as_state(opt.key(k), values[x], x, group, p, view)
+    bits = bits_of(group, p)
+    if bits and BITS not in state:
+        state[BITS] = torch.zeros_like(p, dtype=bits, requires_grad=False)
     # a state that came without a count has been stepped: only the first step of some rules is special
     state.setdefault("step", torch.tensor(float(bool(state) and len(missing) != len(start)), device="cpu"))
     return state
@@ -51,23 +59,81 @@ def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tenso
     return torch.tensor(float(number_of(group, str(x.arg))), dtype=torch.float64, device="cpu")
 
 
-def as_state(value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:
-    """A state as it lies in memory: like the parameter where it has its shape, in its type or in float32."""
+def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> dict[str, Tensor]:
+    """A state as it lies in memory, and what belongs to it: like the parameter where it has its shape."""
     if x.shape is HOST:
-        return value.double()
+        return {key: value.double()}
     dtype = type_of(x, group, p)
     if x.shape == FULL:
         out = torch.empty_like(p, dtype=dtype, requires_grad=False)
-        real(out).copy_(value.reshape(real(out).shape))
-        return out
+        if dtype not in CODED.values():
+            real(out).copy_(value.reshape(real(out).shape))
+            return {key: out}
+        codes, scale = encode(value, "root8" if dtype == torch.uint8 else "linear8")
+        local(out).copy_(codes.view(local(out).shape))
+        return {key: out, scale_of(key): like_shards(scale, p)}
     value = value.reshape(shape_of(x, p, view))
-    return value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)
+    return {key: value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)}
+
+
+def as_numbers(state: Mapping[str, Tensor], key: str) -> Tensor:
+    """What a state stands for, in its type or in float32."""
+    x = state[key]
+    return decode(local(x), local(state[scale_of(key)])) if x.dtype in CODED.values() else x
+
+
+def widened(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state with what is compressed in it as float32."""
+    scales = {scale_of(k) for k in state if scale_of(k) in state}
+    wide = {k: as_numbers(state, k) for k in state if k not in scales and isinstance(state[k], Tensor)}
+    wide = {k: x.float() if x.dtype == torch.bfloat16 else x for k, x in wide.items()}
+    return {k: wide.get(k, x) for k, x in state.items() if k not in scales}
+
+
+def bits_of(group: Mapping[str, Any], p: Tensor) -> torch.dtype | None:
+    """The type of the bits that a parameter has beside it, if it has any."""
+    bits = group["master_bits"] if p.dtype == torch.bfloat16 else None
+    return {8: torch.int8, 16: torch.int16}.get(bits or 0)
+
+
+def scale_of(key: str) -> str:
+    """The key of the scales of a state that is kept in codes."""
+    return f"{key}_scale"
+
+
+def like_shards(scale: Tensor, p: Tensor) -> Tensor:
+    """The scales of this shard of a distributed parameter as a part of those of the whole; of another, themselves."""
+    if local(p) is p:
+        return scale
+    from torch.distributed.tensor import DTensor
+
+    placed: Any = p
+    count = -(-p.numel() // BLOCK)
+    return DTensor.from_local(
+        scale, placed.device_mesh, placed.placements, run_check=False, shape=torch.Size([count]), stride=(1,)
+    )
 
 
 def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
-    """The type of a state: the parameter's, or float32 where numbers of 16 bits are few enough or not wanted."""
-    wide = group["storage"] == "float32" or x.shape in (SCALAR, *VECTORS)
+    """The type of a state: the parameter's, or what `storage` says. Statistics of tensors, rows and columns are few
+    and stay in float32 at least; so do states that begin as the weights and are weights."""
+    storage = group["storage"]
+    if x.shape == FULL and x.op == "fill" and storage == "bf16":
+        return torch.bfloat16
+    if x.shape == FULL and x.op == "fill" and storage == "int8" and has_blocks(p):
+        return CODED["root8" if x.arg is True else "linear8"]
+    wide = storage is not None or x.shape in (SCALAR, *VECTORS)
     return torch.float32 if wide and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
+
+
+def has_blocks(p: Tensor) -> bool:
+    """True if codes are worth their scales, and every shard of a distributed parameter holds whole blocks."""
+    if p.numel() < SMALL or local(p) is p:
+        return p.numel() >= SMALL
+    placed: Any = p
+    rows = -(-p.shape[0] // placed.device_mesh.size())
+    cut = all(x.is_shard(0) for x in placed.placements) and len(placed.placements) == 1
+    return (cut and rows * p.shape[1:].numel() % BLOCK == 0) or all(x.is_replicate() for x in placed.placements)
 
 
 def shape_of(x: Expr, p: Tensor, view: str) -> list[int]:

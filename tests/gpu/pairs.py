@@ -7,6 +7,7 @@ import torch
 from ravine.hyper import SWITCHES, fields
 
 EPS = {torch.float32: 4e-6, torch.float64: 1e-13, torch.bfloat16: 2**-7, torch.float16: 2**-10}
+HOW = ("storage", "master_bits", "nonfinite", "measured")  # test_gpu_storage.py has these
 ODD = [(), (0,), (1,), (1023,), (1025,), (33, 41)]
 
 
@@ -79,9 +80,9 @@ def draws(rule):
     """Hyperparameters to test with: the defaults, and everything that can be switched switched."""
     switched = {}
     for name, (kind, default) in fields(rule).items():
-        if isinstance(default, bool) and name not in SWITCHES:
+        if isinstance(default, bool) and name not in (*SWITCHES, *HOW):
             switched[name] = not default
-        elif name != "storage" and default in get_args(kind):
+        elif name not in HOW and default in get_args(kind):
             switched[name] = get_args(kind)[-1]
         elif name in ("momentum", "weight_decay") and default == 0:
             switched[name] = 0.1

@@ -38,7 +38,17 @@ def smoke(ravine_command, tmp_path_factory):
 @pytest.fixture(scope="session")
 def fashion_mnist() -> Path:
     """The folder of the real files."""
-    folder = Path(os.environ.get("RAVINE_DATA", ROOT.parent / "shared" / "data")) / "fashion-mnist"
-    if not (folder / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip(f"no Fashion-MNIST at {folder} (set RAVINE_DATA)")
+    return _data("fashion-mnist", "train-images-idx3-ubyte.gz")
+
+
+@pytest.fixture(scope="session")
+def tinyshakespeare() -> Path:
+    """The folder of the real text."""
+    return _data("tinyshakespeare", "input.txt")
+
+
+def _data(name: str, file: str) -> Path:
+    folder = Path(os.environ.get("RAVINE_DATA", ROOT.parent / "shared" / "data")) / name
+    if not (folder / file).exists():
+        pytest.skip(f"no {name} at {folder} (set RAVINE_DATA)")
     return folder

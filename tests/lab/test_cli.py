@@ -17,7 +17,8 @@ from .conftest import COMMAND
         ("", "required: COMMAND"),
         (
             "compare --task digit",
-            "unknown task 'digit': did you mean digits? known are digits, fashion-mnist, or your own",
+            "unknown task 'digit': did you mean digits? known are digits, fashion-mnist, fashion-mnist-cnn, "
+            "tinyshakespeare, or your own",
         ),
         ("compare --optimizers sgd,adm", "unknown optimizer 'adm': did you mean adam"),
         ("compare --optimizers ,", "--optimizers: name at least one"),
@@ -33,6 +34,10 @@ from .conftest import COMMAND
         (
             "compare --task fashion-mnist --data .",
             "train-images-idx3-ubyte.gz: no such file; --data must name the folder",
+        ),
+        (
+            "compare --task tinyshakespeare --data .",
+            "input.txt: no such file; --data must name the folder that holds input.txt",
         ),
         ("compare --data .", "task 'digits' reads no folder: leave out --data ."),
         ("compare --carry-over", "--carry-over goes with --preset classic"),

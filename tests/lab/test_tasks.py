@@ -8,11 +8,86 @@ import pytest
 import torch
 from torch import nn
 
+import ravine
 from ravine.lab import LabError, Task
-from ravine.lab.tasks import load_task
+from ravine.lab.tasks import TASKS, load_task, tinyshakespeare
+from ravine.lab.trial import Trial, run
+
+from .conftest import ROOT
 
 X, Y = torch.randn(12, 3), torch.arange(12) % 2
 GOOD = Task("mine", lambda: (X, Y, X, Y), lambda: nn.Linear(3, 2))
+
+
+def rows(name):
+    """Eight rows in the shapes of a task's data, with something to learn: classes differ in which part is bright,
+    the text says one thing over and over."""
+    if name == "tinyshakespeare":
+        return tinyshakespeare.chunks(b"to be, or not to be: " * 30)[:2]
+    y, shape = torch.arange(8), {"digits": (64,), "fashion-mnist": (784,), "fashion-mnist-cnn": (1, 28, 28)}[name]
+    x = torch.zeros(8, *shape).flatten(1)
+    for row, part in zip(x, range(8), strict=True):
+        row[part * len(row) // 8 : (part + 1) * len(row) // 8] = 1
+    return x.view(8, *shape), y
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_ours_learn_what_can_be_learnt(name):
+    task, (x, y) = load_task(name), rows(name)
+    trial = Trial(name, "adam", (("lr", 0.003),), seed=0, epochs=50, batch=4, content="")
+    result, _ = run(trial, task, (x, y, x, y), ravine.Adam)
+    assert len(x) == 8 and result.valid[-1] < 0.5 * result.valid[0] and result.metric[-1] > result.metric[0]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_ours_measure_means_over_the_rows(name):
+    task, (x, y) = load_task(name), rows(name)
+    output = task.model()(x)
+    for measured in (task.loss, task.metric):
+        apart = [measured(output[i : i + 1], y[i : i + 1]) for i in range(8)]
+        torch.testing.assert_close(measured(output, y), torch.stack(apart).mean())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_guide_names_ours(name):
+    assert f"`{name}`" in (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+
+
+def test_images_for_convolutions(fashion_mnist):
+    x, y, x_valid, y_valid = load_task("fashion-mnist-cnn", fashion_mnist).load()
+    assert (x.shape, x_valid.shape) == ((60_000, 1, 28, 28), (10_000, 1, 28, 28))
+    assert (float(x.min()), float(x.max()), len(y), len(y_valid)) == (0, 1, 60_000, 10_000)
+
+
+def test_the_text_is_cut_in_order():
+    x, y, x_valid, y_valid = tinyshakespeare.chunks(bytes(i // 8 for i in range(2000)))
+    assert (x.shape, x_valid.shape) == ((28, 64), (3, 64))
+    for part, start in ((x, 0), (y, 1), (x_valid, 1800), (y_valid, 1801)):
+        assert part.flatten().tolist() == [i // 8 for i in range(start, start + part.numel())]
+
+
+def test_the_transformer_sees_the_past_alone():
+    model, (x, _) = tinyshakespeare.Transformer(), rows("tinyshakespeare")
+    other = x.clone()
+    other[:, 40] += 1
+    changed = (model(x) - model(other)).abs().amax(1)
+    assert changed[:, :40].max() < 1e-6 < changed[:, 40:].min()
+
+
+def test_the_real_text(tinyshakespeare):
+    x, y, x_valid, _ = load_task("tinyshakespeare", tinyshakespeare).load()
+    assert (x.shape, x_valid.shape) == ((15_685, 64), (1_742, 64))
+    letters = sorted({*(tinyshakespeare / "input.txt").read_text("ascii")})
+    assert "".join(letters[i] for i in x[0, :13]) == "First Citizen"
+    assert len(letters) == 65 == 1 + max(int(part.max()) for part in (x, y, x_valid))
+
+
+def test_another_text_is_told(tmp_path):
+    (tmp_path / "input.txt").write_text("To be")
+    with pytest.raises(
+        LabError, match=r"not the text of https://.*input\.txt: 5 bytes with md5 .*, expected 1,115,394"
+    ):
+        load_task("tinyshakespeare", tmp_path).load()
 
 
 def test_ours_load_and_rehearse():

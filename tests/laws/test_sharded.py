@@ -1,4 +1,4 @@
-"""FSDP2: parameters that lie in shards on several processes move as torch's own optimizer moves them."""
+"""FSDP2: parameters that lie in shards on several processes move as torch's own optimizer moves them, released too."""
 
 import os
 import subprocess
@@ -20,15 +20,18 @@ torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
 mesh = init_device_mesh("cpu", (world,))
 
-def train(cls):
+def train(cls, release=False):
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
     fully_shard(model, mesh=mesh)
     opt = cls(model.parameters(), lr=0.05)
+    if release:
+        ravine.release(model, opt)
     for step in range(4):
         x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
         opt.zero_grad()
         model(x).square().mean().backward()
+        assert all((p.grad is None) == release for p in model.parameters())
         opt.step()
     assert all(type(x).__name__ == "DTensor" for x in opt.state[next(model.parameters())].values() if x.dim())
     return [p.full_tensor() for p in model.parameters()]
@@ -43,6 +46,8 @@ if name == "lamb":
 else:
     for a, b in zip(train(cls), train(cls.twin), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    for a, b in zip(train(cls), train(cls, release=True), strict=True):
+        assert torch.equal(a, b)
     print("equal")
 dist.barrier()
 dist.destroy_process_group()

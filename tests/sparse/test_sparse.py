@@ -461,7 +461,7 @@ def test_other_layouts():
     from ravine.arrange import batches
 
     with pytest.raises(RuntimeError, match=r"sparse gradient.*torch\.sparse_csr.*sparse_coo"):
-        batches(opt, [p], [csr])
+        batches(opt, [(0, opt.param_groups[0], p, csr)])
 
 
 def test_a_fault_in_one_parameter_moves_no_other():

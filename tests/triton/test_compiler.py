@@ -9,6 +9,7 @@ import torch
 from ravine.compile.emit.triton import BLOCK, emit
 from ravine.compile.expr import FULL
 from ravine.compile.launch.triton import load
+from ravine.compile.storage import table
 from ravine.optim import registry
 
 pytestmark = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
@@ -35,6 +36,9 @@ def assembly(rule, kind, shape=(1,), **hyper):
     plan = opt.compiled(opt.param_groups[0]).plan
     wide = "float64" if kind == "float64" else "float32"
     kinds = dict.fromkeys(plan.arrays, kind) | dict.fromkeys(plan.between.values(), wide)
+    if plan.storage == "int8":
+        kinds |= {k: "uint8" if x.arg is True else "int8" for k, x in plan.start.items()}
+    kinds = table({a: plan.kind(a, kinds[a]) for a in plan.arrays})
     functions = load(emit(plan, kinds))
     return plan, {k: ptx(f, wide) for k, f in functions.items() if re.match(r"(kernel|finish)\d", k)}
 
@@ -82,6 +86,18 @@ def test_every_rule_compiles(name, kind):
 def test_rules_of_matrices_compile(name, kind):
     plan, found = assembly(registry()[name], kind, (2, 2))
     assert any(plan.rowwise(k) for k in plan.kernels)
+    for text in found.values():
+        assert not APPROXIMATE.findall(text)
+        assert not re.findall(r"\b(?:atom|red)\.", text)
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "lamb", "radam"])
+@pytest.mark.parametrize(
+    ("storage", "bits", "kind"),
+    [("bf16", None, "float32"), ("int8", None, "float32"), ("int8", 8, "bfloat16"), (None, 0, "bfloat16")],
+)
+def test_storages_compile(name, storage, bits, kind):
+    _, found = assembly(registry()[name], kind, storage=storage, master_bits=bits, nonfinite="skip", measured=True)
     for text in found.values():
         assert not APPROXIMATE.findall(text)
         assert not re.findall(r"\b(?:atom|red)\.", text)

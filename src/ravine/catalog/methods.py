@@ -17,9 +17,7 @@ from ravine.hyper import SWITCHES, fields
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 
-COMMON = frozenset(
-    {"maximize", "mods", "storage", *SWITCHES}
-)  # hyperparameters that all take and that belong to no method
+COMMON = frozenset({*fields(Optimizer), *SWITCHES} - {"lr"})  # hyperparameters that all take: they belong to no method
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Method:
     name: str
     year: int | None
     state: int
-    moved: int
+    moved: float
     passes: int
     sentence: str
     papers: tuple[str, ...]

@@ -4,6 +4,7 @@ trace     run the rule once on symbols: a graph
 check     is it a legal graph? if not, say what to write instead
 simplify  move to the host what the host can do
 plan      cut the graph into kernels (one pass over memory each) and small work between them
+storage   how an array lies in memory: types, and the codes of compressed states
 emit      the text of the kernels for one backend: reference, llvm, triton, latex
 cache     machine code is kept on disk
 launch    bind a plan to the tensors of a model and run it
@@ -59,8 +60,14 @@ def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str,
     """The whole front half of the pipeline; what depends on a device and its types comes at launch."""
     questions = Questions(hyper, facts)
     program = check(trace(rule, hyper, questions))
-    simple = simplify(program)
-    steps = plan(simple.outputs, simple.start, getattr(rule, "view", "first"))
+    simple = simplify(program, roots=hyper.get("storage") == "int8")
+    how = getattr(rule, "view", "first"), hyper.get("storage"), hyper.get("master_bits")
+    steps = plan(simple, *how)
+    if steps.storage == "int8" and any(map(steps.rowwise, steps.kernels)):
+        raise ValueError(
+            f'{rule.__name__} looks at rows and columns, and storage="int8" keeps blocks of elements; '
+            'use storage="bf16"'
+        )
     debug(1, f"{rule.__name__}: {len(steps.kernels)} kernel(s), arrays {', '.join(steps.arrays)}")
     debug(2, f"{rule.__name__} on the host:\n{host.emit(steps.numbers)}")
     keeps = {k: x for k, x in steps.outputs.items() if k != "p" and steps.start[k].shape is HOST}

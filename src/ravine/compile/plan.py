@@ -7,10 +7,12 @@ so earlier kernels only read, and any value can be computed again from its input
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from ravine.compile.expr import FULL, HOST, LEAVES, MATRIX, REDUCE, SCALAR, VECTORS, Expr, walk
+from ravine.compile.expr import FULL, HOST, LEAVES, MATRIX, REDUCE, SCALAR, VECTORS, Expr, leaf, node, walk
+from ravine.compile.trace import Program
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Plan:
     outputs: dict[str, Expr]
     start: dict[str, Expr]
     view: str = "first"  # how a tensor of more than two dimensions is a matrix, or a batch of them
+    storage: str | None = None  # how states are compressed
+    bits: int | None = None  # how many bits of a bfloat16 parameter lie in a state beside it
+    measures: dict[str, Expr] = field(default_factory=dict[str, Expr])  # sums of each tensor that are only looked at
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -86,15 +91,16 @@ class Plan:
     @cached_property
     def stages(self) -> list[list[Expr]]:
         """What the host computes: the numbers that meet a tensor or are kept, before a step and after each gather."""
-        order = walk(self.outputs.values())
+        order = walk([*self.outputs.values(), *self.measures.values()])
         met = [s for x in order if not x.on_host for s in x.src]
         wanted = [x for x in met if x.on_host and x.op != "const"]
         wanted += [x for k, x in self.outputs.items() if k != "p" and self.start[k].shape is HOST]
+        wanted += self.chance
         stage = {x: 1 + i for i, step in enumerate(self.gathers) for x in step.everys}
         for x in order:
             if x.on_host and x not in stage:
                 stage[x] = max((stage[s] for s in x.src), default=0)
-        return [[x for x in dict.fromkeys(wanted) if stage[x] == i] for i in range(1 + len(self.gathers))]
+        return [[x for x in dict.fromkeys(wanted) if stage.get(x, 0) == i] for i in range(1 + len(self.gathers))]
 
     @cached_property
     def numbers(self) -> list[Expr]:
@@ -106,6 +112,20 @@ class Plan:
         """The arrays of a tensor in table order: p, the states, the temporaries, and g, which moves."""
         states = [k for k, x in self.start.items() if x.shape is not HOST and not is_matrix(x)]
         return ["p", *states, *self.between.values(), "g"]
+
+    @cached_property
+    def chance(self) -> tuple[Expr, ...]:
+        """The seed and the step, where states or parameters are rounded by chance."""
+        random = self.storage in ("bf16", "int8") or self.bits in (0, 8)
+        return (leaf("hyper", "seed"), leaf("t", "t")) if random else ()
+
+    def kind(self, array: str, dtype: str) -> str:
+        """How an array of this type lies in memory (storage.py)."""
+        if dtype in ("int8", "uint8"):
+            return "linear8" if dtype == "int8" else "root8"
+        if dtype == "bfloat16" and array == "p" and self.bits is not None:
+            return f"bfloat16+{self.bits}" if self.bits else "bfloat16~"
+        return "bfloat16~" if dtype == "bfloat16" and array in self.start and self.storage == "bf16" else dtype
 
     @cached_property
     def ordered(self) -> bool:
@@ -152,10 +172,15 @@ class Plan:
         """The arrays that a kernel stores element by element, and what."""
         return {**{self.between[x]: x for x in kernel.keep}, **dict(kernel.stores)}
 
+    def codes(self, kernel: Kernel, kinds: Mapping[str, str]) -> dict[str, Expr]:
+        """The same, where an array of this kind holds the root: the root."""
+        return {a: node("sqrt", x) if kinds[a] == "root8" else x for a, x in self.writes(kernel).items()}
 
-def plan(outputs: dict[str, Expr], start: dict[str, Expr], view: str = "first") -> Plan:
-    """The steps that make `outputs` (arrays and states by name) out of what is in memory."""
-    order = walk(outputs.values())
+
+def plan(program: Program, view: str = "first", storage: str | None = None, bits: int | None = None) -> Plan:
+    """The steps that make the outputs of a program (arrays and states by name) out of what is in memory."""
+    outputs, start = program.outputs, program.start
+    order = walk([*outputs.values(), *([] if program.guard is None else [program.guard])])
     ready: set[Expr] = {x for x in order if x.op in LEAVES or x.shape is HOST}
     todo: list[Expr] = [x for x in order if x not in ready and not fused(x)]
     steps: list[Kernel | Small | Gather] = []
@@ -198,8 +223,11 @@ def plan(outputs: dict[str, Expr], start: dict[str, Expr], view: str = "first") 
     stores = {"p": outputs["p"]} | {k: x for k, x in states.items() if start[k].shape == FULL}
     scalars = {k: x for k, x in states.items() if start[k].shape == SCALAR}
     vectors = {k: x for k, x in states.items() if start[k].shape in VECTORS}
-    last = Kernel(stores=tuple(stores.items()), scalars=tuple(scalars.items()), vectors=tuple(vectors.items()))
-    return Plan((*steps, last), outputs, start, view)
+    late = [x for x in program.measures.values() if x not in ready]
+    last = Kernel(
+        tuple(late), stores=tuple(stores.items()), scalars=tuple(scalars.items()), vectors=tuple(vectors.items())
+    )
+    return Plan((*steps, last), outputs, start, view, storage, bits, program.measures)
 
 
 def reach(order: list[Expr], ready: set[Expr]) -> set[Expr]:

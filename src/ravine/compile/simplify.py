@@ -1,15 +1,32 @@
 """The same numbers with less work in the inner loop: what the host can do, the host does."""
 
-from ravine.compile.expr import Expr, node, walk
+from ravine.compile.expr import FULL, Expr, node, walk
 from ravine.compile.trace import Program
 
 
-def simplify(program: Program) -> Program:
-    """A program that steps to the same numbers up to rounding; its views are left out, no kernel computes them."""
+def simplify(program: Program, roots: bool = False) -> Program:
+    """A program that steps to the same numbers up to rounding; its views are left out, no kernel computes them.
+
+    roots: of states that are never negative the roots are stored, so what needs √(a x) shall take √a √x.
+    """
     new: dict[Expr, Expr] = {}
-    for x in walk(program.outputs.values()):
+    stored = {x for k, x in program.next.items() if program.start[k].arg is True and x.shape == FULL} if roots else ()
+    more = [*program.measures.values(), *([] if program.guard is None else [program.guard])]
+    for x in walk([*program.outputs.values(), *more]):
         new[x] = rewrite(node(x.op, *(new[s] for s in x.src), arg=x.arg, shape=x.shape)) if x.src else x
-    return Program(program.name, program.start, {k: new[x] for k, x in program.next.items()}, new[program.p])
+        match new[x].op, new[x].src:
+            case "sqrt", (a,) if a.op == "mul" and a.src[0].on_host and any(new.get(s) is a.src[1] for s in stored):
+                new[x] = node("mul", node("sqrt", a.src[0]), node("sqrt", a.src[1]))
+            case _:
+                pass
+    return Program(
+        program.name,
+        program.start,
+        {k: new[x] for k, x in program.next.items()},
+        new[program.p],
+        measures={k: new[x] for k, x in program.measures.items()},
+        guard=None if program.guard is None else new[program.guard],
+    )
 
 
 def rewrite(x: Expr) -> Expr:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, Protocol, cast
 
 from ravine.compile.expr import FULL, Expr, leaf, traces
+from ravine.compile.watch import cut, guarded, measured, unscaled
 
 
 class Rule(Protocol):
@@ -28,6 +29,8 @@ class Program:
     next: dict[str, Expr]
     p: Expr
     shown: Expr | None = None  # the weights to evaluate with, where they are others
+    measures: dict[str, Expr] = field(default_factory=dict[str, Expr])  # sums of each tensor that are only looked at
+    guard: Expr | None = None  # a sum over all tensors that is not finite where a gradient is not
 
     @property
     def outputs(self) -> dict[str, Expr]:
@@ -116,10 +119,13 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
                     f"{rule.__name__}: state {k} begins as {x!r}, a plain {kind}; write zeros(p) or number(…)"
                 )
         s = live()
+        g = raw = unscaled(hyper, g)
         g = -g if hyper.get("maximize") else g
+        clipped = None
         for prefix, mod in mods:
             questions.asking = prefix
-            g = mod.gradient(Scope(s, prefix), p, g, t)
+            given, g = g, mod.gradient(Scope(s, prefix), p, g, t)
+            clipped = cut(given, g, clipped) if mod.clips else clipped
         questions.asking = ""
         more = {"loss": leaf("loss", "loss")} if wants_loss(rule) else {}
         new_p = me.update(s, p, g, t, **more)
@@ -136,7 +142,15 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
         raise ValueError(f"{rule.__name__}: state {', '.join(idle)} is made in init() but never updated")
     if changed := sorted(written(seen)):
         raise ValueError(f"{rule.__name__}: to_eval() changes state {', '.join(changed)}; it may only read")
-    return Program(rule.__name__, flat(start), flat(s.__dict__["_now"]), new_p, None if shown is p else shown)
+    return Program(
+        rule.__name__,
+        flat(start),
+        flat(s.__dict__["_now"]),
+        new_p,
+        None if shown is p else shown,
+        measured(hyper, raw, clipped, p, new_p),
+        guarded(hyper, raw),
+    )
 
 
 def wants_loss(rule: type[Rule]) -> bool:

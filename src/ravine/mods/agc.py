@@ -23,6 +23,7 @@ class AGC(Modifier):
     """
 
     papers = ("brock2021high",)
+    clips = True
     ranges = {"clipping": "(0, inf)", "eps": "(0, inf)"}
 
     clipping: float = 0.01

@@ -20,6 +20,7 @@ class ClipNorm(Modifier):
     """
 
     papers = ("pascanu2013difficulty",)
+    clips = True
 
     max_norm: float = 1.0
     eps: float = 1e-6
@@ -43,6 +44,7 @@ class ClipTensorNorm(Modifier):
     """
 
     papers = ("pascanu2013difficulty",)
+    clips = True
 
     max_norm: float = 1.0
     eps: float = 1e-6
@@ -64,6 +66,7 @@ class ClipValue(Modifier):
     """
 
     papers = ("mikolov2012statistical",)
+    clips = True
 
     max_value: float = 1.0
 

@@ -63,6 +63,8 @@ class Lookahead(Strategy):
             raise ValueError(f"Lookahead: inner_state is {inner_state!r}; maintain, reset or interpolate")
         if isinstance(opt, SAM):
             raise TypeError("Lookahead: let SAM drive it: SAM(Lookahead(opt)) is the same path")
+        if inner_state == "interpolate" and any(group.get("storage") == "int8" for group in opt.param_groups):
+            raise ValueError('Lookahead: states in 8-bit codes cannot be interpolated; leave out storage="int8"')
         self.k, self.alpha, self.inner_state = k, float(alpha), inner_state
         self.count = 0  # steps since the fast weights began from the slow ones
         super().__init__(opt)

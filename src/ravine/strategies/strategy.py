@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -31,6 +32,10 @@ class Strategy(torch.optim.Optimizer):
             raise TypeError(f"{type(self).__name__} drives an optimizer, such as ravine.Adam(…), not {opt!r}")
         if any(x.prefix == self.prefix for x in driven(opt) if isinstance(x, Strategy)):
             raise TypeError(f"{type(self).__name__} cannot drive another: their states would have the same names")
+        if isinstance(opt, Optimizer):
+            if opt._released is not None:
+                raise TypeError(f"{type(self).__name__} cannot drive a released optimizer; call remove() first")
+            opt._driver = ref(self)
         self.__setstate__({"optimizer": opt, "state": defaultdict(dict), **own})
 
     @property

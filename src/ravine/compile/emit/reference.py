@@ -42,12 +42,13 @@ def evaluate(
     p: Tensor,
     known: Mapping[Expr, Tensor] | None = None,
     view: str = "first",
-    index: int = 0,
+    place: tuple[int, int] = (0, 0),
 ) -> dict[Expr, Tensor]:
     """The values of `roots` for the parameter p, of all arrays as matrices or batches of them.
 
     `read` gives p, g, t, states and hyperparameters. Numbers of the host and of the tensor are of the `wide` type,
-    elements of the type that `read` gives them. `index` is the place of p in its optimizer.
+    elements of the type that `read` gives them. `place` is that of p in its optimizer, and of this part of it
+    in the whole parameter.
     """
     value, number = dict(known or {}), wide(p.device)
     for x in walk(roots, value):
@@ -62,12 +63,13 @@ def evaluate(
             case "eye":
                 value[x] = torch.eye(sizes(p, view)[str(x.arg)], dtype=p.dtype, device=p.device)
             case "fill":
-                filled = torch.full(extent(p, x.shape, view), float(a[0]), dtype=p.dtype, device=p.device)
+                precise = torch.promote_types(p.dtype, torch.float32)
+                filled = torch.full(extent(p, x.shape, view), float(a[0]), dtype=precise, device=p.device)
                 value[x] = a[0] if x.shape is HOST else filled
             case "sum" | "amax":
                 value[x] = reduce(x, a[0], x.src[0].shape, number)
             case "normal":
-                value[x] = normals(p.numel(), int(a[0]), int(a[1]), index).to(p.device).reshape(extent(p, FULL, view))
+                value[x] = normals(p.numel(), int(a[0]), int(a[1]), *place).to(p.device).reshape(extent(p, FULL, view))
             case "where":
                 value[x] = torch.where(a[0].bool().to(p.device), *common(a[1:]))
             case "call":
@@ -125,9 +127,9 @@ def common(a: Sequence[Tensor]) -> Sequence[Tensor]:
     return [x.to(like) for x in a] if like.dim() else a
 
 
-def normals(n: int, seed: int, t: int, index: int) -> Tensor:
+def normals(n: int, seed: int, t: int, index: int, offset: int = 0) -> Tensor:
     """n standard normal numbers in float32: Philox 4x32-10 with the key (seed, index) at the counters (i, t)."""
-    i = torch.arange(n, dtype=torch.int64, device="cpu")
+    i = torch.arange(offset, offset + n, dtype=torch.int64, device="cpu")
     word = 0xFFFFFFFF
     c = [i & word, i >> 32, torch.full_like(i, t & word), torch.zeros_like(i)]
     k0, k1 = seed & word, index & word

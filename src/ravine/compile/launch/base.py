@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ravine.compile.emit.reference import evaluate, extent, sizes, wide
-from ravine.compile.expr import FULL, HOST, VECTORS, Expr, Shape
+from ravine.compile.expr import FULL, VECTORS, Expr, Shape
 from ravine.compile.launch.look import Places
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
+from ravine.compile.storage import CODED, decode, join, table
 
 Steps = Generator[dict[str, float], Sequence[float], None]  # a step, which waits for sums over all tensors
 
@@ -31,6 +34,15 @@ class Bound:
     row: int  # of the table of numbers: parameters that share group and step count share a row
     index: int = 0  # its place among all parameters of the optimizer: its noise depends on it
 
+    @property
+    def offset(self) -> int:
+        """How many elements of the whole parameter lie before the part of it that is here."""
+        return before(self.p)
+
+    def elements(self) -> Tensor:
+        """The index of each of its elements in the whole parameter."""
+        return torch.arange(self.offset, self.offset + local(self.p).numel(), device="cpu")
+
 
 class Launch:
     """A plan bound to tensors of one device and one set of types."""
@@ -39,9 +51,9 @@ class Launch:
         self.plan, self.bound = plan, bound
         self.calls = 0  # kernels run so far
         self.mixed = any(isinstance(step, Small) for step in plan.steps)
-        states = [k for k, x in plan.start.items() if x.shape is not HOST]
-        self.matrices = [k for k in states if is_matrix(plan.start[k])]
-        self.keys = [k for k in states if k not in self.matrices]
+        self.matrices = [k for k, x in plan.start.items() if is_matrix(x)]
+        self.keys = [k for k in bound[0].keys if k not in self.matrices]
+        self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
         self.sizes_of = [sizes(real(b.p), plan.view) for b in bound]
         self.compute = torch.float64 if bound[0].p.dtype in (torch.float64, torch.complex128) else torch.float32
         self.between = [
@@ -50,9 +62,12 @@ class Launch:
         ]
         device = bound[0].p.device
         self.sums = torch.zeros(len(bound), len(plan.sums), dtype=wide(device), device=device)
-        fixed = [b.p for b in bound]
-        fixed += [b.state[b.keys[k]] for k in self.keys for b in bound]
-        fixed += [held[x] for x in plan.between for held in self.between]
+        made = {name: x for x, name in plan.between.items()}
+        fixed = [
+            self.between[i][made[name]] if name in made else self.array(b, name)
+            for name in list(self.types)[:-1]
+            for i, b in enumerate(bound)
+        ]
         self.sharded = any(local(x) is not x for x in fixed)
         # asked anew at each step: a tensor may move, and a distributed one may take another shard
         self.places = Places(fixed, len(bound), python=self.sharded)
@@ -62,7 +77,6 @@ class Launch:
         self.kinds = [(local(b.p).shape, b.p.dtype, b.p.device) for b in bound]
         self.states = [(b, key, b.state[key].dtype) for b in bound for key in b.keys.values()]
         self.complex = bound[0].p.is_complex()
-        self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
 
@@ -70,14 +84,18 @@ class Launch:
         """The shape that an array of a parameter is computed in: as a matrix, or a batch of them."""
         return extent(real(b.p), shape, self.plan.view)
 
-    @property
+    def array(self, b: Bound, name: str) -> Tensor:
+        """The tensor of a parameter that is called so in the tables."""
+        return b.p if name == "p" else b.state[b.keys[name]]
+
+    @cached_property
     def types(self) -> dict[str, str]:
-        """The type of each array, by name."""
+        """The kind of each array, in the order of the tables."""
         b = self.bound[0]
-        found = {k: b.state[key].dtype for k, key in b.keys.items()}
-        found |= {"p": b.p.dtype, "g": self.gradients}
+        found = {"p": b.p.dtype, "g": self.gradients}
+        found |= {k: b.state[b.keys[k]].dtype for k in self.keys}
         found |= {name: self.compute for name in self.plan.between.values()}
-        return {k: str(torch.empty(0, dtype=d).real.dtype).removeprefix("torch.") for k, d in found.items()}
+        return kinds(self.plan, found)
 
     def place(self, grads: Sequence[Tensor]) -> None:
         """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
@@ -122,11 +140,12 @@ class Launch:
                     "memory of its own: it was freed, or it is a wrapper around other tensors; give the tensors inside"
                 )
         for i, (b, g) in enumerate(zip(self.bound, grads, strict=True)):
-            tensors = [local(b.p), *(local(b.state[b.keys[k]]) for k in self.keys), g]
-            short = [False, *(self.plan.start[k].shape in VECTORS for k in self.keys), False]
+            names = [name for name in self.types if name == "p" or name in b.keys]
+            tensors = [*(local(self.array(b, name)) for name in names), g]
+            short = [self.short(name) for name in (*names, "g")]
             whole = [x for x, is_short in zip(tensors, short, strict=True) if not is_short]
             rest = [x for x, is_short in zip(tensors, short, strict=True) if is_short]
-            if lies_flat(whole, any_order=not self.plan.ordered) and all(x.is_contiguous() for x in rest):
+            if lies_flat(whole, any_order=not self.ordered) and all(x.is_contiguous() for x in rest):
                 continue
             copies = [x.resolve_conj().resolve_neg().contiguous() for x in tensors]
             self.held.append(copies)
@@ -135,6 +154,15 @@ class Launch:
                 addresses[a * count + i] = copy.data_ptr()
             addresses[i - count] = copies[-1].data_ptr()
         return addresses
+
+    def short(self, name: str) -> bool:
+        """True for an array with fewer elements than the parameter."""
+        return name.endswith(".scale") or self.plan.shape(name) in VECTORS
+
+    @property
+    def ordered(self) -> bool:
+        """True if it matters where in its tensor an element lies."""
+        return self.plan.ordered or any(kind in CODED for kind in self.types.values())
 
     def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
         """One step: new values for every parameter and state.
@@ -225,16 +253,44 @@ class Launch:
         b = self.bound[i]
 
         def read(x: Expr) -> Tensor:
-            found = b.p if x.op == "p" else g if x.op == "g" else b.state[b.keys[str(x.arg)]]
+            found = g if x.op == "g" else as_numbers(b, "p" if x.op == "p" else str(x.arg))
             found = real(found).to(self.compute, copy=True)  # what is written next must not change it
             return found.reshape(self.extent(b, x.shape)) if x.shape in (FULL, *VECTORS) else found
 
         return read
 
 
+def kinds(plan: Plan, dtypes: Mapping[str, torch.dtype]) -> dict[str, str]:
+    """The kind of each array, in table order, from the types of their tensors."""
+    plain = {k: str(torch.empty(0, dtype=d).real.dtype).removeprefix("torch.") for k, d in dtypes.items()}
+    return table({name: plan.kind(name, plain[name]) for name in plan.arrays})
+
+
+def as_numbers(b: Bound, name: str) -> Tensor:
+    """What an array of a parameter stands for."""
+    x, key = (b.p if name == "p" else b.state[b.keys[name]]), b.keys.get
+    if scale := key(f"{name}.scale"):
+        return decode(local(x), local(b.state[scale]))
+    if bits := key(f"{name}.bits"):
+        return join(local(x.detach()), local(b.state[bits]))
+    return x
+
+
 def local(x: Tensor) -> Tensor:
     """What lies on this machine: the shard of a distributed tensor (DTensor); any other as it is."""
     return getattr(x, "_local_tensor", x)
+
+
+def before(x: Tensor) -> int:
+    """How many elements of a distributed tensor lie before this shard of it; 0 for others, and where it is cut
+    otherwise than along its first dimension."""
+    if local(x) is x:
+        return 0
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    placed: Any = x
+    _, at = compute_local_shape_and_global_offset(placed.shape, placed.device_mesh, placed.placements)
+    return at[0] * x.shape[1:].numel() if at and not any(at[1:]) else 0
 
 
 def real(x: Tensor) -> Tensor:

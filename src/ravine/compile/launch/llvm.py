@@ -37,11 +37,22 @@ class LLVM(Launch):
         tiles = [0, *accumulate(counts)]
         columns = [0, *accumulate(n * size["c"] for n, size in zip(counts, self.sizes_of, strict=True))]
         rows = [
-            (n, self.base[i], b.row, b.index, blocks[i], tiles[i], columns[i], *tiled[i], *self.sizes_of[i].values())
+            (
+                n,
+                self.base[i],
+                b.row,
+                b.index,
+                b.offset,
+                blocks[i],
+                tiles[i],
+                columns[i],
+                *tiled[i],
+                *self.sizes_of[i].values(),
+            )
             for i, (n, b) in enumerate(zip(lengths, bound, strict=True))
         ]
         self.sizes = c_array(ctypes.c_int64, [x for row in rows for x in row])
-        self.pointers = (ctypes.c_int64 * (len(bound) * len(plan.arrays)))()
+        self.pointers = (ctypes.c_int64 * (len(bound) * len(self.types)))()
         self.values = (ctypes.c_double * ((1 + max(b.row for b in bound)) * len(plan.numbers)))()
         self.partials = (ctypes.c_double * (max(blocks[-1], tiles[-1]) * max(len(k.sums) for k in plan.kernels)))()
         wide = max(sum(x.shape == COL for x in k.sums) for k in plan.kernels)

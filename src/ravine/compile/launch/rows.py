@@ -25,6 +25,19 @@ class Touched:
     values: Tensor  # their gradients: a matrix, a line for each row
 
 
+@dataclass(eq=False, slots=True)
+class Part(Bound):
+    """The touched rows of a parameter, copied together."""
+
+    rows: Tensor | None = None
+
+    def elements(self) -> Tensor:
+        """The index of each element in the parameter."""
+        assert self.rows is not None
+        width = self.p.shape[1]
+        return (self.rows.cpu()[:, None] * width + torch.arange(width, device="cpu")).flatten()
+
+
 class Rows(Launch):
     """A launch whose gradients are sparse, and whose tensors are walked through row by touched row."""
 
@@ -72,11 +85,16 @@ class Rows(Launch):
         counts = torch.tensor([len(t.rows) for t in self.touched], device=device)
         return torch.tensor(each, device=device).repeat_interleave(counts)
 
+    def places_of(self) -> dict[str, Tensor]:
+        """What the chance of each little tensor depends on."""
+        offset = torch.cat([t.rows * n for t, n in zip(self.touched, self.lengths(), strict=True)])
+        return {"index": self.spread([b.index for b in self.bound]), "offset": offset}
+
     def addresses(self) -> Tensor:
         """Where every array of every little tensor lies: a line for each array."""
         parts = list[Tensor]()
         for b, t in zip(self.bound, self.touched, strict=True):
-            arrays, g, n = [b.p, *(b.state[b.keys[k]] for k in self.keys)], t.values, t.values.shape[1]
+            arrays, g, n = [self.array(b, name) for name in list(self.types)[:-1]], t.values, t.values.shape[1]
             at = torch.tensor([[x.data_ptr(), x.element_size() * n] for x in [*arrays, g]], device=t.rows.device)
             rows = t.rows.expand(len(arrays) + 1, -1).clone()
             rows[-1] = torch.arange(len(t.rows), device=t.rows.device)
@@ -90,7 +108,11 @@ class LLVMRows(Rows, LLVM):
     def lay(self) -> None:
         lengths = self.spread(self.lengths())
         self.ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        columns = {"n": lengths, "base": self.ends[:-1], "row": self.spread([b.row for b in self.bound])}
+        columns = {
+            "n": lengths,
+            "base": self.ends[:-1],
+            "row": self.spread([b.row for b in self.bound]),
+        } | self.places_of()
         self.little = torch.stack([columns.get(name, torch.zeros_like(lengths)) for name in COLUMNS], 1)
         self.table = self.addresses()
         self.threads = 0  # share anew
@@ -121,13 +143,14 @@ class ReferenceRows(Rows, Reference):
 
     def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
         with torch.no_grad():
-            parts = [
-                Bound(
+            parts: list[Bound] = [
+                Part(
                     lines(b.p, t)[t.rows],
                     {b.keys[k]: lines(b.state[b.keys[k]], t)[t.rows] for k in self.keys},
                     b.keys,
                     b.row,
                     b.index,
+                    t.rows,
                 )
                 for b, t in zip(self.bound, self.touched, strict=True)
             ]

@@ -48,6 +48,7 @@ class Triton(Launch):
             "n": lengths,
             "row": [b.row for b in bound],
             "index": [b.index for b in bound],
+            "offset": [b.offset for b in bound],
             "block": first[:-1],
             **{letter: [size[letter] for size in self.sizes_of] for letter in "brc"},
             "tile": [0, *accumulate(tiled)][:-1],
@@ -65,10 +66,10 @@ class Triton(Launch):
         self.sharing = max(1, min(64, -(-widest // SHARE)))  # programs for each tensor after the pass
         partials = max(self.programs, len(self.tiles)) * max(len(k.sums) for k in plan.kernels)
         self.partials = torch.empty(partials, dtype=torch.float64, device=self.device)
-        self.pointers = torch.empty(len(plan.arrays) + 1, len(bound), dtype=torch.int64, device=self.device)
+        self.pointers = torch.empty(len(self.types) + 1, len(bound), dtype=torch.int64, device=self.device)
         values = (1 + max(b.row for b in bound)) * len(plan.numbers)
         self.values = torch.empty(values, dtype=torch.float64, device=self.device)
-        self.whole = [i for i, name in enumerate(plan.arrays) if plan.shape(name) == FULL]
+        self.whole = [i for i, name in enumerate(self.types) if not self.short(name) and plan.shape(name) == FULL]
 
     def send(self, table: Tensor, to: Tensor | None = None) -> Tensor:
         """A table on the device. Each copy comes from page-locked memory of its own: the host need not wait for it."""

@@ -16,7 +16,7 @@ class TritonRows(Rows, Triton):
         lengths = self.spread(self.lengths())
         counts = (lengths + (BLOCK - 1)).div(BLOCK, rounding_mode="floor")
         first = counts.cumsum(0) - counts
-        columns = {"n": lengths, "row": self.spread([b.row for b in self.bound]), "block": first}
+        columns = {"n": lengths, "row": self.spread([b.row for b in self.bound]), "block": first} | self.places_of()
         self.sizes = torch.stack([columns.get(name, torch.zeros_like(lengths)) for name in COLUMNS], 1)
         tensor = torch.arange(len(lengths), device=self.device).repeat_interleave(counts)
         block = torch.arange(len(tensor), device=self.device) - first[tensor]

@@ -4,10 +4,15 @@ from pathlib import Path
 
 from ..errors import LabError
 from ..find import find
-from . import digits, fashion_mnist
+from . import digits, fashion_mnist, fashion_mnist_cnn, tinyshakespeare
 from .task import Data, Task, accuracy
 
-TASKS = {"digits": digits.task, "fashion-mnist": fashion_mnist.task}
+TASKS = {
+    "digits": digits.task,
+    "fashion-mnist": fashion_mnist.task,
+    "fashion-mnist-cnn": fashion_mnist_cnn.task,
+    "tinyshakespeare": tinyshakespeare.task,
+}
 
 
 def load_task(typed: str, folder: Path | None = None) -> Task:

@@ -12,19 +12,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ravine.compile.emit.llvm import elements, rows
+from ravine.compile.emit.llvm.arrays import KEY
 from ravine.compile.emit.llvm.body import DECLARE, LOOP, constant
 from ravine.compile.emit.llvm.functions import CONSTANTS, NORMAL, cbrt
 from ravine.compile.emit.llvm.work import ALIGN as ALIGN
 from ravine.compile.emit.llvm.work import BLOCK as BLOCK
 from ravine.compile.emit.llvm.work import COLUMNS as COLUMNS
 from ravine.compile.emit.llvm.work import CONTEXT as CONTEXT
-from ravine.compile.emit.llvm.work import finish, finish_each, run, work
+from ravine.compile.emit.llvm.work import TILES, finish, finish_each, run, stretch, work
 from ravine.compile.expr import ROW, walk
 from ravine.compile.plan import Kernel, Plan
+from ravine.compile.storage import beside
 
 
 def emit(plan: Plan, dtypes: Mapping[str, str]) -> str:
-    """The IR of every kernel of the plan; `dtypes` names the type of each array."""
+    """The IR of every kernel of the plan; `dtypes` names the kind of each array, in table order."""
     kernels = [part for i, k in enumerate(plan.kernels) for part in functions(plan, dtypes, k, i)]
     return "\n".join([*kernels, *called(plan, dtypes), *DECLARE, *LOOP, ""])
 
@@ -32,19 +34,21 @@ def emit(plan: Plan, dtypes: Mapping[str, str]) -> str:
 def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> list[str]:
     """The functions of kernel number k."""
     touched = {*plan.reads(kernel), *plan.writes(kernel), *(plan.between[x] for x in kernel.sums if x.shape == ROW)}
-    arrays = [a for a in plan.arrays if a in touched]
+    touched |= {part for a in touched if (part := beside(a, dtypes[a]))}
+    table = list(dtypes)
+    arrays = [a for a in table if a in touched]
     if plan.rowwise(kernel):
         after, given = rows.after(plan, dtypes, kernel, k)
         return [
             rows.inner(plan, dtypes, kernel, k, arrays),
-            work(plan, kernel, k, arrays, tiles=True),
+            work(plan, table, k, arrays, TILES),
             after,
-            finish_each(plan, k, after.count("define"), given),
+            finish_each(plan, table, k, after.count("define"), given),
             run(k),
         ]
     return [
         elements.inner(plan, dtypes, kernel, k, arrays),
-        work(plan, kernel, k, arrays),
+        work(plan, table, k, arrays, stretch(elements.unit(plan, dtypes, kernel))),
         finish(plan, dtypes, kernel, k),
         run(k),
     ]
@@ -54,6 +58,8 @@ def called(plan: Plan, dtypes: Mapping[str, str]) -> list[str]:
     """The definitions of the functions that the kernels call."""
     ops = {x.op for x in walk(plan.outputs.values())}
     out = [cbrt("double"), cbrt("float")] if "cbrt" in ops else []
+    if plan.chance:
+        out.append(KEY)
     if "normal" in ops:
         text = NORMAL
         for name, x in CONSTANTS.items():

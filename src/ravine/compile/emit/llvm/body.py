@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ravine.compile.expr import COMPARE, REDUCE, Expr, Shape
 from ravine.compile.plan import Plan
+from ravine.compile.storage import drawn
 
 FLAGS = "contract nsz"  # no nnan, no ninf: a NaN must come through
 OPS = {
@@ -30,6 +31,7 @@ DECLARE = [
     for t, s in SUFFIX.items()
     for op, n in (("sqrt", 1), ("fabs", 1), ("copysign", 2), ("fma", 3), ("maximum", 2), ("minimum", 2))
 ] + [f"declare i64 @llvm.{op}.i64(i64, i64)" for op in ("smin", "smax")]
+DECLARE.append("declare i32 @llvm.umax.i32(i32, i32)")
 IDENTITY = {"sum": "0.0", "amax": "0xFFF0000000000000"}  # −∞
 LOOP = ["!0 = distinct !{!0, !1}", '!1 = !{!"llvm.loop.vectorize.enable", i1 true}']
 
@@ -40,6 +42,9 @@ class Body:
     def __init__(self, plan: Plan, dtypes: Mapping[str, str], at: str = "%i"):
         self.plan, self.dtypes, self.at = plan, dtypes, at  # where in the tensor an element lies
         self.type = "double" if dtypes["p"] == "float64" else "float"  # what the elements are computed in
+        self.drawn = drawn(dtypes)  # where arrays that round by chance have their bits
+        self.walking: dict[tuple[int, str], str] = {}  # what a draw begins with, where a loop carries it along
+        self.words: dict[tuple[int, str], str] = {}  # random bits that are made: of which draw, for which element
         self.lines: list[str] = []
         self.count = 0
         self.double: dict[Expr, str] = {}  # one number per tensor, in double
@@ -53,7 +58,7 @@ class Body:
     def take(self) -> str:
         """The lines so far, as text; the body goes on without them."""
         text = "".join(f"  {line}\n" for line in self.lines)
-        self.lines = []
+        self.lines, self.words = [], {}
         return text
 
     def value(self, x: Expr, wide: bool = False) -> str:
@@ -71,14 +76,9 @@ class Body:
         """A standard normal number for this element."""
         seed, t = (self.put(f"fptosi double {self.value(s, wide=True)} to i64") for s in x.src)
         words = [self.put(f"trunc i64 {word} to i32") for word in (seed, "%index", t)]
-        n = self.put(f"call float @normal(i32 {words[0]}, i32 {words[1]}, i64 {self.at}, i32 {words[2]})")
+        at = self.put(f"add i64 {self.at}, %offset")
+        n = self.put(f"call float @normal(i32 {words[0]}, i32 {words[1]}, i64 {at}, i32 {words[2]})")
         return n if self.type == "float" else self.put(f"fpext float {n} to double")
-
-    def array_loads(self, arrays: Mapping[str, Expr], shape: Shape, at: str) -> None:
-        """Load from the arrays of this shape."""
-        for array, x in arrays.items():
-            if x.shape == shape:
-                self.name[x] = self.load(f"%in.{array}", self.dtypes[array], at)
 
     def operations(self, needs: Iterable[Expr], shapes: tuple[Shape, ...]) -> None:
         """Compute what has one of these shapes and is not loaded."""

@@ -4,48 +4,116 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ravine.compile import storage
+from ravine.compile.emit.llvm.arrays import coded, encode, inverses, keys, loads, scales, steps, walk, write
 from ravine.compile.emit.llvm.body import FLAGS, Body
-from ravine.compile.emit.llvm.work import BLOCK, arguments
+from ravine.compile.emit.llvm.work import ALIGN, BLOCK, arguments
 from ravine.compile.expr import EVERY, FULL, HOST, SCALAR
 from ravine.compile.plan import Kernel, Plan
 
+HELD = 4  # blocks of states with scales that wait together: 4 KiB for each state
+
+
+def unit(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel) -> int:
+    """Threads share a tensor at multiples of so many elements."""
+    if kernel.sums:
+        return BLOCK
+    return storage.BLOCK if coded(dtypes, [*plan.reads(kernel), *plan.writes(kernel)]) else ALIGN
+
 
 def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays: list[str]) -> str:
-    """The rule over elements lo..hi of one tensor; where it sums, block by block."""
-    b, needs, sums = Body(plan, dtypes), plan.needs(kernel), kernel.sums
+    """The rule over elements lo..hi of one tensor: in one go, or block by block where it sums or where states have
+    scales. New numbers of such states wait in a buffer until their block is done and its scale known; a few blocks are
+    computed before the first of them is encoded, so that nothing waits for a scale."""
+    b, sums = Body(plan, dtypes), kernel.sums
+    writes = plan.codes(kernel, dtypes)
+    needs = plan.needs(kernel, [*(x.src[0] for x in sums), *writes.values()])
+    read, held = coded(dtypes, plan.reads(kernel)), coded(dtypes, writes)
+    length = storage.BLOCK if read or held else BLOCK if sums else 1 << 62
     b.numbers(x for x in needs if x.shape in (HOST, EVERY, SCALAR))
+    keys(b, writes)
+    b.lines += [f"%held.{a} = alloca float, i64 {HELD * storage.BLOCK}, align 64" for a in held]
+    b.lines += [f"%inverses.{a} = alloca float, i64 {HELD}" for a in held]
     head = b.take()
-    b.array_loads(plan.reads(kernel), FULL, "%i")
+    steps(b, read)
+    walked, walking = walk(b, [a for a in writes if a not in held], "i", "%from", ("block", "loop"))
+    block = b.take()
+    loads(b, plan.reads(kernel), FULL, "%i")
     b.operations(needs, (FULL,))
-    for array, x in plan.writes(kernel).items():
-        b.store(f"%in.{array}", dtypes[array], "%i", b.value(x))
+    for array, x in writes.items():
+        write(b, array, "%i", b.value(x))
     for i, x in enumerate(sums):
         b.lines.append(f"%sum{i} = fadd reassoc {FLAGS} {b.type} %acc{i}, {b.value(x.src[0])}")
-    body = b.take()
-    accumulators = "".join(f"  %acc{i} = phi {b.type} [0.0, %block], [%sum{i}, %loop]\n" for i in range(len(sums)))
+    body = walking + b.take()
+    phis = walked + "".join(f"  %acc{i} = phi {b.type} [0.0, %block], [%sum{i}, %loop]\n" for i in range(len(sums)))
+    phis += "".join(f"  %max.{a} = phi i32 [0, %block], [%top.{a}, %loop]\n" for a in held)
     if sums:
-        within = b.put(f"sdiv i64 %from, {BLOCK}")
-        block = b.put(f"add i64 {within}, %block0")
-        first = b.put(f"mul i64 {block}, {len(sums)}")
-        for i in range(len(sums)):
-            b.store("%partials", "float64", b.put(f"add i64 {first}, {i}"), f"%sum{i}")
+        partials(b, len(sums), several=length < BLOCK)
+    scales(b, held)
     return f"""
 define internal void @inner{k}({arguments(arrays, "noalias ")}) {{
 entry:
-{head}  br label %block
+{head}  br label %group
+group:
+  %low = phi i64 [%lo, %entry]{", [%high, %coded]" if held else ""}
+  %far = add i64 %low, {HELD * length if held else 1 << 62}
+  %left = icmp slt i64 %far, %hi
+  %high = select i1 %left, i64 %far, i64 %hi
+  br label %block
 block:
-  %from = phi i64 [%lo, %entry], [%to, %done]
-  %full = add i64 %from, {BLOCK if sums else 1 << 62}
-  %short = icmp slt i64 %full, %hi
-  %to = select i1 %short, i64 %full, i64 %hi
-  br label %loop
+  %from = phi i64 [%low, %group], [%to, %done]
+  %full = add i64 %from, {length}
+  %short = icmp slt i64 %full, %high
+  %to = select i1 %short, i64 %full, i64 %high
+{block}  br label %loop
 loop:
   %i = phi i64 [%from, %block], [%i1, %loop]
-{accumulators}{body}  %i1 = add nuw nsw i64 %i, 1
+{phis}{body}  %i1 = add nuw nsw i64 %i, 1
   %more = icmp slt i64 %i1, %to
   br i1 %more, label %loop, label %done, !llvm.loop !0
 done:
-{b.take()}  br i1 %short, label %block, label %exit
-exit:
+{b.take()}  br i1 %short, label %block, label %{"code.block" if held else "exit"}
+{coding(b, held)}exit:
   ret void
 }}"""
+
+
+def coding(b: Body, held: list[str]) -> str:
+    """The blocks from %low to %high once more: from the buffers to codes."""
+    if not held:
+        return ""
+    b.lines += ["%c.up = sub i64 %c.from, %low", f"%c.at = lshr i64 %c.up, {storage.BLOCK.bit_length() - 1}"]
+    inverses(b, held)
+    walked, walking = walk(b, held, "e", "%c.from", ("code.block", "code"))
+    head = b.take()
+    encode(b, held)
+    return f"""code.block:
+  %c.from = phi i64 [%low, %done], [%c.to, %code.done]
+  %c.full = add i64 %c.from, {storage.BLOCK}
+  %c.short = icmp slt i64 %c.full, %high
+  %c.to = select i1 %c.short, i64 %c.full, i64 %high
+{head}  br label %code
+code:
+  %e = phi i64 [%c.from, %code.block], [%e1, %code]
+{walked}{walking}{b.take()}  %e1 = add nuw nsw i64 %e, 1
+  %e.more = icmp slt i64 %e1, %c.to
+  br i1 %e.more, label %code, label %code.done, !llvm.loop !0
+code.done:
+  br i1 %c.short, label %code.block, label %coded
+coded:
+  br i1 %left, label %group, label %exit
+"""
+
+
+def partials(b: Body, count: int, several: bool) -> None:
+    """Store the sums of a block. `several`: this is only a part of it, and is added to what the parts before left."""
+    within = b.put(f"sdiv i64 %from, {BLOCK}")
+    first = b.put(f"mul i64 {b.put(f'add i64 {within}, %block0')}, {count}")
+    begun = b.put(f"icmp ne i64 {b.put(f'and i64 %from, {BLOCK - 1}')}, 0") if several else ""
+    for i in range(count):
+        at, x = b.put(f"add i64 {first}, {i}"), f"%sum{i}"
+        x = b.put(f"fpext float {x} to double") if b.type == "float" else x
+        if several:
+            before = b.put(f"select i1 {begun}, double {b.load('%partials', 'float64', at, wide=True)}, double 0.0")
+            x = b.put(f"fadd double {before}, {x}")
+        b.store("%partials", "float64", at, x, wide=True)

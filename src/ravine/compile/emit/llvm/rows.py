@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ravine.compile.emit.llvm.arrays import keys, loads, write
 from ravine.compile.emit.llvm.body import FLAGS, IDENTITY, SUFFIX, Body
 from ravine.compile.emit.llvm.work import arguments
 from ravine.compile.expr import BATCH, COL, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
@@ -38,16 +39,17 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
     cols = [x for x in kernel.sums if x.shape == COL]
     each = [*few, *rows]  # what a row has an accumulator for
     b.numbers(x for x in needs if x.shape in NUMBERS)
+    keys(b, plan.writes(kernel))
     head = b.take()
     for shape, at in ((BATCH, "%m"), (ROW, "%row.at")):
-        b.array_loads(plan.reads(kernel), shape, at)
+        loads(b, plan.reads(kernel), shape, at)
     b.operations(needs, (BATCH, ROW))
     row = b.take()
     for shape, at in ((COL, "%col.at"), (FULL, "%e")):
-        b.array_loads(plan.reads(kernel), shape, at)
+        loads(b, plan.reads(kernel), shape, at)
     b.operations(needs, (COL, FULL))
     for array, x in plan.writes(kernel).items():
-        b.store(f"%in.{array}", dtypes[array], "%e", b.value(x))
+        write(b, array, "%e", b.value(x))
     for i, x in enumerate(each):
         b.lines.append(f"%next{i} = {combine(x, t, f'%acc{i}', b.value(x.src[0]))}")
     for i, x in enumerate(cols):
@@ -185,8 +187,8 @@ loop:
   br i1 %more, label %add, label %end
 add:
   %tile.at = add i64 %from, %j
-  %offset = mul i64 %tile.at, {slots}
-  %place = add i64 %offset, {slot}
+  %tile.off = mul i64 %tile.at, {slots}
+  %place = add i64 %tile.off, {slot}
   %at = getelementptr double, ptr %partials, i64 %place
   %part = load double, ptr %at
   %new = {combine(x, "double", "%acc", "%part").replace("reassoc ", "")}
@@ -272,10 +274,10 @@ def section(
     needs = plan.needs(Kernel(), [reduction.src[0]] if reduction is not None else [x for _, x in stores])
     b.numbers(x for x in needs if x.shape in NUMBERS)
     head = b.take()
-    loads = {a: x for x in needs if (a := plan.array(x)) and x.shape in VECTORS}
+    reads = {a: x for x in needs if (a := plan.array(x)) and x.shape in VECTORS}
     for shape, at in dict.fromkeys([(BATCH, "%m"), (domain, "%at")]):
         if shape in VECTORS:
-            b.array_loads({a: x for a, x in loads.items() if x not in b.name}, shape, at)
+            loads(b, {a: x for a, x in reads.items() if x not in b.name}, shape, at)
     b.operations(needs, VECTORS)
     wide = domain == SCALAR
     for array, x in stores:

@@ -24,13 +24,14 @@ CONTEXT = (
 )
 POINTERS = ("pointers", "sizes", "numbers", "sums", "partials", "columns", "first")
 # of `sizes`, which has a row for each tensor: elements, elements before it, row of numbers, place among the parameters,
-# first block, first tile, first number of its tiles' columns, rows of a tile, tiles of a matrix, and its three sizes
-COLUMNS = ("n", "base", "row", "index", "block", "tile0", "column0", "tile", "tiles", "b", "r", "c")
+# elements of the whole parameter before this part of it, first block, first tile, first number of its tiles' columns,
+# rows of a tile, tiles of a matrix, and its three sizes
+COLUMNS = ("n", "base", "row", "index", "offset", "block", "tile0", "column0", "tile", "tiles", "b", "r", "c")
 BLOCK = 4096  # elements that a partial sum covers
 ALIGN = 16  # elements: threads meet at a multiple of this, so no two write one cache line
 
 
-SIZES = ("n", "index", "block0", "tile0", "column0", "tile", "tiles", "b", "r", "c", "lo", "hi")
+SIZES = ("n", "index", "offset", "block0", "tile0", "column0", "tile", "tiles", "b", "r", "c", "lo", "hi")
 
 
 def arguments(arrays: list[str], attribute: str = "") -> str:
@@ -51,7 +52,7 @@ def context(names: Iterable[str]) -> str:
     )
 
 
-def tensor(plan: Plan, arrays: Iterable[str]) -> str:
+def tensor(plan: Plan, table: list[str], arrays: Iterable[str]) -> str:
     """Lines that load what is known of tensor %k: sizes, the addresses of its arrays, its numbers, its sums."""
     lines = [
         f"%s.offset = mul i64 %k, {len(COLUMNS)}",
@@ -65,7 +66,7 @@ def tensor(plan: Plan, arrays: Iterable[str]) -> str:
         ]
     for a in arrays:
         lines += [
-            f"%column.{a} = mul i64 %tensors, {plan.arrays.index(a)}",
+            f"%column.{a} = mul i64 %tensors, {table.index(a)}",
             f"%place.{a} = add i64 %column.{a}, %k",
         ]
         lines += [
@@ -113,9 +114,8 @@ TILES = """  %t0 = mul i64 %tile, %c
 """  # the same for tiles: number j begins, as far as chunks go, at j units
 
 
-def work(plan: Plan, kernel: Kernel, k: int, arrays: list[str], tiles: bool = False) -> str:
+def work(plan: Plan, table: list[str], k: int, arrays: list[str], part: str) -> str:
     """Claim chunks until none is left; in each, every stretch of a tensor goes to `inner`."""
-    part = TILES if tiles else stretch(BLOCK if kernel.sums else ALIGN)
     return f"""
 define void @work{k}(ptr %ctx) {{
 entry:
@@ -139,7 +139,7 @@ head:
   %inside = icmp slt i64 %k, %tensors
   br i1 %inside, label %tensor, label %claim
 tensor:
-{tensor(plan, arrays)}  %mine = icmp slt i64 %base, %high
+{tensor(plan, table, arrays)}  %mine = icmp slt i64 %base, %high
   br i1 %mine, label %stretch, label %claim
 stretch:
 {part}  %some = icmp slt i64 %lo, %hi
@@ -186,7 +186,7 @@ head:
   %inside = icmp slt i64 %k, %tensors
   br i1 %inside, label %tensor, label %exit
 tensor:
-{tensor(plan, states)}  %n.up = add i64 %n, {BLOCK - 1}
+{tensor(plan, list(dtypes), states)}  %n.up = add i64 %n, {BLOCK - 1}
   %blocks = sdiv i64 %n.up, {BLOCK}
   br label %sum
 sum:
@@ -207,7 +207,7 @@ exit:
 }}"""
 
 
-def finish_each(plan: Plan, k: int, count: int, arrays: list[str]) -> str:
+def finish_each(plan: Plan, table: list[str], k: int, count: int, arrays: list[str]) -> str:
     """For each tensor: the functions `after`, in order."""
     calls = "".join(f"  call void @after{k}.{i}({arguments(arrays)})\n" for i in range(count))
     return f"""
@@ -223,7 +223,7 @@ head:
   %inside = icmp slt i64 %k, %tensors
   br i1 %inside, label %tensor, label %exit
 tensor:
-{tensor(plan, arrays)}{calls}  %k1 = add i64 %k, 1
+{tensor(plan, table, arrays)}{calls}  %k1 = add i64 %k, 1
   br label %head
 exit:
   ret void

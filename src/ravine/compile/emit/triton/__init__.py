@@ -23,14 +23,14 @@ from ravine.compile.plan import Plan
 
 
 def emit(plan: Plan, dtypes: Mapping[str, str], interpreted: bool = False) -> str:
-    """The source of every kernel of the plan; `dtypes` names the type of each array."""
+    """The source of every kernel of the plan; `dtypes` names the kind of each array, in table order."""
     parts = ["import triton\nimport triton.language as tl\n"]
     parts += called({x.op for x in walk(plan.outputs.values())}, dtypes.values(), interpreted)
     for i, k in enumerate(plan.kernels):
         if plan.rowwise(k):
             parts += [rows.rows(plan, dtypes, k, i), rows.kernel(i), *rows.after(plan, dtypes, k, i)]
             continue
-        parts += [elements.elements(plan, dtypes, k, i), elements.kernel(plan, i)]
+        parts += [elements.elements(plan, dtypes, k, i), elements.kernel(dtypes, i)]
         if k.sums or k.scalars:
             parts.append(elements.finish(plan, dtypes, k, i))
     return "\n".join(parts)

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 from ravine.compile.expr import COMPARE, EVERY, HOST, REDUCE, SCALAR, Expr, Shape
 from ravine.compile.plan import Plan
+from ravine.compile.storage import beside, drawn
 
 BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
-# of `sizes`, which has a row for each tensor: elements, row of numbers, place among the parameters, first block, its
-# three sizes, first tile, tiles of a matrix, rows of a tile, first number of its tiles' columns
-COLUMNS = ("n", "row", "index", "block", "b", "r", "c", "tile", "tiles", "tall", "column")
+# of `sizes`, which has a row for each tensor: elements, row of numbers, place among the parameters, elements of the
+# whole parameter before this part of it, first block, its three sizes, first tile, tiles of a matrix, rows of a tile,
+# first number of its tiles' columns
+COLUMNS = ("n", "row", "index", "offset", "block", "b", "r", "c", "tile", "tiles", "tall", "column")
 
 OPS = {
     "add": "{0} + {1}",
@@ -34,6 +36,15 @@ OPS = {
 FLOAT32 = OPS | {"div": "tl.div_rn({0}, {1})", "sqrt": "tl.sqrt_rn({0})", "cbrt": "cbrt32({0})"}
 
 
+MEMORY = {
+    "bfloat16~": "bfloat16",
+    "bfloat16+8": "bfloat16",
+    "bfloat16+16": "bfloat16",
+    "linear8": "int8",
+    "root8": "uint8",
+}
+
+
 class Body:
     """Lines of a function, and the name of every value made so far."""
 
@@ -41,6 +52,8 @@ class Body:
         self.plan, self.dtypes, self.at = plan, dtypes, at  # where in the tensor an element lies
         self.type = "float64" if dtypes["p"] == "float64" else "float32"  # what the elements are computed in
         self.lines: list[str] = []
+        self.drawn = drawn(dtypes)  # where arrays that round by chance have their bits
+        self.words: dict[int, str] = {}  # the draws that are made
         self.count = 0
         self.double: dict[Expr, str] = {}  # one number per tensor, in float64
         self.name: dict[Expr, str] = {}  # the elements, and such numbers where they meet them, in self.type
@@ -50,6 +63,13 @@ class Body:
         name = name or f"x{self.count}"
         self.lines.append(f"{name} = {code}")
         return name
+
+    def several(self, code: str, n: int) -> list[str]:
+        """The names of the n results of a function."""
+        names = [f"x{self.count + i}" for i in range(1, n + 1)]
+        self.count += n
+        self.lines.append(f"{', '.join(names)} = {code}")
+        return names
 
     def value(self, x: Expr, wide: bool = False) -> str:
         """The name of x in float64 (`wide`) or in the elements' type, made here where it is not yet known."""
@@ -71,23 +91,24 @@ class Body:
 
     def noise(self, x: Expr) -> str:
         """A standard normal number for each element."""
-        self.sizes(["index"])
+        self.sizes(["index", "offset"])
         seed, t = (f"{self.value(s, wide=True)}.to(tl.int64)" for s in x.src)
-        return self.put(f"normal({seed}, index, {self.at}, {t}).to(tl.{self.type})")
+        return self.put(f"normal({seed}, index, {self.at} + offset, {t}).to(tl.{self.type})")
 
     @contextmanager
     def inside(self, head: str) -> Generator[None, None, None]:
         """What is put here stands indented under `head`; the names that it makes end with it."""
-        start, names, double = len(self.lines) + 1, dict(self.name), dict(self.double)
+        start, names, double, words = len(self.lines) + 1, dict(self.name), dict(self.double), dict(self.words)
         self.lines.append(f"{head}:")
         yield
         self.lines[start:] = [f"    {line}" for line in self.lines[start:]]
-        self.name, self.double = names, double
+        self.name, self.double, self.words = names, double, words
 
     def pointers(self, arrays: Iterable[str]) -> dict[str, str]:
         """Where tensor k has some arrays, in table order."""
         found = set(arrays)
-        return {a: self.pointer(a) for a in self.plan.arrays if a in found}
+        found |= {part for a in found if (part := beside(a, self.dtypes[a]))}
+        return {a: self.pointer(a) for a in self.dtypes if a in found}
 
     def load(self, array: str, x: Expr, at: str, mask: str = "") -> None:
         """Load x from an array."""
@@ -101,7 +122,7 @@ class Body:
 
     def pointer(self, array: str) -> str:
         """Where tensor k has its array."""
-        place, kind = self.plan.arrays.index(array), self.dtypes[array]
+        place, kind = list(self.dtypes).index(array), MEMORY.get(self.dtypes[array]) or self.dtypes[array]
         load = f"tl.load(pointers + {place} * tensors + k).to(tl.pointer_type(tl.{kind}))"
         return self.put(load, f"at_{plain(array)}")
 

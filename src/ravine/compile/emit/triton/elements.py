@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ravine.compile.emit.triton.arrays import keys, load, store
 from ravine.compile.emit.triton.body import COLUMNS, JIT, TABLES, Body
 from ravine.compile.expr import FULL
 from ravine.compile.plan import Kernel, Plan
@@ -11,27 +12,29 @@ from ravine.compile.plan import Kernel, Plan
 
 def elements(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str:
     """The rule over one block of one tensor."""
-    b, needs = Body(plan, dtypes, "start + i"), plan.needs(kernel)
+    b, writes = Body(plan, dtypes, "start + i"), plan.codes(kernel, dtypes)
+    needs = plan.needs(kernel, [*(x.src[0] for x in kernel.sums), *writes.values()])
     reads = {a: x for a, x in plan.reads(kernel).items() if x.shape == FULL}
-    writes = plan.writes(kernel)
     b.lines.append("i = tl.arange(0, BLOCK)")
     at = b.pointers([*reads, *writes])
-    b.lines += [f"{a} += start" for a in at.values()]
-    b.lines += ["if FAST:", *(f"    {a} = tl.multiple_of({a}, 16)" for a in at.values()), "    ok = None"]
+    whole = [place for a, place in at.items() if not a.endswith(".scale")]
+    b.lines += [f"{place} += start" for place in whole]
+    b.lines += ["if FAST:", *(f"    {place} = tl.multiple_of({place}, 16)" for place in whole), "    ok = None"]
     b.lines += ["else:", "    ok = i < n - start"]
     for array, x in reads.items():  # all loads stand first, so that they are on their way together
-        b.load(array, x, f"{at[array]} + i", ", ok")
+        load(b, array, x, at, "i", ", ok")
     b.numbers(needs)
+    keys(b, writes)
     b.operations(needs, (FULL,))
     for array, x in writes.items():
-        b.store(f"{at[array]} + i", array, x, ", ok")
+        store(b, array, x, at, "i", ", ok")
     for i, x in enumerate(kernel.sums):
         b.lines += [f"sum{i} = {b.value(x.src[0])}", "if not FAST:", f"    sum{i} = tl.where(ok, sum{i}, 0.0)"]
         b.lines.append(f"tl.store(partials + {len(kernel.sums)} * program + {i}, tl.sum(sum{i}, 0).to(tl.float64))")
     return b.function(f"elements{k}({TABLES}, program, k, n, start, BLOCK: tl.constexpr, FAST: tl.constexpr)")
 
 
-def kernel(plan: Plan, k: int) -> str:
+def kernel(dtypes: Mapping[str, str], k: int) -> str:
     """The launch: which block of which tensor, and which form of `elements` it may take."""
     return f"""
 {JIT}
@@ -40,7 +43,7 @@ def kernel{k}({TABLES}, BLOCK: tl.constexpr):
     k = tl.load(blocks + 2 * program)
     start = tl.load(blocks + 2 * program + 1).to(tl.int64) * BLOCK
     n = tl.load(sizes + {len(COLUMNS)} * k)
-    aligned = tl.load(pointers + {len(plan.arrays)} * tensors + k) != 0
+    aligned = tl.load(pointers + {len(dtypes)} * tensors + k) != 0
     if aligned & (start + BLOCK <= n):
         elements{k}({TABLES}, program, k, n, start, BLOCK, True)
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from ravine.compile.storage import BLOCK, CHANCE, CODED, EXTRA, FIRST, LEAST, SECOND, STRIDE, THIRD
+
 # The instruction of the GPU rounds to nearest even; Triton's interpreter truncates, so there it is done on the bits.
 NEAREST = """
 @triton.jit
@@ -76,11 +78,65 @@ def normal(seed, index, i, t):
     return tl.sqrt_rn(-2 * tl.log(u)) * tl.cos({turn} * v)
 """
 
+# A part of compile/storage.py: what chance begins with and the bits of an element, and how numbers are cut and joined.
+MIX = f"""
+@triton.jit
+def mix(x):
+    x = (x ^ (x >> 16)) * {FIRST}
+    x = (x ^ (x >> 15)) * tl.full((), {SECOND}, tl.uint32)
+    return x ^ (x >> 16)
+
+@triton.jit
+def key(seed, t, index, draw: tl.constexpr):
+    x = mix((seed.to(tl.int64) + draw * {STRIDE}).to(tl.uint32))
+    return mix(mix(x + t.to(tl.int64).to(tl.uint32)) + index.to(tl.uint32))
+
+@triton.jit
+def words(i, key):
+    x = i.to(tl.uint32) * tl.full((), {STRIDE}, tl.uint32) + key
+    x = (x ^ (x >> 15)) * tl.full((), {THIRD}, tl.uint32)
+    return x ^ (x >> 16)
+
+@triton.jit
+def by_chance(x, few):
+    bits = x.to(tl.uint32, bitcast=True)
+    word = (bits + tl.where(x == x, few, 0)) >> 16
+    return word.to(tl.uint16).to(tl.bfloat16, bitcast=True)
+
+@triton.jit
+def joined(p, low, shift: tl.constexpr):
+    upper = p.to(tl.uint16, bitcast=True).to(tl.uint32) << 16
+    return (upper + (low.to(tl.int32).to(tl.uint32, bitcast=True) << shift)).to(tl.float32, bitcast=True)
+
+@triton.jit
+def split(x, few, shift: tl.constexpr):
+    number = (x == x).to(tl.uint32)
+    bits = (x.to(tl.uint32, bitcast=True) + number * few) >> shift << shift
+    upper = (bits + number * 32768) >> 16
+    low = (bits - (upper << 16)).to(tl.int32, bitcast=True) >> shift
+    return upper.to(tl.uint16).to(tl.bfloat16, bitcast=True), low
+
+@triton.jit
+def coded(x, few, top: tl.constexpr, signed: tl.constexpr, SIZE: tl.constexpr):
+    blocks = tl.reshape(x, (SIZE // {BLOCK}, {BLOCK}))
+    scale = largest(tl.abs(blocks), 1)
+    scale = tl.where(scale < {LEAST}, 0.0, scale)
+    inverse = tl.where(scale == 0, 0.0, tl.div_rn(tl.full((), top, tl.float32), scale))
+    c = tl.reshape(blocks * inverse[:, None], (SIZE,))
+    if signed:
+        c, few = c + 384.0, few + {1 << 22}
+    else:
+        c = tl.where(c + 256.0 < 257.0, 257.0, c + 256.0)
+    return (c.to(tl.uint32, bitcast=True) + few) >> 15, scale
+"""
+
 
 def called(ops: set[str], dtypes: Iterable[str], interpreted: bool) -> list[str]:
     """The definitions of the functions that kernels with these ops call."""
-    out = [NEAREST_BITS if interpreted else NEAREST] if "bfloat16" in dtypes else []
-    out += [LARGEST] if "amax" in ops else []
+    kinds = set(dtypes)
+    out = [NEAREST_BITS if interpreted else NEAREST] if "bfloat16" in kinds else []
+    out += [LARGEST] if "amax" in ops or kinds & CODED.keys() else []
+    out += [MIX] if kinds & {*CHANCE, *EXTRA} else []
     out += [CBRT.format(size=size, **kind) for size, kind in KINDS.items()] if "cbrt" in ops else []
     out += [NORMAL.format(grain=2.0**-24, turn=2 * math.pi)] if "normal" in ops else []
     return out

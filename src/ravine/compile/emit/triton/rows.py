@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from ravine.compile.emit.triton.arrays import keys, load, store
 from ravine.compile.emit.triton.body import COLUMNS, JIT, TABLES, Body
 from ravine.compile.expr import BATCH, COL, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
 from ravine.compile.plan import Kernel, Plan
@@ -52,6 +53,7 @@ def rows(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str:
     b.lines += ["m = q // tiles", "i = (q % tiles) * DOWN + tl.arange(0, DOWN)[:, None]", "line = m * r + i"]
     at = b.pointers([*(a for a, x in reads.items() if x.shape != SCALAR), *writes, *(plan.between[x] for x in each)])
     b.numbers(needs)
+    keys(b, writes)
     for array, x in reads.items():
         if x.shape == ROW:
             b.load(array, x, f"{at[array]} + line", ", i < r")
@@ -66,10 +68,10 @@ def rows(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str:
             if x.shape == COL:
                 b.load(array, x, f"{at[array]} + m * c + j", ", j < c")
             elif x.shape == FULL:
-                b.load(array, x, f"{at[array]} + e", ", ok")
+                load(b, array, x, at, "e", ", ok")
         b.operations(needs, (COL, FULL))
         for array, x in writes.items():
-            b.store(f"{at[array]} + e", array, x, ", ok")
+            store(b, array, x, at, "e", ", ok")
         for n, x in enumerate([*few, *each]):
             term = f"tl.where(ok, {b.value(x.src[0])}, {identity(x)})"
             b.lines.append(f"sum{n} = {combined(x, f'sum{n}', term)}")

@@ -1,0 +1,20 @@
+"""Why a figure is not what we aimed at: docs/performance.md prints it, and a test fails where one is missing.
+
+A key is question, model and ratio of a row in benchmarks/results; * stands for anything. The first that fits is taken.
+"""
+
+PYTHON = "It is Python collecting gradients and asking whether anything was exchanged."
+MEMORY = "Both are bound by memory and run at the speed of the bytes."
+REASONS = {
+    ("tiny", "tiny", "microseconds"): PYTHON,
+    ("mlp", "mlp", "fused/ravine"): "At the edge: runs on this machine fall on either side of 2.",
+    ("start *", "mlp", "cold"): "The rule looks at rows and columns, and has several kernels to compile.",
+    ("start *", "mlp", "warm"): "Half of it is tracing and writing the text that the cache is asked for.",
+    ("bytes madgrad", "*", "ravine/bound"): "Its cube root is computed while the memory waits.",
+    ("rmsprop", "*", "compile/ravine"): MEMORY,
+    ("adadelta", "*", "compile/ravine"): MEMORY,
+    ("adamax", "*", "compile/ravine"): "Close to the aim, in a run on a busy machine; not looked into.",
+    ("adamax", "*", "foreach/ravine"): "foreach makes six passes that move 64 bytes a number, the rule one that moves "
+    "28: at the speed of memory that is 2.3 times.",
+    ("sparseadam", "100 of *", "*"): "Rows are sorted and added up in calls to torch; it shows where there are few.",
+}

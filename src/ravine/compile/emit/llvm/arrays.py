@@ -1,0 +1,229 @@
+"""How arrays are read and written, whatever their kind (compile/storage.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ravine.compile.emit.llvm.body import FLAGS, Body, constant
+from ravine.compile.expr import Expr, Shape
+from ravine.compile.storage import BLOCK, CODED, EXTRA, FIRST, LARGEST, LEAST, SECOND, STRIDE, THIRD, TOP, beside
+
+WORDS = {
+    "int8": ("i8", 8),
+    "int16": ("i16", 0),
+}  # of further bits: their type, and how many of a float's lie below them
+
+# What the chance of one tensor in one step begins with, and the 32 bits of an element: `key` and `words` in storage.py.
+KEY = f"""
+define internal i32 @mix(i32 %x) alwaysinline {{
+  %a = lshr i32 %x, 16
+  %b = xor i32 %x, %a
+  %c = mul i32 %b, {FIRST}
+  %d = lshr i32 %c, 15
+  %e = xor i32 %c, %d
+  %f = mul i32 %e, {SECOND}
+  %g = lshr i32 %f, 16
+  %h = xor i32 %f, %g
+  ret i32 %h
+}}
+define internal i32 @key(double %seed, double %t, i64 %index, i64 %offset, i32 %draw) alwaysinline {{
+  %seed.wide = fptosi double %seed to i64
+  %seed.word = trunc i64 %seed.wide to i32
+  %t.wide = fptosi double %t to i64
+  %t.word = trunc i64 %t.wide to i32
+  %index.word = trunc i64 %index to i32
+  %ahead.draw = mul i32 %draw, {STRIDE}
+  %a = add i32 %seed.word, %ahead.draw
+  %b = call i32 @mix(i32 %a)
+  %c = add i32 %b, %t.word
+  %d = call i32 @mix(i32 %c)
+  %e = add i32 %d, %index.word
+  %f = call i32 @mix(i32 %e)
+  %offset.word = trunc i64 %offset to i32
+  %ahead = mul i32 %offset.word, {STRIDE}
+  %key = add i32 %f, %ahead
+  ret i32 %key
+}}
+"""
+
+
+def keys(b: Body, arrays: Iterable[str]) -> None:
+    """What the chance of these arrays begins with, once for a tensor."""
+    draws = sorted({b.drawn[a][0] for a in arrays if a in b.drawn})
+    if not draws:
+        return
+    seed, t = (b.load("%numbers", "float64", b.plan.numbers.index(x), wide=True) for x in b.plan.chance)
+    for draw in draws:
+        b.lines.append(f"%key{draw} = call i32 @key(double {seed}, double {t}, i64 %index, i64 %offset, i32 {draw})")
+
+
+def chance(b: Body, array: str, at: str) -> str:
+    """16 random bits for this array and element, in an i32."""
+    draw, half = b.drawn[array]
+    if (draw, at) not in b.words:
+        x = b.walking.get((draw, at)) or begun(b, draw, at)
+        x = b.put(f"xor i32 {x}, {b.put(f'lshr i32 {x}, 15')}")
+        x = b.put(f"mul i32 {x}, {THIRD}")
+        b.words[draw, at] = b.put(f"xor i32 {x}, {b.put(f'lshr i32 {x}, 16')}")
+    word = b.words[draw, at]
+    return b.put(f"lshr i32 {word}, 16" if half else f"and i32 {word}, 65535")
+
+
+def begun(b: Body, draw: int, at: str) -> str:
+    """What the chance of an element begins with."""
+    i = b.put(f"trunc i64 {at} to i32")
+    return b.put(f"add i32 {b.put(f'mul i32 {i}, {STRIDE}')}, %key{draw}")
+
+
+def walk(b: Body, arrays: Iterable[str], i: str, first: str, blocks: tuple[str, str]) -> tuple[str, str]:
+    """The same for the elements %i of a loop, one sum each: the lines that the loop begins with, in two parts."""
+    draws = sorted({b.drawn[a][0] for a in arrays if a in b.drawn})
+    b.walking = {(draw, f"%{i}"): f"%walk.{i}{draw}" for draw in draws}
+    starts = [begun(b, draw, first) for draw in draws]
+    before, loop = blocks
+    names = list(b.walking.values())
+    phis = [f"  {x} = phi i32 [{s}, %{before}], [{x}.next, %{loop}]\n" for x, s in zip(names, starts, strict=True)]
+    return "".join(phis), "".join(f"  {x}.next = add i32 {x}, {STRIDE}\n" for x in names)
+
+
+def coded(kinds: Mapping[str, str], arrays: Iterable[str]) -> list[str]:
+    """Those of the arrays that are read and written block by block."""
+    return [a for a in arrays if kinds[a] in CODED]
+
+
+def loads(b: Body, arrays: Mapping[str, Expr], shape: Shape, at: str) -> None:
+    """Load from the arrays of this shape."""
+    for array, x in arrays.items():
+        if x.shape == shape:
+            b.name[x] = read(b, array, at)
+
+
+def read(b: Body, array: str, at: str) -> str:
+    """An element in the type of computation."""
+    kind = b.dtypes[array]
+    if kind not in (*CODED, *EXTRA):
+        return b.load(f"%in.{array}", kind.rstrip("~"), at)
+    x = joined(b, array, kind, at) if kind in EXTRA else decoded(b, array, kind, at)
+    return x if b.type == "float" else b.put(f"fpext float {x} to double")
+
+
+def write(b: Body, array: str, at: str, x: str) -> None:
+    """Store x; a number with a scale is held until the scale is known."""
+    kind = b.dtypes[array]
+    if kind not in (*CODED, *EXTRA, "bfloat16~"):
+        b.store(f"%in.{array}", kind, at, x)
+        return
+    x = x if b.type == "float" else b.put(f"fptrunc double {x} to float")
+    (hold if kind in CODED else halve)(b, array, at, x)
+
+
+def joined(b: Body, array: str, kind: str, at: str) -> str:
+    """A float from its upper 16 bits and those that lie elsewhere."""
+    word = b.put(f"zext i16 {element(b, 'i16', f'%in.{array}', at)} to i32")
+    upper = b.put(f"shl i32 {word}, 16")
+    memory, shift = WORDS[EXTRA[kind]]
+    low = b.put(f"sext {memory} {element(b, memory, f'%in.{beside(array, kind)}', at)} to i32")
+    low = b.put(f"shl i32 {low}, {shift}")
+    return b.put(f"bitcast i32 {b.put(f'add i32 {upper}, {low}')} to float")
+
+
+def decoded(b: Body, array: str, kind: str, at: str) -> str:
+    """A float from its code."""
+    code = element(b, "i8", f"%in.{array}", at)
+    number = b.put(f"{'sitofp' if kind == 'linear8' else 'uitofp'} i8 {code} to float")
+    x = b.put(f"fmul {FLAGS} float {number}, %step.{array}")
+    return x if kind == "linear8" else b.put(f"fmul {FLAGS} float {x}, {x}")
+
+
+def element(b: Body, memory: str, base: str, at: str) -> str:
+    """An element of an array of this type."""
+    return b.put(f"load {memory}, ptr {b.put(f'getelementptr {memory}, ptr {base}, i64 {at}')}")
+
+
+def halve(b: Body, array: str, at: str, x: str) -> None:
+    """Store a float: its upper 16 bits, rounded by chance or with the next bits beside them."""
+    kind = b.dtypes[array]
+    bits = b.put(f"bitcast float {x} to i32")
+    number = b.put(f"fcmp ord float {x}, 0.0")  # a NaN is a quiet one, made by arithmetic: its upper half says so
+    more = b.put(f"lshr i32 {chance(b, array, at)}, 8") if kind == "bfloat16+8" else "32768"
+    more = chance(b, array, at) if kind == "bfloat16~" else more
+    more = b.put(f"select i1 {number}, i32 {more}, i32 0")
+    if kind == "bfloat16+8":
+        bits, more = b.put(f"and i32 {b.put(f'add i32 {bits}, {more}')}, -256"), "32768"
+        more = b.put(f"select i1 {number}, i32 {more}, i32 0")
+    upper = b.put(f"lshr i32 {b.put(f'add i32 {bits}, {more}')}, 16")
+    place(b, "i16", f"%in.{array}", at, b.put(f"trunc i32 {upper} to i16"))
+    if kind in EXTRA:
+        low = b.put(f"sub i32 {bits}, {b.put(f'shl i32 {upper}, 16')}")
+        memory, shift = WORDS[EXTRA[kind]]
+        low = b.put(f"ashr i32 {low}, {shift}")
+        place(b, memory, f"%in.{beside(array, kind)}", at, b.put(f"trunc i32 {low} to {memory}"))
+
+
+def place(b: Body, memory: str, base: str, at: str, x: str) -> None:
+    """Store an element of an array of this type."""
+    b.lines.append(f"store {memory} {x}, ptr {b.put(f'getelementptr {memory}, ptr {base}, i64 {at}')}")
+
+
+# states with a scale for each block: new numbers go to a buffer, their largest is found, then come the codes
+
+
+def steps(b: Body, arrays: Iterable[str]) -> None:
+    """What a code of each array stands for in the block that begins at %from."""
+    for a in arrays:
+        kind = b.dtypes[a]
+        scale = element(b, "float", f"%in.{beside(a, kind)}", b.put(f"lshr i64 %from, {BLOCK.bit_length() - 1}"))
+        b.lines.append(f"%step.{a} = fmul float {scale}, {single(1 / LARGEST[kind])}")
+
+
+def hold(b: Body, array: str, at: str, x: str) -> None:
+    """Put a new number, or its root, into the buffer, and see whether it is the largest."""
+    place(b, "float", f"%held.{array}", b.put(f"sub i64 {at}, %low"), x)
+    size = b.put(f"and i32 {b.put(f'bitcast float {x} to i32')}, 2147483647")
+    b.lines.append(f"%top.{array} = call i32 @llvm.umax.i32(i32 %max.{array}, i32 {size})")
+
+
+def scales(b: Body, arrays: Iterable[str]) -> None:
+    """Store the scale of the block, and make what a number is multiplied by to be a code."""
+    for a in arrays:
+        kind = b.dtypes[a]
+        scale = b.put(f"bitcast i32 %top.{a} to float")
+        small = b.put(f"fcmp olt float {scale}, {single(LEAST)}")
+        scale = b.put(f"select i1 {small}, float 0.0, float {scale}")
+        place(b, "float", f"%in.{beside(a, kind)}", b.put(f"lshr i64 %from, {BLOCK.bit_length() - 1}"), scale)
+        inverse = b.put(f"fdiv float {single(TOP[kind])}, {scale}")
+        inverse = b.put(f"select i1 {small}, float 0.0, float {inverse}")
+        at = b.put(f"lshr i64 {b.put('sub i64 %from, %low')}, {BLOCK.bit_length() - 1}")
+        place(b, "float", f"%inverses.{a}", at, inverse)
+
+
+def inverses(b: Body, arrays: Iterable[str]) -> None:
+    """What a number of the block that begins at %c.from is multiplied by."""
+    for a in arrays:
+        b.lines.append(f"%inverse.{a} = fadd float {element(b, 'float', f'%inverses.{a}', '%c.at')}, -0.0")
+
+
+def encode(b: Body, arrays: Iterable[str]) -> None:
+    """Store the code of element %e of each array.
+
+    From 256 to 512 a float32 counts in steps of 2⁻¹⁵: 256 + c, or 384 + c where c has a sign, has the code in the
+    upper 8 bits of its fraction and what is beyond in the lower 15. To add 15 random bits there and cut is to round by
+    chance.
+    """
+    for a in arrays:
+        kind = b.dtypes[a]
+        x = element(b, "float", f"%held.{a}", b.put("sub i64 %e, %low"))
+        c = b.put(f"fmul {FLAGS} float {x}, %inverse.{a}")
+        c = b.put(f"fadd {FLAGS} float {c}, {single(384.0 if kind == 'linear8' else 256.0)}")
+        few = b.put(f"lshr i32 {chance(b, a, '%e')}, 1")
+        if kind == "root8":
+            c = b.put(f"select i1 {b.put(f'fcmp olt float {c}, {single(257.0)}')}, float {single(257.0)}, float {c}")
+        else:
+            few = b.put(f"or i32 {few}, {1 << 22}")
+        word = b.put(f"add i32 {b.put(f'bitcast float {c} to i32')}, {few}")
+        place(b, "i8", f"%in.{a}", "%e", b.put(f"trunc i32 {b.put(f'lshr i32 {word}, 15')} to i8"))
+
+
+def single(x: float) -> str:
+    """A float literal."""
+    return constant(x, "float")

@@ -1,0 +1,158 @@
+"""Each benchmark runs on small shapes and leaves a record that the page shows; what misses its aim has a reason."""
+
+import json
+import sys
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = {
+    "loop": ["--models", "tiny", "mlp"],
+    "storage": ["--models", "tiny"],
+    "scaling": ["--numbers", "1000", str(10**15), "--tensors", "2", "5"],
+    "peers": ["--model", "tiny", "--only", "ravine", "absent", "broken"],
+    "step": ["--only", "tiny"],
+    "sparse": [],
+}
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """They are imported as they import each other."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+
+def record(name, arguments, folder, monkeypatch):
+    """What a script leaves."""
+    out = folder / f"{name}.json"
+    monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *arguments, "--rounds", "1", "--out", str(out)])
+    import_module(name).main()
+    return json.loads(out.read_text())
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Small cases for the scripts that have them as constants, and peers that do not run."""
+    monkeypatch.setattr(import_module("sparse"), "CASES", [(100, 10)])
+    peers = import_module("peers")
+    more = {"absent": peers.Peer("no-such-package", peers.torchs), "broken": peers.Peer("torch", peers.torchs)}
+    monkeypatch.setattr(peers, "PEERS", peers.PEERS | more)  # the process of its own does not know the broken one
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_leaves_a_record_that_the_page_shows(name, small, tmp_path, monkeypatch):
+    found = record(name, SCRIPTS[name], tmp_path, monkeypatch)
+    assert found["rows"] and found["machine"]["threads"] == 1
+    page = import_module("performance").page(tmp_path)
+    assert f"`{found['command']}`" in page
+    for row in found["rows"]:
+        assert "reason" in row or (min(row["seconds"].values()) > 0 and row["ratios"].keys() >= row["aims"].keys())
+        lines = [x for x in page.splitlines() if x.startswith("|") and row["model"] in x]
+        assert any(row.get("reason", "|") in x for x in lines), row
+    if name == "scaling":  # what does not fit
+        assert [x["model"] for x in found["rows"] if "GB would be needed" in x.get("reason", "")] == ["1e+09m"]
+    if name == "peers":  # what does not run
+        reasons = {row["question"]: row.get("reason") for row in found["rows"]}
+        assert reasons["ravine"] is None and reasons["absent"] == "not installed: pip install no-such-package"
+        assert "it fails" in reasons["broken"] and "broken" in reasons["broken"]
+        ours = next(row for row in found["rows"] if row["question"] == "ravine")
+        assert ours["gap"] < 1e-4 and ours["state"] == pytest.approx(8, abs=0.2)
+
+
+def test_a_peer_that_fails_beside_the_others_is_left_out(monkeypatch):
+    peers, bench = import_module("peers"), import_module("bench")
+    monkeypatch.setattr(peers, "PEERS", peers.PEERS | {"no": peers.Peer("torch", lambda params: params.missing)})
+    times, refused = peers.together(bench.Bench("tiny"), ["fused", "no"], rounds=1)
+    assert set(times) == {"stream", "fused"} and "AttributeError" in refused["no"]
+
+
+def test_both_ends_of_a_loop_do_the_same():
+    loop, bench = import_module("loop"), import_module("bench")
+    mine, its = bench.Bench("mlp"), bench.Bench("mlp")
+    opt, step = loop.ours(mine.params), loop.theirs(its.params)
+    for factor in (1, 100, 0.1):  # longer than the norm that it is cut to, and shorter
+        for p, q in zip(mine.params, its.params, strict=True):
+            p.grad = torch.sin(torch.arange(p.numel(), dtype=torch.float32)).view_as(p) * factor / 1000
+            q.grad = p.grad.clone()
+        opt.step()
+        step()
+    assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(mine.params, its.params, strict=True))
+    opt.eval()
+    assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(mine.params, step.averages, strict=True))
+
+
+# what they share
+
+
+def test_contestants_take_turns_and_are_prepared_without_the_clock():
+    said = []
+    steps = {name: lambda name=name: said.append(name) for name in "ab"}
+    found = import_module("bench").take_turns(steps, 2, inner=2, warm=1, before=lambda name: said.append(name.upper()))
+    assert "".join(said) == "AaBb" + "AaaBbb" * 2 and found.keys() == steps.keys()
+
+
+def test_state_counts_what_is_inside_and_what_is_shared_once():
+    class Quantized:
+        """As the tensors of torchao are."""
+
+        codes, scale, nbytes = torch.zeros(8, dtype=torch.int8), torch.zeros(1), 99
+
+        def __tensor_flatten__(self):
+            return ["codes", "scale"], None
+
+    shared = torch.zeros(3)
+    state = [{"a": shared, "b": shared, "step": 7}, {"c": (torch.zeros(2), Quantized())}]
+    assert import_module("bench").state_bytes(state) == 12 + 8 + 8 + 4
+
+
+def test_a_miss_is_found():
+    missed = import_module("bench").missed
+    row = {"ratios": {"a": 1.3, "b": 1.5, "c": 2}, "aims": {"a": ["at most", 1.2], "b": ["at least", 1.5]}}
+    assert missed(row) == ["a"]
+    assert missed(row | {"aims": {"b": ["at least", 1.51]}}) == ["b"] and missed({"reason": "none"}) == []
+
+
+# the page
+
+
+def test_what_misses_its_aim_has_a_reason():
+    performance = import_module("performance")
+    rows = performance.shown(performance.records())
+    assert len(rows) > 100 and performance.unexplained(rows) == [], "say why, in docs/reasons.py"
+
+
+def test_a_miss_without_a_reason_is_found():
+    performance = import_module("performance")
+    row = {"question": "q", "model": "m", "ratios": {"a": 1.3}, "aims": {"a": ["at most", 1.2]}}
+    assert performance.unexplained([row]) == [("q", "m", "a")]
+    assert "Not explained yet" in performance.misses([row])
+
+
+def test_no_reason_is_left_over():
+    performance = import_module("performance")
+    rows = performance.shown(performance.records())
+    places = [(row["question"], row["model"], ratio) for row in rows for ratio in row.get("aims", {})]
+    fits = performance.fnmatchcase
+    assert not [key for key in performance.REASONS if not any(all(map(fits, at, key)) for at in places)]
+
+
+def test_what_is_not_measured_is_said(tmp_path):
+    shown = import_module("performance").page(tmp_path)
+    for name in (*SCRIPTS, "convergence"):
+        assert f"Not measured yet: `python benchmarks/{name}.py" in shown
+
+
+def test_the_last_record_is_shown(tmp_path):
+    performance = import_module("performance")
+    machine = {"cpu": "c", "threads": 1, "gpu": None, "torch": "2"}
+    for file, date, part, x in [("z", "2026-01-01", "", 1.11), ("a", "2026-01-02", " --only adamw", 1.22)]:
+        row = {"question": "adamw", "model": "m", "seconds": {}, "ratios": {"ravine/fused": x}, "aims": {}}
+        made = {"command": f"python benchmarks/step.py{part}", "date": date, "machine": machine, "rows": [row]}
+        (tmp_path / f"{file}.json").write_text(json.dumps(made))
+    assert "1.22" in performance.page(tmp_path) and "1.11" not in performance.page(tmp_path)
+    assert all(x["date"] <= y["date"] for x, y in pairwise(performance.records()))

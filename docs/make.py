@@ -1,7 +1,8 @@
 """Write docs/optimizers.md and a page for each method from what the code knows: scripts/docs (--check only compares).
 
 A page is made of the method's docstring, the equations as the compiler has traced them, its defaults beside the
-literature's, the rows of docs/divergences.md that are about it, and its papers.
+literature's, the rows of docs/divergences.md that are about it, and its papers. docs/performance.md comes from the
+records in benchmarks/results: performance.py.
 """
 
 import inspect
@@ -97,8 +98,8 @@ def index(rows: list[Method]) -> str:
 
 Made by `scripts/docs`; `ravine list` prints the same, `ravine show NAME` a page of it. State is what a method keeps
 for each float32 parameter, in bytes; what it keeps for a whole row, column or tensor does not count. Moved is what a
-step reads and writes for it. All take `maximize` and `storage="float32"`, which keeps the states of bfloat16 and
-float16 parameters in float32; those that torch has take its switches {", ".join(SWITCHES)}.
+step reads and writes for it. All take `maximize`, `mods`, and what [step.md](step.md) tells of: `storage`, `master_bits`,
+`nonfinite`, `measured`. Those that torch has take its switches {", ".join(SWITCHES)}.
 Where papers, textbooks and libraries disagree: [divergences.md](divergences.md).
 
 {table(("name", "year", "state", "moved", "what it is"), linked)}

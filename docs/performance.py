@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path.append(str(ROOT / "benchmarks"))  # they are scripts, not a package
 
+import convergence  # noqa: E402
 from bench import missed  # noqa: E402
 
 Record = dict[str, Any]
@@ -161,10 +162,12 @@ def misses(rows: Iterable[Row]) -> str:
 def caption(record: Record) -> str:
     """Where, when, how."""
     machine = record["machine"]
-    on = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
+    many = "s" * (machine["threads"] != 1)
+    on = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} thread{many}"
+    load = f", load {record['load']:g} before" if record.get("load") is not None else ""
     link = f"[{record['file']}](../benchmarks/results/{record['file']})"
     note = f" Note: {record['note']}." if "note" in record else ""
-    return f"{record['date']}, {on}, torch {machine['torch']}: `{record['command']}`, {link}.{note}"
+    return f"{record['date']}, {on}, torch {machine['torch']}{load}: `{record['command']}`, {link}.{note}"
 
 
 def latest(table: Table, every: list[Record]) -> list[tuple[Record, list[Row]]]:
@@ -188,15 +191,13 @@ def blocks(table: Table, every: list[Record]) -> list[str]:
     return [table.text, *([x for three in found for x in three if x] or absent)]
 
 
-def convergence(folder: Path) -> list[str]:
+def quality(folder: Path) -> list[str]:
     """What benchmarks/convergence.py writes of its own record."""
     file = folder / "convergence.json"
     if not file.exists():
         return ["Not measured yet: `python benchmarks/convergence.py`."]
-    from convergence import table  # here: it needs the lab
-
     record = json.loads(file.read_text(encoding="utf-8"))
-    return [record["protocol"], table(record), caption(record | {"file": file.name})]
+    return [record["protocol"], convergence.table(record), caption(record | {"file": file.name})]
 
 
 def page(folder: Path = RESULTS) -> str:
@@ -205,10 +206,10 @@ def page(folder: Path = RESULTS) -> str:
     out = [
         "# Performance",
         "Made by `scripts/docs` from [the records](../benchmarks/results), which `benchmarks/*.py` leave. Contestants "
-        "of one line took turns in one run, and the medians are compared: on a shared machine times differ from day to "
-        "day, ratios less. A bound is the time that the bytes of a step need at the speed of `x.mul_(c)`, measured in "
-        "the same turns.",
+        "of one line took turns in one run, and the medians are compared. A busy machine still disturbs some more than "
+        "others, so a record says how busy it was before. A bound is the time that the bytes of a step need at the "
+        "speed of `x.mul_(c)`, measured in the same turns.",
     ]
     for title, tables in SECTIONS.items():
         out += [f"## {title}", *(x for table in tables for x in blocks(table, every))]
-    return "\n\n".join([*out, "## Does a smaller state cost quality?", *convergence(folder)]).rstrip() + "\n"
+    return "\n\n".join([*out, "## Does a smaller state cost quality?", *quality(folder)]).rstrip() + "\n"

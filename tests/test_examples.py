@@ -39,12 +39,13 @@ def test_readme_code_runs():
         exec(compile(block, "README.md", "exec"), {})
 
 
-def test_the_code_of_hand_written_pages_runs():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "gradient_release.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["gradient_release.md", "step.md"])
+def test_the_code_of_hand_written_pages_runs(page: str):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
     assert len(blocks) == 3
     scope: dict[str, object] = {}  # each goes on where the one before it ended
     for block in blocks:
-        exec(compile(block, "gradient_release.md", "exec"), scope)
+        exec(compile(block, page, "exec"), scope)
 
 
 def test_contributing_code_makes_an_optimizer():

@@ -93,7 +93,7 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
             f"{tuple(others[0].shape)}; give the model that it was made for, or an nn.ModuleList of several"
         )
     hooks = [hook for p in params for hook in (p._post_accumulate_grad_hooks or {}).values()]
-    if opt._released is not None or any(getattr(hook, "func", None) is arrived for hook in hooks):
+    if any(getattr(hook, "func", None) is arrived for hook in hooks):
         raise ValueError(f"{name}: released already; call remove() on what release() has returned")
     for compiled in map(opt.compiled, opt.param_groups):
         if not exact and (compiled.loss or shared(compiled) or GUARD in compiled.plan.everys):
@@ -259,7 +259,7 @@ class Released:
             self.parts.clear()
             self.so_far.clear()
         self.number += 1
-        self.placed = self.skipping = False
+        self.placed = False
 
     # what happens to a parameter
 

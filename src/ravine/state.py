@@ -69,7 +69,12 @@ def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tens
         if dtype not in CODED.values():
             real(out).copy_(value.reshape(real(out).shape))
             return {key: out}
-        codes, scale = encode(value, "root8" if dtype == torch.uint8 else "linear8")
+        kind = "root8" if dtype == torch.uint8 else "linear8"
+        if x.op == "fill" and value.numel() and value.stride() == (0,) * value.dim():  # one number for all
+            codes, scale = (part[:1] for part in encode(value.flatten()[:1], kind))
+            codes, scale = codes.expand(value.numel()), scale.repeat(-(-value.numel() // BLOCK))
+        else:
+            codes, scale = encode(value, kind)
         local(out).copy_(codes.view(local(out).shape))
         return {key: out, scale_of(key): like_shards(scale, p)}
     value = value.reshape(shape_of(x, p, view))

@@ -63,6 +63,17 @@ def test_release_makes_the_same_steps(cls, live):
 
 
 @every
+def test_launches_stay(cls):
+    plain, opt, released = pair(cls)
+    both(plain, opt, released, 0)
+    made = [turn.launch for turn in released.turns]
+    for t in range(1, 4):
+        opt.param_groups[0]["lr"] = 0.1 / t
+        both(plain, opt, released, t)
+    assert [turn.launch for turn in released.turns] == made
+
+
+@every
 def test_a_released_optimizer_is_saved_and_loaded(cls):
     plain, opt, released = pair(cls)
     for t in range(2):

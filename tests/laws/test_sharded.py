@@ -36,6 +36,32 @@ def train(cls, release=False):
     assert all(type(x).__name__ == "DTensor" for x in opt.state[next(model.parameters())].values() if x.dim())
     return [p.full_tensor() for p in model.parameters()]
 
+def stored(storage, sharded):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.Tanh(), torch.nn.Linear(256, 3))
+    if sharded:
+        fully_shard(model, mesh=mesh)
+    opt = ravine.AdamW(model.parameters(), lr=0.05, storage=storage, seed=4)
+    for step in range(4):
+        x = torch.randn(8, 64, generator=torch.Generator().manual_seed(step))
+        opt.zero_grad()
+        model(x).square().mean().backward()
+        opt.step()
+    whole = lambda x: x.full_tensor() if hasattr(x, "full_tensor") else x
+    first = opt.state[next(model.parameters())]
+    assert (first["exp_avg"].dtype == torch.int8) == (storage == "int8")
+    again = ravine.AdamW(model.parameters(), lr=0.05, storage=storage)
+    again.load_state_dict(opt.state_dict())
+    assert all(torch.equal(whole(x), whole(again.state[next(model.parameters())][k])) for k, x in first.items())
+    return [whole(x) for p in model.parameters() for x in (p.detach(), *opt.state[p].values())]
+
+if name in ("int8", "bf16"):
+    for a, b in zip(stored(name, False), stored(name, True), strict=True):
+        assert torch.equal(a, b), (a.shape, a.dtype)
+    print("equal")
+    dist.barrier()
+    dist.destroy_process_group()
+    sys.exit()
 cls = ravine.optim.registry()[name]
 if name == "lamb":
     try:
@@ -71,6 +97,9 @@ def ranks(world: int, name: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
-@pytest.mark.parametrize(("world", "name", "said"), [(2, "adamw", "equal"), (1, "lamb", "refused")])
+@pytest.mark.parametrize(
+    ("world", "name", "said"),
+    [(2, "adamw", "equal"), (1, "lamb", "refused"), (2, "int8", "equal"), (2, "bf16", "equal")],
+)
 def test_shards_move_as_in_torch(world: int, name: str, said: str, tmp_path: Path):
     assert ranks(world, name, tmp_path) == [said] * world

@@ -64,8 +64,8 @@ def evaluate(
                 value[x] = torch.eye(sizes(p, view)[str(x.arg)], dtype=p.dtype, device=p.device)
             case "fill":
                 precise = torch.promote_types(p.dtype, torch.float32)
-                filled = torch.full(extent(p, x.shape, view), float(a[0]), dtype=precise, device=p.device)
-                value[x] = a[0] if x.shape is HOST else filled
+                filled = torch.tensor(float(a[0]), dtype=precise, device=p.device)  # one number, seen everywhere
+                value[x] = a[0] if x.shape is HOST else filled.expand(extent(p, x.shape, view))
             case "sum" | "amax":
                 value[x] = reduce(x, a[0], x.src[0].shape, number)
             case "normal":

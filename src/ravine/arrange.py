@@ -25,8 +25,9 @@ from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
 from ravine.compile.launch.base import local
 from ravine.compile.plan import Gather
+from ravine.compile.storage import CODED
 from ravine.compile.watch import GUARD
-from ravine.state import TYPES, begin, keys_of, numbers_of, shape_of
+from ravine.state import BITS, TYPES, begin, keys_of, misfit, numbers_of, scale_of, shape_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -122,8 +123,12 @@ class Launches:
 
     @torch.no_grad()
     def __init__(self, opt: Optimizer, live: Sequence[Live], groups: Sequence[dict[str, Any]]):
+        name = type(opt).__name__
+        if len(said := {group["nonfinite"] for group in opt.param_groups}) > 1:
+            raise ValueError(
+                f"{name}: nonfinite is {' and '.join(sorted(said))} in its groups, and must be one for all"
+            )
         if any(group.get("mode") == "eval" for group in opt.param_groups):
-            name = type(opt).__name__
             raise RuntimeError(f"{name}: the model holds the weights that eval() put there; call train() before step()")
         self.batches = batches(opt, live)
         made = [(row.group, batch.compiled) for batch in self.batches for row in batch.rows]
@@ -269,8 +274,8 @@ def accused(opt: Optimizer, i: int, p: Tensor) -> str:
     names = [name for group in opt.param_groups for name in group.get("param_names", ())]
     who = f"'{names[i]}'" if names else f"parameter {i}"
     return (
-        f"the gradient of {who} of shape {tuple(p.shape)} is NaN or infinite; nothing has changed. Give a smaller lr or "
-        "a modifier that clips, or pass over such steps with nonfinite='skip'"
+        f"the gradient of {who} of shape {tuple(p.shape)} is NaN or infinite; nothing has changed. Give a smaller lr "
+        "or a modifier that clips, or pass over such steps with nonfinite='skip'"
     )
 
 
@@ -305,8 +310,11 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
     for batch in found.values():
         batch.launch = launch(batch.backend, batch.compiled.plan, batch.bound, batch.sparse)
     for bound in [b for batch in found.values() for b in batch.bound]:  # nothing has failed: now it may be kept
-        opt.state[bound.p].update(bound.state)
-        bound.state = opt.state[bound.p]
+        kept = opt.state[bound.p]
+        for k in kept.keys() - bound.state.keys():  # scales of what is no longer a code
+            del kept[k]
+        kept.update(bound.state)
+        bound.state = kept
     for state in opt.state.values() if shared else ():
         state.update({k: x for k, x in shared.items() if k in state})
     return list(found.values())
@@ -343,10 +351,15 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
     plan = compiled.plan
     if local(p) is not p and (len(plan.steps) > 1 or any(x.shape != FULL for x in plan.start.values() if x.shape)):
         raise RuntimeError(f"{who} is distributed, and {type(opt).__name__} needs whole tensors: it sums over them")
+    if BITS in opt.state.get(p, {}) and (wrong := misfit(BITS, opt.state[p], p)):
+        raise RuntimeError(f"{who}: {wrong}; delete opt.state[p]['{BITS}'], or make a new optimizer")
     for k, start in compiled.program.start.items() if opt.state.get(p) else ():
         x = opt.state[p].get(opt.key(k))
         if x is None or start.shape is HOST:
             continue
+        beside = scale_of(opt.key(k))
+        if x.dtype in CODED.values() and (wrong := misfit(beside, opt.state[p], p)):
+            raise RuntimeError(f"{who}: {wrong}; delete opt.state[p], or load a checkpoint that is whole")
         if list(x.shape) != shape_of(start, p, plan.view) or x.device != p.device:
             raise RuntimeError(
                 f"{who} is on {p.device}; its state {opt.key(k)} is of shape {tuple(x.shape)} on {x.device}. "
@@ -362,6 +375,9 @@ def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, 
             f"{who} has a sparse gradient ({g.layout}); SGD, Adagrad, Adam, AdamW and SparseAdam take these, in "
             "torch.sparse_coo. Use one of them, or a dense gradient, as nn.Embedding(sparse=False) makes it"
         )
+    if group["nonfinite"] != "ignore" or group["measured"]:
+        option = "measured=True" if group["measured"] else f"nonfinite={group['nonfinite']!r}"
+        raise RuntimeError(f"{who} has a sparse gradient, and {option} sums over whole ones; leave it out")
     if not elementwise(opt.compiled(group, p).plan):
         worn = f" with mods {[type(mod).__name__ for mod in group['mods']]}" if group["mods"] else ""
         raise RuntimeError(

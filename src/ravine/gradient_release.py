@@ -53,8 +53,8 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
     of the step before, or of what has arrived so far where that is more, as in the first step: a gradient that is
     suddenly long is clipped at once, though not by its whole norm. With exact=True the sum is the step's own, found by
     a backward pass more: call `released.measure(loss)` before each `loss.backward()` that steps. Rules with a number
-    that all parameters share (Prodigy, D-Adaptation, DoG) or that need the loss (MoMo), and nonfinite="skip" or "raise",
-    which look at all gradients before anything moves, take exact=True only.
+    that all parameters share (Prodigy, D-Adaptation, DoG) or that need the loss (MoMo) take exact=True only; so does
+    nonfinite="skip" or "raise", which looks at all gradients before anything moves.
 
     Gradients are gone after backward, so what looks at them there no longer works: `clip_grad_norm_` finds none and
     says nothing (use `ClipNorm`), and GradScaler comes too late (use bfloat16). Each backward is a step: add up losses

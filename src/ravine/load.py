@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, HOST
-from ravine.compile.launch.base import real
-from ravine.compile.storage import BLOCK, CODED
+from ravine.compile.expr import HOST
+from ravine.compile.storage import CODED
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
-from ravine.state import BITS, TYPES, as_numbers, as_state, bits_of, numbers_of, scale_of, shape_of, type_of
+from ravine.state import BITS, TYPES, misfit, numbers_of, scale_of, shape_of, stored
 from ravine.view import TRAIN
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str,
                     state = {k: x for k, x in final["state"][i].items() if x is not None}
                     state = {k: number(x) if k in host else own(x, p) for k, x in state.items()}
                     other = came[i] != group["storage"] and {came[i], group["storage"]} & {"bf16", "int8"}
-                    opt.state[p] = stored(opt, group, p, state, bool(other))
+                    opt.state[p] = stored(opt, opt.compiled(group, p), group, p, state, bool(other))
 
     hooks = [
         opt.register_load_state_dict_pre_hook(check),
@@ -68,25 +67,6 @@ def own(x: Any, p: Tensor) -> Tensor:
     return x.detach().to(p.device, copy=True)
 
 
-def stored(
-    opt: Optimizer, group: Mapping[str, Any], p: Tensor, state: dict[str, Tensor], other: bool
-) -> dict[str, Tensor]:
-    """A loaded state in the storage of this optimizer. `other`: it is in another, of which one compresses; else every
-    value keeps its type, and every bit."""
-    compiled = opt.compiled(group, p)
-    for k, x in compiled.program.start.items():
-        key, kept = opt.key(k), state.get(opt.key(k))
-        if kept is None or x.shape != FULL or kept.dtype == type_of(x, group, p):
-            continue
-        if other or kept.dtype in CODED.values():
-            value = real(as_numbers(state, key))
-            state.pop(scale_of(key), None)
-            state |= as_state(key, value, x, group, p, compiled.plan.view)
-    if BITS in state and state[BITS].dtype != bits_of(group, p):
-        del state[BITS]
-    return state
-
-
 def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The saved groups in the order of this optimizer's names, with what this version has beyond theirs."""
     owner, known = type(opt).__name__, fields(type(opt))
@@ -111,7 +91,7 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
         except TypeError as error:
             raise ValueError(f"this is not a state_dict of {owner}: group {i}: {error}") from error
         opt.validate(mine)
-        mine |= {k: now[k] for k in ("storage", "master_bits")}  # how it is kept is this optimizer's choice
+        mine |= {k: now[k] for k in ("storage", "master_bits", "nonfinite", "measured")}  # these are this optimizer's
         out.append(old | mine | constants(type(opt)) | by_name(f"{owner}: group {i}", old, now))
     return out
 
@@ -174,13 +154,9 @@ def states(opt: Optimizer, final: Mapping[str, Any]) -> None:
                         f"shape {tuple(p.shape)} it must have {tuple(here)}"
                     )
 
-            for k in coded:
-                blocks = -(-p.numel() // BLOCK)
-                if found[scale_of(k)].numel() != blocks:
-                    raise ValueError(
-                        f"{owner}: {scale_of(k)} of parameter {i} has {found[scale_of(k)].numel()} numbers in the "
-                        f"state_dict; for a parameter of shape {tuple(p.shape)} it must have {blocks}"
-                    )
+            for k in [*map(scale_of, coded), *([BITS] if BITS in found else [])]:
+                if wrong := misfit(k, found, p):
+                    raise ValueError(f"{owner}: of parameter {i} in the state_dict {wrong}")
 
 
 def once(opt: Optimizer, hyper: Mapping[str, Any], p: Tensor, names: set[str]) -> set[str]:

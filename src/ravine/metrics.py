@@ -19,7 +19,8 @@ def metrics(batches: Sequence[Batch]) -> dict[str, Tensor]:
     count = 0
     for batch in batches:
         launch, plan = batch.launch, batch.launch.plan
-        count += sum(size["b"] * size["r"] * size["c"] for size in launch.sizes_of)
+        if "clipped" in plan.measures:
+            count += sum(size["b"] * size["r"] * size["c"] for size in launch.sizes_of)
         for name, x in plan.measures.items():
             part = launch.sums[:, plan.sums.index(x)].sum()
             found[name] = part if name not in found else found[name] + part.to(found[name].device, non_blocking=True)

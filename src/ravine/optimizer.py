@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from difflib import get_close_matches
 from operator import itemgetter
@@ -16,7 +16,7 @@ import torch.optim.optimizer as torch_optimizer
 from torch import Tensor
 from torch.autograd import profiler
 
-from ravine.arrange import Arrangement, NonFinite
+from ravine.arrange import Arrangement, Batch, NonFinite
 from ravine.compile import MATRIX, Compiled, compile_rule
 from ravine.compile.emit import latex
 from ravine.compile.expr import HOST
@@ -171,7 +171,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._released.rest()
             return loss
         if getattr(self, "found_inf", None):  # of torch's GradScaler
-            self.skipped += 1
+            self._skip()
             return loss
         if (scale := getattr(self, "grad_scale", None)) is None:
             self._move(loss)
@@ -199,10 +199,15 @@ class Optimizer(Fields, torch.optim.Optimizer):
             except Changed:
                 arranged = self._arranged = Arrangement(self, params, grads)
                 arranged.step(grads, at)
+            self._watched = arranged.batches
         except NonFinite:
-            self.skipped += 1
+            self._skip()
             if any(group["nonfinite"] == "raise" for group in self.param_groups):
                 raise FloatingPointError(f"{type(self).__name__}: {arranged.blame(self)}") from None
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        self._watched = ()
 
     _step_supports_amp_scaling = True  # GradScaler sets grad_scale and found_inf, and leaves gradients as they are
 
@@ -211,14 +216,14 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
         "grad_norm": ‖g‖ over all parameters, before clipping; "update_norm": ‖Δp‖; "clipped", with a modifier that
         clips: the share of elements that it made smaller. Raises RuntimeError without `measured=True`, or before the
-        first step. A step that was skipped leaves the numbers of its gradients.
+        first step. After a step that was skipped it is empty.
         """
         if not any(group["measured"] for group in self.param_groups):
             raise RuntimeError(f"{type(self).__name__}: metrics() needs {type(self).__name__}(…, measured=True)")
-        made = self._arranged if self._released is None else self._released
-        if made is None or not made.batches:
+        made = self._watched if self._released is None else self._released.batches or None
+        if made is None:
             raise RuntimeError(f"{type(self).__name__}: metrics() tells of a step; make one first")
-        return metrics(made.batches)
+        return metrics(made)
 
     def _loss(self, loss: Any) -> float:
         """The loss as a number, for rules that need it."""
@@ -228,6 +233,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
     _arranged: Arrangement | None = None  # found again after a copy or a load
+    _watched: Sequence[Batch] | None = None  # the launches of the last step; none where it was skipped
     _released: Any = None  # what ravine.release returned; it knows this class, and this class no more than that
     _driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
 

@@ -12,7 +12,7 @@ from ravine.compile import Compiled
 from ravine.compile.emit.reference import evaluate, extent
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
 from ravine.compile.launch.base import local, real
-from ravine.compile.storage import BLOCK, CODED, decode, encode
+from ravine.compile.storage import BLOCK, CODED, decode, encode, recut
 from ravine.compile.trace import number_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
         values = evaluate(missing.values(), lambda x: leaf_value(x, group, p, view), real(p.detach()), view=view)
         for k, x in missing.items():
             state |= as_state(opt.key(k), values[x], x, group, p, view)
+    state = stored(opt, compiled, group, p, state, other=group["storage"] in ("bf16", "int8"))
     bits = bits_of(group, p)
     if bits and BITS not in state:
         state[BITS] = torch.zeros_like(p, dtype=bits, requires_grad=False)
@@ -84,7 +85,41 @@ def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tens
 def as_numbers(state: Mapping[str, Tensor], key: str) -> Tensor:
     """What a state stands for, in its type or in float32."""
     x = state[key]
-    return decode(local(x), local(state[scale_of(key)])) if x.dtype in CODED.values() else x
+    return decode(local(x), local(state[scale_of(key)])) if scale_of(key) in state else x
+
+
+def stored(
+    opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor, state: dict[str, Tensor], other: bool
+) -> dict[str, Tensor]:
+    """A state in the storage of its group. `other`: it is in another, of which one compresses; else every value that is
+    no code keeps its type, and every bit."""
+    for k, x in compiled.program.start.items():
+        key, kept = opt.key(k), state.get(opt.key(k))
+        if kept is None or x.shape != FULL or kept.dtype == type_of(x, group, p):
+            continue
+        if other or scale_of(key) in state:
+            value = real(as_numbers(state, key))
+            state.pop(scale_of(key), None)
+            state |= as_state(key, value, x, group, p, compiled.plan.view)
+    bits = bits_of(group, p)
+    if BITS in state:
+        kept = state.pop(BITS)
+        state |= {} if bits is None else {BITS: recut(kept, bits)}
+    return state
+
+
+def misfit(key: str, state: Mapping[str, Any], p: Tensor) -> str:
+    """What is wrong with what belongs to a state or to the weights; nothing is an empty text."""
+    x = state.get(key)
+    if key == BITS:
+        fits = isinstance(x, Tensor) and x.dtype in (torch.int8, torch.int16) and x.shape == p.shape
+        wanted = f"must be int8 or int16 of shape {tuple(p.shape)}"
+    else:
+        blocks = (-(-p.numel() // BLOCK),)
+        fits = isinstance(x, Tensor) and x.dtype == torch.float32 and x.shape == blocks
+        wanted = f"must be float32 of shape {blocks}"
+    given = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)
+    return "" if fits else f"{key} is {given} and {wanted}".replace("torch.", "")
 
 
 def widened(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -254,6 +254,61 @@ def test_two_bytes_of_weights_rounded_by_chance_follow_small_steps(backend):
     near(ends[8], torch.full((4096,), 1 - 2 / 256), 2.0**-8)
 
 
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_weights_may_be_set_between_steps(bits, backend):
+    """What further bits are left from the weight before is less than half of the last bit of the new one."""
+    opt = ravine.AdamW(parameters([(5000,)], dtype=torch.bfloat16), lr=0.01, master_bits=bits, backend=backend)
+    (p,) = walk(opt, 2)
+    with torch.no_grad():
+        p[:4000:2] = 0
+        p[1:4000:2] = -0.0
+        p[4000] = torch.inf
+    set_to = p.detach().clone()
+    p.grad = torch.zeros_like(p)
+    opt.param_groups[0]["weight_decay"] = 0.0
+    for state in opt.state.values():
+        state["exp_avg"].zero_()
+    opt.step()
+    assert not p[:4000].isnan().any() and (p[:4000] == 0).all() and p[4000] == torch.inf
+    near(p[4001:] / set_to[4001:], torch.ones(999), 2.0**-7)
+
+
+def test_storage_and_bits_may_change_between_steps():
+    opt = ravine.Adam(parameters([(64, 64)], dtype=torch.bfloat16), storage="int8", master_bits=8, seed=1)
+    (p,) = walk(opt, 2)
+    for storage, bits in (("bf16", 16), ("int8", 8), ("float32", 8), ("int8", 16), ("float32", None)):
+        law = decode(opt.state[p]["exp_avg"], s) if (s := opt.state[p].get("exp_avg_scale")) is not None else None
+        law = opt.state[p]["exp_avg"].float() if law is None else law
+        opt.param_groups[0].update(storage=storage, master_bits=bits, lr=0.0)
+        opt.param_groups[0]["betas"] = (0.999999, 0.999999)
+        walk(opt, 1, first=2)
+        x = opt.state[p]["exp_avg"]
+        kinds = {"int8": torch.int8, "bf16": torch.bfloat16}
+        assert x.dtype == kinds.get(storage, torch.float32)
+        assert ("exp_avg_scale" in opt.state[p]) == (storage == "int8")
+        assert opt.state[p].get("master", torch.zeros(0)).dtype == {8: torch.int8, 16: torch.int16}.get(
+            bits, torch.float32
+        )
+        x = decode(x, opt.state[p]["exp_avg_scale"]) if storage == "int8" else x.float()
+        near(x, law, 0.02)
+
+
+def test_lookahead_draws_weights_in_two_parts_whole():
+    whole, cut = torch.nn.Parameter(torch.ones(1000)), torch.nn.Parameter(torch.ones(1000, dtype=torch.bfloat16))
+    a = Lookahead(ravine.SGD([whole], lr=2.0**-12))
+    b = Lookahead(ravine.SGD([cut], lr=2.0**-12, master_bits=16))
+    for _ in range(100):
+        whole.grad, cut.grad = torch.ones(1000), torch.ones(1000, dtype=torch.bfloat16)
+        a.step()
+        b.step()
+    equal(whole.detach(), join(cut.detach(), b.optimizer.state[cut]["master"]))
+    before = b.optimizer.state[cut]["master"].clone()
+    b.eval()
+    b.train()
+    equal(b.optimizer.state[cut]["master"], before)
+
+
 # together with everything else
 
 
@@ -292,6 +347,13 @@ def test_a_state_loads_into_every_storage(saved, to, decoded):
         assert ("exp_avg_scale" in b.state[q]) == (to == "int8" and q.numel() >= 4096)
 
 
+def test_decoded_states_with_further_bits_and_under_a_strategy():
+    opt = Lookahead(ravine.Adam(parameters([(64, 64)], dtype=torch.bfloat16), storage="int8", master_bits=8))
+    walk(opt, 1)
+    state = opt.state_dict(decoded=True)["state"][0]
+    assert state["exp_avg"].dtype == torch.float32 and state["master"].dtype == torch.int8
+
+
 def test_decoded_states_load_into_torch():
     a = ravine.Adam(parameters(SHAPES), storage="int8")
     walk(a, 3)
@@ -303,14 +365,31 @@ def test_decoded_states_load_into_torch():
             equal(b.state[q][k].double(), x)
 
 
-def test_scales_that_do_not_fit_are_refused():
-    a = ravine.Adam(parameters([(64, 64)]), storage="int8")
+@pytest.mark.parametrize(
+    ("key", "x", "said"),
+    [
+        (
+            "exp_avg_scale",
+            torch.ones(3),
+            r"exp_avg_scale is float32 of shape \(3,\) and must be float32 of shape \(16,\)",
+        ),
+        ("exp_avg_scale", torch.ones(16).bfloat16(), "exp_avg_scale is bfloat16 of shape"),
+        ("master", torch.zeros(3, dtype=torch.int8), "master is int8 of shape .* must be int8 or int16 of shape"),
+        ("master", torch.zeros(64, 64), "master is float32"),
+    ],
+)
+def test_what_belongs_to_a_state_must_fit(key, x, said):
+    a = ravine.Adam(parameters([(64, 64)], dtype=torch.bfloat16), storage="int8", master_bits=8)
     walk(a, 1)
     state = copy.deepcopy(a.state_dict())
-    state["state"][0]["exp_avg_scale"] = torch.ones(3)
+    state["state"][0][key] = x
     before = copy.deepcopy(a.state_dict())
-    with pytest.raises(ValueError, match=r"exp_avg_scale of parameter 0 has 3 numbers.*must have 16"):
+    with pytest.raises(ValueError, match=said):
         a.load_state_dict(state)
+    params = a.param_groups[0]["params"]
+    a.state[params[0]][key] = x
+    with pytest.raises(RuntimeError, match=said):
+        walk(a, 1, first=1)
     equal(a.state_dict()["state"][0]["exp_avg"], before["state"][0]["exp_avg"])
 
 

@@ -103,6 +103,45 @@ def test_the_share_of_clipped_elements(mods, share):
     assert share == (None if seen is None else pytest.approx(seen.item(), abs=0.01))
 
 
+def test_only_measured_groups_count():
+    a, b = parameters([(10, 10)]), parameters([(30, 30)], seed=1)
+    opt = ravine.SGD([{"params": a, "measured": True}, {"params": b}], mods=[ClipNorm(1e-3)])
+    walk(opt, 1)
+    assert opt.metrics()["clipped"] == 1
+
+
+def test_a_skipped_step_has_no_metrics():
+    opt = ravine.SGD(parameters([(10, 10)]), measured=True, nonfinite="skip")
+    (p,) = walk(opt, 1)
+    assert opt.metrics()
+    p.grad[0] = torch.nan
+    opt.step()
+    assert opt.metrics() == {}
+    walk(opt, 1)
+    opt.eval()
+    opt.train()
+    assert opt.metrics()
+
+
+def test_a_resumed_run_keeps_its_guard():
+    opt = ravine.SGD(parameters([(10, 10)]), measured=True, nonfinite="skip")
+    opt.load_state_dict(ravine.SGD(parameters([(10, 10)])).state_dict())
+    assert opt.param_groups[0]["nonfinite"] == "skip" and opt.param_groups[0]["measured"]
+    opt.add_param_group({"params": parameters([(3,)])})
+    opt.param_groups[0]["nonfinite"] = "ignore"
+    with pytest.raises(ValueError, match="nonfinite is ignore and skip in its groups, and must be one for all"):
+        walk(opt, 1)
+
+
+@pytest.mark.parametrize("hyper", [{"nonfinite": "skip"}, {"measured": True}], ids=str)
+def test_sparse_gradients_name_the_option(hyper):
+    table = torch.nn.Embedding(10, 4, sparse=True)
+    table(torch.tensor([3])).sum().backward()
+    (name,) = hyper
+    with pytest.raises(RuntimeError, match=f"has a sparse gradient, and {name}=.* sums over whole ones; leave it out"):
+        ravine.Adam(table.parameters(), **hyper).step()
+
+
 def test_metrics_need_to_be_asked_for_and_a_step():
     opt = ravine.SGD(parameters([(3,)]))
     with pytest.raises(RuntimeError, match=r"metrics\(\) needs SGD\(…, measured=True\)"):

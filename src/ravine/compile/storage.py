@@ -10,7 +10,8 @@
 A linear code of Adam's v makes most of a block zero and the step infinite; the code of the root does not, and is never
 0 but where the scale is. Codes are rounded by chance too: else a slow average, which moves by less than half a code in
 a step, would stand still. The chance is a pure function of seed, step, the parameter's place and the element's index in
-it, the same on every backend: 16 bits of `words`.
+it, the same on every backend: 16 bits of `words`. (Where codes have no blocks, the elements of a channels_last parameter
+are counted in the order of memory; the reference counts them in the order of dimensions.)
 """
 
 from __future__ import annotations
@@ -121,18 +122,28 @@ def round_by_chance(x: Tensor, chance: Tensor) -> Tensor:
 
 
 def join(p: Tensor, bits: Tensor) -> Tensor:
-    """The float32 numbers whose upper halves are p and whose next 8 or 16 bits are `bits`."""
+    """The float32 numbers whose upper halves are p and whose next 8 or 16 bits are `bits`. A zero, which has none
+    by itself, and what is not finite stay what they are, whatever bits a weight of before has left there."""
     upper = p.contiguous().view(torch.int16).to(torch.int32) << 16
     low = bits.to(torch.int32) << (8 if bits.dtype == torch.int8 else 0)
-    return torch.where(p.isnan(), p.float(), (upper + low).view(torch.float32))
+    return torch.where(p.isfinite() & (p != 0), (upper + low).view(torch.float32), p.float())
 
 
 def split(x: Tensor, kind: str, chance: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The nearest bfloat16 numbers, and what is left of float32 in 8 or 16 bits; of the rest, 8 random bits decide."""
     bits = x.float().contiguous().view(torch.int32).to(torch.int64)
     if kind == "bfloat16+8":
-        bits = bits + (0 if chance is None else (chance.view(x.shape).to(bits.device) >> 8)) >> 8 << 8
+        few = 0 if chance is None else chance.view(x.shape).to(bits.device) >> 8
+        bits = ((bits + few) >> 8) << 8
     upper = (bits + 0x8000) >> 16
-    low = bits - (upper << 16) >> (8 if kind == "bfloat16+8" else 0)
+    low = (bits - (upper << 16)) >> (8 if kind == "bfloat16+8" else 0)
     p = torch.where(x.isnan(), x.to(torch.bfloat16), upper.to(torch.int16).view(torch.bfloat16))
     return p, torch.where(x.isnan(), 0, low).to(getattr(torch, EXTRA[kind]))
+
+
+def recut(bits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Further bits in another number of them: 8 of 16, the rest to the nearest, or 16 of 8."""
+    if bits.dtype == dtype:
+        return bits
+    wide = bits.to(torch.int32)
+    return (((wide + 128) >> 8).clamp(max=127) if dtype == torch.int8 else wide << 8).to(dtype)

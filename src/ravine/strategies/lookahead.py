@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL
+from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
 from ravine.optimizer import Optimizer
-from ravine.state import begin
+from ravine.state import BITS, begin
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, forward
 
@@ -82,14 +83,30 @@ class Lookahead(Strategy):
 
     @torch.no_grad()
     def start(self) -> None:
-        """Slow weights for parameters that have none yet."""
+        """Slow weights for parameters that have none yet, in float32 where the weights have further bits."""
         for group in self.param_groups:
+            two = group.get("master_bits")
             for p in group["params"]:
                 if p.requires_grad and "slow" not in self.state[p]:
-                    kept = {"slow": p.detach().clone(memory_format=torch.preserve_format)}
+                    slow = self.whole(p).clone(memory_format=torch.preserve_format)
+                    kept = {"slow": slow.float() if two and p.dtype == torch.bfloat16 else slow}
                     if self.inner_state == "interpolate":
                         kept |= {f"slow.{k}": x for k, x in self.first(group, p).items()}
                     self.state[p].update(kept)
+
+    def whole(self, p: Tensor) -> Tensor:
+        """A weight with the bits that it has beside it, if it has any."""
+        bits = self.optimizer.state.get(p, {}).get(BITS)
+        return p.detach() if bits is None else join(p.detach(), bits)
+
+    def put(self, p: Tensor, x: Tensor) -> None:
+        """Set a weight and these bits."""
+        if (bits := self.optimizer.state.get(p, {}).get(BITS)) is None:
+            p.copy_(x)
+            return
+        upper, low = split(x, "bfloat16+8" if bits.dtype == torch.int8 else "bfloat16+16")
+        p.copy_(upper)
+        bits.copy_(low)
 
     def first(self, group: dict[str, Any], p: Tensor) -> dict[str, Tensor]:
         """The states of the driven optimizer as they are or will begin, where that is known: torch's begin as zero."""
@@ -115,7 +132,7 @@ class Lookahead(Strategy):
             for p in group["params"]:
                 if "slow" not in (kept := self.state[p]):
                     continue
-                p.copy_(kept["slow"].lerp_(p.detach(), self.alpha))
+                self.put(p, kept["slow"].lerp_(self.whole(p), self.alpha))
                 if self.inner_state == "reset":
                     self.reset(group, p)
                 elif self.inner_state == "interpolate":

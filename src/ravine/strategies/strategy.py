@@ -70,11 +70,14 @@ class Strategy(torch.optim.Optimizer):
         """Forget the gradients, or with set_to_none=False set them to zero."""
         self.optimizer.zero_grad(set_to_none)
 
-    def state_dict(self) -> dict[str, Any]:
-        """As in torch: beside what the driven optimizer keeps for a parameter stands what the strategy keeps."""
+    def state_dict(self, **how: Any) -> dict[str, Any]:
+        """As in torch: beside what the driven optimizer keeps for a parameter stands what the strategy keeps.
+
+        how: what the state_dict() of the driven optimizer takes, such as decoded=True of ravine's.
+        """
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
-        out = self.optimizer.state_dict()
+        out = self.optimizer.state_dict(**how)
         state = dict(out["state"])
         for saved, group in zip(out["param_groups"], self.param_groups, strict=True):
             for i, p in zip(saved["params"], group["params"], strict=True):

@@ -123,7 +123,10 @@ def joined(b: Body, array: str, kind: str, at: str) -> str:
     upper = b.put(f"shl i32 {word}, 16")
     memory, shift = WORDS[EXTRA[kind]]
     low = b.put(f"sext {memory} {element(b, memory, f'%in.{beside(array, kind)}', at)} to i32")
-    low = b.put(f"shl i32 {low}, {shift}")
+    # a zero or what is not finite may stand where another weight was
+    size = b.put(f"and i32 {upper}, 2147483647")
+    inside = b.put(f"icmp ult i32 {b.put(f'sub i32 {size}, 1')}, {0x7F800000 - 1}")
+    low = b.put(f"select i1 {inside}, i32 {b.put(f'shl i32 {low}, {shift}')}, i32 0")
     return b.put(f"bitcast i32 {b.put(f'add i32 {upper}, {low}')} to float")
 
 

@@ -106,7 +106,9 @@ def by_chance(x, few):
 @triton.jit
 def joined(p, low, shift: tl.constexpr):
     upper = p.to(tl.uint16, bitcast=True).to(tl.uint32) << 16
-    return (upper + (low.to(tl.int32).to(tl.uint32, bitcast=True) << shift)).to(tl.float32, bitcast=True)
+    size = upper & 0x7FFFFFFF
+    low = tl.where((size != 0) & (size < 0x7F800000), low.to(tl.int32), 0)
+    return (upper + (low.to(tl.uint32, bitcast=True) << shift)).to(tl.float32, bitcast=True)
 
 @triton.jit
 def split(x, few, shift: tl.constexpr):

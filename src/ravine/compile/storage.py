@@ -10,8 +10,8 @@
 A linear code of Adam's v makes most of a block zero and the step infinite; the code of the root does not, and is never
 0 but where the scale is. Codes are rounded by chance too: else a slow average, which moves by less than half a code in
 a step, would stand still. The chance is a pure function of seed, step, the parameter's place and the element's index in
-it, the same on every backend: 16 bits of `words`. (Where codes have no blocks, the elements of a channels_last parameter
-are counted in the order of memory; the reference counts them in the order of dimensions.)
+it, the same on every backend: 16 bits of `words`. (Without blocks the elements of a channels_last parameter are counted
+in the order of memory; the reference counts them in that of dimensions.)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every benchmark here shares: models as shapes, contestants that take turns, and the record they leave.
 
-A record is JSON: the command, the date, the commit, the machine, and rows. A row has a question, a model, median
-seconds, ratios, and aims for ratios: {"ravine/fused": ["at most", 1.05]}; or a reason why there is no figure.
-docs/performance.py makes the page of them.
+A record is JSON: the command, the date, the commit, the machine, its load before the run, and rows. A row has a
+question, a model, median seconds, ratios, and aims for ratios: {"ravine/fused": ["at most", 1.05]}; or a reason why
+there is no figure. docs/performance.py makes the page of them.
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ class Record:
     def __init__(self, device: str = "cpu"):
         self.device = device
         self.rows: list[dict[str, Any]] = []
+        self.load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None  # of others, before we begin
 
     def say(
         self,
@@ -208,6 +209,7 @@ class Record:
             "date": date.today().isoformat(),
             "commit": subprocess.run(commit, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip(),
             "machine": machine(self.device),
+            "load": self.load,
             "rows": self.rows,
         }
         out.parent.mkdir(parents=True, exist_ok=True)

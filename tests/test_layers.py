@@ -16,6 +16,7 @@ FRONT = (
     "state",
     "load",
     "view",
+    "metrics",
     "hyper",
     "clock",
     "explain",

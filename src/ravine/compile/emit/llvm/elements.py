@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ravine.compile import storage
 from ravine.compile.emit.llvm.arrays import coded, encode, inverses, keys, loads, scales, steps, walk, write
 from ravine.compile.emit.llvm.body import FLAGS, Body
 from ravine.compile.emit.llvm.work import ALIGN, BLOCK, arguments
 from ravine.compile.expr import EVERY, FULL, HOST, SCALAR
 from ravine.compile.plan import Kernel, Plan
+from ravine.compile.storage import BLOCK as SCALED  # numbers that share a scale
 
 HELD = 4  # blocks of states with scales that wait together: 4 KiB for each state
 
@@ -18,7 +18,7 @@ def unit(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel) -> int:
     """Threads share a tensor at multiples of so many elements."""
     if kernel.sums:
         return BLOCK
-    return storage.BLOCK if coded(dtypes, [*plan.reads(kernel), *plan.writes(kernel)]) else ALIGN
+    return SCALED if coded(dtypes, [*plan.reads(kernel), *plan.writes(kernel)]) else ALIGN
 
 
 def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays: list[str]) -> str:
@@ -29,10 +29,10 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
     writes = plan.codes(kernel, dtypes)
     needs = plan.needs(kernel, [*(x.src[0] for x in sums), *writes.values()])
     read, held = coded(dtypes, plan.reads(kernel)), coded(dtypes, writes)
-    length = storage.BLOCK if read or held else BLOCK if sums else 1 << 62
+    length = SCALED if read or held else BLOCK if sums else 1 << 62
     b.numbers(x for x in needs if x.shape in (HOST, EVERY, SCALAR))
     keys(b, writes)
-    b.lines += [f"%held.{a} = alloca float, i64 {HELD * storage.BLOCK}, align 64" for a in held]
+    b.lines += [f"%held.{a} = alloca float, i64 {HELD * SCALED}, align 64" for a in held]
     b.lines += [f"%inverses.{a} = alloca float, i64 {HELD}" for a in held]
     head = b.take()
     steps(b, read)
@@ -82,14 +82,14 @@ def coding(b: Body, held: list[str]) -> str:
     """The blocks from %low to %high once more: from the buffers to codes."""
     if not held:
         return ""
-    b.lines += ["%c.up = sub i64 %c.from, %low", f"%c.at = lshr i64 %c.up, {storage.BLOCK.bit_length() - 1}"]
+    b.lines += ["%c.up = sub i64 %c.from, %low", f"%c.at = lshr i64 %c.up, {SCALED.bit_length() - 1}"]
     inverses(b, held)
     walked, walking = walk(b, held, "e", "%c.from", ("code.block", "code"))
     head = b.take()
     encode(b, held)
     return f"""code.block:
   %c.from = phi i64 [%low, %done], [%c.to, %code.done]
-  %c.full = add i64 %c.from, {storage.BLOCK}
+  %c.full = add i64 %c.from, {SCALED}
   %c.short = icmp slt i64 %c.full, %high
   %c.to = select i1 %c.short, i64 %c.full, i64 %high
 {head}  br label %code

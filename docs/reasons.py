@@ -16,5 +16,20 @@ REASONS = {
     ("adamax", "*", "compile/ravine"): "Close to the aim, in a run on a busy machine; not looked into.",
     ("adamax", "*", "foreach/ravine"): "foreach makes six passes that move 64 bytes a number, the rule one that moves "
     "28: at the speed of memory that is 2.3 times.",
+    (
+        "clip + adamw + ema",
+        "resnet-50",
+        "torch/ravine",
+    ): "It runs at the speed of its bytes: a faster one cannot be made.",
+    (
+        "adamw bf16",
+        "one-100m",
+        "fused/ravine",
+    ): "Bytes: 1.4 times is what they allow, and 1.13 times their time is taken.",
+    ("adamw int8", "*", "fused/ravine"): "Arithmetic: a square root, a division and two codes a number take longer on "
+    "these cores than 16 bytes do. Reciprocal estimates with a Newton step, the next thing to try, need vector types in "
+    "the emitter.",
+    ("tensors, *", "*", "microseconds a further tensor"): PYTHON,
+    ("tensors, *", "*", "bend"): "More tensors than the processor's caches hold of Python's objects.",
     ("sparseadam", "100 of *", "*"): "Rows are sorted and added up in calls to torch; it shows where there are few.",
 }

@@ -41,14 +41,14 @@ def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> 
         after, given = rows.after(plan, dtypes, kernel, k)
         return [
             rows.inner(plan, dtypes, kernel, k, arrays),
-            work(plan, table, k, arrays, TILES),
+            work(plan, dtypes, k, arrays, TILES),
             after,
             finish_each(plan, table, k, after.count("define"), given),
             run(k),
         ]
     return [
         elements.inner(plan, dtypes, kernel, k, arrays),
-        work(plan, table, k, arrays, stretch(elements.unit(plan, dtypes, kernel))),
+        work(plan, dtypes, k, arrays, stretch(elements.unit(plan, dtypes, kernel))),
         finish(plan, dtypes, kernel, k),
         run(k),
     ]

@@ -27,8 +27,8 @@ REASONS = {
         "fused/ravine",
     ): "Bytes: 1.4 times is what they allow, and 1.13 times their time is taken.",
     ("adamw int8", "*", "fused/ravine"): "Arithmetic: a square root, a division and two codes a number take longer on "
-    "these cores than 16 bytes do. Reciprocal estimates with a Newton step, the next thing to try, need vector types in "
-    "the emitter.",
+    "these cores than 16 bytes do. Reciprocal estimates with a Newton step, the next thing to try, need vector types "
+    "in the emitter.",
     ("tensors, *", "*", "microseconds a further tensor"): PYTHON,
     ("tensors, *", "*", "bend"): "More tensors than the processor's caches hold of Python's objects.",
     ("sparseadam", "100 of *", "*"): "Rows are sorted and added up in calls to torch; it shows where there are few.",

@@ -170,6 +170,12 @@ def machine(device: str) -> dict[str, object]:
     return {"cpu": cpu, "threads": torch.get_num_threads(), "gpu": gpu, "torch": torch.__version__}
 
 
+def command_line() -> str:
+    """What was typed, without the folders of this machine."""
+    typed = (Path(x).name if Path(x).is_absolute() else x for x in sys.argv[1:])
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *typed])
+
+
 class Record:
     """Rows, printed as they are measured and written at the end."""
 
@@ -205,7 +211,7 @@ class Record:
         """The JSON, with what a reader needs to believe it or to measure again."""
         commit = ["git", "rev-parse", "HEAD"]
         found = {
-            "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+            "command": command_line(),
             "date": date.today().isoformat(),
             "commit": subprocess.run(commit, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip(),
             "machine": machine(self.device),

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench import RESULTS, machine
+from bench import RESULTS, command_line, machine
 
 from ravine.lab import LabError
 from ravine.lab.search import optimizer_class
@@ -212,7 +212,7 @@ def load(path: Path) -> dict[str, Any]:
 def write(record: dict[str, Any], path: Path, workers: int) -> None:
     """Whole or not at all: what was there stays until the new one is complete."""
     found = {
-        "command": "python " + " ".join(["benchmarks/convergence.py", *sys.argv[1:]]),
+        "command": command_line(),
         "date": date.today().isoformat(),
         "commit": commit(),
         "machine": {**machine("cpu"), "workers": workers},

@@ -8,6 +8,7 @@ MEMORY = "Both are bound by memory and run at the speed of the bytes."
 REASONS = {
     ("tiny", "tiny", "microseconds"): PYTHON,
     ("mlp", "mlp", "fused/ravine"): "At the edge: runs on this machine fall on either side of 2.",
+    ("mlp", "mlp", "foreach/ravine"): "At the edge: runs on this machine fall on either side of 5.",
     ("start *", "mlp", "cold"): "The rule looks at rows and columns, and has several kernels to compile.",
     ("start *", "mlp", "warm"): "Half of it is tracing and writing the text that the cache is asked for.",
     ("bytes madgrad", "*", "ravine/bound"): "Its cube root is computed while the memory waits.",
@@ -30,6 +31,6 @@ REASONS = {
     "these cores than 16 bytes do. Reciprocal estimates with a Newton step, the next thing to try, need vector types "
     "in the emitter.",
     ("tensors, *", "*", "microseconds a further tensor"): PYTHON,
-    ("tensors, *", "*", "bend"): "More tensors than the processor's caches hold of Python's objects.",
+    ("tensors, *", "*", "bend"): "Not looked into; a thousand tensors and their states no longer fit the caches.",
     ("sparseadam", "100 of *", "*"): "Rows are sorted and added up in calls to torch; it shows where there are few.",
 }

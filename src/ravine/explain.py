@@ -13,7 +13,7 @@ from ravine.compile.emit import host, text
 from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import backend_for
-from ravine.compile.launch.base import kinds
+from ravine.compile.launch.base import kinds_of
 from ravine.compile.plan import Gather, Kernel, Plan
 from ravine.compile.storage import width
 from ravine.state import type_of
@@ -55,7 +55,7 @@ def types_of(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Te
         if x.shape is not HOST:
             made = state.get(opt.key(k))
             found[k] = type_of(x, group, p) if made is None else made.dtype
-    return kinds(plan, found)
+    return kinds_of(plan, found)
 
 
 def source(backend: str, plan: Plan, types: dict[str, str]) -> str:

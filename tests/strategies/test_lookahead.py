@@ -340,3 +340,13 @@ def test_what_is_refused():
     with pytest.raises(TypeError, match=r"SAM\(Lookahead\(opt\)\)"):
         Lookahead(SAM(opt))
     assert len(SHAPES) == 3
+
+
+def test_what_another_optimizer_keeps_as_master_is_not_touched():
+    """apex and others keep float32 weights under that name."""
+    p = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
+    opt = Lookahead(torch.optim.SGD([p], lr=0.5), k=1)
+    opt.optimizer.state[p]["master"] = kept = torch.full((4,), 7.0)
+    p.grad = torch.ones_like(p)
+    opt.step()
+    assert p.tolist() == [0.75] * 4 and kept.tolist() == [7.0] * 4

@@ -1,6 +1,6 @@
 """From a rule to something that runs. The stages in order, each in the file of its name:
 
-trace     run the rule once on symbols: a graph
+trace     run the rule once on symbols: a graph; watch.py puts a guard and measures beside it
 check     is it a legal graph? if not, say what to write instead
 simplify  move to the host what the host can do
 plan      cut the graph into kernels (one pass over memory each) and small work between them
@@ -61,8 +61,7 @@ def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str,
     questions = Questions(hyper, facts)
     program = check(trace(rule, hyper, questions))
     simple = simplify(program, roots=hyper.get("storage") == "int8")
-    how = getattr(rule, "view", "first"), hyper.get("storage"), hyper.get("master_bits")
-    steps = plan(simple, *how)
+    steps = plan(simple, getattr(rule, "view", "first"), hyper.get("storage"), hyper.get("master_bits"))
     if steps.storage == "int8" and any(map(steps.rowwise, steps.kernels)):
         raise ValueError(
             f'{rule.__name__} looks at rows and columns, and storage="int8" keeps blocks of elements; '

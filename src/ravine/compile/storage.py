@@ -26,6 +26,7 @@ CODED = {"linear8": torch.int8, "root8": torch.uint8}  # the kinds that are read
 LARGEST = {"linear8": 127.0, "root8": 255.0}
 TOP = {kind: c * (1 - 2.0**-20) for kind, c in LARGEST.items()}  # so that no rounding of 1 / scale leads beyond
 EXTRA = {"bfloat16+8": "int8", "bfloat16+16": "int16"}  # the type of the bits that lie elsewhere
+BELOW = {"int8": 8, "int16": 0}  # how many of a float's bits lie below these
 CHANCE = ("bfloat16~", "bfloat16+8", "linear8", "root8")  # the kinds whose rounding is random
 WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int16": 2, "int8": 1, "linear8": 1, "root8": 1}
 LEAST = 2.0**-120  # a block whose scale is smaller is written as zeros: 1 / scale must be finite

@@ -94,14 +94,18 @@ class Lookahead(Strategy):
                         kept |= {f"slow.{k}": x for k, x in self.first(group, p).items()}
                     self.state[p].update(kept)
 
+    def bits(self, p: Tensor) -> Tensor | None:
+        """The further bits of a weight; what others keep under that name is something else."""
+        return self.optimizer.state.get(p, {}).get(BITS) if isinstance(self.optimizer, Optimizer) else None
+
     def whole(self, p: Tensor) -> Tensor:
         """A weight with the bits that it has beside it, if it has any."""
-        bits = self.optimizer.state.get(p, {}).get(BITS)
+        bits = self.bits(p)
         return p.detach() if bits is None else join(p.detach(), bits)
 
     def put(self, p: Tensor, x: Tensor) -> None:
         """Set a weight and these bits."""
-        if (bits := self.optimizer.state.get(p, {}).get(BITS)) is None:
+        if (bits := self.bits(p)) is None:
             p.copy_(x)
             return
         upper, low = split(x, "bfloat16+8" if bits.dtype == torch.int8 else "bfloat16+16")

@@ -95,7 +95,7 @@ class Launch:
         found = {"p": b.p.dtype, "g": self.gradients}
         found |= {k: b.state[b.keys[k]].dtype for k in self.keys}
         found |= {name: self.compute for name in self.plan.between.values()}
-        return kinds(self.plan, found)
+        return kinds_of(self.plan, found)
 
     def place(self, grads: Sequence[Tensor]) -> None:
         """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
@@ -260,7 +260,7 @@ class Launch:
         return read
 
 
-def kinds(plan: Plan, dtypes: Mapping[str, torch.dtype]) -> dict[str, str]:
+def kinds_of(plan: Plan, dtypes: Mapping[str, torch.dtype]) -> dict[str, str]:
     """The kind of each array, in table order, from the types of their tensors."""
     plain = {k: str(torch.empty(0, dtype=d).real.dtype).removeprefix("torch.") for k, d in dtypes.items()}
     return table({name: plan.kind(name, plain[name]) for name in plan.arrays})

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from ravine.compile.emit.llvm.body import FLAGS, Body, constant
 from ravine.compile.expr import Expr, Shape
-from ravine.compile.storage import BLOCK, CODED, EXTRA, FIRST, LARGEST, LEAST, SECOND, STRIDE, THIRD, TOP, beside
+from ravine.compile.storage import BELOW, BLOCK, CODED, EXTRA, FIRST, LARGEST, LEAST, SECOND, STRIDE, THIRD, TOP, beside
 
-WORDS = {
-    "int8": ("i8", 8),
-    "int16": ("i16", 0),
-}  # of further bits: their type, and how many of a float's lie below them
+MEMORY = {"int8": "i8", "int16": "i16"}
 
 # What the chance of one tensor in one step begins with, and the 32 bits of an element: `key` and `words` in storage.py.
 KEY = f"""
@@ -121,7 +118,7 @@ def joined(b: Body, array: str, kind: str, at: str) -> str:
     """A float from its upper 16 bits and those that lie elsewhere."""
     word = b.put(f"zext i16 {element(b, 'i16', f'%in.{array}', at)} to i32")
     upper = b.put(f"shl i32 {word}, 16")
-    memory, shift = WORDS[EXTRA[kind]]
+    memory, shift = MEMORY[EXTRA[kind]], BELOW[EXTRA[kind]]
     low = b.put(f"sext {memory} {element(b, memory, f'%in.{beside(array, kind)}', at)} to i32")
     # a zero or what is not finite may stand where another weight was
     size = b.put(f"and i32 {upper}, 2147483647")
@@ -158,7 +155,7 @@ def halve(b: Body, array: str, at: str, x: str) -> None:
     place(b, "i16", f"%in.{array}", at, b.put(f"trunc i32 {upper} to i16"))
     if kind in EXTRA:
         low = b.put(f"sub i32 {bits}, {b.put(f'shl i32 {upper}, 16')}")
-        memory, shift = WORDS[EXTRA[kind]]
+        memory, shift = MEMORY[EXTRA[kind]], BELOW[EXTRA[kind]]
         low = b.put(f"ashr i32 {low}, {shift}")
         place(b, memory, f"%in.{beside(array, kind)}", at, b.put(f"trunc i32 {low} to {memory}"))
 

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 from ravine.compile.emit.triton.body import BLOCK as PROGRAM
 from ravine.compile.emit.triton.body import Body
 from ravine.compile.expr import Expr
-from ravine.compile.storage import BLOCK, EXTRA, LARGEST, TOP, beside
-
-SHIFT = {"int8": 8, "int16": 0}  # how many of a float's bits lie below these
+from ravine.compile.storage import BELOW, BLOCK, EXTRA, LARGEST, TOP, beside
 
 
 def keys(b: Body, arrays: Iterable[str]) -> None:
@@ -42,7 +40,7 @@ def load(b: Body, array: str, x: Expr, at: Mapping[str, str], i: str, mask: str 
     more = f"tl.load({at[part]} + {i if kind in EXTRA else f'({b.at}) // {BLOCK}'}{mask})"
     found = f"tl.load({at[array]} + {i}{mask})"
     if kind in EXTRA:
-        value = f"joined({found}, {more}, {SHIFT[EXTRA[kind]]})"
+        value = f"joined({found}, {more}, {BELOW[EXTRA[kind]]})"
     else:
         value = b.put(f"{found}.to(tl.float32) * ({more} * {1 / LARGEST[kind]!r})")
         value = value if kind == "linear8" else f"{value} * {value}"
@@ -63,7 +61,7 @@ def store(b: Body, array: str, x: Expr, at: Mapping[str, str], i: str, mask: str
     assert part is not None
     if kind in EXTRA:
         few = f"({chance(b, array)} >> 8)" if kind == "bfloat16+8" else "0"
-        upper, low = b.several(f"split({value}, {few}, {SHIFT[EXTRA[kind]]})", 2)
+        upper, low = b.several(f"split({value}, {few}, {BELOW[EXTRA[kind]]})", 2)
         b.lines.append(f"tl.store({to}, {upper}{mask})")
         b.lines.append(f"tl.store({at[part]} + {i}, {low}.to(tl.{EXTRA[kind]}){mask})")
         return

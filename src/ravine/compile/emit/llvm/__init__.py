@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ravine.compile.emit.llvm import elements, rows
-from ravine.compile.emit.llvm.arrays import KEY
 from ravine.compile.emit.llvm.body import DECLARE, LOOP, constant
+from ravine.compile.emit.llvm.chance import KEY
 from ravine.compile.emit.llvm.functions import CONSTANTS, NORMAL, cbrt
 from ravine.compile.emit.llvm.work import ALIGN as ALIGN
 from ravine.compile.emit.llvm.work import BLOCK as BLOCK

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ravine.compile.emit.llvm.arrays import coded, encode, inverses, keys, loads, scales, steps, walk, write
+from ravine.compile.emit.llvm.arrays import coded, encode, inverses, loads, scales, steps, write
 from ravine.compile.emit.llvm.body import FLAGS, Body
+from ravine.compile.emit.llvm.chance import keys, walk
 from ravine.compile.emit.llvm.work import ALIGN, BLOCK, arguments
 from ravine.compile.expr import EVERY, FULL, HOST, SCALAR
 from ravine.compile.plan import Kernel, Plan

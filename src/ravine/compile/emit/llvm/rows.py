@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ravine.compile.emit.llvm.arrays import keys, loads, write
+from ravine.compile.emit.llvm.arrays import loads, write
 from ravine.compile.emit.llvm.body import FLAGS, IDENTITY, SUFFIX, Body
+from ravine.compile.emit.llvm.chance import keys
 from ravine.compile.emit.llvm.work import arguments
 from ravine.compile.expr import BATCH, COL, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
 from ravine.compile.plan import Kernel, Plan

@@ -99,7 +99,7 @@ def index(rows: list[Method]) -> str:
 Made by `scripts/docs`; `ravine list` prints the same, `ravine show NAME` a page of it. State is what a method keeps
 for each float32 parameter, in bytes; what it keeps for a whole row, column or tensor does not count. Moved is what a
 step reads and writes for it. All take `maximize`, `mods`, and what [step.md](step.md) tells of: `storage`,
-`master_bits`, `nonfinite`, `measured`. Those that torch has take its switches {", ".join(SWITCHES)}.
+`master_bits`, `nonfinite`, `measured`, `capturable`. Those that torch has take its switches {", ".join(SWITCHES)}.
 Where papers, textbooks and libraries disagree: [divergences.md](divergences.md).
 
 {table(("name", "year", "state", "moved", "what it is"), linked)}

@@ -182,7 +182,7 @@ def test_repr_names_the_optimizer_and_its_hyperparameters(cls):
 @every
 def test_torchs_switches_are_taken_where_torch_has_them(cls):
     taken = inspect.signature(cls.twin).parameters if cls.twin else {}
-    for switch in ("foreach", "fused", "capturable"):
+    for switch in ("foreach", "fused"):
         if switch in taken:
             cls(weights(), **{switch: True})
         else:

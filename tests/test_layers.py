@@ -23,6 +23,7 @@ FRONT = (
     "words",
     "modifier",
     "gradient_release",
+    "untraced",
 )
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),

@@ -23,7 +23,7 @@ from ravine.clock import Clock
 from ravine.compile import Compiled
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
-from ravine.compile.launch.base import local
+from ravine.compile.launch.base import local, recording
 from ravine.compile.plan import Gather
 from ravine.compile.storage import CODED
 from ravine.compile.watch import GUARD
@@ -42,6 +42,7 @@ class Row:
 
     group: dict[str, Any]
     clock: Clock
+    began: dict[str, float] = field(default_factory=dict[str, float])  # what the clock said when it was made
     t: float = 0.0  # the step under way
     before: dict[str, float] = field(default_factory=dict[str, float])  # the numbers that it finds
     numbers: list[float] = field(default_factory=list[float])  # and what the host has computed from them
@@ -60,21 +61,25 @@ class Batch:
     index: list[int] = field(default_factory=list[int])  # of each parameter, among all of the optimizer
     launch: Launch = field(init=False)
     grads: Sequence[Any] = ()
-    loss: float = math.nan
+    loss: float | Tensor = math.nan
     found: Mapping[str, float] = field(default_factory=dict[str, float])  # of the shared numbers: these count
     table: list[float] = field(default_factory=list[float])
 
-    def prepare(self, grads: Sequence[Tensor | None], loss: float) -> None:
+    def prepare(self, grads: Sequence[Tensor | None], loss: float | Tensor) -> None:
         """All of a step that can fail."""
         self.loss = loss
         mine = grads if len(self.index) == len(grads) else [grads[i] for i in self.index]
         self.grads = [local(g) for g in mine if g is not None] if self.launch.sharded else mine
         self.launch.place(self.grads)
+        self.open()
+        self.table = self.count(0)
+
+    def open(self) -> None:
+        """Read the clocks."""
         for row in self.rows:
             row.t, row.before = row.clock.step + 1, row.clock.numbers
             row.before |= self.found
             row.every, row.numbers = {}, []
-        self.table = self.count(0)
 
     def count(self, stage: int) -> list[float]:
         """The host's numbers of all rows, with those of this stage; what is not yet known is 0."""
@@ -94,6 +99,9 @@ class Batch:
                     row.every |= totals
                 part = send(launching, self.count(stage))
         self.grads = ()
+
+    def close(self) -> None:
+        """The step is made: the clocks move on."""
         for row in self.rows:
             row.clock.set(row.t, self.compiled.kept(row.numbers))
 
@@ -110,6 +118,23 @@ class Batch:
                 yield {str(x.arg): 0.0 for x in step.everys}
 
 
+class Recorded(Batch):
+    """A batch in whose steps the host has no part: what it counts otherwise is counted on the device."""
+
+    launch: Any
+    found_inf: Tensor | None = None  # of torch's GradScaler
+
+    def open(self) -> None:
+        self.launch.take([row.group for row in self.rows], self.loss, self.found_inf)
+
+    def count(self, stage: int) -> list[float]:
+        self.launch.stage(stage)
+        return []
+
+    def close(self) -> None:
+        self.launch.close()
+
+
 def send(steps: Generator[Any, Any, None], value: Any) -> Any:
     """What a generator yields next, or None at its end."""
     try:
@@ -124,9 +149,15 @@ class Launches:
     @torch.no_grad()
     def __init__(self, opt: Optimizer, live: Sequence[Live], groups: Sequence[dict[str, Any]]):
         name = type(opt).__name__
-        if len(said := {group["nonfinite"] for group in opt.param_groups}) > 1:
-            raise ValueError(
-                f"{name}: nonfinite is {' and '.join(sorted(said))} in its groups, and must be one for all"
+        for key in ("nonfinite", "capturable"):
+            if len(said := {str(group[key]) for group in opt.param_groups}) > 1:
+                raise ValueError(
+                    f"{name}: {key} is {' and '.join(sorted(said))} in its groups, and must be one for all"
+                )
+        if live and recording(live[0][2].device):
+            raise RuntimeError(
+                f"{name}: a graph is recorded, and tables must be laid first: make a step with capturable=True and "
+                "with these gradients before, on a side stream as torch advises"
             )
         if any(group.get("mode") == "eval" for group in opt.param_groups):
             raise RuntimeError(f"{name}: the model holds the weights that eval() put there; call train() before step()")
@@ -170,6 +201,30 @@ class Arrangement(Launches):
                 "parameters that the other has first; give mods that look at all parameters in one order"
             )
         self.loss = any(batch.compiled.loss for batch in self.batches)
+        self.recorded = [batch for batch in self.batches if isinstance(batch, Recorded)]
+        if self.recorded:
+            self.share(opt)
+
+    def share(self, opt: Optimizer) -> None:
+        """Lay down the sums over all tensors where batches without the host add them up."""
+        name, devices = type(opt).__name__, {b.p.device for batch in self.batches for b in batch.bound}
+        if len(self.recorded) < len(self.batches) or len(devices) > 1:
+            raise RuntimeError(
+                f"{name}: capturable=True needs all parameters on one GPU, and they are on "
+                f"{', '.join(sorted(map(str, devices)))}; leave it out"
+            )
+        if opt.defaults["nonfinite"] == "raise":
+            raise ValueError(
+                f'{name}: with capturable=True nobody can raise; use nonfinite="skip" and read opt.skipped'
+            )
+        (device,) = devices
+        if not isinstance(opt._skipped, Tensor):
+            opt._skipped = torch.tensor(opt._skipped, dtype=torch.float64, device=device)
+        self.skipped = opt._skipped
+        self.graphs: list[Arrangement] = vars(opt).setdefault("_graphs", [])  # they hold these tables by address
+        self.totals = torch.zeros(len(self.everys), dtype=torch.float64, device=device)
+        for batch in self.recorded:
+            batch.launch.share(dict(zip(self.everys, self.totals, strict=True)))
 
     def holds(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
         """True if the launches are still right: the same parameters with gradients, the same state, the same flags."""
@@ -180,8 +235,17 @@ class Arrangement(Launches):
             and self.right(opt, opt.param_groups, values(opt.state.values()))
         )
 
-    def step(self, grads: Sequence[Tensor | None], loss: float = math.nan) -> None:
-        """New values for all: first everything that can fail, then everything that changes."""
+    def step(
+        self, grads: Sequence[Tensor | None], loss: float | Tensor = math.nan, found: Tensor | None = None
+    ) -> None:
+        """New values for all: first everything that can fail, then everything that changes.
+
+        found: what torch's GradScaler has found, for batches without the host.
+        """
+        if self.recorded:
+            self.totals.zero_()
+            for batch in self.recorded:
+                batch.found_inf = found
         for batch in self.batches:
             batch.prepare(grads, loss)
         runs = [batch.run() for batch in self.batches]
@@ -192,6 +256,12 @@ class Arrangement(Launches):
                 for batch in self.batches:
                     batch.forget()
                 raise
+        for batch in self.batches:
+            batch.close()
+        if self.recorded:
+            self.skipped.add_(1).sub_(self.recorded[0].launch.made)
+            if recording(self.skipped.device):
+                self.graphs.append(self)
         if self.moved:
             torch.autograd.graph.increment_version(self.moved)
 
@@ -261,6 +331,7 @@ class Alone(Launches):
                 batch.forget()
                 return
             part = send(run, totals)
+        batch.close()
         torch.autograd.graph.increment_version(self.moved)
 
 
@@ -287,28 +358,32 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
     shared: dict[str, Tensor] = {}  # the numbers that all parameters share
     for i, group, p, g in live:
         compiled = opt.compiled(group, p)
-        state = begin(opt, compiled, group, p)
+        state, backend = begin(opt, compiled, group, p), opt.backend or backend_for(p.device)
+        recorded = group["capturable"] and backend == "triton"
+        clocks = p.device if recorded else "cpu"
         keys, numbers = keys_of(opt, compiled, state), numbers_of(compiled)
         for k in numbers:
             if compiled.program.start[k].arg == "shared":
                 if k not in shared:
-                    shared[k] = newest(opt, k, state[k])
+                    shared[k] = newest(opt, k, state[k]).to(clocks)
                 state[k] = shared[k]
         types = tuple(state[key].dtype for key in keys.values())
-        backend = opt.backend or backend_for(p.device)
         sparse = g.layout is not torch.strided
         kind = (compiled, backend, p.device, p.dtype, g.dtype, types, sparse)
-        batch = found.setdefault(kind, Batch(compiled, backend, sparse))
+        batch = found.setdefault(kind, (Recorded if recorded else Batch)(compiled, backend, sparse))
         counted = {key: float(state[key]) for key in ("step", *numbers)}
-        row = next((r for r, x in enumerate(batch.rows) if x.group is group and tell(x.clock) == counted), None)
+        row = next((r for r, x in enumerate(batch.rows) if x.group is group and x.began == counted), None)
         if row is None:
             row = len(batch.rows)
             own = {k: x for k, x in counted.items() if k != "step" and k not in shared}
-            batch.rows.append(Row(group, Clock(counted["step"], own, {k: shared[k] for k in numbers if k in shared})))
+            clock = Clock(counted["step"], own, {k: shared[k] for k in numbers if k in shared}, clocks)
+            batch.rows.append(Row(group, clock, counted))
         batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row, i))
         batch.index.append(i)
     for batch in found.values():
-        batch.launch = launch(batch.backend, batch.compiled.plan, batch.bound, batch.sparse)
+        batch.launch = launch(
+            batch.backend, batch.compiled.plan, batch.bound, batch.sparse, recorded=isinstance(batch, Recorded)
+        )
     for bound in [b for batch in found.values() for b in batch.bound]:  # nothing has failed: now it may be kept
         kept = opt.state[bound.p]
         for k in kept.keys() - bound.state.keys():  # scales of what is no longer a code
@@ -324,11 +399,6 @@ def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor:
     """The tensor of a number that all parameters share: of the one that has moved most, or a new one."""
     found = [state for state in opt.state.values() if k in state]
     return max(reversed(found), key=lambda x: float(x["step"]))[k] if found else start.detach().clone()
-
-
-def tell(clock: Clock) -> dict[str, float]:
-    """What the tensors of a clock say."""
-    return {"step": clock.step, **clock.numbers}
 
 
 def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
@@ -378,6 +448,8 @@ def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, 
     if group["nonfinite"] != "ignore" or group["measured"]:
         option = "measured=True" if group["measured"] else f"nonfinite={group['nonfinite']!r}"
         raise RuntimeError(f"{who} has a sparse gradient, and {option} sums over whole ones; leave it out")
+    if group["capturable"] and p.is_cuda:
+        raise RuntimeError(f"{who} has a sparse gradient, whose rows the host counts; leave out capturable=True")
     if not elementwise(opt.compiled(group, p).plan):
         worn = f" with mods {[type(mod).__name__ for mod in group['mods']]}" if group["mods"] else ""
         raise RuntimeError(

@@ -85,6 +85,8 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
         raise TypeError(
             f"{wrapped[0]} averages gradients after they have been used here; use torch.distributed.fsdp.fully_shard"
         )
+    if any(group["capturable"] for group in opt.param_groups):
+        raise ValueError(f"{name}: a released optimizer steps within backward, by the host; leave out capturable=True")
     params = [p for group in opt.param_groups for p in group["params"]]
     here = set(model.parameters())
     if others := [p for p in params if p not in here]:
@@ -210,7 +212,7 @@ class Released:
             self.found |= {k: float(opt.state[turn.p][k]) for k in shared(opt.compiled(turn.group, turn.p))}
         opt.param_groups[0][SUMS] = sums
         if self.skipping:
-            opt.skipped += 1
+            opt._skipped += 1
             if any(group["nonfinite"] == "raise" for group in opt.param_groups):
                 place = next(i for i, x in now.parts[GUARD].items() if not math.isfinite(x))
                 p = next(turn.p for turn in now.seen if turn.place == place)

@@ -15,7 +15,6 @@ from torch import Tensor
 SWITCHES = (
     "foreach",
     "fused",
-    "capturable",
     "differentiable",
 )  # torch's: they choose an implementation there
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 
+OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # as this optimizer has them, not the saved one
+
+
 def load(opt: Optimizer, state_dict: dict[str, Any], torchs: Callable[[dict[str, Any]], None]) -> None:
     """Check, let torch's load do its work, then give every state back the type it came in."""
     final: dict[str, Any] = {}
@@ -91,7 +94,7 @@ def groups(opt: Optimizer, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
         except TypeError as error:
             raise ValueError(f"this is not a state_dict of {owner}: group {i}: {error}") from error
         opt.validate(mine)
-        mine |= {k: now[k] for k in ("storage", "master_bits", "nonfinite", "measured")}  # these are this optimizer's
+        mine |= {k: now[k] for k in OWN}
         out.append(old | mine | constants(type(opt)) | by_name(f"{owner}: group {i}", old, now))
     return out
 

@@ -20,13 +20,14 @@ from ravine.arrange import Arrangement, Batch, NonFinite
 from ravine.compile import MATRIX, Compiled, compile_rule
 from ravine.compile.emit import latex
 from ravine.compile.expr import HOST
-from ravine.compile.launch import BACKENDS, Changed
+from ravine.compile.launch import BACKENDS, Changed, backend_for
 from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
 from ravine.load import load
 from ravine.metrics import metrics
 from ravine.modifier import Modifier
 from ravine.state import numbers_of, widened
+from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
 
 
@@ -77,13 +78,16 @@ class Optimizer(Fields, torch.optim.Optimizer):
         FloatingPointError with the name of the parameter. Both read all gradients once before anything moves; a
         `ClipNorm` does so anyway, and then it costs nothing.
     measured: sum up in each step what `metrics()` tells.
+    capturable: on a GPU, make steps without the host, so that they can be recorded in a CUDA graph: numbers that it
+        computes otherwise (bias corrections, norms over all parameters) are computed there, and give it lr as a tensor
+        on the GPU to change it between replays. Elsewhere it changes nothing.
     backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
 
     Parameters that move together share one tensor `step` in `opt.state`: to set the count of one, put a new
     tensor there, and do not change that one in place.
 
-    torch's switches `foreach`, `fused` and `capturable` are accepted where torch's class has them and change
-    nothing: they choose an implementation there, and here there is one. `differentiable=True` raises.
+    torch's switches `foreach` and `fused` are accepted where torch's class has them and change nothing: they
+    choose an implementation there, and here there is one. `differentiable=True` raises.
     """
 
     twin: ClassVar[type[torch.optim.Optimizer] | None] = None  # the same method in torch.optim
@@ -104,12 +108,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
     seed: int = 0
     nonfinite: Literal["ignore", "skip", "raise"] = "ignore"
     measured: bool = False
+    capturable: bool = False
 
     def __init__(self, params: torch_optimizer.ParamsT, lr: Any = None, *, backend: str | None = None, **hyper: Any):
         if backend is not None and backend not in BACKENDS:
             raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
         self.backend = backend
-        self.skipped = 0  # steps that were not made, since a gradient was not finite
         given = hyper if lr is None else {"lr": lr, **hyper}
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
         self.validate(defaults)
@@ -147,6 +151,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     # what runs
 
+    @untraced
     def step(self, closure: Callable[[], Any] | None = None, *, loss: float | Tensor | None = None) -> Any:
         """Make one step. `closure`, if given, computes the loss and its gradients again; its loss is returned.
 
@@ -170,35 +175,42 @@ class Optimizer(Fields, torch.optim.Optimizer):
         if self._released is not None:
             self._released.rest()
             return loss
-        if getattr(self, "found_inf", None):  # of torch's GradScaler
+        found, scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)  # of torch's GradScaler
+        if found is not None and not self._recorded and found:
             self._skip()
             return loss
-        if (scale := getattr(self, "grad_scale", None)) is None:
-            self._move(loss)
+        if scale is None:
+            self._move(loss, found)
             return loss
         for group in self.param_groups:
-            group["grad_scale"] = float(scale)
+            group["grad_scale"] = scale if self._recorded else float(scale)
         try:
-            self._move(loss)
+            self._move(loss, found)
         finally:
             for group in self.param_groups:
                 del group["grad_scale"]
         return loss
 
-    def _move(self, loss: Any) -> None:
+    @property
+    def _recorded(self) -> bool:
+        """True if the host has no part in a step."""
+        first = next(p for group in self.param_groups for p in group["params"])
+        return self.param_groups[0]["capturable"] and (self.backend or backend_for(first.device)) == "triton"
+
+    def _move(self, loss: Any, found: Tensor | None = None) -> None:
         """New values for all parameters that have gradients."""
         params = [p for group in self.param_groups for p in group["params"]]
         grads = [p.grad for p in params]
         arranged = self._arranged
         if arranged is None or not arranged.holds(self, params, grads):
             arranged = self._arranged = Arrangement(self, params, grads)
-        at = self._loss(loss) if arranged.loss else math.nan
+        at = self._loss(loss, there=bool(arranged.recorded)) if arranged.loss else math.nan
         try:
             try:
-                arranged.step(grads, at)
+                arranged.step(grads, at, found)
             except Changed:
                 arranged = self._arranged = Arrangement(self, params, grads)
-                arranged.step(grads, at)
+                arranged.step(grads, at, found)
             self._watched = arranged.batches
         except NonFinite:
             self._skip()
@@ -206,8 +218,15 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 raise FloatingPointError(f"{type(self).__name__}: {arranged.blame(self)}") from None
 
     def _skip(self) -> None:
-        self.skipped += 1
+        self._skipped += 1
         self._watched = ()
+
+    @property
+    def skipped(self) -> int:
+        """How many steps were not made, since a gradient was not finite. With `capturable` it waits for the GPU."""
+        return int(self._skipped)
+
+    _skipped: int | Tensor = 0  # a tensor where the host has no part in steps
 
     _step_supports_amp_scaling = True  # GradScaler sets grad_scale and found_inf, and leaves gradients as they are
 
@@ -225,11 +244,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise RuntimeError(f"{type(self).__name__}: metrics() tells of a step; make one first")
         return metrics(made)
 
-    def _loss(self, loss: Any) -> float:
-        """The loss as a number, for rules that need it."""
+    def _loss(self, loss: Any, there: bool) -> float | Tensor:
+        """The loss as a number, for rules that need it, or as a tensor where no number is wanted."""
         if loss is None:
             raise TypeError(f"{type(self).__name__} needs the loss: call step(loss=loss), or step(closure)")
-        return float(loss.detach() if isinstance(loss, Tensor) else loss)
+        loss = loss.detach() if isinstance(loss, Tensor) else loss
+        return loss if there else float(loss)
 
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
     _arranged: Arrangement | None = None  # found again after a copy or a load
@@ -314,6 +334,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 f"{who} is complex; {type(self).__name__} is defined for real ones. Use torch.view_as_real"
             )
 
+    @untraced
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or with set_to_none=False set them to zero."""
         clear_gradients(self, set_to_none)
@@ -349,7 +370,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         self._arranged = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"backend": self.backend, "skipped": self.skipped}
+        return super().__getstate__() | {"backend": self.backend, "_skipped": self.skipped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -7,7 +7,7 @@ import torch
 from ravine.hyper import SWITCHES, fields
 
 EPS = {torch.float32: 4e-6, torch.float64: 1e-13, torch.bfloat16: 2**-7, torch.float16: 2**-10}
-HOW = ("storage", "master_bits", "nonfinite", "measured")  # test_gpu_storage.py has these
+HOW = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # other files here have these
 ODD = [(), (0,), (1,), (1023,), (1025,), (33, 41)]
 
 

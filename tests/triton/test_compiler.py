@@ -10,6 +10,7 @@ from ravine.compile.emit.triton import BLOCK, emit
 from ravine.compile.expr import FULL
 from ravine.compile.launch.triton import load
 from ravine.compile.storage import table
+from ravine.mods import ClipNorm
 from ravine.optim import registry
 
 pytestmark = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
@@ -21,6 +22,9 @@ TABLES = {
     "numbers": "*fp64",
     "sums": "*fp64",
     "partials": "*fp64",
+    "clocks": "*i64",
+    "given": "*fp64",
+    "totals": "*i64",
 }
 APPROXIMATE = re.compile(r"\b(?:div\.(?:full|approx)|sqrt\.approx|rsqrt|rcp|ex2|lg2)\S*")
 
@@ -39,8 +43,8 @@ def assembly(rule, kind, shape=(1,), **hyper):
     if plan.storage == "int8":
         kinds |= {k: "uint8" if x.arg is True else "int8" for k, x in plan.start.items()}
     kinds = table({a: plan.kind(a, kinds[a]) for a in plan.arrays})
-    functions = load(emit(plan, kinds))
-    return plan, {k: ptx(f, wide) for k, f in functions.items() if re.match(r"(kernel|finish)\d", k)}
+    functions = load(emit(plan, kinds, recorded=opt.defaults["capturable"]))
+    return plan, {k: ptx(f, wide) for k, f in functions.items() if re.match(r"(kernel|finish|stage|gather)\d|close", k)}
 
 
 def ptx(function, wide):
@@ -49,8 +53,9 @@ def ptx(function, wide):
     from triton.compiler import ASTSource
     from triton.compiler import compile as build
 
-    types = TABLES | {"tensors": "i32"}
-    types |= {"columns": "*fp64" if wide == "float64" else "*fp32"} if "columns" in function.arg_names else {}
+    types = TABLES | {"tensors": "i32", "rows": "i32"}
+    types["columns"] = "*fp64" if wide == "float64" else "*fp32"
+    types = {name: types[name] for name in function.arg_names if name in types}
     constants = {"BLOCK": BLOCK} if "BLOCK" in function.arg_names else {}
     tables = [i for i, name in enumerate(function.arg_names) if types.get(name, "").startswith("*")]
     aligned = {(i,): [["tt.divisibility", 16]] for i in tables}
@@ -101,6 +106,20 @@ def test_storages_compile(name, storage, bits, kind):
     for text in found.values():
         assert not APPROXIMATE.findall(text)
         assert not re.findall(r"\b(?:atom|red)\.", text)
+
+
+@pytest.mark.parametrize("name", ["adamw", "radam", "prodigy", "momoadam", "lamb", "adafactor"])
+def test_the_part_of_the_host_compiles(name):
+    shape = (2, 2) if name == "adafactor" else (1,)
+    plan, found = assembly(registry()[name], "float32", shape, capturable=True, mods=[ClipNorm(1.0)], nonfinite="skip")
+    sums = [plan.sums.index(x.src[0]) for step in plan.gathers for x in step.everys]
+    assert {"close", *(f"stage{i}" for i in range(len(plan.stages))), *(f"gather{i}" for i in sums)} <= found.keys()
+    last = len(plan.kernels) - 1
+    for name, text in found.items():
+        assert not re.findall(r"\b(?:atom|red)\.", text)
+        if part := re.match(r"(?:kernel|finish)(\d+)", name):  # the last ones look first whether the step is made
+            looks = re.search(r"add\.s64 \s*%rd\d+, %rd\d+, -16;", text) is not None
+            assert looks == (int(part[1]) == last)
 
 
 def test_the_source_is_read_from_memory():

@@ -15,6 +15,7 @@ from ravine.optimizer import Optimizer
 from ravine.state import BITS, begin
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, forward
+from ravine.untraced import untraced
 
 
 class Lookahead(Strategy):
@@ -70,6 +71,7 @@ class Lookahead(Strategy):
         self.count = 0  # steps since the fast weights began from the slow ones
         super().__init__(opt)
 
+    @untraced
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         """A step of the driven optimizer, and after every k-th the step back."""
         if any("fast" in kept for kept in self.state.values()):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ravine.compile.emit.reference import wide
 from ravine.strategies.strategy import Strategy, driven, forward
+from ravine.untraced import untraced
 
 
 class SAM(Strategy):
@@ -65,6 +66,7 @@ class SAM(Strategy):
         self.rho, self.adaptive, self.eta = float(rho), bool(adaptive), float(eta)
         super().__init__(opt)
 
+    @untraced
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         """Both steps, with the gradients that the closure makes; without one, the second step."""
         if closure is None:
@@ -82,6 +84,7 @@ class SAM(Strategy):
         self.finish(there)
         return loss
 
+    @untraced
     @torch.no_grad()
     def first_step(self, zero_grad: bool = False) -> None:
         """Go uphill to w + e, by the gradients at w."""
@@ -107,6 +110,7 @@ class SAM(Strategy):
         """T g."""
         return g * (p.detach().abs() + self.eta) if self.adaptive else g
 
+    @untraced
     def second_step(self, zero_grad: bool = False, *, loss: Any = None) -> Any:
         """Back to w, and a step of the driven optimizer by the gradients at w + e."""
         if not self.open:

@@ -16,8 +16,13 @@ def backend_for(device: torch.device) -> str:
     return {"cpu": "llvm", "cuda": "triton"}.get(device.type, "reference")
 
 
-def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False) -> Launch:
-    """A plan bound to tensors, to be run by the named backend. sparse: the gradients reach some rows only."""
+def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False, recorded: bool = False) -> Launch:
+    """A plan bound to tensors, to be run by the named backend. sparse: the gradients reach some rows only.
+    recorded: the host has no part in a step."""
+    if recorded:
+        from ravine.compile.launch.recorded import Recorded
+
+        return Recorded(plan, bound)
     if backend == "triton":
         from ravine.compile.launch.triton import Triton
         from ravine.compile.launch.triton_rows import TritonRows

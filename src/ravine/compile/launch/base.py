@@ -281,6 +281,11 @@ def local(x: Tensor) -> Tensor:
     return getattr(x, "_local_tensor", x)
 
 
+def recording(device: torch.device) -> bool:
+    """True while a CUDA graph is recorded there."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def before(x: Tensor) -> int:
     """How many elements of a distributed tensor lie before this shard of it; 0 for others, and where it is cut
     otherwise than along its first dimension."""

@@ -27,11 +27,13 @@ from ravine.compile.plan import Plan
 class Triton(Launch):
     """Tables in the form that the emitted functions walk."""
 
+    recorded = False  # True: the host has no part in it
+
     def __init__(self, plan: Plan, bound: list[Bound]):
         self.device = bound[0].p.device
         interpreted = ready(self.device)
         super().__init__(plan, bound)
-        self.code = load(emit(plan, self.types, interpreted))
+        self.code = load(emit(plan, self.types, interpreted, self.recorded))
         self.after = [
             [finish for name, finish in self.code.items() if re.fullmatch(rf"finish{k}(_\d+)?", name)]
             for k in range(len(plan.kernels))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ravine.compile.emit.triton import elements, rows
+from ravine.compile.emit.triton import elements, prologue, rows
 from ravine.compile.emit.triton.body import BLOCK as BLOCK
 from ravine.compile.emit.triton.body import COLUMNS as COLUMNS
 from ravine.compile.emit.triton.functions import called
@@ -22,15 +22,18 @@ from ravine.compile.expr import walk
 from ravine.compile.plan import Plan
 
 
-def emit(plan: Plan, dtypes: Mapping[str, str], interpreted: bool = False) -> str:
-    """The source of every kernel of the plan; `dtypes` names the kind of each array, in table order."""
+def emit(plan: Plan, dtypes: Mapping[str, str], interpreted: bool = False, recorded: bool = False) -> str:
+    """The source of every kernel of the plan; `dtypes` names the kind of each array, in table order.
+
+    recorded: with what the host does otherwise (prologue.py).
+    """
     parts = ["import triton\nimport triton.language as tl\n"]
     parts += called({x.op for x in walk(plan.outputs.values())}, dtypes.values(), interpreted)
     for i, k in enumerate(plan.kernels):
         if plan.rowwise(k):
-            parts += [rows.rows(plan, dtypes, k, i), rows.kernel(i), *rows.after(plan, dtypes, k, i)]
-            continue
-        parts += [elements.elements(plan, dtypes, k, i), elements.kernel(dtypes, i)]
-        if k.sums or k.scalars:
-            parts.append(elements.finish(plan, dtypes, k, i))
-    return "\n".join(parts)
+            made = [rows.rows(plan, dtypes, k, i), rows.kernel(i), *rows.after(plan, dtypes, k, i)]
+        else:
+            made = [elements.elements(plan, dtypes, k, i), elements.kernel(dtypes, i)]
+            made += [elements.finish(plan, dtypes, k, i)] * bool(k.sums or k.scalars)
+        parts += map(prologue.gated, made) if recorded and k is plan.kernels[-1] else made
+    return "\n".join([*parts, *([prologue.emit(plan)] * recorded)])

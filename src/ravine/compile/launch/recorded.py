@@ -1,0 +1,107 @@
+"""CUDA without the host: its numbers are made on the device, so that a step waits for nothing and can be recorded.
+
+What a step is given lies in tables: numbers that the host has (hyperparameters) are sent when they have changed, those
+that lie on the device (lr as a tensor, the loss, what a GradScaler has found) are copied there. A CUDA graph that is
+recorded sends both tables itself, from memory that is kept for it, and so depends on no later step.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ravine.compile.emit.triton import BLOCK, prologue
+from ravine.compile.launch.base import Bound, recording
+from ravine.compile.launch.triton import Triton
+from ravine.compile.plan import Plan, Small, is_matrix
+from ravine.compile.trace import number_of
+
+
+class Recorded(Triton):
+    """A launch with the clocks of its rows; its numbers never leave the device."""
+
+    recorded = True
+
+    def __init__(self, plan: Plan, bound: list[Bound]):
+        if any(isinstance(step, Small) for step in plan.steps) or any(map(is_matrix, plan.start.values())):
+            raise RuntimeError("capturable=True takes no rules with matrix operations, which torch runs; leave it out")
+        super().__init__(plan, bound)
+        names = ["step", *prologue.kept(plan)]
+        first = {b.row: b.state for b in reversed(bound)}
+        self.rows = 1 + max(first)
+        self.clocks = [[first[row][name] for name in names] for row in range(self.rows)]  # keeps them alive
+        self.clock = self.send(torch.tensor([[x.data_ptr() for x in row] for row in self.clocks], device="cpu"))
+        self.names = prologue.given(plan)
+        self.sent: list[list[float]] = []
+        width = 1 + len(self.names)
+        self.given = torch.zeros(self.rows, width, dtype=torch.float64, device=self.device)
+        base = torch.zeros(prologue.FRONT + len(self.values), dtype=torch.float64, device=self.device)
+        self.values, self.made = base[prologue.FRONT :], base[0]
+        self.kept: list[Tensor] = []  # memory from which graphs that were recorded send their tables
+        self.spare: list[Tensor] = []
+        self.provide()
+
+    def provide(self) -> None:
+        """Page-locked memory for the tables of the next graph: none can be had while one is recorded."""
+        if self.device.type == "cuda" and not self.spare:
+            self.spare = [torch.empty_like(x, device="cpu", pin_memory=True) for x in (self.pointers, self.given)]
+
+    def send(self, table: Tensor, to: Tensor | None = None) -> Tensor:
+        if to is None or not recording(self.device):
+            return super().send(table, to)
+        place = next((x for x in self.spare if (x.dtype, x.shape) == (table.dtype, table.shape)), None)
+        if place is None:
+            raise RuntimeError("two graphs are recorded with no step between; make one step outside of them first")
+        self.spare = [x for x in self.spare if x is not place]
+        self.kept.append(place)
+        return to.copy_(place.copy_(table), non_blocking=True)
+
+    def place(self, grads: Sequence[Tensor]) -> None:
+        if recording(self.device):
+            self.seen, self.sent = array("q"), []  # the graph sends both tables
+        else:
+            self.provide()
+        super().place(grads)
+
+    def take(self, groups: Sequence[Mapping[str, Any]], loss: Any, found: Tensor | None) -> None:
+        """What a step is given: the hyperparameters of each row, the loss, and the infinity that was found."""
+        here = [
+            [found, *(loss if name == "loss" else number_of(group, name) for name in self.names)] for group in groups
+        ]
+        sent = [[0.0 if x is None or isinstance(x, Tensor) else float(x) for x in row] for row in here]
+        if sent != self.sent:
+            self.sent = sent
+            self.send(torch.tensor(sent, dtype=torch.float64, device="cpu"), self.given)
+        for to, row in zip(self.given, here, strict=True):
+            for place, x in enumerate(row):
+                if isinstance(x, Tensor):
+                    to[place].copy_(x.detach().reshape(()), non_blocking=True)
+
+    def share(self, totals: Mapping[str, Tensor]) -> None:
+        """Take the sums over all tensors by their marks, which all launches share."""
+        self.total = {mark: totals[mark] for mark in self.plan.everys}
+        self.totals = self.send(
+            torch.tensor([x.data_ptr() for x in self.total.values()], dtype=torch.int64, device="cpu")
+        )
+
+    def stage(self, i: int) -> None:
+        """The numbers that are known after i sums over all tensors."""
+        with self.current():
+            self.code[f"stage{i}"][(self.rows,)](self.clock, self.given, self.totals, self.values)
+
+    def count(self, numbers: Sequence[float]) -> None:
+        """The numbers are there already."""
+
+    def over_all(self, place: int) -> float:
+        with self.current():
+            self.code[f"gather{place}"][(1,)](self.sums, self.totals, len(self.bound), BLOCK)
+        return 0.0
+
+    def close(self) -> None:
+        """The step is over: the clocks move on."""
+        with self.current():
+            self.code["close"][(1,)](self.clock, self.values, self.rows)

@@ -12,7 +12,7 @@ from ravine.compile import Compiled
 from ravine.compile.emit.reference import evaluate, extent
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
 from ravine.compile.launch.base import local, real
-from ravine.compile.storage import BLOCK, CODED, decode, encode, recut
+from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut
 from ravine.compile.trace import number_of
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ def as_numbers(state: Mapping[str, Tensor], key: str) -> Tensor:
     """What a state stands for, in its type or in float32."""
     x = state[key]
     return decode(local(x), local(state[scale_of(key)])) if scale_of(key) in state else x
+
+
+def whole(p: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+    """A weight with the bits that it has beside it, if it has any."""
+    return join(local(p.detach()), local(state[BITS])) if BITS in state else p
 
 
 def stored(

@@ -12,7 +12,7 @@ from ravine.compile.emit.reference import evaluate, extent, wide
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr
 from ravine.compile.launch.base import real
 from ravine.compile.trace import number_of
-from ravine.state import as_numbers
+from ravine.state import as_numbers, whole
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -45,7 +45,7 @@ def weights(
     def read(leaf: Expr) -> Tensor:
         if leaf.op == "hyper":
             return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=numbers, device="cpu")
-        found = p if leaf.op == "p" else as_numbers(state, "step" if leaf.op == "t" else opt.key(str(leaf.arg)))
+        found = whole(p, state) if leaf.op == "p" else as_numbers(state, "step" if leaf.op == "t" else opt.key(str(leaf.arg)))
         if leaf.shape is HOST:
             return found.to("cpu", numbers)
         found = real(found).to(compute)

@@ -132,6 +132,21 @@ def test_a_loaded_state_continues_bit_for_bit(cls, storage, bits):
             equal(x, b.state[q][k])
 
 
+def test_weights_to_evaluate_have_the_further_bits_too():
+    """Schedule-Free computes them from the weights that it trains, as float32 does."""
+    start, grad = torch.randn(64), torch.randn(64)
+    found = {}
+    for dtype, bits in ((torch.float32, None), (torch.bfloat16, 16)):
+        p = torch.nn.Parameter(start.bfloat16().to(dtype))
+        opt = ravine.ScheduleFreeAdamW([p], 1e-3, storage="float32", master_bits=bits)
+        for _ in range(20):
+            p.grad = grad.bfloat16().to(dtype)
+            opt.step()
+        opt.eval()
+        found[dtype] = p.detach().clone()
+    assert torch.equal(found[torch.bfloat16], found[torch.float32].bfloat16())
+
+
 @every
 @pytest.mark.parametrize("bits", [16, *slow(8)])
 def test_weights_in_two_parts_walk_like_float32(cls, bits):

@@ -199,18 +199,16 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def _move(self, loss: Any, found: Tensor | None = None) -> None:
         """New values for all parameters that have gradients."""
-        params = [p for group in self.param_groups for p in group["params"]]
-        grads = [p.grad for p in params]
         arranged = self._arranged
-        if arranged is None or not arranged.holds(self, params, grads):
-            arranged = self._arranged = Arrangement(self, params, grads)
+        if arranged is None or not arranged.holds(self):
+            arranged = self._arranged = Arrangement(self)
         at = self._loss(loss, there=bool(arranged.recorded)) if arranged.loss else math.nan
         try:
             try:
-                arranged.step(grads, at, found)
+                arranged.step(at, found)
             except Changed:
-                arranged = self._arranged = Arrangement(self, params, grads)
-                arranged.step(grads, at, found)
+                arranged = self._arranged = Arrangement(self)
+                arranged.step(at, found)
             self._watched = arranged.batches
         except NonFinite:
             self._skip()

@@ -45,7 +45,11 @@ def weights(
     def read(leaf: Expr) -> Tensor:
         if leaf.op == "hyper":
             return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=numbers, device="cpu")
-        found = whole(p, state) if leaf.op == "p" else as_numbers(state, "step" if leaf.op == "t" else opt.key(str(leaf.arg)))
+        found = (
+            whole(p, state)
+            if leaf.op == "p"
+            else as_numbers(state, "step" if leaf.op == "t" else opt.key(str(leaf.arg)))
+        )
         if leaf.shape is HOST:
             return found.to("cpu", numbers)
         found = real(found).to(compute)

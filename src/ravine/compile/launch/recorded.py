@@ -7,7 +7,6 @@ recorded sends both tables itself, from memory that is kept for it, and so depen
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +61,7 @@ class Recorded(Triton):
 
     def place(self, grads: Sequence[Tensor]) -> None:
         if recording(self.device):
-            self.seen, self.sent = array("q"), []  # the graph sends both tables
+            self.ready, self.sent = False, []  # the graph sends both tables
         else:
             self.provide()
         super().place(grads)

@@ -26,7 +26,7 @@ def step(scheduler, times=1):
     return scheduler.optimizer.param_groups
 
 
-def test_the_docstring_of_lr_and_steps():
+def test_the_first_step_is_made_with_s_of_0():
     opt = torch.optim.SGD([parameter()], lr=2.0)
     scheduler = Scheduler(opt, lambda t: 1 / (t + 1))
     assert scheduler.last_epoch == 0 and opt.param_groups[0]["lr"] == 2.0
@@ -140,6 +140,15 @@ def test_going_on_at_an_epoch():
     assert (group["lr"], group["momentum"]) == pytest.approx((0.6, 0.48))
 
 
+def test_loading_sets_the_hyperparameters_at_once():
+    first, other = (torch.optim.SGD([parameter()], lr=1.0, momentum=0.8) for _ in range(2))
+    saved, again = (Scheduler(opt, lr=Linear(10), momentum=Linear(10)) for opt in (first, other))
+    step(saved, 5)
+    again.load_state_dict(saved.state_dict())
+    assert (other.param_groups[0]["lr"], other.param_groups[0]["momentum"]) == (0.5, 0.4)
+    assert again.get_last_lr() == [0.5] and again.last_epoch == 5
+
+
 def test_copies_go_on_alone():
     opt = torch.optim.SGD([parameter()], lr=1.0)
     scheduler = Scheduler(opt, Plateau(factor=0.5, patience=0) * Linear(10))
@@ -170,6 +179,7 @@ def test_a_plateau_that_two_hyperparameters_share_is_told_once():
         ({"mods.1.eta": Linear(3)}, ValueError, "no 'mods.1.eta'"),
         ({"mods.0.etta": Linear(3)}, ValueError, "no 'mods.0.etta'"),
         ({"amsgrad": Linear(3)}, TypeError, "amsgrad is False, and only numbers"),
+        ({"seed": Linear(3)}, TypeError, "seed is 0, and only numbers with a fraction"),
         ({"betas": Linear(3)}, TypeError, r"betas is \(0.9, 0.999\), and only numbers"),
         ({"lr": [Linear(3), Linear(3)]}, ValueError, "lr has schedules for 2 groups, and there are 1"),
     ],

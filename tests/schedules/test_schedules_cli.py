@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import pytest
 
@@ -38,6 +39,11 @@ def test_a_table_says_the_values(capsys):
     out = run(capsys, "linear", "warmup=4", "end=0.5", "--steps", "12", "--table")[1]
     rows = {int(a): float(b) for a, b in (line.split() for line in out.split("\n\n")[1].splitlines())}
     assert len(rows) == 12 and rows[0] == 0.25 and rows[3] == rows[4] == 1.0 and rows[8] == 0.75
+
+
+def test_a_plateau_is_drawn_as_if_nothing_got_better(capsys):
+    out = run(capsys, "plateau", "factor=0.5", "patience=3", "--steps", "9", "--table")[1]
+    assert [line.split()[1] for line in out.split("\n\n")[1].splitlines()] == ["1"] * 5 + ["0.5"] * 4
 
 
 def test_html_is_a_page_with_the_values(capsys, tmp_path):
@@ -99,11 +105,24 @@ def dots(text):
     }
 
 
-@pytest.mark.parametrize("values", [[0.0, 1.0], [1.0] * 3, [0.5], [1.0, 0.0] * 300, [t**2 / 1e4 for t in range(100)]])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, 1.0],
+        [1.0] * 3,
+        [0.5],
+        [0.0] * 20 + [1.0] * 20,
+        [0.0] * 333 + [1.0] + [0.0] * 333,
+        [t**2 / 1e4 for t in range(100)],
+    ],
+)
 def test_a_curve_in_the_terminal_goes_where_the_values_are(values):
     text = terminal(values, width=40, height=5)
     found = dots(text)
-    assert {x for x, _ in found} == set(range(64))  # no column is empty
+    columns = [sorted(y for x, y in found if x == i) for i in range(64)]
+    for left, right in pairwise(columns):  # the curve is in one piece: no column is empty, and each touches the next
+        assert left[0] <= right[-1] + 1 and right[0] <= left[-1] + 1
+        assert right == list(range(right[0], right[-1] + 1))
     top, last = max(values) or 1, len(values) - 1
     for x in (0, 63):
         value = values[round(x / 63 * last)]

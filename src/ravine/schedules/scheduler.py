@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from ravine.compile.trace import number_of
+from ravine.hyper import fields
+from ravine.optimizer import Optimizer
 from ravine.schedules.plateau import Plateau
 from ravine.schedules.schedule import Schedule
 
@@ -113,6 +115,7 @@ class Scheduler(LRScheduler):
         return schedule[i]
 
     def _value(self, i: int, group: dict[str, Any], path: str) -> Any:
+        """What a hyperparameter of group i is to be after `last_epoch` steps."""
         if (schedule := self._schedule(i, path)) is None:
             return group["lr"]
         base, s = self._base(group, path), schedule(self.last_epoch)
@@ -138,8 +141,9 @@ class Scheduler(LRScheduler):
                 near = get_close_matches(path, numbers, 1, 0.5)
                 hint = f"did you mean '{near[0]}'? " if near else ""
                 raise ValueError(f"Scheduler: a group has no '{path}': {hint}It has {', '.join(numbers)}") from error
-            if not is_number(value):
-                raise TypeError(f"Scheduler: {path} is {value!r}, and only numbers are scheduled")
+            opt = self.optimizer
+            if not is_number(value) or (isinstance(opt, Optimizer) and fields(type(opt)).get(at, (None,))[0] is int):
+                raise TypeError(f"Scheduler: {path} is {value!r}, and only numbers with a fraction are scheduled")
             group[note] = copied(value)
         return group[note]
 

@@ -102,7 +102,7 @@ class WarmRestarts(Schedule):
             t %= period
         while t >= period:
             t, period = t - period, period * self.factor
-        return Cosine(period, self.end)(t)
+        return self.end + (1 - self.end) * (1 + math.cos(math.pi * t / period)) / 2
 
     @classmethod
     def suited(cls, total: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One-cycle, and the curve through given points that it is made of."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -28,15 +29,20 @@ class Points(Schedule):
             raise ValueError(f"Points: {self.points} must be two or more (t, value), in the order of their t")
 
     def __call__(self, t: int) -> float:
-        for (start, a), (stop, b) in pairwise(self.points):
-            if t < stop:
-                way = max(0.0, (t - start) / (stop - start))
-                return a + (b - a) * (way if self.ease == "linear" else (1 - math.cos(math.pi * way)) / 2)
-        return self.points[-1][1]
+        return through(self.points, self.ease, t)
 
     @property
     def absolute(self) -> bool:
         return self.values
+
+
+def through(points: Sequence[tuple[float, float]], ease: str, t: int) -> float:
+    """The value at t of the curve through these points."""
+    for (start, a), (stop, b) in pairwise(points):
+        if t < stop:
+            way = max(0.0, (t - start) / (stop - start))
+            return a + (b - a) * (way if ease == "linear" else (1 - math.cos(math.pi * way)) / 2)
+    return points[-1][1]
 
 
 class OneCycle(Schedule):
@@ -85,7 +91,7 @@ class OneCycle(Schedule):
     def __call__(self, t: int) -> float:
         start = 1 / self.div
         down = (start,) if self.three_phase else ()
-        return Points(self._at(start, 1.0, *down, start / self.final_div), self.ease)(t)
+        return through(self._at(start, 1.0, *down, start / self.final_div), self.ease, t)
 
     def momentum(self, low: float = 0.85, high: float = 0.95) -> Points:
         """The momentum that goes with it, as absolute values: `high` at the ends, `low` where the rate peaks."""

@@ -4,7 +4,6 @@ import math
 from typing import Any, Literal
 
 from ravine.schedules.schedule import Schedule
-from ravine.schedules.warmup import Warmup
 
 
 class WSD(Schedule):
@@ -46,7 +45,7 @@ class WSD(Schedule):
 
     def __call__(self, t: int) -> float:
         if t < self.warmup:
-            return Warmup(self.warmup)(t)
+            return (t + 1) / self.warmup
         x = min(1.0, max(0.0, (t - (self.total - self.decay)) / self.decay))
         match self.shape:
             case "exponential":

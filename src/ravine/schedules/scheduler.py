@@ -85,10 +85,8 @@ class Scheduler(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         """The rate of each group after `last_epoch` steps."""
-        groups = self.optimizer.param_groups
-        if "lr" not in self.schedules:
-            return [group["lr"] for group in groups]
-        return [self._value(i, group, "lr") for i, group in enumerate(groups)]
+        chosen = [(self._schedule(i, "lr"), group) for i, group in enumerate(self.optimizer.param_groups)]
+        return [group["lr"] if s is None else self._value(s, group, "lr") for s, group in chosen]
 
     def _update_lr(self, epoch: int | None = None) -> None:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
@@ -98,26 +96,24 @@ class Scheduler(LRScheduler):
         """Give every group its values after `last_epoch` steps."""
         for i, group in enumerate(self.optimizer.param_groups):
             for path in self.schedules:
-                if self._schedule(i, path) is not None:
-                    put(group, place(group, path), self._value(i, group, path))
+                if (schedule := self._schedule(i, path)) is not None:
+                    put(group, place(group, path), self._value(schedule, group, path))
         self._last_lr = [copied(group["lr"]) for group in self.optimizer.param_groups]
 
     def _schedule(self, i: int, path: str) -> Given | None:
         """The schedule of group i."""
-        schedule, groups = self.schedules[path], len(self.optimizer.param_groups)
+        schedule = self.schedules.get(path)
         if not isinstance(schedule, list):
             return schedule
-        if len(schedule) != groups:
+        if len(schedule) != (groups := len(self.optimizer.param_groups)):
             raise ValueError(
                 f"Scheduler: {path} has schedules for {len(schedule)} groups, and there are {groups}; "
                 "give one for each, or one for all without a list"
             )
         return schedule[i]
 
-    def _value(self, i: int, group: dict[str, Any], path: str) -> Any:
-        """What a hyperparameter of group i is to be after `last_epoch` steps."""
-        if (schedule := self._schedule(i, path)) is None:
-            return group["lr"]
+    def _value(self, schedule: Given, group: dict[str, Any], path: str) -> Any:
+        """What a hyperparameter of a group is to be after `last_epoch` steps."""
         base, s = self._base(group, path), schedule(self.last_epoch)
         if isinstance(schedule, Schedule) and schedule.absolute:
             return s or TINY if path != "lr" else s
@@ -126,8 +122,9 @@ class Scheduler(LRScheduler):
 
     def _base(self, group: dict[str, Any], path: str, fresh: bool = True) -> Any:
         """What a hyperparameter of a group began with, which is noted there beside it."""
-        note, at = f"initial_{path}", place(group, path)
+        note = f"initial_{path}"
         if note not in group:
+            at = place(group, path)
             if not fresh:
                 raise KeyError(
                     f"{note} is not in a group: to go on at last_epoch, load the optimizer's state_dict first"
@@ -204,7 +201,8 @@ def place(group: Mapping[str, Any], path: str) -> str:
 
 def put(group: dict[str, Any], path: str, value: Any) -> None:
     """Set `lr`, `betas.1` or `mods.0.eta` of a group; a tensor is filled."""
-    old, (key, *parts) = number_of(group, path), path.split(".")
+    key, *parts = path.split(".")
+    old = number_of(group, path) if parts else group[key]
     if isinstance(old, Tensor):
         old.copy_(value) if isinstance(value, Tensor) else old.fill_(value)
     elif not parts:

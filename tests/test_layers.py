@@ -33,14 +33,20 @@ MAY = {  # a room, and the rooms that its files may import
     "optim": ("compile", "optimizer", "mods", "matrix"),
     "catalog": ("compile", "optimizer", "optim", "schedules"),  # reads the rules and their graphs; needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
+    "data": (),  # which sample comes next: torch alone
+    "loop": (),  # parts of a loop around any optimizer
     "schedules": ("compile", "optimizer", "visuals"),  # visuals: its command draws
     "strategies": ("compile", "optimizer", "schedules"),
+    "instruments": ("compile", "optimizer", "strategies"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),
-    "lab": ("optimizer", "optim", "schedules", "strategies", "parallel", "visuals", "surfaces"),
+    "lab": ("optimizer", "optim", "schedules", "strategies", "instruments", "parallel", "visuals", "surfaces"),
     "cli": ("catalog", "lab", "schedules", "surfaces"),
-    "root": ("catalog", "groups", "optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
+    "root": (
+        *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "schedules"),
+        "strategies",
+    ),
 }
 INNER = {"emit", "launch"}  # what the stages before them may not know
 

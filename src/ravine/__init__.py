@@ -1,6 +1,8 @@
 """Gradient-based optimizers for PyTorch: a page each, compiled into one pass, compared with evidence."""
 
+from ravine import data as data
 from ravine import groups as groups
+from ravine import loop as loop
 from ravine import mods as mods
 from ravine import optim as optim
 from ravine import schedules as schedules

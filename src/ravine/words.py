@@ -54,6 +54,11 @@ def log(x: Value) -> Any:
     return node("log", x) if isinstance(x, Expr) else math.log(x)
 
 
+def floor(x: Value) -> Any:
+    """The largest whole number that is not above x, a number of the host."""
+    return node("floor", x) if isinstance(x, Expr) else math.floor(x)
+
+
 def cbrt(x: Value) -> Any:
     """The real cube root of x, element by element."""
     return node("cbrt", x) if isinstance(x, Expr) else math.cbrt(x)

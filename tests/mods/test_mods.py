@@ -51,6 +51,7 @@ ALL = {
     "ema_unbiased": lambda: EMA(0.9, "unbiased"),
     "mean": Averaging,
     "tail": lambda: Averaging(2),
+    "swa": lambda: Averaging(1, every=2),
 }
 AVERAGES = [name for name, make in ALL.items() if hasattr(make(), "to_eval")]
 STATEFUL = [*AVERAGES, "gradients", "all_gradients"]
@@ -378,7 +379,7 @@ def test_a_number_that_changes_does_not_recompile_and_counts(make, compilations)
             setattr(mod, k, t if k == "seed" else factor * getattr(mod, k))
         walk(opt, 1, first=t)
     assert compilations == ["SGD"] and opt._arranged is arranged
-    if any(k not in ("eps", "floor", "start") for k in mod.numbers):
+    if any(k not in ("eps", "floor", "start", "every") for k in mod.numbers):
         still = ravine.SGD(parameters(torch.float32, shapes), lr=0.1, momentum=0.5, mods=[make()])
         walk(still, 3)
         assert differ(everything(opt), everything(still))
@@ -630,6 +631,33 @@ def test_averages_are_those_of_torchs_averaged_model(mean):
     near([p.detach() for p in ours.parameters()], [p.detach() for p in averaged.module.parameters()])
 
 
+def test_one_model_an_epoch_is_torchs_swa():
+    """With its schedule, and the statistics of batch normalization gathered anew."""
+    from torch.optim import swa_utils
+
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 1)).double()
+    theirs, x = copy.deepcopy(ours), torch.randn(5, 8, 4).double()
+    a = ravine.SGD(ours.parameters(), lr=0.1, momentum=0.9, mods=[Averaging(start=5, every=5)])
+    b = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
+    averaged = swa_utils.AveragedModel(theirs)
+    schedules = [swa_utils.SWALR(opt, swa_lr=0.05, anneal_epochs=2) for opt in (a, b)]
+    for epoch in range(4):
+        for batch in x:
+            for model, opt in ((ours, a), (theirs, b)):
+                opt.zero_grad()
+                (model(batch) - batch.sum(1, keepdim=True)).square().mean().backward()
+                opt.step()
+        if epoch >= 1:
+            averaged.update_parameters(theirs)
+        for schedule in schedules:
+            schedule.step()
+    a.eval()
+    for model in (ours, averaged):
+        swa_utils.update_bn(x, model)
+    near([*ours.parameters(), *ours.buffers()], [*averaged.module.parameters(), *averaged.module.buffers()])
+
+
 def seen(mod, steps=6):
     """What a modifier of the gradient gives SGD, and what it was given."""
     opt = ravine.SGD(parameters(), lr=1.0, mods=[mod], backend="reference")
@@ -671,12 +699,14 @@ def test_the_average_holds_what_its_warmup_says(decay, warmup):
     near([p.detach() for p in of(opt)], average)
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 7])
 @pytest.mark.parametrize("start", [0, 1, 4, 20])
-def test_the_tail_average_is_a_mean(start):
-    opt = ravine.SGD(parameters(), lr=0.1, mods=[Averaging(start)])
+@backends
+def test_the_tail_average_is_a_mean_of_every_kth(start, every, backend):
+    opt = ravine.SGD(parameters(), lr=0.1, mods=[Averaging(start, every=every)], backend=backend)
     path = [walk(opt, 1, first=t) for t in range(9)]
     opt.eval()
-    tail = path[start:] or path[-1:]
+    tail = path[start + every - 1 :: every] or path[-1:]
     near([p.detach() for p in of(opt)], [torch.stack([x[i] for x in tail]).mean(0) for i in range(len(SHAPES))])
 
 

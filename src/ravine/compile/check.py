@@ -9,7 +9,7 @@ OPS = (
     | COMPARE
     | REDUCE
     | {"add", "sub", "mul", "div", "pow", "neg", "sqrt", "cbrt", "abs", "max", "min", "where", "fill"}
-    | {"normal", "every", "exp", "log"}
+    | {"normal", "every", "exp", "log", "floor"}
 )
 OVER = {  # what a sum or maximum of this shape is made over
     SCALAR: (FULL, *VECTORS),
@@ -74,7 +74,7 @@ def check_node(where: str, x: Expr) -> None:
             raise TypeError(f"{where}: a tensor or a norm can be raised to {POWERS}, not to {power!r}")
     if x.op in REDUCE and x.src[0].shape not in OVER[x.shape or SCALAR]:
         raise TypeError(f"{where}: a sum or norm takes a whole tensor, not shape {x.src[0].shape}")
-    if x.op in ("exp", "log") and not x.on_host:
+    if x.op in ("exp", "log", "floor") and not x.on_host:
         raise TypeError(f"{where}: {x.op}() takes a number of the host, made of t and hyperparameters, not a tensor's")
     if x.op == "every" and not (x.src[0].op == "sum" and x.src[0].shape == SCALAR):
         raise TypeError(f"{where}: every() takes a total(…) of each tensor, not {x.src[0]!r}")

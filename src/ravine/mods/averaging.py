@@ -1,30 +1,38 @@
 """A plain mean of the weights."""
 
 from ravine.mods.shown import Shown
-from ravine.words import lerp, maximum
+from ravine.words import floor, lerp, maximum, where
 
 
 class Averaging(Shown):
     """Keep the mean of the weights after each step; `eval()` puts it into the model, `train()` takes it out.
 
-        a ← a + (p − a) / max(1, t − t₀)       the mean of p at the steps t₀ + 1 … t
+        a ← a + (p − a) / max(1, n),  n = ⌊(t − t₀) / k⌋      where n has just grown, or is not yet 1
 
-    Before step t₀ = `start` the average is the newest p. With start = 0 it is Polyak and Ruppert's mean of all steps,
-    without the initial weights; a later start is tail averaging, which forgets how training began.
-    As torch.optim.swa_utils.AveragedModel updated after each step past the first `start` ones.
-    `ASGD` is torch's optimizer with such a mean; stochastic weight averaging takes one p an epoch.
+    Before the step t₀ + k the average is the newest p, from there on the mean of p at the steps t₀ + k, t₀ + 2k … t.
+    With start t₀ = 0 and k = `every` = 1 it is Polyak and Ruppert's mean of all steps, without the initial weights; a
+    later start is tail averaging, which forgets how training began; and with the steps of an epoch (or of a cycle of
+    the learning rate) for k it is stochastic weight averaging: weights that lie further apart, one for each epoch.
+    As torch.optim.swa_utils.AveragedModel updated after the steps t₀ + k, t₀ + 2k …, in the pass of the step itself.
+    `ASGD` is torch's optimizer with such a mean.
 
-    Use it with a constant learning rate, and a start after the loss has settled: noise of the last steps goes, and
-    that is what a falling rate would have done. Statistics of batch normalization must be gathered again.
+    Use it with a constant learning rate (torch's SWALR goes there), and a start after the loss has settled: noise of
+    the last steps goes, and that is what a falling rate would have done. Statistics of batch normalization must be
+    gathered again: `opt.eval()`, then `torch.optim.swa_utils.update_bn(loader, model)`.
 
     Polyak & Juditsky 1992, equation 3    https://doi.org/10.1137/0330046
     Tail averaging: Jain et al. 2018    https://jmlr.org/papers/v18/16-595.html
+    Stochastic weight averaging: Izmailov et al. 2018, Algorithm 1    https://arxiv.org/abs/1803.05407
     """
 
-    papers = ("polyak1992averaging", "jain2018parallelizing")
+    papers = ("polyak1992averaging", "jain2018parallelizing", "izmailov2018averaging")
 
     start: float = 0.0
+    every: float = 1.0
 
     def update(self, s, p, g, t, new, lr):
-        s.average = lerp(new, s.average, 1 - 1 / maximum(1, t - self.start))
+        k = maximum(1, self.every)
+        n = maximum(1, floor((t - self.start) / k))
+        mean = lerp(new, s.average, 1 - 1 / n)
+        s.average = where(n * k >= t - self.start, mean, s.average)
         return new

@@ -22,6 +22,7 @@ OPS = {
     "cbrt": "cbrt({0})",
     "exp": "exp({0})",
     "log": "log({0})",
+    "floor": "float(floor({0}))",
     "abs": "abs({0})",
     "max": "{0} if {0} > {1} or {0} != {0} else {1}",  # a NaN comes through
     "min": "{0} if {0} < {1} or {0} != {0} else {1}",
@@ -73,6 +74,7 @@ def build(numbers: list[Expr]) -> Host:
         "cbrt": math.cbrt,
         "exp": math.exp,
         "log": math.log,
+        "floor": math.floor,
         "pow": math.pow,
         "inf": math.inf,
         "nan": math.nan,

@@ -25,6 +25,7 @@ LATEX = Notation(
         "where": r"\begin{{cases}} {1} & {0} \\ {2} & \text{{else}} \end{{cases}}",
         "exp": r"\exp\left({0}\right)",
         "log": r"\ln\left({0}\right)",
+        "floor": r"\left\lfloor {0} \right\rfloor",
         "cbrt": r"\sqrt[3]{{{0}}}",
         "sum": r"\sum {0}",
         "sum row": r"\sum_j {0}",

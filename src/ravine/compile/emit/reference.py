@@ -26,6 +26,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "cbrt": cbrt,
     "exp": torch.exp,
     "log": torch.log,
+    "floor": torch.floor,
     "abs": torch.abs,
     "max": lambda *a: torch.maximum(*common(a)),
     "min": lambda *a: torch.minimum(*common(a)),

@@ -25,6 +25,7 @@ TEXT = Notation(
         "where": "({1} if {0} else {2})",
         "exp": "exp({0})",
         "log": "ln({0})",
+        "floor": "⌊{0}⌋",
         "cbrt": "∛({0})",
         "sum": "Σ {0}",
         "sum row": "Σⱼ {0}",

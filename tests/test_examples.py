@@ -3,15 +3,13 @@
 import doctest
 import importlib
 import importlib.util
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-import ravine.optimizer
-from ravine import gradient_release, groups
-from ravine.catalog import bib, create, names
-from ravine.schedules import by_name, one_cycle, plateau, scaling, schedule, scheduler
+import ravine
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,13 +39,37 @@ def test_readme_code_runs():
         exec(compile(block, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("page", ["gradient_release.md", "schedules.md", "step.md"])
-def test_the_code_of_hand_written_pages_runs(page: str):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
-    assert len(blocks) == (4 if page == "schedules.md" else 3)
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python\n" in page.read_text()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_the_code_of_pages_runs(page: Path):
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     scope: dict[str, object] = {}  # each goes on where the one before it ended
     for block in blocks:
-        exec(compile(block, page, "exec"), scope)
+        exec(compile(block, page.name, "exec"), scope)
+
+
+def test_the_shares_of_the_paces_are_those_of_the_page():
+    rows = re.findall(r"\| `(\w+)` \| ((?:[\d.]+ \| ){5})", (ROOT / "docs" / "data.md").read_text())
+    assert len(rows) == 7
+    for name, shares in rows:
+        pace = getattr(ravine.data.pacing, name)(over=1, start=0.1)
+        assert [f"{pace(t / 4):.2f}" for t in range(5)] == shares.removesuffix(" | ").split(" | "), name
+
+
+def test_online_learns_the_digits_before_it_has_seen_them():
+    accuracy, naive = load("online").main(None, 10)
+    assert accuracy > 0.85 and naive < 0.15
+
+
+def test_online_learns_adult_where_it_is():
+    file = Path(os.environ.get("RAVINE_DATA", ROOT.parent / "shared" / "data")) / "adult/adult.data"
+    if not file.exists():
+        pytest.skip(f"no {file} (set RAVINE_DATA)")
+    online = load("online")
+    accuracy, naive = online.main(file)
+    assert accuracy > 0.85 and 0.75 < naive < 0.77
 
 
 def test_contributing_code_makes_an_optimizer():
@@ -62,14 +84,13 @@ def test_contributing_code_makes_an_optimizer():
     assert p.tolist() == [0.5, -1.5]
 
 
-MODULES = [ravine.optimizer, gradient_release, groups, bib, create, names]
-MODULES += [by_name, one_cycle, plateau, scaling, schedule, scheduler]
-MODULES += [importlib.import_module("ravine.visuals.terminal")]  # its name in ravine.visuals is the function's
+SRC = Path(ravine.__file__).parent
+TAUGHT = [path.relative_to(SRC.parent) for path in sorted(SRC.rglob("*.py")) if "    >>> " in path.read_text()]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda x: x.__name__)
-def test_docstring_examples(module):
-    done = doctest.testmod(module)
+@pytest.mark.parametrize("path", TAUGHT, ids=str)
+def test_docstring_examples(path: Path):
+    done = doctest.testmod(importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__")))
     assert done.failed == 0 and done.attempted > 0
 
 

@@ -34,7 +34,7 @@ def test_paces_begin_at_start_never_fall_and_open_everything(pace):
 
 @pytest.mark.parametrize(
     ("name", "f"),
-    [  # Table 2 of the paper, with N = 1 and T = 10
+    [  # as in the paper, with N = 1 and T = 10
         ("linear", lambda t, a, b: b + (1 - b) / (10 * a) * t),
         ("quadratic", lambda t, a, b: b + (1 - b) / (10 * a) ** 2 * t**2),
         ("root", lambda t, a, b: b + (1 - b) / (10 * a) ** 0.5 * t**0.5),
@@ -51,7 +51,7 @@ def test_the_family_of_the_paper(name, f):
 
 
 def test_competence_grows_as_its_differential_equation_says():
-    """dc/dt = P / c: new samples come in proportion to how many there are (equation 7)."""
+    """dc/dt = P / c: new samples come in proportion to how many there are."""
     c, h = pacing.competence(4, 0.1), 1e-5
     rates = [(c(t + h) - c(t - h)) / (2 * h) * c(t) for t in (0.5, 1.0, 2.0, 3.5)]
     assert rates == pytest.approx([rates[0]] * 4, rel=1e-4)

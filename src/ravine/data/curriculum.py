@@ -34,7 +34,7 @@ class Curriculum(Shuffle):
         pace's, and curricula helped where time was short or labels were noisy.
 
     Bengio, Louradour, Collobert & Weston 2009    https://doi.org/10.1145/1553374.1553380
-    Wu, Dyer & Neyshabur 2021, Algorithm 1    https://arxiv.org/abs/2012.03107
+    Wu, Dyer & Neyshabur 2021    https://arxiv.org/abs/2012.03107
     """
 
     def __init__(

@@ -36,7 +36,7 @@ def losses(
     loss: of the model and a batch, one number for each sample. Devices are its business.
     loader: what DataLoader takes, such as num_workers and collate_fn. The model is in eval mode meanwhile.
 
-    Hacohen & Weinshall 2019, section 2.1    https://arxiv.org/abs/1904.03626
+    Hacohen & Weinshall 2019    https://arxiv.org/abs/1904.03626
     """
     training = {module: module.training for module in model.modules()}
     model.eval()

@@ -25,8 +25,8 @@ class Mixed(Shuffle):
         >>> order = ravine.data.Mixed(lengths, pace=ravine.data.pacing.linear(over=4))
 
     Without a pace it is the paper's mixed strategy. With one it is its combination with the naive curriculum, which
-    trains at the current level alone: the hard samples among the easy ones keep the memory in use, and nothing is
-    forgotten. It was the best in nearly all of the paper's experiments. There the level rises when the validation
+    trains at the current level alone: earlier levels are not forgotten, and later ones are prepared. In the paper it
+    helped in all experiments, and the naive curriculum alone often harmed. There the level rises when the validation
     error stops falling; here it rises by the pace, which may be any function of yours.
 
     Samples are drawn with replacement, n of them in an epoch. All that is said of `Shuffle` holds.
@@ -36,7 +36,7 @@ class Mixed(Shuffle):
         nesting, are one number: nesting · (longest + 1) + length.
     mixed: the share of mixed draws beside a pace; the authors' code has 1/5.
 
-    Zaremba & Sutskever 2014, section 4    https://arxiv.org/abs/1410.4615
+    Zaremba & Sutskever 2014    https://arxiv.org/abs/1410.4615
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """How fast a curriculum goes on: the share of the data that is open after so many epochs.
 
 A pace is any function from epochs, such as 2.5, to a share in (0, 1]. Those here begin with the share b = `start` and
-open everything after a = `over` epochs. Most are of one family (Wu, Dyer & Neyshabur 2021, Table 2), in x = t / a:
+open everything after a = `over` epochs. Most are of one family (Wu, Dyer & Neyshabur 2021), in x = t / a:
 
     share(t) = b + (1 − b) f(x)  for x < 1, and 1 from there on
     linear  x     quadratic  x²     root  √x     step  0     exponential  (e¹⁰ˣ − 1) / (e¹⁰ − 1)
@@ -42,7 +42,7 @@ def root(over: float, start: float = 0.1) -> Pace:
 def step(over: float, start: float = 0.1) -> Pace:
     """The easy part alone, then everything: the first curriculum, and Hacohen & Weinshall's single step.
 
-    Bengio, Louradour, Collobert & Weston 2009, section 4    https://doi.org/10.1145/1553374.1553380
+    Bengio, Louradour, Collobert & Weston 2009    https://doi.org/10.1145/1553374.1553380
     """
     return family(closed, over, start)
 
@@ -60,7 +60,7 @@ def logarithmic(over: float, start: float = 0.1) -> Pace:
 def competence(over: float, start: float = 0.1, p: float = 2.0) -> Pace:
     """(x (1 − bᵖ) + bᵖ)^(1/p): new samples come in step with how many there are; p = 2 is often called the root pace.
 
-    Platanios et al. 2019, equation 8    https://arxiv.org/abs/1903.09848
+    Platanios et al. 2019    https://arxiv.org/abs/1903.09848
     """
     checked(over, start)
     return partial(competent, over=over, start=start, p=p)
@@ -69,7 +69,7 @@ def competence(over: float, start: float = 0.1, p: float = 2.0) -> Pace:
 def staircase(every: float, increase: float, start: float = 0.1) -> Pace:
     """start · increaseⁱ in the i-th stretch of `every` epochs, until it is all: "fixed exponential pacing".
 
-    Hacohen & Weinshall 2019, section 2.2    https://arxiv.org/abs/1904.03626
+    Hacohen & Weinshall 2019    https://arxiv.org/abs/1904.03626
     """
     checked(every, start)
     if increase <= 1:

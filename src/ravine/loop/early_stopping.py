@@ -48,8 +48,8 @@ class EarlyStopping:
     `state_dict()` has the best weights too, and a run that goes on from it stops where it would have. With several
     processes give each the same loss, or they will stop apart.
 
-    Prechelt 1998, the criterion UP without its strips    https://doi.org/10.1007/3-540-49430-8_3
     Goodfellow, Bengio & Courville 2016, Algorithm 7.1    https://www.deeplearningbook.org/contents/regularization.html
+    Other criteria: Prechelt 1998    https://doi.org/10.1007/3-540-49430-8_3
     """
 
     def __init__(

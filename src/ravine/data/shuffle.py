@@ -139,17 +139,16 @@ class Walk(Iterator[int]):
         self.ahead: Iterator[int] = iter(())
 
     def __next__(self) -> int:
-        place = next(self.ahead, None)
-        if place is None:
-            self.ahead = iter(self.read())
-            place = next(self.ahead, None)
-        if place is None:
-            if self.sampler.epoch == self.epoch:
-                self.sampler.at(self.epoch + 1)
-            self.order = None
-            raise StopIteration
-        self.sample += 1
-        return place
+        for place in self.ahead:
+            self.sample += 1
+            return place
+        if few := self.read():
+            self.ahead = iter(few)
+            return next(self)
+        if self.sampler.epoch == self.epoch:
+            self.sampler.at(self.epoch + 1)
+        self.order = None
+        raise StopIteration
 
     def read(self) -> list[int]:
         """The next few of this process."""

@@ -45,7 +45,8 @@ class EarlyStopping:
     mode: "max" for a score that should rise, such as accuracy.
     opt: what has other weights to evaluate; ravine's, a strategy, or any with eval() and train().
 
-    `state_dict()` has the best weights too, and a run that goes on from it stops where it would have. With several
+    `state_dict()` has the best weights too, and a run that goes on from it stops where it would have. What is restored
+    are weights, not the state of an optimizer: to train on from the best epoch, load a checkpoint of it. With several
     processes give each the same loss, or they will stop apart.
 
     Goodfellow, Bengio & Courville 2016, Algorithm 7.1    https://www.deeplearningbook.org/contents/regularization.html

@@ -137,7 +137,7 @@ def test_within_a_level_samples_are_drawn_alike():
     counts = torch.bincount(drawn, minlength=len(LEVELS))[-10:].float()  # about 5000 each
     assert counts.min() > 4600 and counts.max() < 5400
     for level in (3, 5, 8, 13):  # and from its first to its last
-        assert (torch.bincount(drawn, minlength=len(LEVELS))[LEVELS == level] > 0).float().mean() > 0.98
+        assert (torch.bincount(drawn, minlength=len(LEVELS))[level == LEVELS] > 0).float().mean() > 0.98
 
 
 @pytest.mark.parametrize("mixed", [0.2, 0.0, 1.0])

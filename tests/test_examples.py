@@ -39,7 +39,8 @@ def test_readme_code_runs():
         exec(compile(block, "README.md", "exec"), {})
 
 
-PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python\n" in page.read_text()]
+OTHERS = ("compare.md", "every_schedule.md", "modifiers.md")  # a class without its model, and signatures
+PAGES = [x for x in sorted((ROOT / "docs").glob("*.md")) if x.name not in OTHERS and "```python\n" in x.read_text()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

@@ -32,8 +32,9 @@ MAY = {  # a room, and the rooms that its files may import
     "optim": ("compile", "optimizer", "mods", "matrix"),
     "catalog": ("compile", "optimizer", "optim"),  # reads the rules and their graphs; needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
+    "feed": (),  # how a model is run on a batch
     "schedules": ("compile", "optimizer"),
-    "strategies": ("compile", "optimizer", "schedules"),
+    "strategies": ("compile", "optimizer", "schedules", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),

@@ -33,6 +33,7 @@ MAY = {  # a room, and the rooms that its files may import
     "catalog": ("compile", "optimizer", "optim"),  # reads the rules and their graphs; needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
     "feed": (),  # how a model is run on a batch
+    "instruments": ("compile", "optimizer", "feed"),
     "schedules": ("compile", "optimizer"),
     "strategies": ("compile", "optimizer", "schedules", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
@@ -40,7 +41,7 @@ MAY = {  # a room, and the rooms that its files may import
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),
     "lab": ("optimizer", "optim", "schedules", "strategies", "parallel", "visuals", "surfaces"),
     "cli": ("catalog", "lab", "surfaces"),
-    "root": ("catalog", "groups", "optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
+    "root": ("catalog", "groups", "instruments", "optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
 }
 INNER = {"emit", "launch"}  # what the stages before them may not know
 

@@ -1,10 +1,12 @@
 """Gradient-based optimizers for PyTorch: a page each, compiled into one pass, compared with evidence."""
 
 from ravine import groups as groups
+from ravine import instruments as instruments
 from ravine import mods as mods
 from ravine import optim as optim
 from ravine import strategies as strategies
 from ravine.catalog.create import create as create
 from ravine.gradient_release import release as release
+from ravine.instruments import check_gradients as check_gradients
 from ravine.optim import *  # noqa: F403
 from ravine.optimizer import Optimizer as Optimizer

@@ -1,6 +1,7 @@
 """Every example runs, and the README's too."""
 
 import doctest
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import ravine.optimizer
 from ravine import gradient_release, groups
 from ravine.catalog import bib, create, names
+from ravine.strategies import batch_norm
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,10 +41,12 @@ def test_readme_code_runs():
         exec(compile(block, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("page", ["gradient_release.md", "step.md"])
-def test_the_code_of_hand_written_pages_runs(page: str):
+@pytest.mark.parametrize(
+    ("page", "count"), [("gradient_release.md", 3), ("step.md", 3), ("checks.md", 4), ("batch_norm.md", 3)]
+)
+def test_the_code_of_hand_written_pages_runs(page: str, count: int):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == count
     scope: dict[str, object] = {}  # each goes on where the one before it ended
     for block in blocks:
         exec(compile(block, page, "exec"), scope)
@@ -60,8 +64,15 @@ def test_contributing_code_makes_an_optimizer():
     assert p.tolist() == [0.5, -1.5]
 
 
+INSTRUMENTS = [
+    importlib.import_module(f"ravine.instruments.{x}") for x in ("gradients", "initialize", "scale", "columns")
+]
+
+
 @pytest.mark.parametrize(
-    "module", [ravine.optimizer, gradient_release, groups, bib, create, names], ids=lambda x: x.__name__
+    "module",
+    [ravine.optimizer, gradient_release, groups, bib, create, names, batch_norm, *INSTRUMENTS],
+    ids=lambda x: x.__name__,
 )
 def test_docstring_examples(module):
     done = doctest.testmod(module)

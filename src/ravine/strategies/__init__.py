@@ -1,5 +1,7 @@
 """Optimizers that drive another: which weights it starts from, and where it is given its gradients."""
 
+from ravine.strategies.batch_norm import frozen_batch_norm as frozen_batch_norm
+from ravine.strategies.batch_norm import recompute_batch_norm as recompute_batch_norm
 from ravine.strategies.lookahead import Lookahead as Lookahead
 from ravine.strategies.sam import ASAM as ASAM
 from ravine.strategies.sam import SAM as SAM

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ravine.compile.emit.reference import wide
+from ravine.strategies.batch_norm import frozen_batch_norm
 from ravine.strategies.strategy import Strategy, driven, forward
 from ravine.untraced import untraced
 
@@ -43,8 +45,9 @@ class SAM(Strategy):
     finite moves no weight in the first step.
 
     e is found on each process for itself unless gradients are averaged, as DDP does; the paper's own runs do not.
-    Batch norm counts both passes; switch its averages off in one of them if that is not wanted. davda54/sam adds 1e-12
-    to the norm, and wants the first gradients before step(closure): here the closure makes them.
+    Give model=model where it has batch norm: its running statistics then count the pass at w alone, and w + e is
+    normalized by its batch as ever (`frozen_batch_norm` from the first step to the second). Without it they count both.
+    davda54/sam adds 1e-12 to the norm, and wants the first gradients before step(closure): here the closure makes them.
 
     Use it where data are few beside the weights and a test error is worth a second pass: each step costs two.
 
@@ -55,7 +58,22 @@ class SAM(Strategy):
     fields = ("rho", "adaptive", "eta")
     _step_supports_amp_scaling = True  # GradScaler then calls step() in any case, which has weights to put back
 
-    def __init__(self, opt: torch.optim.Optimizer, rho: float = 0.05, adaptive: bool = False, *, eta: float = 0.0):
+    model: torch.nn.Module | None = None
+    _frozen: AbstractContextManager[None] | None = None  # while a first step is open
+
+    def __init__(
+        self,
+        opt: torch.optim.Optimizer,
+        rho: float = 0.05,
+        adaptive: bool = False,
+        *,
+        eta: float = 0.0,
+        model: torch.nn.Module | None = None,
+    ):
+        if model is not None and not isinstance(model, torch.nn.Module):
+            raise TypeError(
+                f"{type(self).__name__}: model is the torch.nn.Module whose batch norm to hold, not {model!r}"
+            )
         for name, x in (("rho", rho), ("eta", eta)):
             if not 0 <= x < float("inf"):
                 raise ValueError(f"{type(self).__name__}: {name} is {x!r}; it must lie in [0, inf)")
@@ -64,7 +82,7 @@ class SAM(Strategy):
                 f"{type(self).__name__} cannot drive another SAM: each needs two gradients of its own for a step"
             )
         self.rho, self.adaptive, self.eta = float(rho), bool(adaptive), float(eta)
-        super().__init__(opt)
+        super().__init__(opt, model=model)
 
     @untraced
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
@@ -103,6 +121,7 @@ class SAM(Strategy):
             for p, g in grads:
                 e = self.turned(p, self.turned(p, g)) * reach.to(p.device)
                 p.add_(torch.where(norm.isfinite().to(p.device), e, 0.0).to(p.dtype))
+        self.freeze()
         if zero_grad:
             self.zero_grad()
 
@@ -138,12 +157,34 @@ class SAM(Strategy):
         """True between a first step and its second."""
         return any("before" in kept for kept in self.state.values())
 
+    def freeze(self) -> None:
+        """Hold the running statistics of batch norm until the second step."""
+        if self.model is not None and self._frozen is None and self.open:
+            self._frozen = frozen_batch_norm(self.model)
+            self._frozen.__enter__()
+
+    def thaw(self) -> None:
+        """Let batch norm count again."""
+        if self._frozen is not None:
+            self._frozen.__exit__(None, None, None)
+            self._frozen = None
+
     @torch.no_grad()
     def restore(self) -> None:
         """Put the weights back where they were before an open first step, bit for bit."""
+        self.thaw()
         for p in self.params:
             if "before" in self.state.get(p, {}):
                 p.copy_(self.state[p].pop("before"))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As every strategy's; where a first step is open in it, batch norm is held until the second."""
+        super().load_state_dict(state_dict)
+        self.thaw()
+        self.freeze()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "model": self.model}
 
     def eval(self) -> None:
         """The driven optimizer's `eval()`, where it has one."""
@@ -170,8 +211,15 @@ class ASAM(SAM):
     papers = ("kwon2021asam", "foret2021sam")
     fields = ("rho", "eta")
 
-    def __init__(self, opt: torch.optim.Optimizer, rho: float = 0.5, *, eta: float = 0.01):
-        super().__init__(opt, rho, True, eta=eta)
+    def __init__(
+        self,
+        opt: torch.optim.Optimizer,
+        rho: float = 0.5,
+        *,
+        eta: float = 0.01,
+        model: torch.nn.Module | None = None,
+    ):
+        super().__init__(opt, rho, True, eta=eta, model=model)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({"adaptive": True, **state})

@@ -35,11 +35,12 @@ MAY = {  # a room, and the rooms that its files may import
     "schedules": ("compile", "optimizer"),
     "strategies": ("compile", "optimizer", "schedules"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
+    "instruments": ("optimizer", "strategies"),  # look at a run; they know no particular optimizer
     "visuals": (),
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),
-    "lab": ("optimizer", "optim", "schedules", "strategies", "parallel", "visuals", "surfaces"),
+    "lab": ("optimizer", "optim", "schedules", "strategies", "parallel", "visuals", "surfaces", "instruments"),
     "cli": ("catalog", "lab", "surfaces"),
-    "root": ("catalog", "groups", "optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
+    "root": ("catalog", "groups", "optim", "optimizer", "schedules", "strategies", "parallel", "mods", "instruments"),
 }
 INNER = {"emit", "launch"}  # what the stages before them may not know
 

@@ -6,5 +6,7 @@ from ravine import optim as optim
 from ravine import strategies as strategies
 from ravine.catalog.create import create as create
 from ravine.gradient_release import release as release
+from ravine.instruments import Monitor as Monitor
+from ravine.instruments import NoiseScale as NoiseScale
 from ravine.optim import *  # noqa: F403
 from ravine.optimizer import Optimizer as Optimizer

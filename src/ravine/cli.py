@@ -13,6 +13,7 @@ COMMANDS = {
     "show": "one of them: meaning, equations, defaults, paper, plan",
     "cite": "their papers, as BibTeX",
     "compare": "which optimizer for this task? Equal tuning for each, and a report",
+    "noise-scale": "which batch size for this task? The gradient noise scale, measured while it trains",
 }
 
 
@@ -42,6 +43,8 @@ def _room(command: str) -> Callable[[list[str]], int]:
     """What runs the command; imported here, since most people have not installed every extra."""
     if command == "compare":
         from .lab.cli import main
+    elif command == "noise-scale":
+        from .lab.noise_scale import main
     else:
         from .catalog.cli import main
     return main

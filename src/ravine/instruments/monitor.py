@@ -196,13 +196,13 @@ class Monitor:
             old = [layer.name for layer in self.layers] if hasattr(self, "layers") else []
             self.layers: list[Layer] = layers_of(self.model, self.opt)
             if old != [layer.name for layer in self.layers]:
-                self.samples = []
+                self.samples, self._stride, self._sampled = [], 1, 0
             self._recent.clear()
             self._reading = Reading(self.opt, self.histograms)
             self._layer_of = torch.zeros(len(seen), dtype=torch.int64)
             for i, layer in enumerate(self.layers):
                 self._layer_of[layer.places] = i
-            self._versions = [0 for _ in self.layers]
+            self._versions = [sum(p._version for p in layer.params) for layer in self.layers]
         begin, finish = self._reading.begin, self._reading.finish
         self._reading.done = False
         self._handles = self._units.watch()
@@ -226,12 +226,21 @@ class Monitor:
                 found[kind].append(length(parts))
             lr.append(max((lrs[k] for k in layer.groups), default=math.nan))
             still.append(self._still(i, layer, own, lr[-1]))
-        self._sampled += 1
-        sample = Sample(self.count, lr, **found, still=still, dead=self._units.dead())
-        sample.gradients, sample.updates = map(self._by_layer, (self._reading.gradients, self._reading.updates))
+        sample = Sample(
+            self.count,
+            lr,
+            found["grad_norm"],
+            found["update_norm"],
+            found["weight_norm"],
+            still,
+            self._by_layer(self._reading.gradients),
+            self._by_layer(self._reading.updates),
+            self._units.dead(),
+        )
         self._recent.append(sample)
-        if self._sampled % self._stride == 0 or not self.samples:
+        if self._sampled % self._stride == 0:
             self.samples.append(sample)
+        self._sampled += 1
         if len(self.samples) > KEPT:
             self._stride *= 2
             del self.samples[1::2]

@@ -116,15 +116,16 @@ def told(parts: list[Part], lr: float, asked: Settings) -> str:
     first = parts[0].scale.value
     critical = ", ".join(f"{figure(float(f'{critical_batch(first, kind):.1e}'))} with {kind}" for kind in KINDS)
     model = (
-        "The noisy quadratic model (Zhang et al. 2019), with the noise of the first steps where it begins, needs twice\n"
-        f"the fewest steps to {GOAL:.0%} of its loss at batches of {critical}:\n"
-        "above these, more examples in a batch save few steps. They are an order of magnitude, for a whole run."
+        "A noisy quadratic that begins with the noise of the first steps (Zhang et al. 2019) takes twice the fewest\n"
+        f"steps to {GOAL:.0%} of its loss at batches of {critical}:\n"
+        "above these, more examples in a batch save few steps. They are orders of magnitude, for a whole run."
     )
     return "\n".join(
         [
             *lines,
-            f"At the end B_simple is {figure(last.value)} examples, {interval(last)}, {where}",
-            f"A step with {batch} is worth {worth:.0%} of one without noise, 1 / (1 + B_simple/B) (McCandlish et al. 2018).",
+            f"At the end B_simple is {figure(last.value)} examples, {interval(last)},",
+            where,
+            f"A step with {batch} is worth 1 / (1 + B_simple/B) = {worth:.0%} of one without noise (McCandlish et al.).",
             "",
             *([model] if math.isfinite(first) else []),
         ]

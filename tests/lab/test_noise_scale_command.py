@@ -8,7 +8,7 @@ from ravine.cli import main
 
 
 def test_it_measures_the_digits(capsys):
-    assert main("noise-scale --steps 80 --batch 32 --optimizer momentum".split()) == 0
+    assert main(["noise-scale", "--steps", "80", "--batch", "32", "--optimizer", "momentum"]) == 0
     out = capsys.readouterr().out
     rows = re.findall(r"^ +(\d+)-(\d+) +([\d.]+) +([\d.]+)  ([\d.]+) (?:to|or more)", out, re.MULTILINE)
     assert [(int(a), int(b)) for a, b, *_ in rows] == [(1, 20), (21, 40), (41, 60), (61, 80)]

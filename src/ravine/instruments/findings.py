@@ -128,7 +128,10 @@ def growing_loss(step: int, losses: Sequence[float]) -> Iterator[Finding]:
 def spikes(losses: Sequence[float], new: int) -> Iterator[Finding]:
     """Losses far above those before them."""
     count = len(losses)
-    fresh = [i for i in range(count - new, count) if high(losses, i)]
+    if len(usual := usual_before(losses, count - new)) < ENOUGH // 2:
+        return
+    low = lost(losses, median(usual))  # most are told apart by this alone
+    fresh = [i for i in range(count - new, count) if losses[i] > low and high(losses, i)]
     for i in fresh:
         seen = f"the loss jumped to {losses[i]:.3g} from about {median(usual_before(losses, i)):.3g}"
         advice = "look at the batch of this step; if it comes again, try a smaller lr or mods=[ClipNorm(1.0)]"
@@ -143,11 +146,13 @@ def high(losses: Sequence[float], i: int) -> bool:
     if len(usual) < ENOUGH or not math.isfinite(losses[i]):
         return False
     middle = median(usual)
-    up = losses[i] - middle
-    if up <= 0:
-        return False
-    lost = LOST * max(losses[0] - middle, abs(middle))
-    return up > lost and up > SPIKE * 1.4826 * median(abs(x - middle) for x in usual)
+    deviation = 1.4826 * median(abs(x - middle) for x in usual)
+    return losses[i] > max(lost(losses, middle), middle + SPIKE * deviation)
+
+
+def lost(losses: Sequence[float], middle: float) -> float:
+    """From where on a loss is far above what is usual, or throws the run back."""
+    return middle + LOST * max(losses[0] - middle, abs(middle))
 
 
 def usual_before(losses: Sequence[float], i: int) -> list[float]:

@@ -67,7 +67,7 @@ class Monitor:
     model: what `opt` trains; layers that it does not train are found too.
     opt: an optimizer of ravine, of torch, or a strategy that drives one.
     every: steps from one sample to the next.
-    histograms: False leaves them out.
+    histograms: samples from one with histograms to the next, since they cost most; 0 leaves them out.
     to: a torch.utils.tensorboard.SummaryWriter, or what has its add_scalar and add_histogram_raw.
     tell: is given each finding as a text, once; None says nothing, and `findings` and `report()` still have them.
     """
@@ -78,7 +78,7 @@ class Monitor:
         opt: torch.optim.Optimizer,
         *,
         every: int = 10,
-        histograms: bool = True,
+        histograms: int = 5,
         to: tensorboard.Writer | None = None,
         tell: Callable[[str], object] | None = print,
     ):
@@ -162,11 +162,13 @@ class Monitor:
 
     @property
     def history(self) -> dict[str, Any]:
-        """All samples as lists, for pictures and JSON: numbers are [sample][layer], histograms [sample][layer][bin].
+        """All samples as lists, for pictures and JSON: numbers are [sample][layer], histograms, of the samples
+        at "histogram_step" only, [sample][layer][bin].
 
         "loss" has every step. "edges" are the sizes from which the bins count. "dead" is {module: shares}.
         """
         kinds = ("lr", "grad_norm", "update_norm", "weight_norm", "ratio", "effective_lr")
+        counted = [sample for sample in self.samples if sample.updates is not None]
         names = dict.fromkeys(name for sample in self.samples for name in sample.dead)
         share = {name: [divided(*sample.dead.get(name, (0, 0))) for sample in self.samples] for name in names}
         return {
@@ -176,8 +178,9 @@ class Monitor:
             "step": [sample.step for sample in self.samples],
             **{kind: [getattr(sample, kind) for sample in self.samples] for kind in kinds},
             "edges": list(EDGES),
-            "gradients": [x.tolist() for sample in self.samples if (x := sample.gradients) is not None],
-            "updates": [x.tolist() for sample in self.samples if (x := sample.updates) is not None],
+            "histogram_step": [sample.step for sample in counted],
+            "gradients": [None if (x := sample.gradients) is None else x.tolist() for sample in counted],
+            "updates": [None if (x := sample.updates) is None else x.tolist() for sample in counted],
             "dead": share,
             "findings": [vars(finding) for finding in self.findings],
         }
@@ -198,13 +201,13 @@ class Monitor:
             if old != [layer.name for layer in self.layers]:
                 self.samples, self._stride, self._sampled = [], 1, 0
             self._recent.clear()
-            self._reading = Reading(self.opt, self.histograms)
+            self._reading = Reading(self.opt)
             self._layer_of = torch.zeros(len(seen), dtype=torch.int64)
             for i, layer in enumerate(self.layers):
                 self._layer_of[layer.places] = i
             self._versions = [sum(p._version for p in layer.params) for layer in self.layers]
         begin, finish = self._reading.begin, self._reading.finish
-        self._reading.done = False
+        self._reading.arm(self.histograms > 0 and self._sampled % self.histograms == 0)
         self._handles = self._units.watch()
         self._handles += [self.opt.register_step_pre_hook(begin), self.opt.register_step_post_hook(finish)]
 

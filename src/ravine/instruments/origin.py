@@ -13,13 +13,13 @@ from torch.utils._pytree import tree_leaves
 
 def floats(tree: Any) -> Iterator[Tensor]:
     """The tensors of real or complex numbers in what a module takes or returns."""
-    return (x for x in tree_leaves(tree) if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex()))
+    leaves = [tree] if isinstance(tree, Tensor) else tree_leaves(tree)
+    return (x for x in leaves if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex()))
 
 
-@torch.no_grad()
 def finite(tree: Any) -> bool:
     """True if no number is NaN or infinite. A finite sum is proof, and needs no memory; sums may also overflow."""
-    return all(math.isfinite(abs(x.detach().sum().item())) or bool(x.isfinite().all()) for x in floats(tree))
+    return all(math.isfinite(abs(x.detach().sum().item())) or bool(x.detach().isfinite().all()) for x in floats(tree))
 
 
 @torch.no_grad()

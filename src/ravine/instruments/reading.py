@@ -19,10 +19,11 @@ class Reading:
     before the step and subtracted after it.
     """
 
-    def __init__(self, opt: torch.optim.Optimizer, histograms: bool):
+    def __init__(self, opt: torch.optim.Optimizer):
         self.opt = opt
         self.params = [p for _, p in trained(opt)]
-        self.sampler = Sampler([p.shape for p in self.params]) if histograms else None
+        self.sampler = Sampler([p.shape for p in self.params])
+        self.histograms = False
         self.all = tuple(range(len(self.params)))
         self.done = False  # False while the step has not been made, as where a GradScaler has passed over it
         self.old: list[Tensor] = []
@@ -30,6 +31,12 @@ class Reading:
         self.norms: dict[str, list[float]] = {}
         self.gradients: Tensor | None = None
         self.updates: Tensor | None = None
+
+    def arm(self, histograms: bool) -> None:
+        """The next step is read, with histograms or without."""
+        released = getattr(self.opt, "_released", None) is not None  # then weights move in backward, and are not caught
+        self.done, self.histograms = False, histograms and not released
+        self.norms, self.gradients, self.updates, self.sizes = {}, None, None, None
 
     @property
     def compiled(self) -> bool:
@@ -39,9 +46,8 @@ class Reading:
     @torch.no_grad()
     def begin(self, *_: Any) -> None:
         """Before the step."""
-        self.norms, self.gradients, self.updates = {}, None, None
         self.old = [] if self.compiled else [p.detach().clone() for p in self.params]
-        if self.sampler is not None and getattr(self.opt, "_released", None) is None:
+        if self.histograms:
             self.sizes = self.sampler.take(self.params, self.all)
 
     @torch.no_grad()
@@ -54,7 +60,7 @@ class Reading:
         if not self.compiled:
             self.norms = slow_norms(self.params, self.old, grads)
             self.old = []
-        if self.sampler is None or self.sizes is None:  # or released: weights have moved in backward
+        if self.sizes is None:
             return
         self.updates = self.sampler.count(self.sampler.take(self.params, self.all) - self.sizes, self.all)
         self.sizes = None

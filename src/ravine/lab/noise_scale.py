@@ -125,7 +125,7 @@ def told(parts: list[Part], lr: float, asked: Settings) -> str:
             *lines,
             f"At the end B_simple is {figure(last.value)} examples, {interval(last)},",
             where,
-            f"A step with {batch} is worth 1 / (1 + B_simple/B) = {worth:.0%} of one without noise (McCandlish et al.).",
+            f"A step with {batch} is worth 1 / (1 + B_simple/B) = {worth:.0%} of one without noise (McCandlish 2018).",
             "",
             *([model] if math.isfinite(first) else []),
         ]

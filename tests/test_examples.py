@@ -10,6 +10,7 @@ import pytest
 import ravine.optimizer
 from ravine import gradient_release, groups
 from ravine.catalog import bib, create, names
+from ravine.instruments import monitor, noise_scale
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,7 +40,7 @@ def test_readme_code_runs():
         exec(compile(block, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("page", ["gradient_release.md", "step.md"])
+@pytest.mark.parametrize("page", ["gradient_release.md", "monitor.md", "step.md"])
 def test_the_code_of_hand_written_pages_runs(page: str):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
     assert len(blocks) == 3
@@ -61,7 +62,9 @@ def test_contributing_code_makes_an_optimizer():
 
 
 @pytest.mark.parametrize(
-    "module", [ravine.optimizer, gradient_release, groups, bib, create, names], ids=lambda x: x.__name__
+    "module",
+    [ravine.optimizer, gradient_release, groups, bib, create, names, monitor, noise_scale],
+    ids=lambda x: x.__name__,
 )
 def test_docstring_examples(module):
     done = doctest.testmod(module)

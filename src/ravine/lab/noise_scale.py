@@ -118,7 +118,7 @@ def told(parts: list[Part], lr: float, asked: Settings) -> str:
     model = (
         "A noisy quadratic that begins with the noise of the first steps (Zhang et al. 2019) takes twice the fewest\n"
         f"steps to {GOAL:.0%} of its loss at batches of {critical}:\n"
-        "above these, more examples in a batch save few steps. They are orders of magnitude, for a whole run."
+        "above these, more examples in a batch save few steps. These are orders of magnitude, for a whole run."
     )
     return "\n".join(
         [

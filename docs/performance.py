@@ -120,6 +120,15 @@ SECTIONS = {
             "start *",
         )
     ],
+    "Looking at a run": [
+        Table(
+            "A training step, forward and backward and all, with `ravine.Monitor(model, opt)` at its every=10 and "
+            "without it. Of torch's AdamW it copies the weights in sampled steps.",
+            "monitor.py",
+            {"": "question", "model": "model", "plain": "plain", "with the monitor": "monitor"}
+            | {"monitor/plain": "monitor/plain"},
+        )
+    ],
     "Rows of an embedding": [
         Table(
             "SparseAdam on an embedding 64 wide, of which so many rows have a gradient.",

@@ -14,6 +14,7 @@ COMMANDS = {
     "cite": "their papers, as BibTeX",
     "schedule": "every schedule of a rate; one of them drawn",
     "compare": "which optimizer for this task? Equal tuning for each, and a report",
+    "noise-scale": "which batch size for this task? The gradient noise scale, measured while it trains",
 }
 
 
@@ -45,6 +46,8 @@ def _room(command: str) -> Callable[[list[str]], int]:
         from .lab.cli import main
     elif command == "schedule":
         from .schedules.cli import main
+    elif command == "noise-scale":
+        from .lab.noise_scale import main
     else:
         from .catalog.cli import main
     return main

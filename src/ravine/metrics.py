@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,15 +15,56 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def metrics(batches: Sequence[Batch]) -> dict[str, Tensor]:
-    """The norms of gradient and update, and the share of clipped elements: 0-d tensors where the parameters are."""
+    """The norms of gradient, update and weights, and the share of clipped elements: 0-d, where the parameters are."""
     found: dict[str, Tensor] = {}
     count = 0
     for batch in batches:
-        launch, plan = batch.launch, batch.launch.plan
-        if "clipped" in plan.measures:
-            count += sum(size["b"] * size["r"] * size["c"] for size in launch.sizes_of)
-        for name, x in plan.measures.items():
-            part = launch.sums[:, plan.sums.index(x)].sum()
+        if "clipped" in batch.launch.plan.measures:
+            count += sum(elements(batch))
+        for name, sums in measures(batch):
+            part = sums.sum()
             found[name] = part if name not in found else found[name] + part.to(found[name].device, non_blocking=True)
+    return norms(found, max(count, 1))
+
+
+@torch.no_grad()
+def metrics_of_each(batches: Sequence[Batch], count: int) -> dict[str, Tensor]:
+    """The same for each of `count` parameters, in their order; NaN for those that were not in the step."""
+    found: dict[str, Tensor] = {}
+    sizes = torch.ones(0)
+    for batch in batches:
+        for name, sums in measures(batch):
+            if name not in found:
+                found[name] = torch.full((count,), torch.nan, dtype=sums.dtype, device=sums.device)
+            place = torch.tensor(batch.index, device=found[name].device)
+            found[name][place] = sums.to(found[name].device, non_blocking=True)
+            if name == "clipped":
+                sizes = torch.ones_like(found[name]) if not len(sizes) else sizes
+                sizes[place] = torch.tensor(elements(batch), dtype=sizes.dtype, device=sizes.device).clamp(min=1)
+    return norms(found, sizes)
+
+
+def finite(batches: Sequence[Batch]) -> bool:
+    """True if no gradient of a measured step was NaN or infinite. Waits for the device."""
+    for batch in batches:
+        sums = batch.launch.sums  # of all sums together a finite one is proof, and one call
+        if not math.isfinite(sums.sum().item()) and not all(bool(x.isfinite().all()) for _, x in measures(batch)):
+            return False
+    return True
+
+
+def measures(batch: Batch) -> Iterator[tuple[str, Tensor]]:
+    """The sums of a launch that are only looked at, by name: one for each of its parameters."""
+    plan = batch.launch.plan
+    return ((name, batch.launch.sums[:, plan.sums.index(x)]) for name, x in plan.measures.items())
+
+
+def elements(batch: Batch) -> list[int]:
+    """How many each parameter has."""
+    return [size["b"] * size["r"] * size["c"] for size in batch.launch.sizes_of]
+
+
+def norms(found: dict[str, Tensor], count: int | Tensor) -> dict[str, Tensor]:
+    """From sums of squares, and of the `count` elements how many were clipped."""
     out = {f"{'grad' if name == 'gradient' else name}_norm": found[name].sqrt() for name in found if name != "clipped"}
-    return out | ({"clipped": found["clipped"] / max(count, 1)} if "clipped" in found else {})
+    return out | ({"clipped": found["clipped"] / count} if "clipped" in found else {})

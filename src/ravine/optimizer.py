@@ -24,7 +24,7 @@ from ravine.compile.launch import BACKENDS, Changed, backend_for
 from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
 from ravine.load import load
-from ravine.metrics import metrics
+from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
 from ravine.state import numbers_of, widened
 from ravine.untraced import untraced
@@ -228,19 +228,26 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     _step_supports_amp_scaling = True  # GradScaler sets grad_scale and found_inf, and leaves gradients as they are
 
-    def metrics(self) -> dict[str, Tensor]:
+    def metrics(self, *, each: bool = False) -> dict[str, Tensor]:
         """The last step in numbers, as 0-d tensors where the parameters are: nothing is read again and nothing waits.
 
-        "grad_norm": ‖g‖ over all parameters, before clipping; "update_norm": ‖Δp‖; "clipped", with a modifier that
-        clips: the share of elements that it made smaller. Raises RuntimeError without `measured=True`, or before the
-        first step. After a step that was skipped it is empty.
+        "grad_norm": ‖g‖ over all parameters, before clipping; "update_norm": ‖Δp‖; "weight_norm": ‖p‖ before the step;
+        "clipped", with a modifier that clips: the share of elements that it made smaller. Raises RuntimeError without
+        `measured=True`, or before the first step. After a step that was skipped it is empty.
+
+        each: for each parameter by itself, in the order of the groups; NaN where one had no gradient.
         """
         if not any(group["measured"] for group in self.param_groups):
             raise RuntimeError(f"{type(self).__name__}: metrics() needs {type(self).__name__}(…, measured=True)")
-        made = self._watched if self._released is None else self._released.batches or None
-        if made is None:
+        if self._made is None:
             raise RuntimeError(f"{type(self).__name__}: metrics() tells of a step; make one first")
-        return metrics(made)
+        count = sum(len(group["params"]) for group in self.param_groups)
+        return metrics_of_each(self._made, count) if each else metrics(self._made)
+
+    @property
+    def _made(self) -> Sequence[Batch] | None:
+        """The launches of the last step, or None before the first."""
+        return self._watched if self._released is None else self._released.batches or None
 
     def _loss(self, loss: Any, there: bool) -> float | Tensor:
         """The loss as a number, for rules that need it, or as a tensor where no number is wanted."""

@@ -17,6 +17,7 @@ SCRIPTS = {
     "peers": ["--model", "tiny", "--only", "ravine", "absent", "broken"],
     "step": ["--only", "tiny"],
     "sparse": [],
+    "monitor": ["--models", "mlp, batch 32"],
 }
 
 

@@ -28,11 +28,17 @@ def test_looking_changes_nothing_and_sees_what_is(cls, backend):
     for p, q in zip(a.param_groups[0]["params"], params, strict=True):
         near(p, q, 2e-6)
     seen = b.metrics()
-    assert seen.keys() == {"grad_norm", "update_norm"}
+    assert seen.keys() == {"grad_norm", "update_norm", "weight_norm"}
     length = torch.cat([p.grad.double().flatten() for p in params]).norm()
     moved = torch.cat([(p.detach().double() - x).flatten() for p, x in zip(params, before, strict=True)]).norm()
     assert seen["grad_norm"].item() == pytest.approx(length.item(), rel=1e-5)
     assert seen["update_norm"].item() == pytest.approx(moved.item(), rel=1e-2, abs=1e-6)
+    assert seen["weight_norm"].item() == pytest.approx(torch.cat([x.flatten() for x in before]).norm().item(), rel=1e-5)
+    each = b.metrics(each=True)
+    for k, x in seen.items():
+        assert each[k].square().sum().sqrt().item() == pytest.approx(x.item(), rel=1e-6)
+    lengths = [p.grad.double().norm().item() for p in params]
+    assert each["grad_norm"].tolist() == pytest.approx(lengths, rel=1e-5)
 
 
 @every
@@ -105,9 +111,11 @@ def test_the_share_of_clipped_elements(mods, share):
 
 def test_only_measured_groups_count():
     a, b = parameters([(10, 10)]), parameters([(30, 30)], seed=1)
-    opt = ravine.SGD([{"params": a, "measured": True}, {"params": b}], mods=[ClipNorm(1e-3)])
+    opt = ravine.SGD([{"params": b}, {"params": a, "measured": True}], mods=[ClipNorm(1e-3)])
     walk(opt, 1)
     assert opt.metrics()["clipped"] == 1
+    unseen, seen = opt.metrics(each=True)["clipped"].tolist()
+    assert unseen != unseen and seen == 1
 
 
 def test_a_skipped_step_has_no_metrics():

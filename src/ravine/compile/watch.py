@@ -23,10 +23,11 @@ def guarded(hyper: Mapping[str, Any], g: Expr) -> Expr | None:
 
 
 def measured(hyper: Mapping[str, Any], g: Expr, clipped: Expr | None, p: Expr, new: Expr) -> dict[str, Expr]:
-    """Sums of each tensor that are only looked at: ‖g‖², ‖Δp‖², and how many elements were clipped."""
+    """Sums of each tensor that are only looked at: ‖g‖², ‖Δp‖², ‖p‖², and how many elements were clipped."""
     if not hyper.get("measured"):
         return {}
-    seen = {"gradient": g**2, "update": (new - p) ** 2} | ({} if clipped is None else {"clipped": clipped})
+    seen = {"gradient": g**2, "update": (new - p) ** 2, "weight": p**2}
+    seen |= {} if clipped is None else {"clipped": clipped}
     return {name: node("sum", x, shape=SCALAR) for name, x in seen.items()}
 
 

@@ -14,7 +14,9 @@ from .sweep import TrialFailed
 from .tasks import TASKS
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises LabError where argparse would exit."""
+
     def error(self, message: str) -> NoReturn:
         raise LabError(f"{message} (see {self.prog} --help)")
 
@@ -39,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="ravine compare",
         description="Trains a task with each optimizer, at as many learning rates and seeds for one as for another, "
         "and writes report.html. Stopped at any moment, the same command goes on where it was.",

@@ -36,8 +36,9 @@ MAY = {  # a room, and the rooms that its files may import
     "data": (),  # which sample comes next: torch alone
     "loop": (),  # parts of a loop around any optimizer
     "schedules": ("compile", "optimizer", "visuals"),  # visuals: its command draws
-    "strategies": ("compile", "optimizer", "schedules"),
-    "instruments": ("compile", "optimizer", "strategies"),
+    "feed": (),  # how a model is run on a batch
+    "strategies": ("compile", "optimizer", "schedules", "feed"),
+    "instruments": ("compile", "optimizer", "strategies", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),

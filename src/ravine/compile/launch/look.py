@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import is_
 from threading import active_count
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -37,10 +37,10 @@ class Gradients(Sequence[Tensor]):
         return len(self.params)
 
     def __getitem__(self, i: Any) -> Any:
-        p: Any = self.params[i]
-        if p.grad is None:
+        g = cast(Any, self.params[i]).grad
+        if g is None:
             raise Changed
-        return p.grad
+        return g
 
     def there(self) -> int:
         """How many there are."""

@@ -77,7 +77,7 @@ class EarlyStopping:
         """Take the loss of the weights in the model, and say whether to stop."""
         if self.opt is not None and any(group.get("mode") == "train" for group in self.opt.param_groups):
             raise RuntimeError("call stop(loss) between opt.eval() and opt.train(): it keeps the weights in the model")
-        loss = float(loss)
+        loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
         better = loss < self.best - self.min_delta if self.mode == "min" else loss > self.best + self.min_delta
         self.count += 1
         self.waited = 0 if better else self.waited + 1

@@ -3,7 +3,7 @@
 schedule    what a schedule is; times, then, between
 steps, decay, annealing, warmup, cyclical, one_cycle, wsd, plateau      the schedules, a family a file
 scheduler   a torch LRScheduler that sets any hyperparameter by them
-names       a schedule by its name, made for a run
+by_name     a schedule by its name, made for a run
 scaling     rates for larger batches
 cli         `ravine schedule`
 """
@@ -13,15 +13,15 @@ from ravine.schedules.annealing import Cosine as Cosine
 from ravine.schedules.annealing import Linear as Linear
 from ravine.schedules.annealing import Polynomial as Polynomial
 from ravine.schedules.annealing import WarmRestarts as WarmRestarts
+from ravine.schedules.by_name import create as create
+from ravine.schedules.by_name import find as find
+from ravine.schedules.by_name import names as names
 from ravine.schedules.cyclical import ExpRange as ExpRange
 from ravine.schedules.cyclical import Triangular as Triangular
 from ravine.schedules.cyclical import Triangular2 as Triangular2
 from ravine.schedules.decay import Exponential as Exponential
 from ravine.schedules.decay import InverseSqrt as InverseSqrt
 from ravine.schedules.decay import InverseTime as InverseTime
-from ravine.schedules.names import create as create
-from ravine.schedules.names import find as find
-from ravine.schedules.names import names as names
 from ravine.schedules.one_cycle import OneCycle as OneCycle
 from ravine.schedules.one_cycle import Points as Points
 from ravine.schedules.plateau import Plateau as Plateau

@@ -1,7 +1,5 @@
 """Falls that end when training ends."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -60,8 +58,7 @@ class Cosine(Schedule):
 
         s(t) = e + (1 − e) (1 + cos(π t / T)) / 2,    then e
 
-    T is `total`, e is `end`. Until T it is torch's CosineAnnealingLR with T_max = T; torch's goes up again after that,
-    and drifts by rounding, since each of its values is made from the one before.
+    T is `total`, e is `end`. Until T it is torch's CosineAnnealingLR with T_max = T; torch's goes up again after that.
 
     Use it where everybody does: it asks for the length of training and for nothing else. Language models often end at
     e = 0.1.

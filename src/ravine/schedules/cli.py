@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ravine.schedules.names import create, find, registry, sampled
+from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
 from ravine.visuals import Line, Panel, curves, grid, ink, page, terminal
 
@@ -28,9 +28,8 @@ def main(argv: list[str]) -> int:
     except (ValueError, TypeError, OSError) as error:
         print(f"ravine: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
-        print(
-            f'ravine: needs {error.name}: pip install ".[lab]" in ravine\'s folder; or write an .svg', file=sys.stderr
-        )
+        missing = str(error.name).split(".")[0]
+        print(f'ravine: needs {missing}: pip install ".[lab]" in ravine\'s folder; or write an .svg', file=sys.stderr)
     return 2
 
 
@@ -102,6 +101,10 @@ def picture(out: Path, name: str, made: Schedule, values: list[float]) -> None:
         out.write_text(grid([Panel(name, values)], columns=1, width=720, height=320), encoding="utf-8")
     elif out.suffix == ".html":
         line = Line(name, ink(0), steps, [values], steps)
-        out.write_text(page(curves([line], "step", "step", "times the base value"), repr(made)), encoding="utf-8")
+        figure = curves([line], "step", "step", "times the base value")
+        figure["layout"]["yaxis"] = figure["layout"]["xaxis"] | {
+            "title": figure["layout"]["yaxis"]["title"]
+        }  # no decades
+        out.write_text(page(figure, repr(made)), encoding="utf-8")
     else:
         raise ValueError(f"{out} is neither .svg nor .html; pictures are made as these two")

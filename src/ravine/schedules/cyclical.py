@@ -1,7 +1,5 @@
 """Up and down again and again, between two rates."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ravine.schedules.schedule import Schedule

@@ -1,7 +1,5 @@
 """Falls that know no end: they need not be told how long training will be."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -13,8 +11,7 @@ class Exponential(Schedule):
 
         s(t) = γᵗ
 
-    By name it is made for a run: γ = 0.01^(1/total), a hundredth at the end. As torch's ExponentialLR, without the
-    rounding of a product that is made anew at every step.
+    As torch's ExponentialLR. By name it is made for a run: γ = 0.01^(1/total), a hundredth at the end.
 
     Use it to repeat old recipes. It falls fastest at the beginning, when a large rate still helps, and needs an end
     that is chosen well.

@@ -1,7 +1,5 @@
 """One-cycle, and the curve through given points that it is made of."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 from typing import Literal

@@ -1,7 +1,5 @@
 """Lower when nothing gets better: the one schedule that is a state machine."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

@@ -89,7 +89,7 @@ class Scheduler(LRScheduler):
         return [self._value(i, group, "lr") for i, group in enumerate(groups)]
 
     def _update_lr(self, epoch: int | None = None) -> None:
-        super()._update_lr(epoch)
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         self._set()
 
     def _set(self) -> None:
@@ -202,7 +202,7 @@ def put(group: dict[str, Any], path: str, value: Any) -> None:
     """Set `lr`, `betas.1` or `mods.0.eta` of a group; a tensor is filled."""
     old, (key, *parts) = number_of(group, path), path.split(".")
     if isinstance(old, Tensor):
-        old.fill_(value)
+        old.copy_(value) if isinstance(value, Tensor) else old.fill_(value)
     elif not parts:
         group[key] = value
     elif len(parts) == 1:

@@ -1,7 +1,5 @@
 """Stairs: the rate stays, falls at once, and stays again."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The first steps: up to the full rate, which then stays. A factor for other schedules."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Warm-up, stable, decay."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

@@ -24,7 +24,7 @@ class Panel:
 
 
 def grid(panels: Sequence[Panel], columns: int = 4, width: int = 220, height: int = 130) -> str:
-    """All panels, each with an axis of its own from 0, or from its smallest value if that is less."""
+    """All panels, each with an axis of its own: from 0 where that leaves the curve room, else from its smallest."""
     rows = -(-len(panels) // columns)
     drawn = [
         f'<g transform="translate({i % columns * width},{i // columns * height})">{panel(x, width, height)}</g>'
@@ -37,7 +37,8 @@ def grid(panels: Sequence[Panel], columns: int = 4, width: int = 220, height: in
 
 def panel(x: Panel, width: int, height: int) -> str:
     """One of them."""
-    low, high, last = min(0.0, *x.values), max(x.values), max(1, len(x.values) - 1)
+    low, high, last = min(x.values), max(x.values), max(1, len(x.values) - 1)
+    low = low if low < 0 or high / 2 < low < high else 0.0
     span, right, foot = (high - low) or 1.0, width - RIGHT, height - BOTTOM
     at = [
         f"{LEFT + (right - LEFT) * i / last:.1f},{foot - (foot - TOP) * (x.values[i] - low) / span:.1f}"

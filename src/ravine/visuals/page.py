@@ -8,4 +8,4 @@ def page(figure: Figure, title: str) -> str:
     from plotly.io import to_html  # an extra: imported when used
 
     layout = figure["layout"] | {"title": {"text": title, "font": {"size": 13}}, "margin": {"t": 48, "r": 16}}
-    return to_html({"data": figure["data"], "layout": layout}, include_plotlyjs=True)
+    return to_html({"data": figure["data"], "layout": layout}, include_plotlyjs=True, config={"displayModeBar": False})

@@ -2,7 +2,7 @@
 
 A page is made of the method's docstring, the equations as the compiler has traced them, its defaults beside the
 literature's, the rows of docs/divergences.md that are about it, and its papers. docs/performance.md comes from the
-records in benchmarks/results: performance.py.
+records in benchmarks/results: performance.py. Schedules have a page and a picture.
 """
 
 import inspect
@@ -12,13 +12,16 @@ from pathlib import Path
 import performance
 from tables import table
 
-from ravine import mods, strategies
+from ravine import mods, schedules, strategies
 from ravine.catalog.docstring import parts
 from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import Method, cited, defaults, method, methods
 from ravine.hyper import SWITCHES
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
+from ravine.schedules.by_name import registry as schedules_by_name
+from ravine.schedules.by_name import sampled
+from ravine.visuals import Panel, grid
 
 HERE = Path(__file__).parent
 INDEX = HERE / "optimizers.md"
@@ -112,11 +115,39 @@ def modifiers() -> str:
     for room, every in (("", mods), ("# Strategies", strategies)):
         out += [f"{room}\n\n{inspect.cleandoc(every.__doc__ or '')}"] * bool(room)
         for name, cls in sorted((k, x) for k, x in vars(every).items() if isinstance(x, type)):
-            said, takes = parts(cls), inspect.signature(cls)
-            blocks = [f"## {name}", code(f"{name}{takes}".removesuffix(" -> None"), "python")]
-            blocks += [said.sentence, code(said.equations) if said.equations else "", said.paragraphs, said.use]
-            out += [*blocks, said.references.replace("\n", "  \n")]
+            out += entry(name, cls)
     return "\n\n".join(x for x in out if x) + "\n"
+
+
+def entry(title: str, cls: type) -> list[str]:
+    """A class as blocks of text: its arguments, and its docstring part by part."""
+    said, takes = parts(cls), str(inspect.signature(cls)).removesuffix(" -> None")
+    blocks = [f"## {title}", code(f"{cls.__name__}{takes}", "python"), said.sentence]
+    blocks += [code(said.equations) if said.equations else "", said.paragraphs, said.use]
+    return [*blocks, said.references.replace("\n", "  \n")]
+
+
+def every_schedule() -> str:
+    """The page of all schedules."""
+    out = [
+        "# Every schedule",
+        "Made by `scripts/docs`; `ravine schedule` lists them, `ravine schedule cosine` shows one. t is the number of "
+        "steps made so far; [schedules.md](schedules.md) is the guide.",
+        "![](schedules.svg)",
+    ]
+    for name, cls in schedules_by_name().items():
+        out += entry(name, cls)
+    return "\n\n".join(x for x in out if x) + "\n"
+
+
+def curves() -> str:
+    """The picture of all schedules, each made for a run of 300 steps; momentum stands beside its one-cycle."""
+    total = 300
+    drawn = {name: schedules.create(name, total) for name in schedules_by_name()}
+    drawn["polynomial"] = schedules.create("polynomial", total, power=2.0)
+    drawn["untuned-warmup"] = schedules.create("untuned-warmup", total, beta2=0.99)
+    drawn["one-cycle's momentum"] = schedules.OneCycle(total).momentum()
+    return grid([Panel(name, sampled(x, total)) for name, x in drawn.items()])
 
 
 def pages() -> dict[Path, str]:
@@ -124,6 +155,7 @@ def pages() -> dict[Path, str]:
     every = registry()
     made = {FOLDER / f"{name}.md": page(cls, method(cls)) for name, cls in sorted(every.items())}
     others = {HERE / "modifiers.md": modifiers(), HERE / "performance.md": performance.page()}
+    others |= {HERE / "every_schedule.md": every_schedule(), HERE / "schedules.svg": curves()}
     return {INDEX: index(methods()), **others, **made}
 
 

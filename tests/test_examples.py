@@ -1,6 +1,7 @@
 """Every example runs, and the README's too."""
 
 import doctest
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import ravine.optimizer
 from ravine import gradient_release, groups
 from ravine.catalog import bib, create, names
+from ravine.schedules import by_name, one_cycle, plateau, scaling, schedule, scheduler
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,10 +41,10 @@ def test_readme_code_runs():
         exec(compile(block, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("page", ["gradient_release.md", "step.md"])
+@pytest.mark.parametrize("page", ["gradient_release.md", "schedules.md", "step.md"])
 def test_the_code_of_hand_written_pages_runs(page: str):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == (4 if page == "schedules.md" else 3)
     scope: dict[str, object] = {}  # each goes on where the one before it ended
     for block in blocks:
         exec(compile(block, page, "exec"), scope)
@@ -60,9 +62,12 @@ def test_contributing_code_makes_an_optimizer():
     assert p.tolist() == [0.5, -1.5]
 
 
-@pytest.mark.parametrize(
-    "module", [ravine.optimizer, gradient_release, groups, bib, create, names], ids=lambda x: x.__name__
-)
+MODULES = [ravine.optimizer, gradient_release, groups, bib, create, names]
+MODULES += [by_name, one_cycle, plateau, scaling, schedule, scheduler]
+MODULES += [importlib.import_module("ravine.visuals.terminal")]  # its name in ravine.visuals is the function's
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda x: x.__name__)
 def test_docstring_examples(module):
     done = doctest.testmod(module)
     assert done.failed == 0 and done.attempted > 0

@@ -31,15 +31,15 @@ MAY = {  # a room, and the rooms that its files may import
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "mods", "matrix"),
-    "catalog": ("compile", "optimizer", "optim"),  # reads the rules and their graphs; needs no extra
+    "catalog": ("compile", "optimizer", "optim", "schedules"),  # reads the rules and their graphs; needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
-    "schedules": ("compile", "optimizer"),
+    "schedules": ("compile", "optimizer", "visuals"),  # visuals: its command draws
     "strategies": ("compile", "optimizer", "schedules"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),
     "lab": ("optimizer", "optim", "schedules", "strategies", "parallel", "visuals", "surfaces"),
-    "cli": ("catalog", "lab", "surfaces"),
+    "cli": ("catalog", "lab", "schedules", "surfaces"),
     "root": ("catalog", "groups", "optim", "optimizer", "schedules", "strategies", "parallel", "mods"),
 }
 INNER = {"emit", "launch"}  # what the stages before them may not know

@@ -12,6 +12,7 @@ COMMANDS = {
     "list": "every optimizer: year, state, cost, and what it is",
     "show": "one of them: meaning, equations, defaults, paper, plan",
     "cite": "their papers, as BibTeX",
+    "schedule": "every schedule of a rate; one of them drawn",
     "compare": "which optimizer for this task? Equal tuning for each, and a report",
 }
 
@@ -42,6 +43,8 @@ def _room(command: str) -> Callable[[list[str]], int]:
     """What runs the command; imported here, since most people have not installed every extra."""
     if command == "compare":
         from .lab.cli import main
+    elif command == "schedule":
+        from .schedules.cli import main
     else:
         from .catalog.cli import main
     return main

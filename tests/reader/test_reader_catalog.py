@@ -187,7 +187,7 @@ def test_cite_prints_each_paper_once(capsys):
     ("arguments", "message"),
     [
         ("", "required: COMMAND (see ravine --help)"),
-        ("lst", "unknown command 'lst': did you mean list? It is one of list, show, cite, compare"),
+        ("lst", "unknown command 'lst': did you mean list? It is one of list, show, cite, schedule, compare"),
         ("nonsense", "unknown command 'nonsense': It is one of"),
         ("--nonsense", "required: COMMAND"),
         ("--verbose list", "unrecognized arguments: --verbose"),

@@ -7,6 +7,7 @@ import inspect
 import json
 import shutil
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from ravine.catalog.errors import CatalogError
@@ -16,6 +17,8 @@ from ravine.catalog.names import find
 from ravine.compile.emit import text
 from ravine.explain import describe
 from ravine.optimizer import Optimizer
+from ravine.schedules import Schedule
+from ravine.schedules import find as find_schedule
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,7 +51,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         parser.description = "What a method is: its docstring, its equations as traced, defaults, paper and plan."
         add("name", metavar="NAME", help="as `ravine list` has it, or as it is often called")
     else:
-        parser.description = "The papers of methods as BibTeX, each once."
+        parser.description = "The papers of methods and schedules as BibTeX, each once."
         add("names", metavar="NAME", nargs="+", help="as `ravine list` has them, or as they are often called")
     return parser
 
@@ -97,7 +100,17 @@ def _defaults(cls: type[Optimizer], said: dict[str, Any]) -> str:
 
 def cite(names: list[str]) -> str:
     """What `ravine cite NAME...` prints."""
-    return "\n\n".join(dict.fromkeys(entry.text for name in names for entry in cited(find(name)[0])))
+    return "\n\n".join(dict.fromkeys(entry.text for name in names for entry in cited(_written(name))))
+
+
+def _written(name: str) -> type[Optimizer | Schedule]:
+    """The optimizer or the schedule of that name."""
+    try:
+        return find(name)[0]
+    except CatalogError:
+        with suppress(ValueError):
+            return find_schedule(name)
+        raise
 
 
 def _indented(body: str) -> str:

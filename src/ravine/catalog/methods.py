@@ -16,6 +16,7 @@ from ravine.explain import moved
 from ravine.hyper import SWITCHES, fields
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
+from ravine.schedules.schedule import Schedule
 
 COMMON = frozenset({*fields(Optimizer), *SWITCHES} - {"lr"})  # hyperparameters that all take: they belong to no method
 
@@ -80,8 +81,8 @@ def methods(by: str = "name") -> list[Method]:
     return sorted(map(method, registry().values()), key=lambda x: (keys[by](x), x.name.lower()))
 
 
-def cited(cls: type[Optimizer]) -> list[Entry]:
-    """The papers of a method, its own first."""
+def cited(cls: type[Optimizer | Schedule]) -> list[Entry]:
+    """The papers of a method or a schedule, its own first."""
     if not cls.papers:
         raise CatalogError(f'{cls.__name__} names no paper: give its class papers = ("key",), a key of papers.bib')
     known = papers()

@@ -226,7 +226,7 @@ class Released:
         opt = self.owner()
         if opt is not None and opt._released is self:
             opt.param_groups[0].pop(SUMS, None)
-            del opt._released
+            opt._released = None
 
     __del__ = remove
 

@@ -114,10 +114,22 @@ class Optimizer(Fields, torch.optim.Optimizer):
         if backend is not None and backend not in BACKENDS:
             raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
         self.backend = backend
+        self._begin()
         given = hyper if lr is None else {"lr": lr, **hyper}
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
         self.validate(defaults)
         super().__init__(params, defaults | constants(type(self)))
+
+    def _begin(self) -> None:
+        """Notes of its own; none are the class's, where a wrapper that imitates it, as Lightning's, would find them."""
+        self._rule = type(self)
+        self._skipped: int | Tensor = 0  # a tensor where the host has no part in steps
+        self._arranged: Arrangement | None = None  # found again after a copy or a load
+        self._watched: Sequence[Batch] | None = None  # the launches of the last step; none where it was skipped
+        self._released: Any = (
+            None  # what ravine.release returned; it knows this class, and this class no more than that
+        )
+        self._driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -224,8 +236,6 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """How many steps were not made, since a gradient was not finite. With `capturable` it waits for the GPU."""
         return int(self._skipped)
 
-    _skipped: int | Tensor = 0  # a tensor where the host has no part in steps
-
     _step_supports_amp_scaling = True  # GradScaler sets grad_scale and found_inf, and leaves gradients as they are
 
     def metrics(self, *, each: bool = False) -> dict[str, Tensor]:
@@ -257,14 +267,10 @@ class Optimizer(Fields, torch.optim.Optimizer):
         return loss if there else float(loss)
 
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
-    _arranged: Arrangement | None = None  # found again after a copy or a load
-    _watched: Sequence[Batch] | None = None  # the launches of the last step; none where it was skipped
-    _released: Any = None  # what ravine.release returned; it knows this class, and this class no more than that
-    _driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
 
     def compiled(self, group: Mapping[str, Any], p: Tensor | None = None) -> Compiled:
         """The program for the flags of a group and a parameter, else for a matrix; each is compiled once a process."""
-        return compiled(type(self), self.flags(group), group, p)
+        return compiled(self._rule, self.flags(group), group, p)
 
     def key(self, state: str) -> str:
         """The key in `opt.state[p]` of a state that the rule calls so: torch's name where torch has one."""
@@ -275,12 +281,10 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def eval(self) -> None:
         """Put the weights to evaluate with into the model, for rules that train at others. Call before validation."""
         show(self)
-        self._arranged = None
 
     def train(self) -> None:
         """Put the weights to train with back, bit for bit. Call after `eval()`, before the next step."""
         put_back(self)
-        self._arranged = None
 
     # groups and state
 
@@ -378,6 +382,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
         return super().__getstate__() | {"backend": self.backend, "_skipped": self.skipped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_arranged" not in vars(self):  # a copy
+            self._begin()
         super().__setstate__(state)
         self._arranged = None
 

@@ -76,7 +76,8 @@ ALL["adam2k"] = Adam2k
 ALL["schedulefreeradam"] = ScheduleFreeRAdam
 ALL["sparseadam"] = SparseAdam
 TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None and name != "sparseadam"}
-HOW = ("storage", "master_bits", "seed", "nonfinite", "measured")  # not what is computed: laws of their own have these
+# not what is computed: laws of their own have these
+HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable")
 SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
 LOW = (torch.bfloat16, torch.float16)
 
@@ -142,7 +143,7 @@ on_llvm_and_slowly_on_the_reference = pytest.mark.parametrize("backend", ["llvm"
 
 def torch_flags(twin):
     """The names of the hyperparameters of a class of torch, its switches and lr left out."""
-    return [k for k in inspect.signature(twin).parameters if k not in ("params", "lr", *SWITCHES)]
+    return [k for k in inspect.signature(twin).parameters if k not in ("params", "lr", "capturable", *SWITCHES)]
 
 
 def values(shapes, seed=0, dtype=torch.float32, scale=1.0):

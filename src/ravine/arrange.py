@@ -8,12 +8,9 @@ kept while nothing that it rests on changes: for all parameters of an optimizer,
 from __future__ import annotations
 
 import math
-from array import array
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +21,7 @@ from ravine.compile import Compiled
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
 from ravine.compile.launch.base import local
+from ravine.compile.launch.look import Contents, Gradients, writer
 from ravine.compile.plan import Gather
 from ravine.compile.storage import CODED
 from ravine.compile.watch import GUARD
@@ -64,11 +62,10 @@ class Batch:
     found: Mapping[str, float] = field(default_factory=dict[str, float])  # of the shared numbers: these count
     table: list[float] = field(default_factory=list[float])
 
-    def prepare(self, grads: Sequence[Tensor | None], loss: float) -> None:
+    def prepare(self, grads: Sequence[Tensor], loss: float) -> None:
         """All of a step that can fail."""
         self.loss = loss
-        mine = grads if len(self.index) == len(grads) else [grads[i] for i in self.index]
-        self.grads = [local(g) for g in mine if g is not None] if self.launch.sharded else mine
+        self.grads = [local(g) for g in grads] if self.launch.sharded else grads
         self.launch.place(self.grads)
         for row in self.rows:
             row.t, row.before = row.clock.step + 1, row.clock.numbers
@@ -101,7 +98,7 @@ class Batch:
         """Let go of the gradients of a step that is not made, and of copies of what does not lie flat."""
         self.grads = ()
         if self.launch.held:
-            self.launch.held, self.launch.back, self.launch.seen = [], [], array("q")
+            self.launch.forget()
 
     def rehearsal(self) -> Run:
         """The sums over all tensors that a run yields, as zeros."""
@@ -136,18 +133,18 @@ class Launches:
             (group, opt.flags(group), {opt.compiled(group), *(x for own, x in made if own is group)})
             for group in groups
         ]
-        self.moved = [b.p for batch in self.batches for b in batch.bound]
+        self.written = writer([b.p for batch in self.batches for b in batch.bound])
 
-    def right(self, opt: Optimizer, groups: Sequence[dict[str, Any]], values: list[Any]) -> bool:
-        """True if the states are those that these launches know, and the groups and their flags too."""
-        if len(values) != len(self.values) or len(groups) != len(self.fixed) or not all(map(is_, values, self.values)):
+    def right(self, opt: Optimizer, groups: Sequence[dict[str, Any]]) -> bool:
+        """True if the groups and their flags are those that these launches know, and the states too."""
+        if len(groups) != len(self.fixed) or not self.contents.same():
             return False
         for group, (seen, fixed, compiled) in zip(groups, self.fixed, strict=False):
             if group is not seen or opt.flags(group) != fixed or not all(x.fits(group) for x in compiled):
                 return False
         return True
 
-    values: list[Any]  # of the states, as they were
+    contents: Contents  # of the states and what leads to them
 
 
 class NonFinite(Exception):
@@ -157,12 +154,14 @@ class NonFinite(Exception):
 class Arrangement(Launches):
     """The launches of a step of all parameters that have gradients."""
 
-    def __init__(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]):
+    def __init__(self, opt: Optimizer):
         place = [(group, p) for group in opt.param_groups for p in group["params"]]
-        live = [(i, group, p, g) for i, ((group, p), g) in enumerate(zip(place, grads, strict=True)) if g is not None]
+        live = [(i, group, p, g) for i, (group, p) in enumerate(place) if (g := p.grad) is not None]
         super().__init__(opt, live, opt.param_groups)
-        self.params, self.missing = list(params), [g is None for g in grads]
-        self.values = values(opt.state.values())
+        moving = {i for i, *_ in live}
+        self.still = Gradients(p for i, (_, p) in enumerate(place) if i not in moving)
+        self.state, self.lists = opt.state, [group["params"] for group in opt.param_groups]
+        self.contents = Contents([self.state, *self.state.values(), *self.lists])
         self.everys = Counter(k for batch in self.batches for k in batch.compiled.plan.everys)
         if self.gather([(run, part) for batch in self.batches if (part := next(run := batch.rehearsal(), None))]):
             raise ValueError(
@@ -171,19 +170,19 @@ class Arrangement(Launches):
             )
         self.loss = any(batch.compiled.loss for batch in self.batches)
 
-    def holds(self, opt: Optimizer, params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
-        """True if the launches are still right: the same parameters with gradients, the same state, the same flags."""
+    def holds(self, opt: Optimizer) -> bool:
+        """True if the launches are still right: the same parameters and states, the same flags, no more gradients."""
         return (
-            len(params) == len(self.params)
-            and all(map(is_, params, self.params))
-            and [g is None for g in grads] == self.missing
-            and self.right(opt, opt.param_groups, values(opt.state.values()))
+            opt.state is self.state
+            and self.right(opt, opt.param_groups)
+            and all(group["params"] is known for group, known in zip(opt.param_groups, self.lists, strict=True))
+            and not self.still.count()
         )
 
-    def step(self, grads: Sequence[Tensor | None], loss: float = math.nan) -> None:
+    def step(self, loss: float = math.nan) -> None:
         """New values for all: first everything that can fail, then everything that changes."""
         for batch in self.batches:
-            batch.prepare(grads, loss)
+            batch.prepare(batch.launch.live.held(), loss)
         runs = [batch.run() for batch in self.batches]
         if arrived := [(run, part) for run in runs if (part := send(run, None))]:
             try:
@@ -192,8 +191,7 @@ class Arrangement(Launches):
                 for batch in self.batches:
                     batch.forget()
                 raise
-        if self.moved:
-            torch.autograd.graph.increment_version(self.moved)
+        self.written()
 
     def gather(self, arrived: list[tuple[Run, dict[str, float]]]) -> list[tuple[Run, dict[str, float]]]:
         """Add up what batches have for sums over all tensors; each goes on when all that it waits for are whole.
@@ -230,12 +228,13 @@ class Alone(Launches):
 
     def __init__(self, opt: Optimizer, i: int, group: dict[str, Any], p: Tensor, g: Tensor):
         super().__init__(opt, [(i, group, p, g)], [group])
-        self.place, self.values = i, values([opt.state[p]])
+        self.place, self.p, self.state = i, p, opt.state[p]
+        self.contents = Contents([self.state])
         (self.batch,) = self.batches
 
     def holds(self, opt: Optimizer, i: int, group: dict[str, Any]) -> bool:
         """True if the launch is still right."""
-        return i == self.place and self.right(opt, [group], values([opt.state[self.moved[0]]]))
+        return i == self.place and opt.state.get(self.p) is self.state and self.right(opt, [group])
 
     def step(
         self,
@@ -261,12 +260,7 @@ class Alone(Launches):
                 batch.forget()
                 return
             part = send(run, totals)
-        torch.autograd.graph.increment_version(self.moved)
-
-
-def values(states: Iterable[dict[str, Any]]) -> list[Any]:
-    """All that these states hold."""
-    return list(chain.from_iterable(map(dict.values, states)))
+        self.written()
 
 
 def accused(opt: Optimizer, i: int, p: Tensor) -> str:

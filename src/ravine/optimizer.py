@@ -187,18 +187,16 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def _move(self, loss: Any) -> None:
         """New values for all parameters that have gradients."""
-        params = [p for group in self.param_groups for p in group["params"]]
-        grads = [p.grad for p in params]
         arranged = self._arranged
-        if arranged is None or not arranged.holds(self, params, grads):
-            arranged = self._arranged = Arrangement(self, params, grads)
+        if arranged is None or not arranged.holds(self):
+            arranged = self._arranged = Arrangement(self)
         at = self._loss(loss) if arranged.loss else math.nan
         try:
             try:
-                arranged.step(grads, at)
+                arranged.step(at)
             except Changed:
-                arranged = self._arranged = Arrangement(self, params, grads)
-                arranged.step(grads, at)
+                arranged = self._arranged = Arrangement(self)
+                arranged.step(at)
             self._watched = arranged.batches
         except NonFinite:
             self._skip()

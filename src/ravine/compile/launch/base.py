@@ -13,15 +13,11 @@ from torch import Tensor
 
 from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, VECTORS, Expr, Shape
-from ravine.compile.launch.look import Places
+from ravine.compile.launch.look import Changed, Gradients, Places
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
 from ravine.compile.storage import CODED, decode, join, table
 
 Steps = Generator[dict[str, float], Sequence[float], None]  # a step, which waits for sums over all tensors
-
-
-class Changed(Exception):
-    """A tensor has another type, shape or device than when it was bound: it must be bound anew."""
 
 
 @dataclass(eq=False, slots=True)
@@ -71,12 +67,10 @@ class Launch:
         self.sharded = any(local(x) is not x for x in fixed)
         # asked anew at each step: a tensor may move, and a distributed one may take another shard
         self.places = Places(fixed, len(bound), python=self.sharded)
-        self.seen: array[int] = array("q")  # addresses as they were
-        self.kinds_seen: array[int] = array("q")  # and how all lay: a new gradient may lie where an old one lay
-        self.lazy: list[bool] = []  # complex gradients that are to be conjugated
+        self.live = Gradients(b.p for b in bound)
+        self.ready = False  # the table says where all lies
         self.kinds = [(local(b.p).shape, b.p.dtype, b.p.device) for b in bound]
         self.states = [(b, key, b.state[key].dtype) for b in bound for key in b.keys.values()]
-        self.complex = bound[0].p.is_complex()
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
 
@@ -99,25 +93,18 @@ class Launch:
 
     def place(self, grads: Sequence[Tensor]) -> None:
         """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
-        places, count = self.places, len(self.places.stay)
+        ready, self.ready = self.ready, False  # until the table is right again: should this fail, it is not trusted
         try:
-            places.look(grads, local)
+            found = self.places.look(grads, local)
         except RuntimeError:  # a sparse gradient, or another that has no memory
             raise Changed from None
-        lazy = list(map(Tensor.is_conj, grads)) if self.complex else []
-        known = places.kinds == self.kinds_seen and lazy == self.lazy
-        if known and places.addresses == self.seen:
-            return
-        known = known and places.addresses[:count] == self.seen[:count]
-        if not known:
+        if not ready or found > 1:
             self.recognize(grads)
-        self.seen = array("q")  # until the table is right again: should this fail, it is not trusted
-        if known and not any(lazy) and not any(map(Tensor.is_neg, grads)):
-            self.point(places.addresses)  # only the gradients are elsewhere, as after every zero_grad()
-        else:
             self.held, self.back = [], []
-            self.point(self.flatten(grads, places.addresses[:]))
-        self.seen, self.kinds_seen, self.lazy = places.addresses[:], places.kinds[:], lazy
+            self.point(self.flatten(grads, self.places.addresses[:]))
+        elif found:  # only the gradients are elsewhere, as after every zero_grad()
+            self.point(self.places.addresses)
+        self.ready = True
 
     def recognize(self, grads: Sequence[Tensor]) -> None:
         """Raise Changed unless every tensor is of the kind that was bound."""
@@ -194,7 +181,11 @@ class Launch:
         """Write what was computed on copies into the tensors themselves, and let go of the copies."""
         for x, copy in self.back:
             x.copy_(copy)
-        self.held, self.back, self.seen = [], [], array("q")  # to be looked at anew in the next step
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the copies; the next step makes them anew."""
+        self.held, self.back, self.ready = [], [], False
 
     def over_all(self, place: int) -> float:
         """One of the sums, over all tensors of this launch."""

@@ -26,8 +26,8 @@ class Gradients(Sequence[Any]):
     """The gradients that some parameters have when they are asked for. It keeps none."""
 
     def __init__(self, params: Iterable[Tensor]):
-        self.params = list(params)
-        self.names = array("q", bytes(8 * len(self.params)))  # as count() has found them
+        self.params: list[Any] = list(params)
+        self.names = array("q", bytes(8 * len(self.params)))  # as present() has found them
         self.native = native() if all(type(p) in PLAIN for p in self.params) else None
         if self.native is not None:
             of = self.native.names(self.params)
@@ -41,7 +41,7 @@ class Gradients(Sequence[Any]):
             raise Changed
         return g
 
-    def count(self) -> int:
+    def present(self) -> int:
         """How many there are."""
         return sum(p.grad is not None for p in self.params) if self.native is None else self.ask()
 
@@ -69,7 +69,7 @@ class Places:
         """
         if self.native is not None:
             if isinstance(changing, Gradients) and changing.native is not None:
-                if changing.count() < len(changing):
+                if changing.present() < len(changing):
                     raise Changed
                 names = changing.names
             else:
@@ -95,7 +95,8 @@ class Contents:
         self.boxes = list(boxes)
         self.values = [list(held(box)) for box in self.boxes]
         self.native = native()
-        self.asked = [self.bind(name, kind) for name, kind in (("dicts", dict), ("lists", list))] if self.native else []
+        asked = [self.bind(name, kind) for name, kind in (("dicts", dict), ("lists", list))] if self.native else []
+        self.counts, self.asks = [n for n, _ in asked], [ask for _, ask in asked]
 
     def bind(self, name: str, kind: type) -> tuple[int, Callable[[], int]]:
         """How many values the boxes of this kind have, and the function that counts them while they are the same."""
@@ -110,7 +111,7 @@ class Contents:
     def same(self) -> bool:
         """True while each of these boxes holds what it held, and nothing more."""
         if self.native is not None:
-            return all(ask() == n for n, ask in self.asked)
+            return [ask() for ask in self.asks] == self.counts
         now = map(held, self.boxes)
         return all(len(x) == len(y) and all(map(is_, x, y)) for x, y in zip(now, self.values, strict=True))
 

@@ -161,7 +161,7 @@ class Launches:
         self.batches = batches(opt, live)
         made = [(row.group, batch.compiled) for batch in self.batches for row in batch.rows]
         self.fixed = [
-            (group, opt.flags(group), {opt.compiled(group), *(x for own, x in made if own is group)})
+            (group, group["params"], opt.flags(group), {opt.compiled(group), *(x for own, x in made if own is group)})
             for group in groups
         ]
         self.written = writer([b.p for batch in self.batches for b in batch.bound])
@@ -170,9 +170,12 @@ class Launches:
         """True if the groups and their flags are those that these launches know, and the states too."""
         if len(groups) != len(self.fixed) or not self.contents.same():
             return False
-        for group, (seen, fixed, compiled) in zip(groups, self.fixed, strict=False):
-            if group is not seen or opt.flags(group) != fixed or not all(x.fits(group) for x in compiled):
+        for group, (seen, params, flags, compiled) in zip(groups, self.fixed, strict=False):
+            if group is not seen or group["params"] is not params or opt.flags(group) != flags:
                 return False
+            for x in compiled:
+                if not x.fits(group):
+                    return False
         return True
 
     contents: Contents  # of the states and what leads to them
@@ -191,8 +194,8 @@ class Arrangement(Launches):
         super().__init__(opt, live, opt.param_groups)
         moving = {i for i, *_ in live}
         self.still = Gradients(p for i, (_, p) in enumerate(place) if i not in moving)
-        self.state, self.lists = opt.state, [group["params"] for group in opt.param_groups]
-        self.contents = Contents([self.state, *self.state.values(), *self.lists])
+        self.state = opt.state
+        self.contents = Contents([opt.state, *opt.state.values(), *(group["params"] for group in opt.param_groups)])
         self.everys = Counter(k for batch in self.batches for k in batch.compiled.plan.everys)
         if self.gather([(run, part) for batch in self.batches if (part := next(run := batch.rehearsal(), None))]):
             raise ValueError(
@@ -227,12 +230,7 @@ class Arrangement(Launches):
 
     def holds(self, opt: Optimizer) -> bool:
         """True if the launches are still right: the same parameters and states, the same flags, no more gradients."""
-        return (
-            opt.state is self.state
-            and self.right(opt, opt.param_groups)
-            and all(group["params"] is known for group, known in zip(opt.param_groups, self.lists, strict=True))
-            and not self.still.there()
-        )
+        return opt.state is self.state and self.right(opt, opt.param_groups) and not self.still.present()
 
     def step(self, loss: float | Tensor = math.nan, found: Tensor | None = None) -> None:
         """New values for all: first everything that can fail, then everything that changes.

@@ -406,7 +406,7 @@ def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]],
     plain = itemgetter(*names)
     tuples = [k for k, (kind, _) in known.items() if get_origin(kind) is tuple and set(get_args(kind)) != {float}]
     return staticmethod(
-        lambda group: (*plain(group), "grad_scale" in group, *(tuple(map(part, group[k])) for k in tuples))
+        lambda group: (*plain(group), "grad_scale" in group, *[tuple(map(part, group[k])) for k in tuples])
     )
 
 

@@ -101,19 +101,19 @@ def test_tensors_that_are_swapped_are_seen(python):
 def test_gradients_are_torchs(python):
     ps = params()
     now = Gradients(ps)
-    assert now.there() == 0 and len(now) == 3
+    assert now.present() == 0 and len(now) == 3
     for p in ps[:2]:
         p.grad = torch.ones(4)
-    assert now.there() == 2 and now[1] is ps[1].grad
+    assert now.present() == 2 and now[1] is ps[1].grad
     with pytest.raises(Changed):
         list(now)
     ps[2].square().sum().backward()
-    assert now.there() == 3
+    assert now.present() == 3
     places = Places([], 3, python)
     places.look(now, local)
     assert list(places.addresses) == [p.grad.data_ptr() for p in ps]
     ps[0].grad = None
-    assert now.there() == 2
+    assert now.present() == 2
     with pytest.raises(Changed):
         places.look(now, local)
 
@@ -123,7 +123,7 @@ def test_a_class_may_have_gradients_of_its_own():
         grad = property(lambda self: torch.full((4,), 2.0))
 
     p = Own(torch.zeros(4))
-    assert Gradients([p]).there() == 1
+    assert Gradients([p]).present() == 1
     ravine.SGD([p], lr=1.0).step()
     assert p.tolist() == [-2.0] * 4
 
@@ -200,6 +200,14 @@ def test_what_answers_otherwise_is_not_trusted():
         assert not ask.tried(made), name
 
 
+def test_it_is_tried_whatever_the_default_device_and_mode():
+    if ask.native() is None:
+        pytest.skip("there is nothing to try")
+    ask.native.cache_clear()
+    with torch.device("meta"), torch.inference_mode():
+        assert ask.native() is not None
+
+
 def test_a_long_story_is_the_same_without_machine_code(monkeypatch):
     def story():
         torch.manual_seed(0)
@@ -224,6 +232,28 @@ def test_a_long_story_is_the_same_without_machine_code(monkeypatch):
     fast = story()
     monkeypatch.setattr(look, "native", lambda: None)
     assert torch.equal(fast, story())
+
+
+def test_a_gradient_that_is_new_moves_its_parameter(python):
+    ps = params()
+    opt = ravine.Adam(ps)
+    ps[0].grad = torch.ones(4)
+    opt.step()
+    before = ps[1].detach().clone()
+    ps[1].grad = torch.ones(4)
+    opt.step()
+    assert not torch.equal(ps[1], before) and ps[2] not in opt.state
+
+
+def test_another_state_is_the_one_that_moves(python):
+    (p,) = params(1)
+    opt = ravine.Adam([p])
+    p.grad = torch.ones(4)
+    opt.step()
+    opt.state = copy.copy(opt.state)
+    opt.state[p] = {k: x.clone() for k, x in opt.state[p].items()}
+    opt.step()
+    assert opt.state[p]["step"] == 2
 
 
 @pytest.mark.parametrize("others", [False, True])

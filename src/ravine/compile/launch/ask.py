@@ -92,8 +92,8 @@ stop:
   ret i64 -1
 }}
 """
-# writes where each tensor lies, and a number mixed of all else; found: 1 if a later tensor lies elsewhere, 2 if one
-# that stays does or if such a number is new
+# writes where each tensor lies, and a number mixed of all else;
+# found: 1 if a tensor after those that stay lies elsewhere, 2 if one that stays does or if such a number is new
 LOOK = """
   %x = call ptr @tensor(ptr %tensors, i64 %i)
   %r1 = call i32 %data_ptr(ptr %x, ptr %a)
@@ -219,15 +219,15 @@ class Native:
         folder = Path(torch.__file__).parent / "lib"
         files = [str(x) for x in folder.iterdir() if x.stem in ("libtorch_cpu", "libc10")]
         libraries = [ctypes.CDLL(file) for file in files]
-        found = {k: next(getattr(x, name) for x in libraries if hasattr(x, name)) for k, name in TORCH.items()}
-        found |= {k: getattr(ctypes.pythonapi, k) for k in PYTHON}
-        self.called = {k: ctypes.cast(x, ctypes.c_void_p).value or 0 for k, x in found.items()}
+        called = {k: next(getattr(x, name) for x in libraries if hasattr(x, name)) for k, name in TORCH.items()}
+        called |= {k: getattr(ctypes.pythonapi, k) for k in PYTHON}
+        self.called = {k: ctypes.cast(x, ctypes.c_void_p).value or 0 for k, x in called.items()}
         self.code = Code(text(), list(FUNCTIONS))
         # the GIL is kept: no other thread may exchange a tensor meanwhile
         made = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
         self.functions = {name: made(address) for name, address in self.code.address.items()}
         self.slot = slot()
-        self.spare, found = torch.zeros(1), array("q", [0])
+        self.spare, found = zeros(1), array("q", [0])
         self.called["nothing"] = 0  # what the gradient of a tensor is that has none
         self.bind("gradients", 1, tensors=self.names([self.spare]), out=found)()
         self.called["nothing"] = ctypes.c_int64.from_address(found[0]).value
@@ -241,13 +241,13 @@ class Native:
         words = [x.buffer_info()[0] if isinstance(x, array) else x for x in given.values()]
         table = array("q", [n, *words, *(self.called[k] for k in FUNCTIONS[name][0].split() if k not in given)])
         bound: Any = partial(self.functions[name], table.buffer_info()[0])
-        bound.kept = table, given, self.code
+        bound.kept = table, given, self
         return bound
 
 
 def slot() -> int:
     """Where in the Python object of a tensor its at::Tensor lies. Raises ValueError where it is not found."""
-    a, b = torch.zeros(1), torch.nn.Parameter(torch.zeros(1))
+    a, b = zeros(1), torch.nn.Parameter(zeros(1))
 
     def places(x: Any) -> set[int]:
         words = range(0, torch.Tensor.__basicsize__, 8)
@@ -257,7 +257,11 @@ def slot() -> int:
     return found
 
 
+zeros = partial(torch.zeros, device="cpu")  # a default device may be another
+
+
 @cache
+@torch.inference_mode(False)
 def native() -> Native | None:
     """The functions; None where they are not to be had, or do not say what torch and Python say."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)():  # nothing would keep other threads away
@@ -271,16 +275,15 @@ def native() -> Native | None:
 
 def tried(made: Native) -> bool:
     """True if the functions are right about a few tensors and a dict."""
-    x, c = torch.zeros(5, 3, dtype=torch.float64)[1:, :2], torch.zeros(2, dtype=torch.complex64)
-    negative: Tensor = vars(torch)["_neg_view"](x)
-    alike = x, x.t(), x[:2], x.view(torch.int64), negative  # each in all but one thing
-    tensors = [*alike, c, c.conj()]
-    addresses, kinds = array("q", bytes(56)), array("q", bytes(56))
-    look = made.bind("look", 7, tensors=made.names(tensors), addresses=addresses, kinds=kinds, stay=3)
-    looked = look() == 3 and look() == 0 and list(addresses) == [t.data_ptr() for t in tensors] and len(set(kinds)) == 7
+    x, c = zeros(5, 3, dtype=torch.float64)[1:, :2], zeros(2, dtype=torch.complex64)
+    # neighbours are alike in all but one thing
+    tensors = [x.t(), x, x[:2], x.view(torch.int64), c, c.conj(), c.conj().imag, c.imag]
+    addresses, kinds = array("q", bytes(64)), array("q", bytes(64))
+    look = made.bind("look", 8, tensors=made.names(tensors), addresses=addresses, kinds=kinds, stay=4)
+    looked = look() == 3 and look() == 0 and list(addresses) == [t.data_ptr() for t in tensors] and len(set(kinds)) == 8
 
-    a, b, out = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1)), array("q", [0, 0])
-    a.grad, version = torch.ones(1), a._version
+    a, b, out = torch.nn.Parameter(zeros(1)), torch.nn.Parameter(zeros(1)), array("q", [0, 0])
+    a.grad, version = zeros(1), a._version
     find = made.bind("gradients", 2, tensors=made.names([a, b]), out=out)
     written = made.bind("written", 1, tensors=made.names([a]))
     asked = find() == 1 and ctypes.c_int64.from_address(out[0]).value == a.grad._cdata

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import is_
 from threading import active_count
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,12 +22,12 @@ class Changed(Exception):
     """A tensor has another type, shape or device than when it was bound, or no gradient: it must be bound anew."""
 
 
-class Gradients(Sequence[Tensor]):
+class Gradients(Sequence[Any]):
     """The gradients that some parameters have when they are asked for. It keeps none."""
 
     def __init__(self, params: Iterable[Tensor]):
-        self.params = list(params)
-        self.names = array("q", bytes(8 * len(self.params)))  # as there() has found them
+        self.params: list[Any] = list(params)
+        self.names = array("q", bytes(8 * len(self.params)))  # as present() has found them
         self.native = native() if all(type(p) in PLAIN for p in self.params) else None
         if self.native is not None:
             of = self.native.names(self.params)
@@ -37,12 +37,11 @@ class Gradients(Sequence[Tensor]):
         return len(self.params)
 
     def __getitem__(self, i: Any) -> Any:
-        g = cast(Any, self.params[i]).grad
-        if g is None:
+        if (g := self.params[i].grad) is None:
             raise Changed
         return g
 
-    def there(self) -> int:
+    def present(self) -> int:
         """How many there are."""
         return sum(p.grad is not None for p in self.params) if self.native is None else self.ask()
 
@@ -70,7 +69,7 @@ class Places:
         """
         if self.native is not None:
             if isinstance(changing, Gradients) and changing.native is not None:
-                if changing.there() < len(changing):
+                if changing.present() < len(changing):
                     raise Changed
                 names = changing.names
             else:
@@ -96,7 +95,8 @@ class Contents:
         self.boxes = list(boxes)
         self.values = [list(held(box)) for box in self.boxes]
         self.native = native()
-        self.asked = [self.bind(name, kind) for name, kind in (("dicts", dict), ("lists", list))] if self.native else []
+        asked = [self.bind(name, kind) for name, kind in (("dicts", dict), ("lists", list))] if self.native else []
+        self.counts, self.asks = [n for n, _ in asked], [ask for _, ask in asked]
 
     def bind(self, name: str, kind: type) -> tuple[int, Callable[[], int]]:
         """How many values the boxes of this kind have, and the function that counts them while they are the same."""
@@ -111,7 +111,7 @@ class Contents:
     def same(self) -> bool:
         """True while each of these boxes holds what it held, and nothing more."""
         if self.native is not None:
-            return all(ask() == n for n, ask in self.asked)
+            return [ask() for ask in self.asks] == self.counts
         now = map(held, self.boxes)
         return all(len(x) == len(y) and all(map(is_, x, y)) for x, y in zip(now, self.values, strict=True))
 

@@ -33,7 +33,7 @@ def main(epochs: int = 30) -> float:
 
     order = Curriculum(hard, pacing.root(over=5, start=0.3))
     loader = DataLoader(data, 32, sampler=order)
-    opt = ravine.AdamW(model.parameters(), lr=3e-3, mods=[ClipNorm(1.0), EMA(0.99)])
+    opt = ravine.AdamW(model.parameters(), lr=3e-3, mods=(ClipNorm(1.0), EMA(0.99)))
     schedule = ravine.Scheduler(opt, lr=Warmup(50) * Cosine(epochs * len(loader)))
     with ravine.Monitor(model, opt) as monitor, EarlyStopping(model, patience=5, opt=opt) as stop:
         while order.epoch < epochs:

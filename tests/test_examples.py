@@ -27,6 +27,12 @@ def test_train_learns_the_digits(name: str):
     assert load("train").main(name, epochs=8) > 0.85
 
 
+def test_the_whole_loop_learns_the_digits(capsys: pytest.CaptureFixture[str]):
+    assert load("loop").main(epochs=8) > 0.85
+    assert len(capsys.readouterr().out.splitlines()) == 1  # the monitor had nothing to say
+    assert len((ROOT / "examples" / "loop.py").read_text().splitlines()) < 60
+
+
 def test_every_example_is_short():
     for path in (ROOT / "examples").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 100, path

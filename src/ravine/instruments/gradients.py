@@ -133,7 +133,7 @@ def check_gradients(
     loss: loss(model(x), y, …), for a mapping loss(model(**batch), batch). None takes all outputs.
     forward: forward(model, batch), where the model wants to be called otherwise; returns its outputs or the loss.
     samples: single coordinates of each parameter and input.
-    tolerance: the relative error that passes; correct layers stay below 10⁻⁷. What rounds to float32 inside is given as
+    tolerance: the relative error that passes; correct layers stay below 10⁻⁶. What rounds to float32 inside is given as
         much more as its differences are unsure by.
     seed: of directions, coordinates and of the random numbers in the model.
     skip: names of modules that are meant to differ from the derivative. They and all that hold them are left out.

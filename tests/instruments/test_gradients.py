@@ -245,10 +245,42 @@ class Recurrent(nn.Module):
         self.cell = nn.GRUCell(3, 4)
 
     def forward(self, x):
-        h = x.new_zeros(x.shape[1], 4)
+        h = torch.zeros(x.shape[1], 4)  # of the default type
         for t in x:
             h = checkpoint(self.cell, t, h, use_reentrant=False)
         return h
+
+
+class Chance(nn.Module):
+    """Stochastic depth by Python's own random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(10, 10) for _ in range(6)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + (random.random() < 0.7) * layer(x)
+        return x
+
+
+class Masked(nn.Module):
+    """Scores of minus infinity come out of it, as before a softmax."""
+
+    def forward(self, x):
+        return x.masked_fill(torch.ones(x.shape[-1], x.shape[-1]).triu(1).bool(), -torch.inf)
+
+
+class Counting(nn.Module):
+    """Uses a buffer that it changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.ones(()))
+
+    def forward(self, x):
+        self.count += 1
+        return x * self.count
 
 
 class Complex(nn.Module):
@@ -293,6 +325,14 @@ RIGHT = {
         lambda out, batch: out[1],
     ),
     "recurrent": lambda: (Recurrent(), torch.randn(5, 2, 3), None),
+    "chance": lambda: (Chance(), torch.randn(4, 10), None),
+    "masked": lambda: (nn.Sequential(nn.Linear(4, 4), Masked(), nn.Softmax(-1)), torch.randn(2, 4, 4), None),
+    "counting": lambda: (nn.Sequential(nn.Linear(4, 4), Counting()), torch.randn(2, 4), None),
+    "zeros into pooling": lambda: (
+        nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Sequential(nn.MaxPool1d(4), nn.Linear(16, 2))),
+        torch.randn(16, 32),
+        None,
+    ),
     "complex": lambda: (nn.Sequential(nn.Linear(10, 10), Complex()), torch.randn(4, 10), None),
     "sparse": lambda: (
         nn.Sequential(nn.Embedding(20, 5, sparse=True), nn.Flatten()),
@@ -314,6 +354,16 @@ def test_right_models_are_silent_and_exact(make):
     assert {id(p) for p in model.parameters()} and len(report.rows) >= len([*model.parameters()])
 
 
+def test_zeros_of_relu_keep_no_direction_from_being_decided():
+    model, x, _ = RIGHT["zeros into pooling"]()
+    assert {row.verdict for row in check_gradients(model, x, samples=0).rows} == {"right"}
+
+
+def test_the_row_for_padding_has_no_gradient_and_that_is_right():
+    report = check_gradients(nn.Embedding(4, 3, padding_idx=1), torch.arange(4), samples=12)
+    assert {row.verdict for row in report.rows} == {"right"}
+
+
 def test_unused_weights_are_told_from_wrong_ones():
     rows = {row.of: row.verdict for row in check_gradients(Odd(), torch.randn(4, 3)).rows if row.layer == ""}
     assert rows == {"scale": "right", "aside.weight": "unused", "aside.bias": "unused", "all inside": "right"}
@@ -326,6 +376,7 @@ def test_nothing_of_the_model_or_the_world_changes():
     before = copy.deepcopy(model.state_dict())
     grads = [p.grad.clone() for p in model.parameters()]
     given = batch[0].clone()
+    random.seed(123)
     state, python = torch.get_rng_state(), random.getstate()
     check_gradients(model, batch, loss)
     assert torch.equal(torch.get_rng_state(), state) and random.getstate() == python
@@ -422,18 +473,30 @@ def sample(f):
         (lambda t: abs(t), 1.5, "undecided"),
         (lambda t: abs(t), 2.5, "wrong"),  # but not this
         (lambda t: max(t, 3e-6), 0.0, "right"),  # a kink near by
-        (lambda t: max(t, 3e-6), 1.0, "wrong"),
+        (lambda t: max(t, 3e-6), 1.0, "undecided"),  # flat only near by: it might be a rounding
+        (lambda t: max(t, 2e-2), 1.0, "wrong"),
         (lambda t: 0.0, 0.0, "right"),
         (lambda t: 0.0, 1.0, "wrong"),
         (lambda t: 0.0, float("nan"), "wrong"),
         (lambda t: t if t >= 0 else float("nan"), 1.0, "undecided"),
         (lambda t: torch.tensor(1.0 + t).float().item(), 1.0, "right"),  # float32 inside
-        (lambda t: torch.tensor(1.0 + t).float().item(), 1.5, "wrong"),
+        *((lambda t, k=k: torch.tensor(1.0 + k * t).float().item(), 1.3 * k, "wrong") for k in (1.0, 0.1, 0.01)),
     ],
 )
 def test_differences(f, backward, verdict):
     rows, here = sample(f)
     assert compare(rows, here, backward, abs(backward), 1e-15, 1e-5).verdict == verdict
+
+
+@pytest.mark.parametrize("k", [1.0, 0.1, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-6, 1e-9])
+def test_float32_is_never_accused(k):
+    rows, here = sample(lambda t: torch.tensor(1.0 + k * t).float().item())
+    assert compare(rows, here, k, k, 1e-15, 1e-5).verdict != "wrong"
+
+
+def test_what_drowns_in_rounding_is_not_right_for_that():
+    rows, here = sample(abs)
+    assert compare(rows, here, 0.7, 0.7, 3e-9, 1e-5).verdict == "undecided"
 
 
 def test_the_front_door():

@@ -170,16 +170,19 @@ def test_a_sequence_tells_without_a_batch_and_others_must_be_told():
             nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.SiLU()),
         ),
         *(nn.Flatten(), nn.Linear(36, 8), nn.GELU(), nn.BatchNorm1d(8), nn.Linear(8, 2)),
+        *(nn.PReLU(), nn.Linear(2, 2), nn.Linear(2, 2)),
     )
     by_order = initialize(model)
-    assert [x.fed_by for x in by_order] == ["linear", "relu", "silu", "linear"]
+    assert [x.fed_by for x in by_order] == ["linear", "relu", "silu", "linear", "prelu", "linear"]
     by_run = initialize(model, batch=(torch.randn(2, 3, 12, 12), None))
     assert [(x.layer, x.gain) for x in by_run] == [(x.layer, x.gain) for x in by_order]
     with pytest.raises(ValueError, match="order of layers in Written is known when it runs"):
         initialize(Written())
     with pytest.raises(ValueError, match="method is 'xavier'"):
         initialize(model, "xavier")  # pyright: ignore
-    assert {x.fed_by for x in initialize(Written(), activation=F.mish)} == {"mish"}
+    told = initialize(Written(), activation=F.mish)
+    assert {x.fed_by for x in told} == {"mish"}
+    assert {"unreached", "first"} < {x.layer for x in told} and not any("attention" in x.layer for x in told)
 
 
 def test_parametrized_weights_are_set_through_what_makes_them():

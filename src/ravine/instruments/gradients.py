@@ -119,8 +119,8 @@ def check_gradients(
     with the inputs it had, a random weighted sum of its outputs for f, and for d a random direction through each
     parameter and input that gets a gradient, and `samples` single coordinates of it, half of them where the gradient is
     large. So a layer below a wrong one, whose gradient is wrong through no fault of its own, is not accused; modules
-    that hold others are, where none of those is wrong. It takes about a hundred forward passes, however many layers
-    there are. Last comes the loss, along a direction through all parameters.
+    that hold others are, where none of those is wrong. It takes one to two hundred forward passes, however many
+    layers there are. Last comes the loss, along a direction through all parameters.
 
     h is 10⁻⁵ of the weights' size, and where that does not decide 10⁻⁸ to 10⁻³. A gap that a kink such as ReLU's
     explains, since the slopes to both sides differ by as much, or that changes with h, is undecided and not counted.
@@ -133,10 +133,11 @@ def check_gradients(
     loss: loss(model(x), y, …), for a mapping loss(model(**batch), batch). None takes all outputs.
     forward: forward(model, batch), where the model wants to be called otherwise; returns its outputs or the loss.
     samples: single coordinates of each parameter and input.
-    tolerance: the relative error that passes; correct layers stay below 10⁻⁷. What rounds to float32 inside is given as
+    tolerance: the relative error that passes; correct layers stay below 10⁻⁶. What rounds to float32 inside is given as
         much more as its differences are unsure by.
     seed: of directions, coordinates and of the random numbers in the model.
-    skip: names of modules that are meant to differ from the derivative. They and all that hold them are left out.
+    skip: names of modules that are meant to differ from the derivative. They and all that hold them, the loss
+        too, are left out.
 
     Returns a GradientReport; raises GradientError with it where a gradient is wrong, and ValueError where two runs of
     the model differ. Only the first call of each module is looked at by itself; others count in what holds it. The row

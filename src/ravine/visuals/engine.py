@@ -3,9 +3,9 @@
 import base64
 import gzip
 
+from plotly.offline import get_plotlyjs  # an extra: this file is imported by what needs it
+
 
 def engine() -> str:
     """The library, gzipped, in base64; the page unpacks it with DecompressionStream."""
-    from plotly.offline import get_plotlyjs  # an extra: imported when used
-
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()

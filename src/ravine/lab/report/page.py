@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ravine import visuals
+from ravine.visuals.engine import engine
 
 from ..search import Entry
 from ..stopwatch import StepTime
@@ -54,7 +55,7 @@ def page(rows: Sequence[Row], times: Sequence[StepTime], facts: Facts) -> str:
         searched=len(facts.entries[0].lrs),
         rates=[(e.label, e.lrs, dict(e.hyper)) for e in facts.entries],
         charts=Markup(json.dumps(_charts(rows, times, facts, inks)).replace("</", "<\\/")),
-        engine=Markup(visuals.engine()),
+        engine=Markup(engine()),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{_processor()}, {platform.system()}",
         versions=[(name, version(name)) for name in ("ravine", "torch", "numpy")]

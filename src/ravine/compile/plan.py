@@ -7,7 +7,7 @@ so earlier kernels only read, and any value can be computed again from its input
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -152,10 +152,10 @@ class Plan:
             return self.start[array].shape
         return next((x.shape for x, name in self.between.items() if name == array), FULL)
 
-    def needs(self, kernel: Kernel, roots: list[Expr] | None = None) -> list[Expr]:
-        """All that a kernel loads or computes for its pass, or for these roots, operands first."""
+    def needs(self, kernel: Kernel, roots: list[Expr] | None = None, known: Iterable[Expr] = ()) -> list[Expr]:
+        """All that a kernel loads or computes for its pass, or for these roots out of what is known, operands first."""
         roots = list(kernel.roots if roots is None else roots)
-        done = {*self.between, *self.reductions} - set(kernel.keep)
+        done = {*self.between, *self.reductions} - set(kernel.keep) | set(known)
         return walk(roots, done | {x for x in walk(roots) if x.on_host})
 
     def rowwise(self, kernel: Kernel) -> bool:

@@ -36,11 +36,17 @@ def read(b: Body, array: str, at: str) -> str:
 def write(b: Body, array: str, at: str, x: str) -> None:
     """Store x; a number with a scale is held until the scale is known."""
     kind = b.dtypes[array]
-    if kind not in (*CODED, *EXTRA, "bfloat16~"):
+    if kind in CODED:
+        hold(b, array, at, x)
+    elif kind in (*EXTRA, "bfloat16~"):
+        halve(b, array, at, narrow(b, x))
+    else:
         b.store(f"%in.{array}", kind, at, x)
-        return
-    x = x if b.type == "float" else b.put(f"fptrunc double {x} to float")
-    (hold if kind in CODED else halve)(b, array, at, x)
+
+
+def narrow(b: Body, x: str) -> str:
+    """A number of the type of computation, as a float."""
+    return x if b.type == "float" else b.put(f"fptrunc double {x} to float")
 
 
 def joined(b: Body, array: str, kind: str, at: str) -> str:
@@ -107,9 +113,15 @@ def steps(b: Body, arrays: Iterable[str]) -> None:
 
 def hold(b: Body, array: str, at: str, x: str) -> None:
     """Put a new number, or its root, into the buffer, and see whether it is the largest."""
-    place(b, "float", f"%held.{array}", b.put(f"sub i64 {at}, %low"), x)
-    size = b.put(f"and i32 {b.put(f'bitcast float {x} to i32')}, 2147483647")
+    place(b, b.type, f"%held.{array}", b.put(f"sub i64 {at}, %low"), x)
+    size = b.put(f"and i32 {b.put(f'bitcast float {narrow(b, x)} to i32')}, 2147483647")
     b.lines.append(f"%top.{array} = call i32 @llvm.umax.i32(i32 %max.{array}, i32 {size})")
+
+
+def recall(b: Body, held: Mapping[str, Expr], at: str) -> None:
+    """Load what was held."""
+    for a, x in held.items():
+        b.name[x] = element(b, b.type, f"%held.{a}", b.put(f"sub i64 {at}, %low"))
 
 
 def scales(b: Body, arrays: Iterable[str]) -> None:
@@ -132,17 +144,16 @@ def inverses(b: Body, arrays: Iterable[str]) -> None:
         b.lines.append(f"%inverse.{a} = fadd float {element(b, 'float', f'%inverses.{a}', '%c.at')}, -0.0")
 
 
-def encode(b: Body, arrays: Iterable[str]) -> None:
-    """Store the code of element %e of each array.
+def encode(b: Body, held: Mapping[str, Expr]) -> None:
+    """Store the code of element %e of each array, whose numbers are known.
 
     From 256 to 512 a float32 counts in steps of 2⁻¹⁵: 256 + c, or 384 + c where c has a sign, has the code in the
     upper 8 bits of its fraction and what is beyond in the lower 15. To add 15 random bits there and cut is to round by
     chance.
     """
-    for a in arrays:
+    for a, x in held.items():
         kind = b.dtypes[a]
-        x = element(b, "float", f"%held.{a}", b.put("sub i64 %e, %low"))
-        c = b.put(f"fmul {FLAGS} float {x}, %inverse.{a}")
+        c = b.put(f"fmul {FLAGS} float {narrow(b, b.name[x])}, %inverse.{a}")
         c = b.put(f"fadd {FLAGS} float {c}, {single(384.0 if kind == 'linear8' else 256.0)}")
         few = b.put(f"lshr i32 {chance(b, a, '%e')}, 1")
         if kind == "root8":

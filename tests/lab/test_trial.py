@@ -23,7 +23,7 @@ TRIAL = Trial("line", "sgd", (("lr", 0.1),), seed=0, epochs=5, batch=8, content=
 
 def test_the_key_is_the_content():
     assert TRIAL.key == replace(TRIAL).key
-    words = dict.fromkeys(("task", "optimizer", "content", "after"), "a")
+    words = dict.fromkeys(("task", "optimizer", "content", "after", "schedule"), "a")
     changes = words | {"hyper": (("lr", 0.2),), "seed": 1, "epochs": 6, "batch": 9}
     assert len({TRIAL.key, *(replace(TRIAL, **{name: value}).key for name, value in changes.items())}) == 1 + len(
         changes
@@ -36,6 +36,26 @@ def test_it_learns_the_same_thing_twice():
     assert replace(first, seconds=0) == replace(second, seconds=0)
     assert len(first.step) == len(first.train) == len(first.valid) == len(first.metric)
     assert first.step[-1] == 5 * 4 and first.seconds > 0
+
+
+def test_a_schedule_is_followed_to_its_end():
+    """The last steps of a rate that falls to zero move nothing; one-cycle moves momentum too."""
+    seen = {}
+
+    class Seen(ravine.SGD):
+        def step(self, *args, **kwargs):
+            group = self.param_groups[0]
+            seen.setdefault(name, []).append((group["lr"], group["momentum"]))
+            return super().step(*args, **kwargs)
+
+    for name in ("constant", "linear", "one-cycle", "plateau"):
+        trial = replace(TRIAL, hyper=(("lr", 0.1), ("momentum", 0.9)), schedule=name)
+        assert run(trial, LINE, DATA, Seen)[0].step[-1] == len(seen[name]) == 20
+    assert set(seen["constant"]) == {(0.1, 0.9)}
+    assert [round(lr, 12) for lr, _ in seen["linear"]] == [round(0.1 * (1 - t / 20), 12) for t in range(20)]
+    assert {m for _, m in seen["linear"]} == {0.9}
+    rates, momenta = zip(*seen["one-cycle"], strict=True)
+    assert max(rates) == 0.1 and momenta[rates.index(0.1)] == min(momenta) == 0.85 and momenta[0] == 0.95
 
 
 def test_ours_are_told_the_loss_and_others_are_not():

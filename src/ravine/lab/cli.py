@@ -61,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--tier", choices=TIERS, default="standard", help="smoke: a few seconds, to see that all works")
     add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
     add("--carry-over", action="store_true", help="with classic: each fit goes on from the weights of the last one's")
+    add(
+        "--schedule",
+        metavar="NAME",
+        default="constant",
+        help="what every learning rate is multiplied by over the run: cosine, one-cycle … (see ravine schedule)",
+    )
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
     return parser

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ravine.schedules import find
+
 from . import report, search, stopwatch
 from .errors import LabError
 from .live import Live
@@ -40,6 +42,7 @@ class Settings:
     tier: str = "standard"
     preset: str | None = None
     carry_over: bool = False
+    schedule: str = "constant"
     out: Path | None = None
     workers: int | None = None
 
@@ -56,6 +59,10 @@ class Settings:
             raise LabError("--preset classic has one learning rate for each optimizer: leave out --lrs")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
+        try:
+            object.__setattr__(self, "schedule", find(self.schedule).name)
+        except ValueError as error:
+            raise LabError(f"--schedule: {error}") from error
         if self.optimizers is not None and len(set(self.optimizers)) < len(self.optimizers):
             raise LabError(f"--optimizers {','.join(self.optimizers)}: each may be named once")
 
@@ -74,7 +81,9 @@ def compare(settings: Settings, command: str) -> Path:
 
     with Records(out) as records:
         data = task.load()
-        jobs = plan(entries, task_name, task, task.rehearse(data), epochs, seeds, settings.carry_over)
+        jobs = plan(
+            entries, task_name, task, task.rehearse(data), epochs, seeds, settings.carry_over, settings.schedule
+        )
         trials = [trial for job in jobs for trial in job]
         todo = [job for job in jobs if any(trial not in records for trial in job)]
         steps = epochs * -(-len(data[0]) // task.batch)
@@ -97,7 +106,9 @@ def compare(settings: Settings, command: str) -> Path:
     ]
     rows = rank(table)
     times = stopwatch.measure([(_trial(trials, row), row.entry.cls) for row in rows], task, data)
-    facts = report.Facts(task, command, entries, epochs, seeds, steps, settings.preset, settings.carry_over, data)
+    facts = report.Facts(
+        task, command, entries, epochs, seeds, steps, settings.preset, settings.carry_over, settings.schedule, data
+    )
     page = out / "report.html"
     _write(page, report.page(rows, times, facts))
     live.verdict(rows, times, task, page)

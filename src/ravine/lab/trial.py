@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ravine.optimizer import Optimizer
+from ravine.schedules import OneCycle, Scheduler, create
 
 from .seeding import seed_all
 from .tasks import Data, Task
@@ -31,6 +32,7 @@ class Trial:
     batch: int
     content: str  # hash of what the task does, of the code and of the versions
     after: str = ""  # key of the trial whose last weights this one starts from (--carry-over)
+    schedule: str = "constant"  # the name of what lr is multiplied by
 
     @cached_property
     def key(self) -> str:
@@ -73,6 +75,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     opt = optimizer(model.parameters(), **dict(trial.hyper))
 
     result, batches = Result(), -(-len(x) // trial.batch)
+    schedule = scheduled(opt, trial.schedule, trial.epochs * batches)
     marks = evaluation_steps(trial.epochs, batches)
     step, since, total = 0, 0, 0.0
     with torch.no_grad():
@@ -86,6 +89,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
             model.zero_grad()
             loss.backward()
             advance(opt, loss)
+            schedule.step()
             step, since, total = step + 1, since + 1, total + loss.item()
             if step in marks or not math.isfinite(total):
                 result.seconds += time.perf_counter() - started
@@ -93,10 +97,20 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                 if _diverged(result, usual):
                     result.diverged_at = step
                     return result, model
+                if trial.schedule == "plateau":
+                    schedule.report(result.valid[-1])
                 tell(step)
                 since, total, started = 0, 0.0, time.perf_counter()
     _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
+
+
+def scheduled(opt: torch.optim.Optimizer, name: str, total: int) -> Scheduler:
+    """The schedule of that name for a run of so many steps; one-cycle moves momentum or β₁ too, where there is one."""
+    schedule, group = create(name, total), opt.param_groups[0]
+    if isinstance(schedule, OneCycle) and (group.get("momentum") or "betas" in group):
+        return Scheduler(opt, lr=schedule, momentum=schedule.momentum())
+    return Scheduler(opt, lr=schedule)
 
 
 def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:

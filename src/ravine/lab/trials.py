@@ -18,7 +18,14 @@ from .worker import Job
 
 
 def plan(
-    entries: list[Entry], task_name: str, task: Task, does: str, epochs: int, seeds: int, carry_over: bool
+    entries: list[Entry],
+    task_name: str,
+    task: Task,
+    does: str,
+    epochs: int,
+    seeds: int,
+    carry_over: bool,
+    schedule: str = "constant",
 ) -> list[Job]:
     """One job a trial; with `carry_over` one job a seed, in which each fit goes on from the weights of the last."""
     jobs: list[Job] = []
@@ -29,7 +36,7 @@ def plan(
             for lr in entry.lrs:
                 after = chain[-1].key if carry_over and chain else ""
                 hyper = (("lr", lr), *entry.hyper)
-                chain.append(Trial(task_name, entry.name, hyper, seed, epochs, task.batch, content, after))
+                chain.append(Trial(task_name, entry.name, hyper, seed, epochs, task.batch, content, after, schedule))
         jobs += [tuple(chain)] if carry_over else [(trial,) for trial in chain]
     return jobs
 

@@ -37,6 +37,7 @@ class Facts:
     steps: int
     preset: str | None
     carry_over: bool
+    schedule: str
     data: Data
 
 

@@ -34,11 +34,9 @@ def read(b: Body, array: str, at: str) -> str:
 
 
 def write(b: Body, array: str, at: str, x: str) -> None:
-    """Store x; a number with a scale is held until the scale is known."""
+    """Store x, whose array has no scales: `hold` is for those that have."""
     kind = b.dtypes[array]
-    if kind in CODED:
-        hold(b, array, at, x)
-    elif kind in (*EXTRA, "bfloat16~"):
+    if kind in (*EXTRA, "bfloat16~"):
         halve(b, array, at, narrow(b, x))
     else:
         b.store(f"%in.{array}", kind, at, x)
@@ -111,17 +109,18 @@ def steps(b: Body, arrays: Iterable[str]) -> None:
         b.lines.append(f"%step.{a} = fmul float {scale}, {single(1 / LARGEST[kind])}")
 
 
-def hold(b: Body, array: str, at: str, x: str) -> None:
-    """Put a new number, or its root, into the buffer, and see whether it is the largest."""
-    place(b, b.type, f"%held.{array}", b.put(f"sub i64 {at}, %low"), x)
+def hold(b: Body, array: str, at: str, lane: str, x: str) -> None:
+    """Put a new number, or its root, into the buffer, and see whether it is the largest of its lane."""
+    place(b, b.type, f"%held.{array}", b.put(f"sub i64 {at}, %from"), x)
     size = b.put(f"and i32 {b.put(f'bitcast float {narrow(b, x)} to i32')}, 2147483647")
-    b.lines.append(f"%top.{array} = call i32 @llvm.umax.i32(i32 %max.{array}, i32 {size})")
+    most = element(b, "i32", f"%most.{array}", lane)
+    place(b, "i32", f"%most.{array}", lane, b.put(f"call i32 @llvm.umax.i32(i32 {most}, i32 {size})"))
 
 
 def recall(b: Body, held: Mapping[str, Expr], at: str) -> None:
     """Load what was held."""
     for a, x in held.items():
-        b.name[x] = element(b, b.type, f"%held.{a}", b.put(f"sub i64 {at}, %low"))
+        b.name[x] = element(b, b.type, f"%held.{a}", b.put(f"sub i64 {at}, %from"))
 
 
 def scales(b: Body, arrays: Iterable[str]) -> None:
@@ -133,19 +132,11 @@ def scales(b: Body, arrays: Iterable[str]) -> None:
         scale = b.put(f"select i1 {small}, float 0.0, float {scale}")
         place(b, "float", f"%in.{beside(a, kind)}", b.put(f"lshr i64 %from, {BLOCK.bit_length() - 1}"), scale)
         inverse = b.put(f"fdiv float {single(TOP[kind])}, {scale}")
-        inverse = b.put(f"select i1 {small}, float 0.0, float {inverse}")
-        at = b.put(f"lshr i64 {b.put('sub i64 %from, %low')}, {BLOCK.bit_length() - 1}")
-        place(b, "float", f"%inverses.{a}", at, inverse)
+        b.lines.append(f"%inverse.{a} = select i1 {small}, float 0.0, float {inverse}")
 
 
-def inverses(b: Body, arrays: Iterable[str]) -> None:
-    """What a number of the block that begins at %c.from is multiplied by."""
-    for a in arrays:
-        b.lines.append(f"%inverse.{a} = fadd float {element(b, 'float', f'%inverses.{a}', '%c.at')}, -0.0")
-
-
-def encode(b: Body, held: Mapping[str, Expr]) -> None:
-    """Store the code of element %e of each array, whose numbers are known.
+def encode(b: Body, held: Mapping[str, Expr], at: str) -> None:
+    """Store the codes of an element whose numbers are known.
 
     From 256 to 512 a float32 counts in steps of 2⁻¹⁵: 256 + c, or 384 + c where c has a sign, has the code in the
     upper 8 bits of its fraction and what is beyond in the lower 15. To add 15 random bits there and cut is to round by
@@ -155,13 +146,13 @@ def encode(b: Body, held: Mapping[str, Expr]) -> None:
         kind = b.dtypes[a]
         c = b.put(f"fmul {FLAGS} float {narrow(b, b.name[x])}, %inverse.{a}")
         c = b.put(f"fadd {FLAGS} float {c}, {single(384.0 if kind == 'linear8' else 256.0)}")
-        few = b.put(f"lshr i32 {chance(b, a, '%e')}, 1")
+        few = b.put(f"lshr i32 {chance(b, a, at)}, 1")
         if kind == "root8":
             c = b.put(f"select i1 {b.put(f'fcmp olt float {c}, {single(257.0)}')}, float {single(257.0)}, float {c}")
         else:
             few = b.put(f"or i32 {few}, {1 << 22}")
         word = b.put(f"add i32 {b.put(f'bitcast float {c} to i32')}, {few}")
-        place(b, "i8", f"%in.{a}", "%e", b.put(f"trunc i32 {b.put(f'lshr i32 {word}, 15')} to i8"))
+        place(b, "i8", f"%in.{a}", at, b.put(f"trunc i32 {b.put(f'lshr i32 {word}, 15')} to i8"))
 
 
 def single(x: float) -> str:

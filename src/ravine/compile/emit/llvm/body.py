@@ -31,9 +31,21 @@ DECLARE = [
     for t, s in SUFFIX.items()
     for op, n in (("sqrt", 1), ("fabs", 1), ("copysign", 2), ("fma", 3), ("maximum", 2), ("minimum", 2))
 ] + [f"declare i64 @llvm.{op}.i64(i64, i64)" for op in ("smin", "smax")]
-DECLARE.append("declare i32 @llvm.umax.i32(i32, i32)")
+DECLARE.extend(
+    (
+        "declare i32 @llvm.umax.i32(i32, i32)",
+        "declare i32 @llvm.vector.reduce.umax.v16i32(<16 x i32>)",
+        *(f"declare {t} @llvm.vector.reduce.fadd.v16{s}({t}, <16 x {t}>)" for t, s in SUFFIX.items()),
+        "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
+    )
+)
 IDENTITY = {"sum": "0.0", "amax": "0xFFF0000000000000"}  # −∞
-LOOP = ["!0 = distinct !{!0, !1}", '!1 = !{!"llvm.loop.vectorize.enable", i1 true}']
+LOOP = [  # of a long loop, and of one with few rounds
+    "!0 = distinct !{!0, !1}",
+    '!1 = !{!"llvm.loop.vectorize.enable", i1 true}',
+    "!2 = distinct !{!2, !3}",
+    '!3 = !{!"llvm.loop.vectorize.enable", i1 false}',
+]
 
 
 class Body:

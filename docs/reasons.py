@@ -22,14 +22,6 @@ REASONS = {
         "resnet-50",
         "torch/ravine",
     ): "It runs at the speed of its bytes: a faster one cannot be made.",
-    (
-        "adamw bf16",
-        "one-100m",
-        "fused/ravine",
-    ): "Bytes: 1.4 times is what they allow, and 1.13 times their time is taken.",
-    ("adamw int8", "*", "fused/ravine"): "Arithmetic: a square root, a division and two codes a number take longer on "
-    "these cores than 16 bytes do. Reciprocal estimates with a Newton step, the next thing to try, need vector types "
-    "in the emitter.",
     ("tensors, *", "*", "microseconds a further tensor"): PYTHON,
     ("tensors, *", "*", "bend"): "Not looked into; a thousand tensors and their states no longer fit the caches.",
     ("sparseadam", "100 of *", "*"): "Rows are sorted and added up in calls to torch; it shows where there are few.",

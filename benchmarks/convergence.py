@@ -66,8 +66,8 @@ class Part:
 
     def of(self, data: Data) -> Data:
         rows = (self.train, self.train, self.valid, self.valid)
-        x, y, x_valid, y_valid = (d[:: len(d) // n][:n].clone() for d, n in zip(data, rows, strict=True))
-        return x, y, x_valid, y_valid
+        parts = (data.x, data.y, data.x_valid, data.y_valid)
+        return Data(*(d[:: len(d) // n][:n].clone() for d, n in zip(parts, rows, strict=True)))
 
 
 PARTS = {
@@ -88,7 +88,7 @@ def measure(record: dict[str, Any], name: str, args: argparse.Namespace) -> None
         record["runs"] = [run for run in record["runs"] if run not in stale]
     record["tasks"][name] = {
         "about": task.about, "metric": task.metric_name, "batch": task.batch, "epochs": part.epochs,
-        "steps": part.epochs * -(-len(data[0]) // task.batch), "rows": len(data[0]), "validation rows": len(data[2]),
+        "steps": part.epochs * -(-len(data.x) // task.batch), "rows": len(data.x), "validation rows": len(data.x_valid),
     }  # fmt: skip
 
     def trial(optimizer: str, lr: float, seed: int, storage: str = "float32") -> Trial:

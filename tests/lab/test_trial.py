@@ -11,12 +11,13 @@ from torch import nn
 import ravine
 from ravine.lab import Task
 from ravine.lab.search import Entry
+from ravine.lab.tasks import Data
 from ravine.lab.trial import Trial, evaluation_steps, run
 from ravine.lab.trials import plan
 from ravine.lab.worker import run_job
 
 X = torch.linspace(-1, 1, 30)[:, None]
-DATA = (X, 3 * X + 1, X[::3], 3 * X[::3] + 1)
+DATA = Data(X, 3 * X + 1, X[::3], 3 * X[::3] + 1)
 LINE = Task("line", lambda: DATA, lambda: nn.Linear(1, 1), nn.functional.mse_loss, metric=None, batch=8)
 TRIAL = Trial("line", "sgd", (("lr", 0.1),), seed=0, epochs=5, batch=8, content="")
 

@@ -86,7 +86,7 @@ def compare(settings: Settings, command: str) -> Path:
         )
         trials = [trial for job in jobs for trial in job]
         todo = [job for job in jobs if any(trial not in records for trial in job)]
-        steps = epochs * -(-len(data[0]) // task.batch)
+        steps = epochs * -(-len(data.x) // task.batch)
         with Live(entries, trials, steps, {trial: records[trial] for trial in trials if trial in records}) as live:
             for kind, trial, value in sweep(todo, task_name, settings.data, data, settings.workers or cores()):
                 if kind == "result":

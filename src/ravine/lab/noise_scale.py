@@ -58,7 +58,7 @@ class Part:
 
 def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]:
     """Trains, and returns the noise scale of each part of the run and the rate that was taken."""
-    x, y, _, _ = data
+    x, y = data.x, data.y
     if len(x) < asked.batch:
         raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(x)} examples to train on")
     (entry,) = entries([asked.optimizer], 1)

@@ -34,7 +34,7 @@ def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: f
 class _Runner:
     def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
         seed_all(trial.seed)
-        self.task, self.batch, (self.x, self.y, _, _) = task, trial.batch, data
+        self.task, self.batch, (self.x, self.y) = task, trial.batch, data[:2]
         self.model = task.model()
         self.opt = cls(self.model.parameters(), **dict(trial.hyper))
         self.whole: list[float] = []
@@ -44,7 +44,7 @@ class _Runner:
         for _ in range(steps):
             start = time.perf_counter()
             rows = torch.randint(len(self.x), (self.batch,))
-            loss = self.task.loss(self.model(self.x[rows]), self.y[rows])
+            loss = self.task.objective(self.model, self.model(self.x[rows]), self.y[rows])
             self.model.zero_grad()
             loss.backward()
             before = time.perf_counter()

@@ -56,6 +56,8 @@ class Result:
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
     metric: list[float] = field(default_factory=list)
+    test: float | None = None  # loss and metric at the end, on the part that nothing was chosen on
+    test_metric: float | None = None
 
     @property
     def final(self) -> float:
@@ -66,7 +68,7 @@ class Result:
 def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module | None = None,
         tell: Callable[[int], None] = lambda step: None) -> tuple[Result, nn.Module]:  # fmt: skip
     """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model."""
-    x, y, x_valid, y_valid = data
+    x, y = data.x, data.y
     seed_all(trial.seed)
     fresh = task.model()
     model = fresh if model is None else model
@@ -79,13 +81,14 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     marks = evaluation_steps(trial.epochs, batches)
     step, since, total = 0, 0, 0.0
     with torch.no_grad():
-        first = task.loss(model(x[: trial.batch]), y[: trial.batch]).item()
-        usual = first if model is fresh else task.loss(fresh(x[: trial.batch]), y[: trial.batch]).item()
-    _measure(result, 0, first, task, model, opt, x_valid, y_valid)
+        start = x[: trial.batch], y[: trial.batch]
+        first = task.objective(model, model(start[0]), start[1]).item()
+        usual = first if model is fresh else task.objective(fresh, fresh(start[0]), start[1]).item()
+    _measure(result, 0, first, task, model, opt, data)
     started = time.perf_counter()
     for _ in range(trial.epochs):
         for rows in torch.randperm(len(x), generator=order).split(trial.batch):
-            loss = task.loss(model(x[rows]), y[rows])
+            loss = task.objective(model, model(x[rows]), y[rows])
             model.zero_grad()
             loss.backward()
             advance(opt, loss)
@@ -93,7 +96,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
             step, since, total = step + 1, since + 1, total + loss.item()
             if step in marks or not math.isfinite(total):
                 result.seconds += time.perf_counter() - started
-                _measure(result, step, total / since, task, model, opt, x_valid, y_valid)
+                _measure(result, step, total / since, task, model, opt, data)
                 if _diverged(result, usual):
                     result.diverged_at = step
                     return result, model
@@ -101,6 +104,8 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                     schedule.report(result.valid[-1])
                 tell(step)
                 since, total, started = 0, 0.0, time.perf_counter()
+    if data.x_test is not None and data.y_test is not None:
+        result.test, result.test_metric = _evaluated(task, model, opt, data.x_test, data.y_test)
     _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
 
@@ -132,8 +137,17 @@ def _diverged(result: Result, usual: float) -> bool:
     return not math.isfinite(train + valid) or train > usual + (DIVERGED - 1) * abs(usual)
 
 
-def _measure(result: Result, step: int, train: float, task: Task, model: nn.Module, opt: object, x: Tensor, y: Tensor):
-    """Adds a point: on the validation data, with model and optimizer in their evaluation form."""
+def _measure(result: Result, step: int, train: float, task: Task, model: nn.Module, opt: object, data: Data) -> None:
+    """Adds a point."""
+    loss, metric = _evaluated(task, model, opt, data.x_valid, data.y_valid)
+    result.step.append(step)
+    result.train.append(train)
+    result.valid.append(loss)
+    result.metric.append(metric)
+
+
+def _evaluated(task: Task, model: nn.Module, opt: object, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Mean loss and metric over these examples, with model and optimizer in their evaluation form."""
     _switch("eval", model, opt)
     loss = metric = 0.0
     with torch.no_grad():
@@ -143,10 +157,7 @@ def _measure(result: Result, step: int, train: float, task: Task, model: nn.Modu
             if task.metric is not None:
                 metric += len(rows) * float(task.metric(output, target))
     _switch("train", model, opt)
-    result.step.append(step)
-    result.train.append(train)
-    result.valid.append(loss / len(x))
-    result.metric.append(metric / len(x))
+    return loss / len(x), metric / len(x)
 
 
 def _switch(form: str, *things: object) -> None:

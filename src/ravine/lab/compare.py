@@ -1,31 +1,24 @@
-"""The main job, straight down: task, plan, sweep, ranking, time per step, report."""
+"""The main job, straight down: task, studies, sweep, time per step, outcome, report."""
 
 import os
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ravine.schedules import find
 
-from . import report, search, stopwatch
+from . import report, search, stopwatch, terminal
 from .errors import LabError
 from .live import Live
+from .outcome import outcome
 from .records import Records
+from .study import TIERS, Study, Tier
 from .sweep import cores, sweep
-from .tasks import load_task
-from .trials import plan
-from .verdict import Cell, Row, rank
+from .tasks import Data, Task, load_task
+from .trial import Result, Trial
+from .trials import carried_over, maker
 
-
-@dataclass(frozen=True)
-class Tier:
-    """How much work: learning rates and seeds for each optimizer, and epochs (None: what the task says)."""
-
-    lrs: int
-    seeds: int
-    epochs: int | None
-
-
-TIERS = {"smoke": Tier(lrs=3, seeds=2, epochs=3), "standard": Tier(lrs=7, seeds=3, epochs=None)}
 PRESETS = ("classic",)
 
 
@@ -38,16 +31,19 @@ class Settings:
     optimizers: tuple[str, ...] | None = None
     epochs: int | None = None
     seeds: int | None = None
-    lrs: int | None = None
+    points: int | None = None
+    extend: bool = False
+    batch: str | None = None
     tier: str = "standard"
     preset: str | None = None
     carry_over: bool = False
-    schedule: str = "constant"
+    schedule: str | None = None
+    target: float | None = None
     out: Path | None = None
     workers: int | None = None
 
     def __post_init__(self):
-        for name in ("epochs", "seeds", "lrs", "workers"):
+        for name in ("epochs", "seeds", "points", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise LabError(f"--{name} {value}: must be 1 or more")
@@ -55,64 +51,127 @@ class Settings:
             raise LabError("--optimizers: name at least one")
         if self.preset == "classic" and self.task not in (None, "fashion-mnist"):
             raise LabError(f"--preset classic is an experiment on fashion-mnist: leave out --task {self.task}")
-        if self.preset == "classic" and self.lrs is not None:
-            raise LabError("--preset classic has one learning rate for each optimizer: leave out --lrs")
+        if self.preset == "classic" and (self.points is not None or self.extend):
+            raise LabError("--preset classic searches nothing: leave out --points and --extend")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
+        if self.batch is not None and self.batch != "full" and not (self.batch.isdigit() and int(self.batch)):
+            raise LabError(f"--batch {self.batch}: a number of examples, 1 or more, or full")
         try:
-            object.__setattr__(self, "schedule", find(self.schedule).name)
+            usual = "constant" if self.preset else "cosine"
+            object.__setattr__(self, "schedule", find(self.schedule or usual).name)
         except ValueError as error:
             raise LabError(f"--schedule: {error}") from error
         if self.optimizers is not None and len(set(self.optimizers)) < len(self.optimizers):
             raise LabError(f"--optimizers {','.join(self.optimizers)}: each may be named once")
 
+    @property
+    def work(self) -> Tier:
+        """The tier, with what was asked for in its place."""
+        tier = TIERS[self.tier]
+        return replace(tier, seeds=self.seeds or tier.seeds, points=self.points or tier.points,
+                       defaults=min(self.seeds or tier.defaults, tier.defaults),
+                       runner_up=min(self.seeds or tier.runner_up, tier.runner_up))  # fmt: skip
+
 
 def compare(settings: Settings, command: str) -> Path:
     """Runs what is not in the records yet, prints the verdict, and writes and returns the report."""
-    tier = TIERS[settings.tier]
     task_name = settings.task or ("fashion-mnist" if settings.preset else "digits")
     task = load_task(task_name, settings.data)
     if settings.preset == "classic":
         entries = search.classic(settings.optimizers)
     else:
-        entries = search.entries(settings.optimizers or search.DEFAULT, settings.lrs or tier.lrs)
-    epochs, seeds = settings.epochs or tier.epochs or task.epochs, settings.seeds or tier.seeds
-    out = settings.out or Path("runs") / task.name
+        entries = search.entries(settings.optimizers or search.DEFAULT)
+    tier, out = settings.work, settings.out or Path("runs") / task.name
 
     with Records(out) as records:
         data = task.load()
-        jobs = plan(
-            entries, task_name, task, task.rehearse(data), epochs, seeds, settings.carry_over, settings.schedule
-        )
-        trials = [trial for job in jobs for trial in job]
-        todo = [job for job in jobs if any(trial not in records for trial in job)]
+        task = replace(task, batch=_batch(settings.batch, task, data))
+        epochs = settings.epochs or tier.epochs or task.epochs
+        common = {"task": task_name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule}
+        studies = _studies(entries, tier, task.rehearse(data), common, settings)
         steps = epochs * -(-len(data.x) // task.batch)
-        with Live(entries, trials, steps, {trial: records[trial] for trial in trials if trial in records}) as live:
-            for kind, trial, value in sweep(todo, task_name, settings.data, data, settings.workers or cores()):
-                if kind == "result":
-                    records.add(trial, value)
-                live.show(kind, trial, value)
-        results = {trial: records[trial] for trial in trials}
+        known = _run(studies, records, steps, task_name, data, settings)
 
-    table = [
-        (
-            entry,
-            [
-                Cell(lr, tuple(results[t] for t in trials if (t.optimizer, t.lr) == (entry.name, lr)))
-                for lr in entry.lrs
-            ],
-        )
-        for entry in entries
-    ]
-    rows = rank(table)
-    times = stopwatch.measure([(_trial(trials, row), row.entry.cls) for row in rows], task, data)
-    facts = report.Facts(
-        task, command, entries, epochs, seeds, steps, settings.preset, settings.carry_over, settings.schedule, data
-    )
+    tuned = [(study.wanted(known)[-1], study.entry.cls) for study in studies]
+    times = stopwatch.measure(tuned, task, data)
+    by_name = {study.entry.name: ms for study, ms in zip(studies, times, strict=True)}
+    found = outcome(studies, known, by_name, settings.target)
     page = out / "report.html"
-    _write(page, report.page(rows, times, facts))
-    live.verdict(rows, times, task, page)
+    facts = report.Facts(task, command, epochs, steps, settings, data)
+    _write(page, report.page(found, facts))
+    terminal.show(found, task, data.tested, page)
     return page
+
+
+def _batch(asked: str | None, task: Task, data: Data) -> int:
+    """Examples a step: the task's own, those asked for, or all."""
+    batch = task.batch if asked is None else len(data.x) if asked == "full" else int(asked)
+    if batch > len(data.x):
+        raise LabError(f"--batch {asked}: task '{task.name}' has {len(data.x)} examples to train on")
+    return batch
+
+
+def _studies(
+    entries: Sequence[search.Entry], tier: Tier, does: str, common: Mapping[str, object], settings: Settings
+) -> list[Study]:
+    makes = [maker(entry, does, common) for entry in entries]
+    if settings.carry_over:
+        makes = carried_over(entries, makes)
+    return [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
+            for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
+
+
+def _run(
+    studies: Sequence[Study], records: Records, steps: int, task_name: str, data: Data, settings: Settings
+) -> "Known":
+    """Trains all that the studies want and the records lack. Each result may make a study want more."""
+    known = Known(records)
+    queue: deque[tuple[Trial, ...]] = deque()
+    queued: set[Trial] = set()
+
+    def ask() -> None:
+        wanted = [study.wanted(known) for study in studies]
+        jobs = list(zip(*wanted, strict=True)) if settings.carry_over else [(t,) for w in wanted for t in w]
+        for job in jobs:
+            if not queued.issuperset(job) and any(trial not in known for trial in job):
+                queued.update(job)
+                queue.append(job)
+
+    ask()
+    with Live([s.entry for s in studies], studies, steps, known) as live:
+        for kind, trial, value in sweep(queue, task_name, settings.data, data, settings.workers or cores()):
+            if kind == "result":
+                known.add(trial, value)
+                ask()
+            live.show(kind, trial, value)
+    return known
+
+
+class Known(Mapping[Trial, Result]):
+    """The records, with what was read of them kept."""
+
+    def __init__(self, records: Records):
+        self.records, self.read = records, dict[Trial, Result]()
+
+    def __contains__(self, trial: object) -> bool:
+        return trial in self.read or (isinstance(trial, Trial) and trial in self.records)
+
+    def __getitem__(self, trial: Trial) -> Result:
+        if trial not in self.read:
+            self.read[trial] = self.records[trial]
+        return self.read[trial]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.read)
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def add(self, trial: Trial, result: Result) -> None:
+        """Records it first."""
+        self.records.add(trial, result)
+        self.read[trial] = result
 
 
 def _write(page: Path, text: str) -> None:
@@ -124,7 +183,3 @@ def _write(page: Path, text: str) -> None:
     except OSError as error:
         raise LabError(f"{page}: cannot be written: {error.strerror}; all trials are recorded, run the same command "
                        "again when it can") from error  # fmt: skip
-
-
-def _trial(trials, row: Row):
-    return next(t for t in trials if (t.optimizer, t.lr) == (row.entry.name, row.best.lr))

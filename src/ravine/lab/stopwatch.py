@@ -1,10 +1,14 @@
-"""Time per step, measured apart from the sweep: the optimizers take turns while nothing else of ours runs."""
+"""Time per step and memory, measured apart from the sweep: optimizers take turns while nothing else of ours runs."""
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import median
+from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from .seeding import seed_all
 from .tasks import Data, Task
@@ -14,10 +18,12 @@ from .trial import Trial, advance
 
 @dataclass(frozen=True)
 class StepTime:
-    """Milliseconds: of a whole training step (batch, forward, backward, update), and of the update alone."""
+    """What a training step costs."""
 
-    whole: float
-    update: float
+    whole: float  # milliseconds: batch, forward, backward, update
+    update: float  # milliseconds of it that the optimizer takes
+    state: float = 0.0  # bytes that the optimizer keeps for each number of the model
+    peak: float = 0.0  # MiB of tensors that a step adds, at most, to those that were there before
 
 
 def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0) -> list[StepTime]:
@@ -28,13 +34,16 @@ def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: f
         while time.perf_counter() < end or len(runners[0].whole) < 15:
             for runner in runners:
                 runner.turn()
-    return [StepTime(1e3 * median(r.whole[5:]), 1e3 * median(r.update[5:])) for r in runners]  # the first turn warms up
+        return [
+            StepTime(1e3 * median(r.whole[5:]), 1e3 * median(r.update[5:]), r.state(), r.peak())  # the first turn warms
+            for r in runners
+        ]
 
 
 class _Runner:
     def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
         seed_all(trial.seed)
-        self.task, self.batch, (self.x, self.y) = task, trial.batch, data[:2]
+        self.task, self.batch, self.x, self.y = task, trial.batch, data.x, data.y
         self.model = task.model()
         self.opt = cls(self.model.parameters(), **dict(trial.hyper))
         self.whole: list[float] = []
@@ -52,3 +61,24 @@ class _Runner:
             after = time.perf_counter()
             self.update.append(after - before)
             self.whole.append(after - start)
+
+    def state(self) -> float:
+        kept = {id(x): x.nbytes for x in _tensors(self.opt.state_dict()["state"])}
+        return sum(kept.values()) / sum(p.numel() for p in self.model.parameters())
+
+    def peak(self) -> float:
+        """From torch's own account of what it allocates and frees."""
+        self.model.zero_grad()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            self.turn(1)
+        events = sorted(
+            (e.start_ns(), e.nbytes()) for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"
+        )  # type: ignore[union-attr]
+        return max(accumulate((n for _, n in events), initial=0)) / 2**20
+
+
+def _tensors(tree: Any) -> Iterable[torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        yield from (x for part in tree.values() for x in _tensors(part))

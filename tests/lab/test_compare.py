@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections import deque
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -79,11 +80,12 @@ def test_ctrl_c_in_mid_sweep_is_one_line(tmp_path):
 
 @linux
 @pytest.mark.faults
-def test_a_killed_worker_is_told(tmp_path):
+def test_a_killed_worker_is_replaced(smoke, tmp_path):
     with _started(tmp_path, trials=1) as (process, workers):
         os.kill(workers[-1], signal.SIGKILL)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and "a worker process died (exit code -9)" in err and "Traceback" not in err
+    assert process.returncode == 0 and err == ""
+    assert table(tmp_path / "runs" / "digits") == table(smoke[0])
 
 
 @pytest.mark.faults
@@ -111,7 +113,7 @@ def test_a_task_that_fails_in_the_worker_is_told_however_large_its_data(tmp_path
     task, x = load_task("main_only:task"), torch.zeros(1_000_000)  # 4 MB: no pipe holds it
     jobs = plan([Entry("sgd", optimizer_class("sgd"), (0.1,))], "main_only:task", task, "", 1, 1, False)
     with pytest.raises(TrialFailed, match="RuntimeError: not here"):
-        list(sweep(jobs, "main_only:task", None, (x, x, x, x), workers=1))
+        list(sweep(deque(jobs), "main_only:task", None, (x, x, x, x), workers=1))
 
 
 def test_an_unwritable_report_is_one_line(smoke, ravine_command, tmp_path):

@@ -1,6 +1,7 @@
 """The main job, straight down: task, plan, sweep, ranking, time per step, report."""
 
 import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def compare(settings: Settings, command: str) -> Path:
             entries, task_name, task, task.rehearse(data), epochs, seeds, settings.carry_over, settings.schedule
         )
         trials = [trial for job in jobs for trial in job]
-        todo = [job for job in jobs if any(trial not in records for trial in job)]
+        todo = deque(job for job in jobs if any(trial not in records for trial in job))
         steps = epochs * -(-len(data.x) // task.batch)
         with Live(entries, trials, steps, {trial: records[trial] for trial in trials if trial in records}) as live:
             for kind, trial, value in sweep(todo, task_name, settings.data, data, settings.workers or cores()):

@@ -45,10 +45,13 @@ class Live:
         self.screen.stop()
 
     def show(self, kind: str, trial: Trial, value: Any) -> None:
-        """A message of the sweep: a trial is at a step, or has its result."""
+        """A message of the sweep: a trial is at a step, has its result, or lost its worker."""
         if kind == "result":
             self.done[trial] = value
             self.running.pop(trial, None)
+        elif kind == "lost":
+            self.running.pop(trial, None)
+            self.console.print(f"a worker died ({value}): {trial.optimizer} at lr {trial.lr:g} is run again")
         else:
             self.running[trial] = value
         if self.console.is_terminal:

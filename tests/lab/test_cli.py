@@ -42,7 +42,7 @@ from .conftest import COMMAND
         ("compare --data .", "task 'digits' reads no folder: leave out --data ."),
         ("compare --carry-over", "--carry-over goes with --preset classic"),
         ("compare --preset classic --task digits", "leave out --task digits"),
-        ("compare --preset classic --lrs 3", "leave out --lrs"),
+        ("compare --preset classic --points 3", "leave out --points"),
         ("compare --out file", "--out file: cannot be written: File exists"),
     ],
 )

@@ -4,19 +4,22 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 import ravine
-from ravine.lab.outcome import Method, Outcome, outcome, steps_of_each, steps_to
+from ravine.lab.outcome import Facts, Method, Outcome, outcome, steps_of_each, steps_to
 from ravine.lab.search import Entry
 from ravine.lab.statistics import letters
 from ravine.lab.stopwatch import StepTime
 from ravine.lab.study import TIERS, Study
+from ravine.lab.tasks import Data, Task
 from ravine.lab.trial import Result, Trial
 from ravine.lab.verdict import doubts, speed, words
 
 from .test_study import finished, result
 
 TIME = StepTime(1.0, 0.1)
+FACTS = Facts(Task("line", None, None), "", 1, 1, TIERS["standard"], None, False, "cosine", Data(*[torch.zeros(1)] * 4))
 CLOSE, CLEAR = [1.0, 1.1, 0.9], [2.0, 2.1, 1.9]
 LOST = [math.inf, 1.0, 1.0]
 
@@ -33,7 +36,9 @@ def found(**methods: list[float]) -> Outcome:
     made = sorted((method(name, losses) for name, losses in methods.items()), key=lambda m: m.loss)
     whole = [m for m in made if not m.diverged]
     groups = iter(letters([m.losses for m in whole]) if whole else [])
-    return Outcome(tuple(m if m.diverged else replace(m, group=next(groups)) for m in made), None, None, made[0].name)
+    return Outcome(
+        tuple(m if m.diverged else replace(m, group=next(groups)) for m in made), None, None, made[0].name, FACTS
+    )
 
 
 def test_words():
@@ -60,9 +65,9 @@ def test_speed_is_told_of_the_easier_target():
         return tuple(Result(step=[0, 10, 20, 30], valid=list(valid), metric=[0.0] * 4) for _ in range(3))
 
     methods = (method("NAdam", [1.0], tuned=runs(9, 1, 1, 1)), method("SGD", [1.2], tuned=runs(9, 5, 3, 1.2)))
-    told = speed(Outcome(methods, 1.0, 3.0, "SGD"))
+    told = speed(Outcome(methods, 1.0, 3.0, "SGD", FACTS))
     assert told == "NAdam reaches a validation loss of 3 in 0.5 times the steps of SGD."
-    assert speed(Outcome(methods, 1.0, 0.1, "SGD")) == ""
+    assert speed(Outcome(methods, 1.0, 0.1, "SGD", FACTS)) == ""
 
 
 def test_steps_to_a_target():
@@ -95,7 +100,7 @@ def test_a_comparison_from_its_records():
 
     sgd, adam = study("sgd", ravine.SGD), study("momentum", ravine.Momentum)
     known = finished(sgd, lambda lr: 1 + abs(math.log10(lr / 0.1))) | finished(adam, lambda lr: 2 + abs(math.log10(lr)))
-    shown = outcome([adam, sgd], known, {"sgd": TIME, "momentum": TIME})
+    shown = outcome([adam, sgd], known, [TIME, TIME], FACTS)
     assert [m.name for m in shown.methods] == ["SGD", "Momentum"]
     first, second = shown.methods
     assert len(first.tried) == 16 and len(first.tuned) == len(first.defaults) == 5 and len(first.runner_up) == 3
@@ -108,7 +113,7 @@ def test_a_comparison_from_its_records():
 
 def test_what_did_better_by_luck_is_told():
     runner_up = tuple(Result(step=[0, 5], valid=[3.0, 0.5], metric=[0.0, 0.5]) for _ in range(3))
-    shown = Outcome((method("SGD", CLOSE, runner_up=runner_up),), None, None, "SGD")
+    shown = Outcome((method("SGD", CLOSE, runner_up=runner_up),), None, None, "SGD", FACTS)
     assert any("second choice did better" in line for line in doubts(shown))
     assert doubts(found(SGD=CLOSE)) == []
 
@@ -118,6 +123,6 @@ def test_a_given_target_replaces_the_baseline_s(target):
     trial = Trial("line", "sgd", (), seed=0, epochs=1, batch=1, content="")
     one = Study(Entry("sgd", ravine.SGD), TIERS["smoke"], lambda hyper, seed: replace(trial, hyper=hyper, seed=seed))
     known = finished(one, lambda lr: lr)
-    assert outcome([one], known, {"sgd": TIME}, target).target == (
+    assert outcome([one], known, [TIME], FACTS, target).target == (
         target or one.rounds(known)[0].ranked(known)[0].hyper[0][1]
     )

@@ -11,7 +11,7 @@ from ravine.schedules import find
 from . import report, search, stopwatch, terminal
 from .errors import LabError
 from .live import Live
-from .outcome import outcome
+from .outcome import Facts, outcome
 from .records import Records
 from .study import TIERS, Study, Tier
 from .sweep import cores, sweep
@@ -93,14 +93,14 @@ def compare(settings: Settings, command: str) -> Path:
         steps = epochs * -(-len(data.x) // task.batch)
         known = _run(studies, records, steps, task_name, data, settings)
 
-    tuned = [(study.wanted(known)[-1], study.entry.cls) for study in studies]
-    times = stopwatch.measure(tuned, task, data)
-    by_name = {study.entry.name: ms for study, ms in zip(studies, times, strict=True)}
-    found = outcome(studies, known, by_name, settings.target)
+    times = stopwatch.measure([(study.best(known), study.entry.cls) for study in studies], task, data)
+    facts = Facts(
+        task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data
+    )
+    found = outcome(studies, known, times, facts, settings.target)
     page = out / "report.html"
-    facts = report.Facts(task, command, epochs, steps, settings, data)
-    _write(page, report.page(found, facts))
-    terminal.show(found, task, data.tested, page)
+    _write(page, report.page(found))
+    terminal.show(found, page)
     return page
 
 
@@ -139,7 +139,9 @@ def _run(
                 queue.append(job)
 
     ask()
-    with Live([s.entry for s in studies], studies, steps, known) as live:
+    each = settings.work.seeds if settings.preset else settings.work.trials
+    done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
+    with Live([s.entry for s in studies], each, steps, done) as live:
         for kind, trial, value in sweep(queue, task_name, settings.data, data, settings.workers or cores()):
             if kind == "result":
                 known.add(trial, value)

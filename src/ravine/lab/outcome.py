@@ -9,7 +9,8 @@ from .search import Entry
 from .spaces import CONTAINS
 from .statistics import Difference, holm, letters, paired
 from .stopwatch import StepTime
-from .study import Study, Tried
+from .study import Study, Tier, Tried
+from .tasks import Data, Task
 from .trial import Result, Trial
 
 BASELINES = ("adamw", "nadam", "nag", "momentum")  # AlgoPerf's, of which the best sets the target
@@ -64,6 +65,21 @@ def judged(result: Result) -> float:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """How a comparison was made."""
+
+    task: Task
+    command: str
+    epochs: int
+    steps: int
+    tier: Tier
+    preset: str | None
+    carry_over: bool
+    schedule: str
+    data: Data
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A finished comparison."""
 
@@ -71,6 +87,7 @@ class Outcome:
     target: float | None  # validation loss that the best baseline ends with
     easy_target: float | None
     baseline: str  # which that is
+    facts: Facts
 
     @property
     def seeds(self) -> int:
@@ -100,10 +117,12 @@ class Outcome:
 
 
 def outcome(
-    studies: Sequence[Study], known: Mapping[Trial, Result], times: Mapping[str, StepTime], target: float | None = None
-) -> Outcome:
-    """The methods in the order of their test loss; `times` by the entry's name. `target` replaces the baseline's."""
-    found = sorted((_method(study, known, times[study.entry.name]) for study in studies), key=lambda m: m.loss)
+    studies: Sequence[Study], known: Mapping[Trial, Result], times: Sequence[StepTime], facts: Facts,
+    target: float | None = None,
+) -> Outcome:  # fmt: skip
+    """The methods in the order of their test loss. `target` replaces the baseline's."""
+    found = [_method(study, known, time) for study, time in zip(studies, times, strict=True)]
+    found.sort(key=lambda m: m.loss)
     whole = [m for m in found if not m.diverged]
     groups = dict(zip((m.name for m in whole), letters([m.losses for m in whole]), strict=True)) if whole else {}
     methods = tuple(replace(m, group=groups.get(m.name, "")) for m in found)
@@ -112,7 +131,7 @@ def outcome(
     if target is None and not baseline.diverged:
         target = median(r.valid[-1] for r in baseline.tuned)
         easy = median(r.valid[round(EASY * (len(r.valid) - 1))] for r in baseline.tuned)
-    return Outcome(methods, target, easy, baseline.name)
+    return Outcome(methods, target, easy, baseline.name, facts)
 
 
 def _method(study: Study, known: Mapping[Trial, Result], time: StepTime) -> Method:

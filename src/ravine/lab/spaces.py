@@ -73,6 +73,12 @@ def space_of(cls: type) -> Space:
     return {"lr": around(cls)}
 
 
+def middle(cls: type) -> float:
+    """A rate that is neither high nor low: the middle of those that are tried, of 3 digits."""
+    low, high = space_of(cls)["lr"]
+    return float(f"{(low * high) ** 0.5:.3g}")
+
+
 def around(cls: type) -> Range:
     """Three decades whose middle is the default of lr, or 1e-3 where there is none."""
     middle = default_lr(cls) or 1e-3

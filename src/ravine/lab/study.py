@@ -36,7 +36,7 @@ class Tier:
 
     @property
     def trials(self) -> int:
-        """For one optimizer."""
+        """For one optimizer, while no space is widened."""
         return self.points * self.studies + self.seeds + self.runner_up + self.defaults
 
 
@@ -105,6 +105,12 @@ class Study:
         best, *others = rounds[-1].ranked(known)
         out += self._seeds(best.hyper, self.tier.seeds)
         return out + (self._seeds(others[0].hyper, self.tier.runner_up) if others else [])
+
+    def best(self, known: Mapping[Trial, Result]) -> Trial:
+        """The first of the runs that are reported."""
+        if self.fixed:
+            return self.make(self.entry.hyper, 0)
+        return self.make(self.rounds(known)[-1].ranked(known)[0].hyper, 0)
 
     @property
     def reference(self) -> list[Trial]:

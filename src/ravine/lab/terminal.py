@@ -8,16 +8,15 @@ from rich.table import Table
 
 from .outcome import Outcome, steps_to
 from .statistics import interval
-from .tasks import Task
 from .verdict import doubts, speed, words
 
 
-def show(found: Outcome, task: Task, tested: bool, page: Path) -> None:
+def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
-    console = Console(highlight=False)
+    console, task = Console(highlight=False), found.facts.task
     metric = [task.metric_name] if task.metric else []
     table = Table(
-        "", "optimizer", "test loss" if tested else "validation loss", "95 %", *metric, "steps to target", "best lr",
+        "", "optimizer", "test loss" if found.facts.data.tested else "validation loss", "95 %", *metric, "steps to target", "best lr",
         "ms/step", box=None, pad_edge=False,
     )  # fmt: skip
     for m in found.methods:

@@ -1,7 +1,10 @@
 """Time per step and memory, measured apart from the sweep: optimizers take turns while nothing else of ours runs."""
 
+import os
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
@@ -69,7 +72,7 @@ class _Runner:
     def peak(self) -> float:
         """From torch's own account of what it allocates and frees."""
         self.model.zero_grad()
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        with _silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
             self.turn(1)
         events = sorted(
             (e.start_ns(), e.nbytes()) for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"
@@ -82,3 +85,17 @@ def _tensors(tree: Any) -> Iterable[torch.Tensor]:
         yield tree
     elif isinstance(tree, Mapping):
         yield from (x for part in tree.values() for x in _tensors(part))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the profiler's C++ prints to stderr about its own start and end."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -9,11 +9,13 @@ from ravine.schedules import find
 from . import report, search, stopwatch
 from .errors import LabError
 from .live import Live
+from .outcome import Facts, Method, Outcome, Tried
 from .records import Records
 from .sweep import cores, sweep
+from .stopwatch import StepTime
 from .tasks import load_task
 from .trials import plan
-from .verdict import Cell, Row, rank
+from .verdict import Cell, Row, rank, words
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,25 @@ def compare(settings: Settings, command: str) -> Path:
     ]
     rows = rank(table)
     times = stopwatch.measure([(_trial(trials, row), row.entry.cls) for row in rows], task, data)
-    facts = report.Facts(
-        task, command, entries, epochs, seeds, steps, settings.preset, settings.carry_over, settings.schedule, data
+    seen = tuple(range(seeds))
+    facts = Facts(
+        task, command, epochs, steps, seen, seen, settings.preset, settings.carry_over, settings.schedule, data
     )
+    outcome = Outcome(tuple(map(_method, rows, times)), None, None, facts)
     page = out / "report.html"
-    _write(page, report.page(rows, times, facts))
+    _write(page, report.page(outcome, words(rows)))
     live.verdict(rows, times, task, page)
     return page
+
+
+def _method(row: Row, time: StepTime) -> Method:
+    """A row of the ranking as the report takes it: the grid is the search, and its best point is what is reported."""
+    rest = dict(row.entry.hyper)
+    tried = tuple(Tried({"lr": cell.lr, **rest}, cell.results) for cell in row.cells)
+    return Method(
+        row.entry, {"lr": (min(row.entry.lrs), max(row.entry.lrs))}, tried, {"lr": row.best.lr, **rest},
+        row.best.results, (), (), ("lr",) if row.at_edge else (), "b" if row.behind else "a", time,
+    )  # fmt: skip
 
 
 def _write(page: Path, text: str) -> None:

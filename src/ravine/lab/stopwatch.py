@@ -1,5 +1,6 @@
 """Time per step, measured apart from the sweep: the optimizers take turns while nothing else of ours runs."""
 
+import math
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -14,10 +15,13 @@ from .trial import Trial, advance
 
 @dataclass(frozen=True)
 class StepTime:
-    """Milliseconds: of a whole training step (batch, forward, backward, update), and of the update alone."""
+    """Milliseconds: of a whole training step (batch, forward, backward, update), and of the update alone; the bytes of
+    state for each number of the parameters, and the MiB of memory at the peak, nan where they were not measured."""
 
     whole: float
     update: float
+    state_bytes: float = math.nan
+    peak: float = math.nan
 
 
 def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0) -> list[StepTime]:

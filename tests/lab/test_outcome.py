@@ -72,10 +72,10 @@ def test_speed_is_told_of_the_easier_target():
 
 def test_steps_to_a_target():
     runs = [Result(step=[0, 1, 2, 3], valid=[5.0, x, 2.0, 1.0]) for x in (1.9, 4.1)]
-    assert steps_to(runs, 2.0) == 2 and steps_to(runs, 0.5) == math.inf
+    assert steps_to(runs, 3.0) == 1 and steps_to(runs, 2.0) == 2 and steps_to(runs, 0.5) == math.inf
     assert steps_of_each(runs, 2.0) == [1, 2]
-    lucky = Result(step=[0, 1, 2, 3], valid=[5.0, 0.1, 4.0, 4.0])
-    assert steps_of_each([lucky], 2.0) == [math.inf]  # one lucky evaluation is no arrival
+    lucky = Result(step=[0, 1, 2, 3], valid=[5.0, 0.1, 4.0, 1.0])
+    assert steps_of_each([lucky], 2.0) == [3]  # one lucky evaluation is no arrival
     assert steps_to([*runs, replace(runs[0], diverged_at=3)], 2.0) == math.inf
 
 

@@ -9,7 +9,7 @@ from torch import nn
 import ravine
 from ravine.lab import search, spaces
 from ravine.lab.errors import LabError
-from ravine.lab.search import Entry, edges, points, width
+from ravine.lab.search import Entry, edges, points
 from ravine.optim import registry
 
 ADAM = Entry("adam", ravine.Adam)
@@ -73,13 +73,6 @@ def test_a_space_is_widened_where_asked():
     space = {"lr": (0.1, 1.0), "1-beta1": (0.02, 0.5)}
     assert spaces.widened(space, {"lr": "lowest"}) == {"lr": (0.01, 1.0), "1-beta1": (0.02, 0.5)}
     assert spaces.widened(space, {"1-beta1": "highest"})["1-beta1"] == (0.02, 1.0)
-
-
-def test_the_usable_width_is_in_decades():
-    valley = [(1e-3, 9.0), (1e-2, 1.04), (1e-1, 1.0), (1.0, 1.03), (10.0, math.inf)]
-    assert width(valley) == pytest.approx(2)
-    assert width(valley[::-1]) == pytest.approx(2)
-    assert width([(1e-3, 1.0), (1e-2, 9.0), (1e-1, 1.0)]) == 0  # beyond a ridge is another valley
 
 
 def test_a_stranger_is_tried_around_its_own_default(tmp_path, monkeypatch):

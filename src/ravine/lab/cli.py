@@ -59,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
     add("--points", metavar="N", type=int, help="settings that are tried of each optimizer (default 16)")
     add("--seeds", metavar="N", type=int, help="initial weights and batch orders the best is run with (default 5)")
-    add("--tier", choices=TIERS, default="standard", help="smoke: a few seconds, to see that all works; full: for a paper")
+    add(
+        "--tier",
+        choices=TIERS,
+        default="standard",
+        help="smoke: a few seconds, to see that all works; full: for a paper",
+    )
     add("--extend", action="store_true", help="search further where the best setting lies at the edge of the space")
     add("--batch", metavar="N", help="examples a step, or full: batch gradient descent (default: the task's)")
     add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")

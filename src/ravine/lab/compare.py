@@ -18,6 +18,7 @@ from .sweep import cores, sweep
 from .tasks import Data, Task, load_task
 from .trial import Result, Trial
 from .trials import carried_over, maker
+from .verdict import speed, words
 
 PRESETS = ("classic",)
 
@@ -99,7 +100,7 @@ def compare(settings: Settings, command: str) -> Path:
     )
     found = outcome(studies, known, times, facts, settings.target)
     page = out / "report.html"
-    _write(page, report.page(found))
+    _write(page, report.page(found, f"{words(found)} {speed(found)}".strip()))
     terminal.show(found, page)
     return page
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
+from .inside import Inside
 from .search import Entry
 from .spaces import CONTAINS
 from .statistics import Difference, holm, letters, paired
 from .stopwatch import StepTime
-from .study import Study, Tier, Tried
+from .study import SELECTION, Study, Tier, Tried
 from .tasks import Data, Task
 from .trial import Result, Trial
 
@@ -32,6 +33,7 @@ class Method:
     group: str  # methods that share a letter cannot be told apart; empty where a seed diverged
     time: StepTime
     widened: int = 0  # times that its space was
+    inside: Inside | None = None  # what a monitor saw in one run of the best point
 
     @property
     def name(self) -> str:
@@ -41,7 +43,7 @@ class Method:
     @property
     def losses(self) -> list[float]:
         """At the end of each tuned run, on the data that the verdict is about; infinite where it diverged."""
-        return [judged(r) for r in self.tuned]
+        return [score(r) for r in self.tuned]
 
     @property
     def loss(self) -> float:
@@ -59,7 +61,7 @@ class Method:
         return [r.metric[-1] if r.test_metric is None else r.test_metric for r in self.tuned if r.diverged_at is None]
 
 
-def judged(result: Result) -> float:
+def score(result: Result) -> float:
     """The loss that the verdict is about: of the test part, of the validation part where there is no other."""
     return result.final if result.test is None or math.isinf(result.final) else result.test
 
@@ -77,6 +79,16 @@ class Facts:
     carry_over: bool
     schedule: str
     data: Data
+
+    @property
+    def selection_seeds(self) -> tuple[int, ...]:
+        """With which points are chosen."""
+        return () if self.preset else tuple(SELECTION + i for i in range(self.tier.studies))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """With which the chosen ones are run."""
+        return tuple(range(self.tier.seeds))
 
 
 @dataclass(frozen=True)
@@ -152,18 +164,20 @@ def _method(study: Study, known: Mapping[Trial, Result], time: StepTime) -> Meth
 
 
 def steps_to(results: Sequence[Result], target: float) -> float:
-    """Steps until the mean curve over the seeds is at the target; infinite where it never is, or a seed diverged."""
+    """The first step from which the mean over the seeds stays at or below the target; infinite where there is none, or
+    a seed diverged."""
     if any(r.diverged_at is not None for r in results):
         return math.inf
-    points = zip(results[0].step, *(r.valid for r in results), strict=True)
-    return next((float(step) for step, *losses in points if fmean(losses) <= target), math.inf)
+    return _since(results[0].step, [fmean(x) for x in zip(*(r.valid for r in results), strict=True)], target)
 
 
 def steps_of_each(results: Sequence[Result], target: float) -> list[float]:
-    """The same for each seed, of its curve after a median of three, so that one lucky evaluation is no arrival."""
-    return [next((float(s) for s, x in zip(r.step, _smooth(r.valid), strict=True) if x <= target), math.inf)
-            for r in results]  # fmt: skip
+    """The same for each seed alone."""
+    return [_since(r.step, r.valid, target) for r in results]
 
 
-def _smooth(x: Sequence[float]) -> list[float]:
-    return [median(x[max(0, i - 1) : i + 2]) if 0 < i < len(x) - 1 else x[i] for i in range(len(x))]
+def _since(steps: Sequence[int], losses: Sequence[float], target: float) -> float:
+    found = math.inf
+    for step, loss in zip(steps, losses, strict=True):
+        found = math.inf if not loss <= target else min(found, step)
+    return found

@@ -4,7 +4,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
 from typing import Any
 
 from torch.quasirandom import SobolEngine
@@ -78,20 +77,6 @@ def edges(at: dict[str, float], tried: Sequence[dict[str, float]]) -> dict[str, 
         return {}
     ends = {name: (min(t[name] for t in tried), max(t[name] for t in tried)) for name in at}
     return {name: "lowest" if x == ends[name][0] else "highest" for name, x in at.items() if x in ends[name]}
-
-
-def width(rates: Sequence[tuple[float, float]], slack: float = 0.05) -> float:
-    """Decades of lr that are good enough: from the first to the last rate next to the best whose loss is within
-    `slack` of it. `rates` are (lr, loss), the best of those tried at about that rate."""
-    rates = sorted(rates)
-    best = min(range(len(rates)), key=lambda i: rates[i][1])
-    good = [loss <= rates[best][1] + slack * abs(rates[best][1]) for _, loss in rates]
-    first = last = best
-    while first > 0 and good[first - 1]:
-        first -= 1
-    while last + 1 < len(rates) and good[last + 1]:
-        last += 1
-    return log(rates[last][0] / rates[first][0]) / log(10)
 
 
 def entries(names: Sequence[str]) -> list[Entry]:

@@ -1,5 +1,6 @@
 """Time per step and memory, measured apart from the sweep: optimizers take turns while nothing else of ours runs."""
 
+import math
 import os
 import sys
 import time
@@ -25,8 +26,8 @@ class StepTime:
 
     whole: float  # milliseconds: batch, forward, backward, update
     update: float  # milliseconds of it that the optimizer takes
-    state: float = 0.0  # bytes that the optimizer keeps for each number of the model
-    peak: float = 0.0  # MiB of tensors that a step adds, at most, to those that were there before
+    state_bytes: float = math.nan  # bytes that the optimizer keeps for each number of the model
+    peak: float = math.nan  # MiB of tensors that a step adds, at most, to those that were there before
 
 
 def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0) -> list[StepTime]:

@@ -27,7 +27,9 @@ def show(found: Outcome, page: Path) -> None:
             f"{m.hyper['lr']:g}{'*' if m.edges else ''}", f"{m.time.whole:.2f}",
         )  # fmt: skip
     console.print(table)
-    console.print("± is the 95 % interval of the mean; optimizers that share a letter cannot be told apart", style="dim")
+    console.print(
+        "± is the 95 % interval of the mean; optimizers that share a letter cannot be told apart", style="dim"
+    )
     console.print(f"\n{words(found)}{' ' if speed(found) else ''}{speed(found)}", soft_wrap=True)
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)

@@ -1,5 +1,5 @@
 """The report: one HTML file that opens offline."""
 
-from .page import Facts, page
+from .page import page
 
-__all__ = ["Facts", "page"]
+__all__ = ["page"]

@@ -1,0 +1,149 @@
+"""The figures of the report, each from what the comparison found."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from ravine import visuals
+from ravine.visuals import Ink
+from ravine.visuals.figure import Figure
+
+from ..inside import Inside
+from ..outcome import Method, Outcome, score
+from .best_of import band, best_of
+from .width import envelope, usable
+
+Times = Mapping[str, Mapping[str, float]]  # task -> method -> steps, or seconds, to the target; infinite for a miss
+
+
+def inks(outcome: Outcome) -> dict[str, Ink]:
+    """The ink of each method: its own by the alphabet, whatever its rank."""
+    return {name: visuals.ink(i) for i, name in enumerate(sorted(m.entry.label for m in outcome.methods))}
+
+
+def exhibits(outcome: Outcome) -> dict[str, Figure]:
+    """All figures that compare methods, by name; one that has nothing to show is not among them."""
+    methods, ink = outcome.methods, inks(outcome)
+    alive = [m for m in methods if any(math.isfinite(r.final) for r in m.tuned)]
+    searched = [m for m in methods if len({point.hyper.get("lr") for point in m.tried}) > 1]
+    timed = [m for m in methods if math.isfinite(m.time.state_bytes)]
+    figures: dict[str, Figure | None] = {
+        "train": _learning(outcome, alive, ink, "train", "training loss", {}),
+        "valid": _learning(outcome, alive, ink, "valid", "validation loss", _targets(outcome)),
+        "rates": visuals.sensitivity(
+            [_scan(m, ink) for m in searched[::-1]], "learning rate", "final validation loss"
+        ) if searched else None,
+        "widths": visuals.widths([w for m in searched if (w := _width(m, ink))], "learning rate") if searched else None,
+        "best-of": _best_of(searched, ink) if searched else None,
+        "seeds": visuals.spread(
+            [visuals.Values(m.entry.label, ink[m.entry.label], [score(r) for r in m.tuned]) for m in methods],
+            f"{judged(outcome)} loss",
+        ),
+        "time": visuals.bars(
+            [visuals.Bar(m.entry.label, ink[m.entry.label],
+                         {"update": m.time.update, "forward and backward": m.time.whole - m.time.update})
+             for m in methods], "ms per step",
+        ),
+        "state": visuals.bars(
+            [visuals.Bar(m.entry.label, ink[m.entry.label], {"state": m.time.state_bytes}) for m in timed],
+            "bytes of state for each parameter",
+        ) if timed else None,
+        "memory": visuals.bars(
+            [visuals.Bar(m.entry.label, ink[m.entry.label], {"peak": m.time.peak}) for m in methods],
+            "MiB of memory at the peak",
+        ) if all(math.isfinite(m.time.peak) for m in methods) else None,
+    }  # fmt: skip
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
+    """The performance profile over tasks; a task that no method solves is beyond everyone's reach."""
+    names = list(dict.fromkeys(name for task in times.values() for name in task))
+    best = {task: min(row.values()) for task, row in times.items()}
+    return visuals.profile([
+        visuals.Ratios(name, ink[name], [
+            row.get(name, math.inf) / best[task] if math.isfinite(best[task]) else math.inf
+            for task, row in times.items()
+        ]) for name in names
+    ])  # fmt: skip
+
+
+def looks(inside: Inside) -> dict[str, Figure]:
+    """What happens inside one method: histograms of gradients and updates, and two ratios for each layer."""
+    at = inside.histogram_step
+    x = [*at, at[-1] + (at[-1] - at[-2] if len(at) > 1 else 1)]
+    figures: dict[str, Figure] = {}
+    for name, counts in (("gradients", inside.gradients), ("updates", inside.updates)):
+        edges = [2.0 ** (inside.low + j) for j in range(len(counts[0]) + 1)]
+        shares = [[n / 10 for n in sample] for sample in counts]
+        size = {"gradients": "|gradient|", "updates": "|update|"}[name]
+        figures[name] = visuals.heat(x, edges, shares, ("step", size, "% of numbers"))
+    for name, part, title in (
+        ("ratio", inside.ratio, "‖Δw‖ / ‖w‖"),
+        ("effective", inside.effective_lr, "effective lr ‖Δw‖ / ‖g‖"),
+    ):
+        lines = [
+            visuals.Line(layer, visuals.ink(i), inside.step, [[math.nan if v is None else v for v in values]])
+            for i, (layer, values) in enumerate(zip(inside.layers, part, strict=True))
+        ]
+        figures[name] = visuals.curves(lines, "step", title)
+        figures[name]["layout"] |= {"showlegend": True}
+    return figures
+
+
+def judged(outcome: Outcome) -> str:
+    """The part of the data that scores are of."""
+    return "test" if outcome.facts.data.tested else "validation"
+
+
+def _learning(
+    outcome: Outcome, alive: Sequence[Method], ink: Mapping[str, Ink], part: str, title: str, targets: dict[str, float]
+) -> Figure:
+    """Curves at the best point, the leader drawn last, so on top."""
+    lines = []
+    for method in alive[::-1]:
+        step = max((r.step for r in method.tuned), key=len)
+        runs = [getattr(r, part) + [math.nan] * (len(step) - len(r.step)) for r in method.tuned]
+        units = {"epoch": outcome.facts.epochs / outcome.facts.steps, "second": method.time.whole / 1e3}
+        lines.append(visuals.Line(method.entry.label, ink[method.entry.label], step, runs, units))
+    return visuals.curves(lines, "step", title, targets)
+
+
+def _targets(outcome: Outcome) -> dict[str, float]:
+    named = {"target": outcome.target, "easy target": outcome.easy_target}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _points(method: Method) -> tuple[list[float], list[float]]:
+    """The rates tried, and the mean final validation loss at each."""
+    return [p.hyper["lr"] for p in method.tried], [fmean(r.final for r in p.results) for p in method.tried]
+
+
+def _scan(method: Method, ink: Mapping[str, Ink]) -> visuals.Scan:
+    lrs, losses = _points(method)
+    chosen = min(range(len(losses)), key=losses.__getitem__)
+    runs = [[r.final for r in p.results] for p in method.tried]
+    return visuals.Scan(method.entry.label, ink[method.entry.label], lrs, runs, chosen, envelope(lrs, losses))
+
+
+def _width(method: Method, ink: Mapping[str, Ink]) -> visuals.Width | None:
+    lrs, losses = _points(method)
+    found = usable(lrs, losses)
+    return found and visuals.Width(
+        method.entry.label, ink[method.entry.label], method.space["lr"], (found.low, found.high),
+        lrs[losses.index(min(losses))], str(found),
+    )  # fmt: skip
+
+
+def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
+    """A trial that diverged counts as the loss before its first step: who meets one is left with that."""
+    lines = []
+    for method in methods[::-1]:
+        losses = [
+            fmean(r.valid[0] if any(math.isinf(other.final) for other in p.results) else r.final for r in p.results)
+            for p in method.tried
+        ]
+        low, high = band(losses)
+        k = list(range(1, len(losses) + 1))
+        lines.append(visuals.Band(method.entry.label, ink[method.entry.label], k, best_of(losses), low, high))
+    return visuals.bands(lines, "trials of the search", "validation loss of the best", "2.5 %", "97.5 %")

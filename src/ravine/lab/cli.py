@@ -48,7 +48,14 @@ def _parser() -> argparse.ArgumentParser:
         "best with new seeds, and writes report.html. Stopped at any moment, the same command goes on where it was.",
     )
     add = parser.add_argument
-    add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default digits)")
+    add(
+        "--task",
+        metavar="A,B",
+        dest="tasks",
+        type=_names,
+        default=(),
+        help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
+    )
     add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add(
         "--optimizers",
@@ -67,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--extend", action="store_true", help="search further where the best setting lies at the edge of the space")
     add("--batch", metavar="N", help="examples a step, or full: batch gradient descent (default: the task's)")
+    add(
+        "--batch-sweep",
+        metavar="A,B",
+        type=_names,
+        default=(),
+        help="the same at these sizes: steps to target for each",
+    )
     add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
     add("--carry-over", action="store_true", help="with classic: each fit goes on from the weights of the last one's")
     add(

@@ -1,4 +1,4 @@
-"""The main job, straight down: task, studies, sweep, time per step, outcome, report."""
+"""The main job, straight down: tasks, studies, sweep, time per step, outcome, reports."""
 
 import os
 from collections import deque
@@ -11,7 +11,7 @@ from ravine.schedules import find
 from . import report, search, stopwatch, terminal
 from .errors import LabError
 from .live import Live
-from .outcome import Facts, outcome
+from .outcome import Facts, Outcome, outcome
 from .records import Records
 from .study import TIERS, Study, Tier
 from .sweep import cores, sweep
@@ -27,7 +27,7 @@ PRESETS = ("classic",)
 class Settings:
     """What the person asked for; None is what the task, the tier and the machine make of it."""
 
-    task: str | None = None
+    tasks: tuple[str, ...] = ()
     data: Path | None = None
     optimizers: tuple[str, ...] | None = None
     epochs: int | None = None
@@ -35,6 +35,7 @@ class Settings:
     points: int | None = None
     extend: bool = False
     batch: str | None = None
+    batch_sweep: tuple[str, ...] = ()
     tier: str = "standard"
     preset: str | None = None
     carry_over: bool = False
@@ -50,14 +51,19 @@ class Settings:
                 raise LabError(f"--{name} {value}: must be 1 or more")
         if self.optimizers == ():
             raise LabError("--optimizers: name at least one")
-        if self.preset == "classic" and self.task not in (None, "fashion-mnist"):
-            raise LabError(f"--preset classic is an experiment on fashion-mnist: leave out --task {self.task}")
+        if self.preset == "classic" and self.tasks not in ((), ("fashion-mnist",)):
+            raise LabError(
+                f"--preset classic is an experiment on fashion-mnist: leave out --task {','.join(self.tasks)}"
+            )
         if self.preset == "classic" and (self.points is not None or self.extend):
             raise LabError("--preset classic searches nothing: leave out --points and --extend")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
-        if self.batch is not None and self.batch != "full" and not (self.batch.isdigit() and int(self.batch)):
-            raise LabError(f"--batch {self.batch}: a number of examples, 1 or more, or full")
+        for batch in (*([self.batch] if self.batch else []), *self.batch_sweep):
+            if batch != "full" and not (batch.isdigit() and int(batch)):
+                raise LabError(f"--batch {batch}: a number of examples, 1 or more, or full")
+        if self.batch_sweep and len(self.tasks) > 1:
+            raise LabError("--batch-sweep goes with one task")
         try:
             usual = "constant" if self.preset else "cosine"
             object.__setattr__(self, "schedule", find(self.schedule or usual).name)
@@ -75,34 +81,60 @@ class Settings:
                        runner_up=min(self.seeds or tier.runner_up, tier.runner_up))  # fmt: skip
 
 
-def compare(settings: Settings, command: str) -> Path:
-    """Runs what is not in the records yet, prints the verdict, and writes and returns the report."""
-    task_name = settings.task or ("fashion-mnist" if settings.preset else "digits")
-    task = load_task(task_name, settings.data)
+def compare(settings: Settings, command: str) -> None:
+    """Compares on each task, prints the verdicts and writes the reports."""
+    names = settings.tasks or (("fashion-mnist",) if settings.preset else ("digits",))
+    found: dict[Path, Outcome] = {}
+    for name in names:
+        task = load_task(name, settings.data)
+        folder = settings.out or Path("runs") / task.name
+        folder = folder if len(names) == 1 or settings.out is None else folder / task.name
+        found[folder] = on(name, task, folder, settings, command)
+    reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
+    for folder, one in found.items():
+        page = folder / "report.html"
+        _write(page, report.page(one, f"{words(one)} {speed(one)}".strip(), reached))
+        terminal.show(one, page)
+
+
+def on(name: str, task: Task, folder: Path, settings: Settings, command: str) -> Outcome:
+    """Runs what is not in the folder's records yet, and returns what all of it says."""
     if settings.preset == "classic":
         entries = search.classic(settings.optimizers)
     else:
         entries = search.entries(settings.optimizers or search.DEFAULT)
-    tier, out = settings.work, settings.out or Path("runs") / task.name
-
-    with Records(out) as records:
+    with Records(folder) as records:
         data = task.load()
-        task = replace(task, batch=_batch(settings.batch, task, data))
-        epochs = settings.epochs or tier.epochs or task.epochs
-        common = {"task": task_name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule}
-        studies = _studies(entries, tier, task.rehearse(data), common, settings)
-        steps = epochs * -(-len(data.x) // task.batch)
-        known = _run(studies, records, steps, task_name, data, settings)
 
+        def at(batch: str | None, target: float | None) -> Outcome:
+            sized = replace(task, batch=_batch(batch, task, data))
+            return _outcome(name, sized, data, entries, records, settings, command, target)
+
+        main = at(settings.batch, settings.target)
+        others = [at(batch, main.easy_target) for batch in settings.batch_sweep]
+    return replace(main, sweep=tuple(sorted(others, key=lambda o: o.facts.task.batch)))
+
+
+def _outcome(
+    name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, settings: Settings, command: str,
+    target: float | None,
+) -> Outcome:  # fmt: skip
+    """At one batch size."""
+    tier = settings.work
+    epochs = settings.epochs or tier.epochs or task.epochs
+    common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule}
+    makes = [maker(entry, task.rehearse(data), common) for entry in entries]
+    if settings.carry_over:
+        makes = carried_over(entries, makes)
+    studies = [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
+               for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
+    steps = epochs * -(-len(data.x) // task.batch)
+    known = _run(studies, records, steps, name, data, settings)
     times = stopwatch.measure([(study.best(known), study.entry.cls) for study in studies], task, data)
     facts = Facts(
         task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data
     )
-    found = outcome(studies, known, times, facts, settings.target)
-    page = out / "report.html"
-    _write(page, report.page(found, f"{words(found)} {speed(found)}".strip()))
-    terminal.show(found, page)
-    return page
+    return outcome(studies, known, times, facts, target)
 
 
 def _batch(asked: str | None, task: Task, data: Data) -> int:
@@ -111,16 +143,6 @@ def _batch(asked: str | None, task: Task, data: Data) -> int:
     if batch > len(data.x):
         raise LabError(f"--batch {asked}: task '{task.name}' has {len(data.x)} examples to train on")
     return batch
-
-
-def _studies(
-    entries: Sequence[search.Entry], tier: Tier, does: str, common: Mapping[str, object], settings: Settings
-) -> list[Study]:
-    makes = [maker(entry, does, common) for entry in entries]
-    if settings.carry_over:
-        makes = carried_over(entries, makes)
-    return [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
-            for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
 
 
 def _run(

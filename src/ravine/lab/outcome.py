@@ -100,6 +100,12 @@ class Outcome:
     easy_target: float | None
     baseline: str  # which that is
     facts: Facts
+    sweep: tuple["Outcome", ...] = ()  # the same at other batch sizes, smallest first, to this one's easier target
+
+    def steps_to_easy_target(self) -> dict[str, float]:
+        """Of each method by its name; infinite for a miss."""
+        target = math.inf if self.easy_target is None else self.easy_target
+        return {m.name: steps_to(m.tuned, target) for m in self.methods}
 
     @property
     def seeds(self) -> int:

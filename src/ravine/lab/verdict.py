@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from .outcome import Method, Outcome, steps_to
+from .outcome import Method, Outcome
 
 
 def words(found: Outcome) -> str:
@@ -40,7 +40,7 @@ def speed(found: Outcome) -> str:
     """Who reaches the easier target in how many of the baseline's steps; empty where that says nothing."""
     if found.easy_target is None or len(found.methods) < 2:
         return ""
-    steps = {m.name: steps_to(m.tuned, found.easy_target) for m in found.methods}
+    steps = found.steps_to_easy_target()
     usual = steps.get(found.baseline, math.inf)
     quickest = min(steps, key=lambda name: steps[name])
     if not 0 < usual < math.inf or steps[quickest] == usual:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .compare import PRESETS, TIERS, Settings, compare
+from .curriculum import CURRICULA
 from .errors import LabError
 from .search import DEFAULT
 from .sweep import TrialFailed
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         default="constant",
         help="what every learning rate is multiplied by over the run: cosine, one-cycle … (see ravine schedule)",
+    )
+    add(
+        "--curriculum", choices=CURRICULA, default="none", help="the order of the rows by difficulty, where a task says"
     )
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")

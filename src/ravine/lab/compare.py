@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ravine.schedules import find
 
-from . import report, search, stopwatch
+from . import curriculum, report, search, sparse, stopwatch
 from .errors import LabError
 from .live import Live
 from .records import Records
@@ -27,6 +27,7 @@ class Tier:
 
 TIERS = {"smoke": Tier(lrs=3, seeds=2, epochs=3), "standard": Tier(lrs=7, seeds=3, epochs=None)}
 PRESETS = ("classic",)
+CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to train on, validated on the test images
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Settings:
     preset: str | None = None
     carry_over: bool = False
     schedule: str = "constant"
+    curriculum: str = "none"
     out: Path | None = None
     workers: int | None = None
 
@@ -53,7 +55,7 @@ class Settings:
                 raise LabError(f"--{name} {value}: must be 1 or more")
         if self.optimizers == ():
             raise LabError("--optimizers: name at least one")
-        if self.preset == "classic" and self.task not in (None, "fashion-mnist"):
+        if self.preset == "classic" and self.task not in (None, "fashion-mnist", CLASSIC):
             raise LabError(f"--preset classic is an experiment on fashion-mnist: leave out --task {self.task}")
         if self.preset == "classic" and self.lrs is not None:
             raise LabError("--preset classic has one learning rate for each optimizer: leave out --lrs")
@@ -70,20 +72,22 @@ class Settings:
 def compare(settings: Settings, command: str) -> Path:
     """Runs what is not in the records yet, prints the verdict, and writes and returns the report."""
     tier = TIERS[settings.tier]
-    task_name = settings.task or ("fashion-mnist" if settings.preset else "digits")
+    task_name = CLASSIC if settings.preset == "classic" else settings.task or "digits"
     task = load_task(task_name, settings.data)
+    curriculum.check(settings.curriculum, task)
     if settings.preset == "classic":
         entries = search.classic(settings.optimizers)
     else:
-        entries = search.entries(settings.optimizers or search.DEFAULT, settings.lrs or tier.lrs)
+        entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT, settings.lrs or tier.lrs)
     epochs, seeds = settings.epochs or tier.epochs or task.epochs, settings.seeds or tier.seeds
     out = settings.out or Path("runs") / task.name
 
     with Records(out) as records:
         data = task.load()
-        jobs = plan(
-            entries, task_name, task, task.rehearse(data), epochs, seeds, settings.carry_over, settings.schedule
-        )
+        does = task.rehearse(data)
+        sparse.check(entries, task, data)
+        ways = settings.carry_over, settings.schedule, settings.curriculum
+        jobs = plan(entries, task_name, task, does, epochs, seeds, *ways)
         trials = [trial for job in jobs for trial in job]
         todo = [job for job in jobs if any(trial not in records for trial in job)]
         steps = epochs * -(-len(data.x) // task.batch)

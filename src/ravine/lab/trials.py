@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,7 @@ def plan(
     seeds: int,
     carry_over: bool,
     schedule: str = "constant",
+    curriculum: str = "none",
 ) -> list[Job]:
     """One job a trial; with `carry_over` one job a seed, in which each fit goes on from the weights of the last."""
     jobs: list[Job] = []
@@ -36,7 +38,8 @@ def plan(
             for lr in entry.lrs:
                 after = chain[-1].key if carry_over and chain else ""
                 hyper = (("lr", lr), *entry.hyper)
-                chain.append(Trial(task_name, entry.name, hyper, seed, epochs, task.batch, content, after, schedule))
+                trial = Trial(task_name, entry.name, hyper, seed, epochs, task.batch, content, after, schedule)
+                chain.append(replace(trial, curriculum=curriculum))
         jobs += [tuple(chain)] if carry_over else [(trial,) for trial in chain]
     return jobs
 

@@ -52,7 +52,7 @@ def task(folder: Path | None = None) -> Task:
 
 def tiny() -> Task:
     """The same on eight questions."""
-    return replace(task(), data=banking77.tiny().data, batch=4, epochs=60, tiny=None)
+    return replace(task(), data=banking77.tiny().data, batch=4, epochs=40, tiny=None)
 
 
 if __name__ == "__main__":

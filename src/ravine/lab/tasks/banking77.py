@@ -77,6 +77,6 @@ def task(folder: Path | None = None) -> Task:
 
 def tiny() -> Task:
     """The same on eight questions."""
-    wants = ("card", "transfer", "pin", "refund", "rate", "fee", "loan", "limit")
-    x = torch.tensor([numbers(f"I have a question about my {word}") for word in wants])
+    said = ("My card is lost", "Where's that transfer?", "forgotten pin", "A refund, please", "What rate do you take?")
+    x = torch.tensor([numbers(text) for text in (*said, "why this fee", "top up failed", "May I have two accounts?")])
     return replace(task(), data=lambda: thrice(x, torch.arange(8)), batch=4, epochs=50, tiny=None)

@@ -72,7 +72,7 @@ class Part:
 
 
 PARTS = {
-    "fashion-mnist": Part(train=60_000, valid=10_000, epochs=2),
+    "fashion-mnist": Part(train=50_000, valid=10_000, epochs=2),
     "fashion-mnist-cnn": Part(train=30_000, valid=2_000, epochs=2),
     "tinyshakespeare": Part(train=15_685, valid=256, epochs=1),
 }

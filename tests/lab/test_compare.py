@@ -146,7 +146,7 @@ def test_carried_over(ravine_command, fashion_mnist, tmp_path):
         cwd=tmp_path,
     )  # fmt: skip
     assert status == 0, printed
-    results = {name: result for _, name, *_, result in table(tmp_path / "runs" / "fashion-mnist")}
+    results = {name: result for _, name, *_, result in table(tmp_path / "runs" / "fashion-mnist-classic")}
     assert results["nadam"]["valid"][0] == results["sgd"]["valid"][-1]
     assert results["rmsprop"]["valid"][0] == results["nadam"]["valid"][-1]
 

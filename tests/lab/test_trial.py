@@ -24,7 +24,7 @@ TRIAL = Trial("line", "sgd", (("lr", 0.1),), seed=0, epochs=5, batch=8, content=
 
 def test_the_key_is_the_content():
     assert TRIAL.key == replace(TRIAL).key
-    words = dict.fromkeys(("task", "optimizer", "content", "after", "schedule"), "a")
+    words = dict.fromkeys(("task", "optimizer", "content", "after", "schedule", "curriculum"), "a")
     changes = words | {"hyper": (("lr", 0.2),), "seed": 1, "epochs": 6, "batch": 9}
     assert len({TRIAL.key, *(replace(TRIAL, **{name: value}).key for name, value in changes.items())}) == 1 + len(
         changes
@@ -215,10 +215,10 @@ def test_classic_learns_real_images(fashion_mnist):
     from ravine.lab import search
     from ravine.lab.tasks import load_task
 
-    whole = load_task("fashion-mnist", fashion_mnist)
-    x, y, x_valid, y_valid = whole.load()
+    whole = load_task("fashion-mnist-classic", fashion_mnist)
+    x, y, x_valid, y_valid = whole.load()[:4]
     assert (len(x), len(x_valid), float(x.max())) == (60_000, 10_000, 1.0)
-    small = (x[:640], y[:640], x_valid[:200], y_valid[:200])
+    small = Data(x[:640], y[:640], x_valid[:200], y_valid[:200])
     for entry in search.classic(None):
         result, model = run(replace(TRIAL, hyper=entry.hyper, epochs=2, batch=32), whole, small, entry.cls)
         assert result.valid[-1] < 0.9 * result.valid[0] and result.metric[-1] > 0.4

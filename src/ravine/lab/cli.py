@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .compare import PRESETS, Settings, compare
+from .curriculum import CURRICULA
 from .errors import LabError
 from .search import DEFAULT
 from .study import TIERS
@@ -87,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         "--schedule",
         metavar="NAME",
         help="what every learning rate is multiplied by over the run: constant, linear, one-cycle … (default cosine)",
+    )
+    add(
+        "--curriculum", choices=CURRICULA, default="none", help="the order of the rows by difficulty, where a task says"
     )
     add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ravine.schedules import find
 
-from . import report, search, stopwatch, terminal
+from . import curriculum, report, search, sparse, stopwatch, terminal
 from .errors import LabError
 from .live import Live
 from .outcome import Facts, Outcome, outcome
@@ -21,6 +21,7 @@ from .trials import carried_over, maker
 from .verdict import speed, words
 
 PRESETS = ("classic",)
+CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to train on, validated on the test images
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Settings:
     preset: str | None = None
     carry_over: bool = False
     schedule: str | None = None
+    curriculum: str = "none"
     target: float | None = None
     out: Path | None = None
     workers: int | None = None
@@ -51,7 +53,7 @@ class Settings:
                 raise LabError(f"--{name} {value}: must be 1 or more")
         if self.optimizers == ():
             raise LabError("--optimizers: name at least one")
-        if self.preset == "classic" and self.tasks not in ((), ("fashion-mnist",)):
+        if self.preset == "classic" and self.tasks not in ((), ("fashion-mnist",), (CLASSIC,)):
             raise LabError(
                 f"--preset classic is an experiment on fashion-mnist: leave out --task {','.join(self.tasks)}"
             )
@@ -83,7 +85,7 @@ class Settings:
 
 def compare(settings: Settings, command: str) -> None:
     """Compares on each task, prints the verdicts and writes the reports."""
-    names = settings.tasks or (("fashion-mnist",) if settings.preset else ("digits",))
+    names = (CLASSIC,) if settings.preset == "classic" else settings.tasks or ("digits",)
     found: dict[Path, Outcome] = {}
     for name in names:
         task = load_task(name, settings.data)
@@ -99,12 +101,14 @@ def compare(settings: Settings, command: str) -> None:
 
 def on(name: str, task: Task, folder: Path, settings: Settings, command: str) -> Outcome:
     """Runs what is not in the folder's records yet, and returns what all of it says."""
+    curriculum.check(settings.curriculum, task)
     if settings.preset == "classic":
         entries = search.classic(settings.optimizers)
     else:
-        entries = search.entries(settings.optimizers or search.DEFAULT)
+        entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
     with Records(folder) as records:
         data = task.load()
+        sparse.check(entries, task, data)
 
         def at(batch: str | None, target: float | None) -> Outcome:
             sized = replace(task, batch=_batch(batch, task, data))
@@ -122,8 +126,10 @@ def _outcome(
     """At one batch size."""
     tier = settings.work
     epochs = settings.epochs or tier.epochs or task.epochs
-    common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule}
-    makes = [maker(entry, task.rehearse(data), common) for entry in entries]
+    common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
+              "curriculum": settings.curriculum}  # fmt: skip
+    does = task.rehearse(data)
+    makes = [maker(entry, does, common) for entry in entries]
     if settings.carry_over:
         makes = carried_over(entries, makes)
     studies = [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)

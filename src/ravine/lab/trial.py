@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ravine.optimizer import Optimizer
 from ravine.schedules import OneCycle, Scheduler, create
 
+from . import curriculum
 from .seeding import seed_all
 from .tasks import Data, Task
 
@@ -33,6 +34,7 @@ class Trial:
     content: str  # hash of what the task does, of the code and of the versions
     after: str = ""  # key of the trial whose last weights this one starts from (--carry-over)
     schedule: str = "constant"  # the name of what lr is multiplied by
+    curriculum: str = "none"  # the order of the rows
 
     @cached_property
     def key(self) -> str:
@@ -73,7 +75,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     fresh = task.model()
     model = fresh if model is None else model
     seed_all(trial.seed)  # dropout too is the same for every optimizer
-    order = torch.Generator().manual_seed(trial.seed)
+    order = curriculum.order(trial.curriculum, task, data, trial.epochs, trial.seed)
     opt = optimizer(model.parameters(), **dict(trial.hyper))
 
     result, batches = Result(), -(-len(x) // trial.batch)
@@ -86,8 +88,8 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
         usual = first if model is fresh else task.objective(fresh, fresh(start[0]), start[1]).item()
     _measure(result, 0, first, task, model, opt, data)
     started = time.perf_counter()
-    for _ in range(trial.epochs):
-        for rows in torch.randperm(len(x), generator=order).split(trial.batch):
+    for epoch in range(trial.epochs):
+        for rows in order(epoch).split(trial.batch):
             loss = task.objective(model, model(x[rows]), y[rows])
             model.zero_grad()
             loss.backward()

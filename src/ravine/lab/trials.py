@@ -61,7 +61,7 @@ BESIDE = (
     "surfaces",
     "visuals",
 )  # no trial needs them
-LAB = ("seeding.py", "tasks", "trial.py")  # all others of the lab choose trials, run them and show what they gave
+LAB = ("curriculum.py", "idx.py", "seeding.py", "tasks", "trial.py")  # all others of the lab choose trials, run them and show what they gave
 
 
 @cache

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from ravine import visuals
 from ravine.visuals.engine import engine
 
+from ..devices import cores
 from ..search import Entry
 from ..stopwatch import StepTime
-from ..sweep import cores
 from ..tasks import Data, Task
 from ..verdict import words
 Row = object

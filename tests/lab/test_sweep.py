@@ -91,7 +91,7 @@ def test_three_deaths_of_one_trial_are_enough(data):
 
 def test_a_worker_that_falls_silent_is_given_up(data):
     stops = replace(SGD, optimizer="line_of:Stops")
-    said = list(sweep(deque([(stops,)]), SGD.task, None, data, workers=1, patience=0.5))
+    said = list(sweep(deque([(stops,)]), SGD.task, None, data, workers=1, patience=2.0))
     assert [kind for kind, *_ in said if kind != "step"] == ["lost", "result"]
     with pytest.raises(ProcessLookupError):
         os.kill(int(Path("stopped").read_text()), signal.SIGCONT)

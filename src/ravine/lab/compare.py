@@ -9,12 +9,13 @@ from pathlib import Path
 from ravine.schedules import find
 
 from . import curriculum, report, search, sparse, stopwatch, terminal
+from .devices import cores
 from .errors import LabError
 from .live import Live
 from .outcome import Facts, Outcome, outcome
 from .records import Records
 from .study import TIERS, Study, Tier
-from .sweep import cores, sweep
+from .sweep import sweep
 from .tasks import Data, Task, load_task
 from .trial import Result, Trial
 from .trials import carried_over, maker
@@ -171,7 +172,7 @@ def _run(
     each = settings.work.seeds if settings.preset else settings.work.trials
     done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
     with Live([s.entry for s in studies], each, steps, done) as live:
-        for kind, trial, value in sweep(queue, task_name, settings.data, data, settings.workers or cores()):
+        for kind, trial, value in sweep(queue, task_name, settings.data, data, settings.workers or cores(), records):
             if kind == "result":
                 known.add(trial, value)
                 ask()

@@ -15,11 +15,11 @@ from ravine.instruments.noisy_quadratic import GOAL, KINDS
 
 from .cli import Parser
 from .errors import LabError
+from .passes import advance
 from .search import entries
 from .spaces import middle
 from .seeding import seed_all
 from .tasks import TASKS, Data, Task, load_task
-from .trial import advance
 
 PARTS = 4  # of the run, for each of which the noise scale is told: it grows while the loss falls
 

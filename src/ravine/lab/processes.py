@@ -1,31 +1,40 @@
 """Workers on this machine, each a process and a thread that listens to it."""
 
 import multiprocessing
+import pickle
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Thread
 
-from .worker import Job, Message, work
+from .crew import Mailbox
+from .tasks import Data
+from .worker import Job, work
+
+
+class Processes:
+    """Starts processes for a task; its data is pickled once, as plain bytes: no shared memory to run out of."""
+
+    def __init__(self, task: str, folder: Path | None, data: Data, beat: float):
+        self.task, self.folder, self.parcel, self.beat = task, folder, pickle.dumps(data), beat
+
+    def hire(self, mailbox: Mailbox, device: str) -> "Process":
+        """Starts one."""
+        return Process(mailbox, self.parcel, self.task, self.folder, device, self.beat)
+
+    def close(self) -> None:
+        """There is nothing but the processes."""
 
 
 class Process:
-    """A worker. All that it says comes into the mailbox, and at last ("gone", None, why)."""
+    """A process that does `work`."""
 
-    def __init__(
-        self,
-        mailbox: "SimpleQueue[tuple[Process, Message]]",
-        task: str,
-        folder: Path | None,
-        parcel: bytes,
-        beat: float,
-    ):
+    def __init__(self, mailbox: Mailbox, parcel: bytes, *about: object):
         self.mailbox, self.parcel = mailbox, parcel
         context = multiprocessing.get_context("spawn")
         self._conn, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(theirs, task, folder, beat), daemon=True)
+        self._process = context.Process(target=work, args=(theirs, *about), daemon=True)
         with _deaf_to_ctrl_c():
             self._process.start()
         theirs.close()
@@ -34,21 +43,21 @@ class Process:
 
     @property
     def name(self) -> str:
-        """What it is called in the records."""
+        """Its number."""
         return f"process {self._process.pid}"
 
     def send(self, job: Job) -> None:
-        """Gives it a job; it must be idle, so that it reads and the pipe has room."""
+        """An idle one reads, and the pipe has room."""
         with suppress(OSError):  # it died since: that comes by mail
             self._conn.send(job)
 
     def kill(self) -> None:
-        """Ends it, whatever it does; what it had said before is in the mailbox then."""
+        """A stopped one too."""
         self._process.kill()
         self._thread.join()
 
     def _listen(self) -> None:
-        """A thread, since a worker may stop in the middle of a message or of taking the data."""
+        """In a thread, since a worker may stop in the middle of a message, or of taking the data."""
         try:
             while True:
                 message = self._conn.recv()

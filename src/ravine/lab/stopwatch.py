@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from .passes import Passes
 from .seeding import seed_all
 from .tasks import Data, Task
 from .threads import one_thread
-from .trial import Trial, advance
+from .trial import Trial
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,11 @@ def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: f
 class _Runner:
     def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
         seed_all(trial.seed)
-        self.task, self.batch, self.x, self.y = task, trial.batch, data.x, data.y
-        self.model = task.model()
+        self.task, self.batch, self.x, self.y = task, trial.batch, data.x.to(trial.device), data.y.to(trial.device)
+        self.model = task.model().to(trial.device)
         self.opt = cls(self.model.parameters(), **dict(trial.hyper))
+        self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled)
+        self.wait = torch.cuda.synchronize if trial.device == "cuda" else lambda: None
         self.whole: list[float] = []
         self.update: list[float] = []
 
@@ -57,11 +60,12 @@ class _Runner:
         for _ in range(steps):
             start = time.perf_counter()
             rows = torch.randint(len(self.x), (self.batch,))
-            loss = self.task.objective(self.model, self.model(self.x[rows]), self.y[rows])
-            self.model.zero_grad()
-            loss.backward()
+            loss = self.task.objective(self.model, self.passes.forward(self.x[rows]), self.y[rows])
+            self.passes.backward(loss)
+            self.wait()
             before = time.perf_counter()
-            advance(self.opt, loss)
+            self.passes.step(loss)
+            self.wait()
             after = time.perf_counter()
             self.update.append(after - before)
             self.whole.append(after - start)

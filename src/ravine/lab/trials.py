@@ -61,7 +61,14 @@ BESIDE = (
     "surfaces",
     "visuals",
 )  # no trial needs them
-LAB = ("curriculum.py", "idx.py", "seeding.py", "tasks", "trial.py")  # all others of the lab choose trials, run them and show what they gave
+LAB = (
+    "curriculum.py",
+    "idx.py",
+    "passes.py",
+    "seeding.py",
+    "tasks",
+    "trial.py",
+)  # all others of the lab choose trials, run them and show what they gave
 
 
 @cache

@@ -22,11 +22,11 @@ Job = tuple[Trial, ...]  # run in order, each on the weights of the one before; 
 Message = tuple[str, Trial | None, Any]
 
 
-def work(conn: Connection, task_name: str, folder: Path | None, beat: float) -> None:
+def work(conn: Connection, task_name: str, folder: Path | None, device: str, beat: float) -> None:
     """Until it is killed: asks for the data with "ready", once, and for a job with "idle"; says how it goes with
     "step", sends each "result", and every `beat` seconds "alive"."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    alone()
     lock = threading.Lock()  # two threads speak
 
     def say(*message: Any) -> None:
@@ -37,7 +37,7 @@ def work(conn: Connection, task_name: str, folder: Path | None, beat: float) -> 
     try:
         task = load_task(task_name, folder)
         say("ready", None, None)  # not before: what fails above must be heard, not meet a pipe full of data
-        data = pickle.loads(conn.recv_bytes())
+        data = pickle.loads(conn.recv_bytes()).to(device)
         while True:
             say("idle", None, None)
             for trial, result in run_job(conn.recv(), task, data, lambda trial, step: say("step", trial, step)):
@@ -46,6 +46,12 @@ def work(conn: Connection, task_name: str, folder: Path | None, beat: float) -> 
         pass
     except Exception:
         say("failed", None, traceback.format_exc())
+
+
+def alone() -> None:
+    """One thread for this process, since others have the other cores; torch.compile's helpers too."""
+    torch.set_num_threads(1)
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
 def run_job(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]) -> Iterator[tuple[Trial, Result]]:
@@ -58,7 +64,7 @@ def run_job(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]
 
 
 def _beat(say: Callable[..., None], seconds: float) -> None:
-    """Says that the process runs, however long a step takes; one that is stopped, or hangs with Python's lock, does not."""
+    """Says that the process runs, however long a step takes; stopped, or hung with Python's lock, it is silent."""
     while True:
         say("alive", None, None)
         time.sleep(seconds)

@@ -19,8 +19,8 @@ from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 from ravine.visuals.figure import Figure
 
+from ..devices import cores
 from ..outcome import Method, Outcome, score, steps_to
-from ..sweep import cores
 from .equations import mathml
 from .exhibits import Times, exhibits, inks, judged, looks, profile
 

@@ -16,7 +16,7 @@ from .trial import Result, Trial
 
 
 class Live:
-    """Follows a sweep of about `each` trials for each optimizer, a trial of `steps` steps; `done` were there already."""
+    """Follows a sweep of about `each` trials an optimizer, of `steps` steps each; `done` were there already."""
 
     def __init__(self, entries: Sequence[Entry], each: int, steps: int, done: Mapping[Trial, Result]):
         self.console = Console(highlight=False)

@@ -17,8 +17,8 @@ from .cli import Parser
 from .errors import LabError
 from .passes import advance
 from .search import entries
-from .spaces import middle
 from .seeding import seed_all
+from .spaces import middle
 from .tasks import TASKS, Data, Task, load_task
 
 PARTS = 4  # of the run, for each of which the noise scale is told: it grows while the loss falls

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from .errors import LabError
+from .passes import advance
 from .search import Entry
 from .seeding import seed_all
 from .spaces import middle
 from .tasks import Data, Task
-from .passes import advance
 
 
 def check(entries: Iterable[Entry], task: Task, data: Data) -> None:

@@ -17,7 +17,6 @@ from scipy.special import stdtrit
 
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
-from ravine.visuals.figure import Figure
 
 from ..devices import cores
 from ..outcome import Method, Outcome, score, steps_to

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import torch
 
@@ -26,8 +27,12 @@ def devices(asked: int | str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def check(found: Sequence[str]) -> None:
-    """Says at once which of the devices this machine does not have."""
+def check(found: Sequence[str], engine: str) -> None:
+    """Says at once what is missing: Ray, or a GPU of this machine."""
+    if engine == "ray":
+        if find_spec("ray") is None:
+            raise LabError('--engine ray: needs ray: pip install ".[ray]" in ravine\'s folder')
+        return
     have = torch.cuda.device_count()
     for name in found:
         kind, _, index = name.partition(":")
@@ -39,7 +44,7 @@ def check(found: Sequence[str]) -> None:
 
 def kind(found: Sequence[str]) -> str:
     """cpu or cuda: which of them a trial ran on makes no difference to it."""
-    return found[0].partition(":")[0] if found else "cpu"
+    return found[0].partition(":")[0]
 
 
 def cores() -> int:

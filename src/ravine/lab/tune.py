@@ -22,7 +22,7 @@ from .records import Records
 from .search import Entry, entries
 from .spaces import Space, arguments, space_of
 from .study import SELECTION, Hyper, Make
-from .sweep import TrialFailed, cores, sweep
+from .sweep import TrialFailed, sweep
 from .tasks import TASKS, Task, load_task
 from .trial import Result, Trial
 from .trials import maker

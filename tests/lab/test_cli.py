@@ -52,7 +52,7 @@ from .conftest import COMMAND
         ("compare --workers 0", "--workers 0: must be 1 or more"),
         ("compare --workers two", "--workers two: a number of processes, or devices such as cuda:0,cuda:1"),
         ("compare --workers cuda:0,cpu", "--workers cuda:0,cpu: devices of one kind, or results would depend on who"),
-        ("compare --workers cuda:99", "--workers cuda:99: torch sees"),
+        ("compare --workers cuda:99", "--workers cuda:99: there is no cuda:99 here, torch sees"),
         ("compare --precision fp8", "invalid choice: 'fp8'"),
         ("compare --resume nowhere", "nowhere: there is no comparison: name a folder that ravine compare wrote to"),
         ("compare --report .", ".: there is no comparison"),

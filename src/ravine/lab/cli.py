@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--precision", choices=PRECISIONS, default="float32", help="of the passes, by torch.autocast (default float32)")
     add("--compile", action="store_true", help="compile the model, by torch.compile")
     earlier = parser.add_mutually_exclusive_group().add_argument
-    earlier("--resume", metavar="DIR", type=Path, help="go on with an earlier comparison: its settings, what is missing")
+    earlier("--resume", metavar="DIR", type=Path, help="go on with an earlier comparison, as it was asked for")
     earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
     return parser
 

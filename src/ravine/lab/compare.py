@@ -52,8 +52,8 @@ class Settings:
     train: bool = True  # else what is missing is an error
 
     def __post_init__(self):
-        if self.train:
-            where.check(self.devices, self.engine)
+        if self.train and self.engine == "processes":
+            where.check(self.devices)
         for name in ("epochs", "seeds", "points"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .crew import Crew, Engine
-from .errors import LabError
+from .errors import LabError, extra
 from .processes import Processes
 from .records import Records
 from .tasks import Data
@@ -63,7 +63,8 @@ def sweep(queue: deque[Job], task: str, folder: Path | None, data: Data, workers
 
 def _engine(name: str, task: str, folder: Path | None, data: Data, beat: float, devices: Sequence[str]) -> Engine:
     if name == "ray":
-        from .on_ray import Ray
+        with extra("ray", "--engine ray"):
+            from .on_ray import Ray
 
         return Ray(task, folder, data, beat, devices)
     return Processes(task, folder, data, beat)

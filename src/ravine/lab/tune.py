@@ -16,6 +16,7 @@ from ravine.schedules import find
 
 from .cli import Parser
 from .compare import Known
+from .devices import cores
 from .errors import LabError, extra
 from .live import Live
 from .records import Records

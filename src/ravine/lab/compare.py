@@ -3,13 +3,13 @@
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ravine.schedules import find
 
 from . import curriculum, report, search, sparse, stopwatch, terminal
-from .devices import cores
+from . import devices as where
 from .errors import LabError
 from .live import Live
 from .outcome import Facts, Outcome, outcome
@@ -45,10 +45,16 @@ class Settings:
     curriculum: str = "none"
     target: float | None = None
     out: Path | None = None
-    workers: int | None = None
+    workers: str | None = None
+    engine: str = "processes"
+    precision: str = "float32"
+    compile: bool = False
+    train: bool = True  # else what is missing is an error
 
     def __post_init__(self):
-        for name in ("epochs", "seeds", "points", "workers"):
+        if self.train and self.engine == "processes":
+            where.check(self.devices)
+        for name in ("epochs", "seeds", "points"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise LabError(f"--{name} {value}: must be 1 or more")
@@ -74,6 +80,11 @@ class Settings:
             raise LabError(f"--schedule: {error}") from error
         if self.optimizers is not None and len(set(self.optimizers)) < len(self.optimizers):
             raise LabError(f"--optimizers {','.join(self.optimizers)}: each may be named once")
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Of each worker."""
+        return where.devices(self.workers)
 
     @property
     def work(self) -> Tier:
@@ -108,6 +119,9 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
     else:
         entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
     with Records(folder) as records:
+        if settings.train:
+            asked = asdict(replace(settings, tasks=(name,)))
+            records.remember("comparison", {"command": command, "in": Path.cwd(), "settings": asked})
         data = task.load()
         sparse.check(entries, task, data)
 
@@ -128,7 +142,8 @@ def _outcome(
     tier = settings.work
     epochs = settings.epochs or tier.epochs or task.epochs
     common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
-              "curriculum": settings.curriculum}  # fmt: skip
+              "curriculum": settings.curriculum, "device": where.kind(settings.devices),
+              "precision": settings.precision, "compiled": settings.compile}  # fmt: skip
     does = task.rehearse(data)
     makes = [maker(entry, does, common) for entry in entries]
     if settings.carry_over:
@@ -171,8 +186,9 @@ def _run(
     ask()
     each = settings.work.seeds if settings.preset else settings.work.trials
     done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
-    with Live([s.entry for s in studies], each, steps, done) as live:
-        for kind, trial, value in sweep(queue, task_name, settings.data, data, settings.workers or cores(), records):
+    workers = settings.devices if settings.train else ()
+    with Live([s.entry for s in studies], each, steps, done, records.notes({*done, *queued})) as live:
+        for kind, trial, value in sweep(queue, task_name, settings.data, data, workers, records, settings.engine):
             if kind == "result":
                 known.add(trial, value)
                 ask()

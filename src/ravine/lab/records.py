@@ -81,8 +81,20 @@ class Records:
         """The worker has nothing in flight any more."""
         self._do("delete from leases where worker = ?", worker)
 
-    def others(self, trials: Iterable[Trial]) -> int:
-        """How many recorded trials are one of these but for `content`: of other code, data or versions."""
+    def notes(self, trials: Iterable[Trial]) -> list[str]:
+        """What a person should know before these trials are run; of those in flight once."""
+        out = []
+        if n := self.interrupted:
+            self.interrupted = 0
+            out.append(f"{_trials(n, 'was', 'were')} in flight when the last run stopped; "
+                       f"{'it is' if n == 1 else 'they are'} run again")  # fmt: skip
+        if n := self._others(trials):
+            out.append(f"{_trials(n, 'here is', 'here are')} of other code, another task of this name or other "
+                       f"versions; {'it stays, and is' if n == 1 else 'they stay, and are'} not used")  # fmt: skip
+        return out
+
+    def _others(self, trials: Iterable[Trial]) -> int:
+        """How many recorded trials are one of these in all but `content`."""
         wanted = {_apart(asdict(trial)): trial.key for trial in trials}
         rows = self._do("select key, trial from trials").fetchall()
         return sum(wanted.get(_apart(json.loads(trial)), key) != key for key, trial in rows)
@@ -121,6 +133,10 @@ def recall(folder: Path, name: str) -> Any:
     if row is None:
         raise LabError(f"{folder}: there is no comparison: name a folder that ravine compare wrote to (its --out)")
     return json.loads(row[0])
+
+
+def _trials(n: int, one: str, more: str) -> str:
+    return f"1 trial {one}" if n == 1 else f"{n} trials {more}"
 
 
 def _apart(fields: dict[str, Any]) -> str:

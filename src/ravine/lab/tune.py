@@ -16,13 +16,14 @@ from ravine.schedules import find
 
 from .cli import Parser
 from .compare import Known
+from .devices import cores
 from .errors import LabError, extra
 from .live import Live
 from .records import Records
 from .search import Entry, entries
 from .spaces import Space, arguments, space_of
 from .study import SELECTION, Hyper, Make
-from .sweep import TrialFailed, cores, sweep
+from .sweep import TrialFailed, sweep
 from .tasks import TASKS, Task, load_task
 from .trial import Result, Trial
 from .trials import maker

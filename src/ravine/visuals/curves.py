@@ -62,27 +62,27 @@ def curves(lines: Sequence[Line], x_title: str, y_title: str, targets: Mapping[s
 def bands(bands: Sequence[Band], x_title: str, y_title: str, low: str, high: str) -> Figure:
     """Curves, each in its interval, from what is called `low` to what is called `high`."""
     values = [v for b in bands for v in (*b.middle, *b.low, *b.high) if isfinite(v)] or [1.0]
-    traces = [trace for b in bands for trace in band(b, low, high)]
+    traces = [trace for b in bands for trace in band(b, low, high, 0.18 / len(bands) ** 0.5)]
     return {"data": traces, "layout": layout(x_title, y_title, False, values)}
 
 
-def band(b: Band, low: str, high: str) -> list[dict[str, Any]]:
+def band(b: Band, low: str, high: str, opacity: float = 0.15) -> list[dict[str, Any]]:
     """The traces of one: lower edge, upper edge with the colour between them, and the line on top."""
     there = [i for i in range(len(b.x)) if isfinite(b.low[i]) and isfinite(b.high[i])]  # no colour across a gap
     x, none = [b.x[i] for i in there], {"width": 0}
     return [
         _trace(b.name, f"{b.name}, {low}", x, [b.low[i] for i in there], line=none),
         _trace(b.name, f"{b.name}, {high}", x, [b.high[i] for i in there], line=none)
-        | {"fill": "tonexty", "fillcolor": b.ink.pale(0.15)},
+        | {"fill": "tonexty", "fillcolor": b.ink.pale(round(opacity, 3))},
         _trace(b.name, b.name, b.x, b.middle, line=stroke(b.ink)),
     ]
 
 
 def levels(figure: Figure, targets: Mapping[str, float]) -> Figure:
     """The figure with horizontal lines at these heights, each with its name."""
-    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "below",
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "above",
             "line": {"color": "rgba(128,128,128,0.9)", "width": 1.2, "dash": "dash"}}  # fmt: skip
-    note = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False}
+    note = {"xref": "paper", "x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
     log = figure["layout"]["yaxis"].get("type") == "log"
     figure["layout"]["shapes"] = [line | {"y0": y, "y1": y} for y in targets.values()]
     figure["layout"]["annotations"] = [

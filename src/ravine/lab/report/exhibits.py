@@ -75,16 +75,17 @@ def looks(inside: Inside) -> dict[str, Figure]:
     x = [*at, at[-1] + (at[-1] - at[-2] if len(at) > 1 else 1)]
     figures: dict[str, Figure] = {}
     for name, counts in (("gradients", inside.gradients), ("updates", inside.updates)):
-        edges = [2.0 ** (inside.low + j) for j in range(len(counts[0]) + 1)]
-        shares = [[n / 10 for n in sample] for sample in counts]
+        used = [j for j in range(len(counts[0])) if any(sample[j] for sample in counts)] or [0]
+        edges = [2.0 ** (inside.low + j) for j in range(used[0], used[-1] + 2)]
+        shares = [[n / 10 for n in sample[used[0] : used[-1] + 1]] for sample in counts]
         size = {"gradients": "|gradient|", "updates": "|update|"}[name]
-        figures[name] = visuals.heat(x, edges, shares, ("step", size, "% of numbers"))
+        figures[name] = visuals.heat(x, edges, shares, ("step", size, "% of numbers"), most=25)
     for name, part, title in (
         ("ratio", inside.ratio, "‖Δw‖ / ‖w‖"),
         ("effective", inside.effective_lr, "effective lr ‖Δw‖ / ‖g‖"),
     ):
         lines = [
-            visuals.Line(layer, visuals.ink(i), inside.step, [[math.nan if v is None else v for v in values]])
+            visuals.Line(f"layer {layer}" if layer.isdigit() else layer, visuals.ink(i), inside.step, [[math.nan if v is None else v for v in values]])
             for i, (layer, values) in enumerate(zip(inside.layers, part, strict=True))
         ]
         figures[name] = visuals.curves(lines, "step", title)
@@ -152,4 +153,7 @@ def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
         low, high = band(losses)
         k = list(range(1, len(losses) + 1))
         lines.append(visuals.Band(method.entry.label, ink[method.entry.label], k, best_of(losses), low, high))
-    return visuals.bands(lines, "trials of the search", "validation loss of the best", "2.5 %", "97.5 %")
+    figure = visuals.bands(lines, "trials of the search, k", "validation loss of the best", "2.5 %", "97.5 %")
+    powers = [2**i for i in range(8)]
+    figure["layout"]["xaxis"] |= {"type": "log", "tickmode": "array", "tickvals": powers, "ticktext": list(map(str, powers))}
+    return figure

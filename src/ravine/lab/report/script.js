@@ -14,7 +14,7 @@ function themed(layout) {
   return { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: css("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
     hoverlabel: { bgcolor: css("--wash"), font: { color: css("--ink") } },
-    legend: { orientation: "h", y: -0.2, yanchor: "top", maxheight: 70, itemclick: "toggle" },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", maxheight: 60 },
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     xaxis: { ...layout.xaxis, ...lines }, yaxis: { ...layout.yaxis, ...lines } };
 }

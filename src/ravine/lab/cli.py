@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
+    add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
+    add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
     return parser
 
 

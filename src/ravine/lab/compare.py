@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ravine.schedules import find
@@ -11,8 +12,8 @@ from .errors import LabError
 from .live import Live
 from .outcome import Facts, Method, Outcome, Tried
 from .records import Records
-from .sweep import cores, sweep
 from .stopwatch import StepTime
+from .sweep import cores, sweep
 from .tasks import load_task
 from .trials import plan
 from .verdict import Cell, Row, rank, words
@@ -47,6 +48,8 @@ class Settings:
     schedule: str = "constant"
     out: Path | None = None
     workers: int | None = None
+    png: Path | None = None
+    pdf: Path | None = None
 
     def __post_init__(self):
         for name in ("epochs", "seeds", "lrs", "workers"):
@@ -61,6 +64,8 @@ class Settings:
             raise LabError("--preset classic has one learning rate for each optimizer: leave out --lrs")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
+        if (self.png or self.pdf) and find_spec("matplotlib") is None:
+            raise LabError('--png and --pdf need matplotlib: pip install ".[lab]" in ravine\'s folder')
         try:
             object.__setattr__(self, "schedule", find(self.schedule).name)
         except ValueError as error:
@@ -115,6 +120,8 @@ def compare(settings: Settings, command: str) -> Path:
     outcome = Outcome(tuple(map(_method, rows, times)), None, None, facts)
     page = out / "report.html"
     _write(page, report.page(outcome, words(rows)))
+    if settings.png or settings.pdf:
+        report.stills(outcome, settings.png, settings.pdf)
     live.verdict(rows, times, task, page)
     return page
 

@@ -41,7 +41,10 @@ def spread(things: Sequence[Values], x_title: str) -> Figure:
             "marker": {"symbol": thing.ink.marker, "size": 7, "color": thing.ink.colour, "opacity": 0.8},
         })  # fmt: skip
     labels = [t.name + _lost(t.values) for t in things]
-    return {"data": traces, "layout": rows(labels, x_title, [v for t in things for v in t.values if isfinite(v)] or [1])}
+    return {
+        "data": traces,
+        "layout": rows(labels, x_title, [v for t in things for v in t.values if isfinite(v)] or [1]),
+    }
 
 
 def _lost(values: Sequence[float]) -> str:

@@ -18,38 +18,35 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from .figure import Figure
 
-WIDTH, HEIGHT, PIXELS = 6.5, 3.6, 96  # inches, inches, of plotly's in an inch
+WIDTH, HEIGHT, PIXELS = 6.5, 3.6, 96  # inches, inches, of plotly in an inch
 FONT = 8.5
 DASH = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 MARKER = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "star": "*",
           "hexagon": "h", "pentagon": "p", "x": "x", "line-ns": "|"}  # fmt: skip
 
 
-def png(figures: Mapping[str, Figure], titles: Mapping[str, str], folder: Path) -> list[Path]:
-    """One picture each, of 200 dots an inch, named after the figure; returns their paths."""
+def png(figures: Mapping[str, Figure], folder: Path) -> None:
+    """A picture of each, of 200 dots an inch, named after the figure."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
     for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        still(figure, titles[name]).savefig(paths[-1], dpi=200)
-    return paths
+        still(figure).savefig(folder / f"{name}.png", dpi=200)
 
 
-def pdf(figures: Mapping[str, Figure], titles: Mapping[str, str], path: Path) -> None:
+def pdf(figures: Mapping[str, Figure], path: Path) -> None:
     """All in one file, a page each."""
     with PdfPages(path) as pages:
-        for name, figure in figures.items():
-            pages.savefig(still(figure, titles[name]))
+        for figure in figures.values():
+            pages.savefig(still(figure))
 
 
-def still(figure: Figure, title: str) -> Sheet:
-    """One figure, 6.5 inches wide, no letter smaller than 8 points."""
+def still(figure: Figure) -> Sheet:
+    """One figure under its title, 6.5 inches wide, no letter smaller than 8 points."""
     layout = figure["layout"]
     drawn = Sheet(figsize=(WIDTH, max(1.6, layout["height"] / PIXELS * 0.85) if "height" in layout else HEIGHT),
                   layout="constrained")  # fmt: skip
     FigureCanvasAgg(drawn)
     axes = drawn.add_subplot()
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(figure["title"], fontsize=10, loc="left")
     _frame(axes, layout)
     ends: dict[float, float] = {}  # of the stacked bars so far, by their row
     for i, trace in enumerate(figure["data"]):
@@ -77,8 +74,7 @@ def _frame(axes: Axes, layout: dict[str, Any]) -> None:
     axes.set_axisbelow(True)
     for side, spec in ((axes.xaxis, layout["xaxis"]), (axes.yaxis, layout["yaxis"])):
         name = side.axis_name
-        axes.set(**{f"{name}label": spec["title"]["text"]})
-        side.label.set_size(FONT)
+        side.set_label_text(spec["title"]["text"], fontsize=FONT)
         log = spec.get("type") == "log"
         if log:
             axes.set(**{f"{name}scale": "log"})
@@ -95,7 +91,7 @@ def _frame(axes: Axes, layout: dict[str, Any]) -> None:
         if "range" in spec:
             axes.set(**{f"{name}lim": [10**v if log else v for v in spec["range"]]})
         if spec.get("showgrid") is False:
-            axes.grid(visible=False, axis=name)
+            side.grid(visible=False)
     axes.tick_params(labelsize=FONT, length=3)
 
 
@@ -125,9 +121,8 @@ def _scatter(axes: Axes, trace: dict[str, Any], before: dict[str, Any]) -> None:
 def _dot(axes: Axes, x: float, y: float, marker: dict[str, Any]) -> None:
     symbol, hollow = marker["symbol"].removesuffix("-open"), marker["symbol"].endswith("-open")
     edge = marker.get("line", {}).get("color", marker["color"])
-    face = {} if symbol in ("x", "line-ns") else {"markerfacecolor": "none" if hollow else marker["color"]}
     axes.plot(x, y, MARKER[symbol], color=edge, markersize=0.6 * marker["size"], alpha=marker.get("opacity", 1),
-              markeredgewidth=0.9, clip_on=False, **face)  # fmt: skip
+              markeredgewidth=0.9, clip_on=False, markerfacecolor="none" if hollow else marker["color"])  # fmt: skip
 
 
 def _bar(axes: Axes, trace: dict[str, Any], ends: dict[float, float]) -> None:

@@ -14,6 +14,23 @@ from ..trial import Result
 from .best_of import band, best_of
 from .width import envelope, usable
 
+TITLES = {
+    "train": "Training loss",
+    "valid": "Validation loss",
+    "rates": "Loss by learning rate",
+    "widths": "Usable width: rates within 5 % of the best loss",
+    "best-of": "Expected validation loss of the best of k trials",
+    "seeds": "Loss of each seed",
+    "profile": "Performance profile",
+    "time": "Time per step",
+    "state": "Optimizer state",
+    "memory": "Peak memory",
+    "gradients": "Sizes of gradients",
+    "updates": "Sizes of updates",
+    "ratio": "Update by weights, ‖Δw‖ / ‖w‖",
+    "effective": "Effective learning rate, ‖Δw‖ / ‖g‖",
+}
+
 Times = Mapping[str, Mapping[str, float]]  # task -> method -> steps, or seconds, to the target; infinite for a miss
 
 
@@ -27,6 +44,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
     methods, ink = outcome.methods, inks(outcome)
     alive = [m for m in methods if any(math.isfinite(r.final) for r in m.tuned)]
     searched = [m for m in methods if len({point.hyper.get("lr") for point in m.tried}) > 1]
+    widths = [width for m in searched if (width := _width(m, ink))]
     timed = [m for m in methods if math.isfinite(m.time.state_bytes)]
     figures: dict[str, Figure | None] = {
         "train": _learning(outcome, alive, ink, "train", "training loss", {}),
@@ -34,7 +52,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
         "rates": visuals.sensitivity(
             [_scan(m, ink) for m in searched[::-1]], "learning rate", "final validation loss"
         ) if searched else None,
-        "widths": visuals.widths([w for m in searched if (w := _width(m, ink))], "learning rate") if searched else None,
+        "widths": visuals.widths(widths, "learning rate") if widths else None,
         "best-of": _best_of(searched, ink) if searched else None,
         "seeds": visuals.spread(
             [visuals.Values(m.entry.label, ink[m.entry.label], [score(r) for r in m.tuned]) for m in methods],
@@ -54,7 +72,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
             "MiB of memory at the peak",
         ) if all(math.isfinite(m.time.peak) for m in methods) else None,
     }  # fmt: skip
-    return {name: figure for name, figure in figures.items() if figure is not None}
+    return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}
 
 
 def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
@@ -65,8 +83,8 @@ def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
         visuals.Ratios(name, ink[name], [
             row.get(name, math.inf) / best[task] if math.isfinite(best[task]) else math.inf
             for task, row in times.items()
-        ]) for name in names
-    ])  # fmt: skip
+        ]) for name in names[::-1]
+    ]) | {"title": TITLES["profile"]}  # fmt: skip
 
 
 def looks(inside: Inside) -> dict[str, Figure]:
@@ -85,12 +103,17 @@ def looks(inside: Inside) -> dict[str, Figure]:
         ("effective", inside.effective_lr, "effective lr ‖Δw‖ / ‖g‖"),
     ):
         lines = [
-            visuals.Line(f"layer {layer}" if layer.isdigit() else layer, visuals.ink(i), inside.step, [[math.nan if v is None else v for v in values]])
+            visuals.Line(
+                f"layer {layer}" if layer.isdigit() else layer,
+                visuals.ink(i),
+                inside.step,
+                [[math.nan if v is None else v for v in values]],
+            )
             for i, (layer, values) in enumerate(zip(inside.layers, part, strict=True))
         ]
-        figures[name] = visuals.curves(lines, "step", title)
+        figures[name] = visuals.curves(lines[::-1], "step", title)
         figures[name]["layout"] |= {"showlegend": True}
-    return figures
+    return {name: figure | {"title": TITLES[name]} for name, figure in figures.items()}
 
 
 def score(result: Result) -> float:
@@ -155,5 +178,10 @@ def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
         lines.append(visuals.Band(method.entry.label, ink[method.entry.label], k, best_of(losses), low, high))
     figure = visuals.bands(lines, "trials of the search, k", "validation loss of the best", "2.5 %", "97.5 %")
     powers = [2**i for i in range(8)]
-    figure["layout"]["xaxis"] |= {"type": "log", "tickmode": "array", "tickvals": powers, "ticktext": list(map(str, powers))}
+    figure["layout"]["xaxis"] |= {
+        "type": "log",
+        "tickmode": "array",
+        "tickvals": powers,
+        "ticktext": list(map(str, powers)),
+    }
     return figure

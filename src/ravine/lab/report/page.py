@@ -17,13 +17,12 @@ from scipy.special import stdtrit
 
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
-from ravine.visuals.figure import Figure
 
 from ..outcome import Method, Outcome
 from ..sweep import cores
 from ..trial import Result
 from .equations import mathml
-from .exhibits import Times, exhibits, inks, judged, looks, profile, score
+from .exhibits import TITLES, Times, exhibits, inks, judged, looks, profile, score
 
 
 def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
@@ -50,6 +49,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         points=len(outcome.methods[0].tried),
         rows=[_row(m, ink[m.entry.label], outcome) for m in outcome.methods],
         figures=figures,
+        titles=TITLES,
         inside=list(inside),
         findings={m.entry.label: m.inside.findings for m in outcome.methods if m.inside},
         tasks=list(times or {}),
@@ -95,6 +95,7 @@ def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
     doc = inspect.getdoc(method.entry.cls) or ""
     traced = getattr(method.entry.cls, "equations", None)  # a stranger's class has none
     known = inspect.signature(method.entry.cls).parameters
+    hyper = {name: value for name, value in method.hyper.items() if name in known}
     finals = [score(r) for r in method.tuned]
     return {
         "method": method, "name": method.entry.label, "ink": ink,
@@ -106,7 +107,7 @@ def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
         "searched": sum(len(p.results) for p in method.tried),
         "seconds": sorted(r.seconds for r in method.tuned)[len(finals) // 2],
         "meaning": doc.split("\n", 1)[0],
-        "equations": Markup(mathml(traced(**{k: v for k, v in method.hyper.items() if k in known}))) if traced else Markup(),
+        "equations": Markup(mathml(traced(**hyper))) if traced else Markup(),
     }  # fmt: skip
 
 

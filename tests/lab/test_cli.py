@@ -17,8 +17,9 @@ from .conftest import COMMAND
         ("", "required: COMMAND"),
         (
             "compare --task digit",
-            "unknown task 'digit': did you mean digits? known are digits, fashion-mnist, fashion-mnist-cnn, "
-            "tinyshakespeare, or your own",
+            "unknown task 'digit': did you mean digits? known are digits, fashion-mnist, fashion-mnist-classic, "
+            "fashion-mnist-cnn, fashion-mnist-cnn-bn, deep-narrow, autoencoder, tinyshakespeare, tinyshakespeare-lstm, "
+            "programs, banking77, adult, noisy-quadratic, or your own",
         ),
         ("compare --optimizers sgd,adm", "unknown optimizer 'adm': did you mean adam"),
         ("compare --optimizers ,", "--optimizers: name at least one"),
@@ -39,10 +40,15 @@ from .conftest import COMMAND
             "compare --task tinyshakespeare --data .",
             "input.txt: no such file; --data must name the folder that holds input.txt",
         ),
+        (
+            "compare --task banking77 --data .",
+            "categories.json: no such file; --data must name the folder that holds categories.json",
+        ),
+        ("compare --curriculum harder", "invalid choice: 'harder'"),
         ("compare --data .", "task 'digits' reads no folder: leave out --data ."),
         ("compare --carry-over", "--carry-over goes with --preset classic"),
         ("compare --preset classic --task digits", "leave out --task digits"),
-        ("compare --preset classic --lrs 3", "leave out --lrs"),
+        ("compare --preset classic --points 3", "leave out --points"),
         ("compare --out file", "--out file: cannot be written: File exists"),
     ],
 )

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .compare import PRESETS, TIERS, Settings, compare
+from .compare import PRESETS, Settings, compare
+from .curriculum import CURRICULA
 from .errors import LabError
 from .search import DEFAULT
+from .study import TIERS
 from .sweep import TrialFailed
 from .tasks import TASKS
 
@@ -43,11 +45,18 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="ravine compare",
-        description="Trains a task with each optimizer, at as many learning rates and seeds for one as for another, "
-        "and writes report.html. Stopped at any moment, the same command goes on where it was.",
+        description="Trains a task with each optimizer, searched with as many points for one as for another, runs the "
+        "best with new seeds, and writes report.html. Stopped at any moment, the same command goes on where it was.",
     )
     add = parser.add_argument
-    add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default digits)")
+    add(
+        "--task",
+        metavar="A,B",
+        dest="tasks",
+        type=_names,
+        default=(),
+        help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
+    )
     add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add(
         "--optimizers",
@@ -56,17 +65,34 @@ def _parser() -> argparse.ArgumentParser:
         help=f"which, or your own as module:Class (default {','.join(DEFAULT)})",
     )
     add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
-    add("--seeds", metavar="N", type=int, help="initial weights and batch orders for each learning rate (default 3)")
-    add("--lrs", metavar="N", type=int, help="learning rates for each optimizer, log-spaced (default 7)")
-    add("--tier", choices=TIERS, default="standard", help="smoke: a few seconds, to see that all works")
+    add("--points", metavar="N", type=int, help="settings that are tried of each optimizer (default 16)")
+    add("--seeds", metavar="N", type=int, help="initial weights and batch orders the best is run with (default 5)")
+    add(
+        "--tier",
+        choices=TIERS,
+        default="standard",
+        help="smoke: a few seconds, to see that all works; full: for a paper",
+    )
+    add("--extend", action="store_true", help="search further where the best setting lies at the edge of the space")
+    add("--batch", metavar="N", help="examples a step, or full: batch gradient descent (default: the task's)")
+    add(
+        "--batch-sweep",
+        metavar="A,B",
+        type=_names,
+        default=(),
+        help="the same at these sizes: steps to target for each",
+    )
     add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
     add("--carry-over", action="store_true", help="with classic: each fit goes on from the weights of the last one's")
     add(
         "--schedule",
         metavar="NAME",
-        default="constant",
-        help="what every learning rate is multiplied by over the run: cosine, one-cycle … (see ravine schedule)",
+        help="what every learning rate is multiplied by over the run: constant, linear, one-cycle … (default cosine)",
     )
+    add(
+        "--curriculum", choices=CURRICULA, default="none", help="the order of the rows by difficulty, where a task says"
+    )
+    add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")

@@ -1,139 +1,218 @@
-"""The main job, straight down: task, plan, sweep, ranking, time per step, report."""
+"""The main job, straight down: tasks, studies, sweep, time per step, outcome, reports."""
 
 import os
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from ravine.schedules import find
 
-from . import report, search, stopwatch
+from . import curriculum, report, search, sparse, stopwatch, terminal
+from .devices import cores
 from .errors import LabError
 from .live import Live
-from .outcome import Facts, Method, Outcome, Tried
+from .outcome import Facts, Outcome, outcome
 from .records import Records
-from .stopwatch import StepTime
-from .sweep import cores, sweep
-from .tasks import load_task
-from .trials import plan
-from .verdict import Cell, Row, rank, words
+from .study import TIERS, Study, Tier
+from .sweep import sweep
+from .tasks import Data, Task, load_task
+from .trial import Result, Trial
+from .trials import carried_over, maker
+from .verdict import speed, words
 
-
-@dataclass(frozen=True)
-class Tier:
-    """How much work: learning rates and seeds for each optimizer, and epochs (None: what the task says)."""
-
-    lrs: int
-    seeds: int
-    epochs: int | None
-
-
-TIERS = {"smoke": Tier(lrs=3, seeds=2, epochs=3), "standard": Tier(lrs=7, seeds=3, epochs=None)}
 PRESETS = ("classic",)
+CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to train on, validated on the test images
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the person asked for; None is what the task, the tier and the machine make of it."""
 
-    task: str | None = None
+    tasks: tuple[str, ...] = ()
     data: Path | None = None
     optimizers: tuple[str, ...] | None = None
     epochs: int | None = None
     seeds: int | None = None
-    lrs: int | None = None
+    points: int | None = None
+    extend: bool = False
+    batch: str | None = None
+    batch_sweep: tuple[str, ...] = ()
     tier: str = "standard"
     preset: str | None = None
     carry_over: bool = False
-    schedule: str = "constant"
+    schedule: str | None = None
+    curriculum: str = "none"
+    target: float | None = None
     out: Path | None = None
     workers: int | None = None
     png: Path | None = None
     pdf: Path | None = None
 
     def __post_init__(self):
-        for name in ("epochs", "seeds", "lrs", "workers"):
+        for name in ("epochs", "seeds", "points", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise LabError(f"--{name} {value}: must be 1 or more")
         if self.optimizers == ():
             raise LabError("--optimizers: name at least one")
-        if self.preset == "classic" and self.task not in (None, "fashion-mnist"):
-            raise LabError(f"--preset classic is an experiment on fashion-mnist: leave out --task {self.task}")
-        if self.preset == "classic" and self.lrs is not None:
-            raise LabError("--preset classic has one learning rate for each optimizer: leave out --lrs")
+        if self.preset == "classic" and self.tasks not in ((), ("fashion-mnist",), (CLASSIC,)):
+            raise LabError(
+                f"--preset classic is an experiment on fashion-mnist: leave out --task {','.join(self.tasks)}"
+            )
+        if self.preset == "classic" and (self.points is not None or self.extend):
+            raise LabError("--preset classic searches nothing: leave out --points and --extend")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
         if (self.png or self.pdf) and find_spec("matplotlib") is None:
             raise LabError('--png and --pdf need matplotlib: pip install ".[lab]" in ravine\'s folder')
+        for batch in (*([self.batch] if self.batch else []), *self.batch_sweep):
+            if batch != "full" and not (batch.isdigit() and int(batch)):
+                raise LabError(f"--batch {batch}: a number of examples, 1 or more, or full")
+        if self.batch_sweep and len(self.tasks) > 1:
+            raise LabError("--batch-sweep goes with one task")
         try:
-            object.__setattr__(self, "schedule", find(self.schedule).name)
+            usual = "constant" if self.preset else "cosine"
+            object.__setattr__(self, "schedule", find(self.schedule or usual).name)
         except ValueError as error:
             raise LabError(f"--schedule: {error}") from error
         if self.optimizers is not None and len(set(self.optimizers)) < len(self.optimizers):
             raise LabError(f"--optimizers {','.join(self.optimizers)}: each may be named once")
 
+    @property
+    def work(self) -> Tier:
+        """The tier, with what was asked for in its place."""
+        tier = TIERS[self.tier]
+        return replace(tier, seeds=self.seeds or tier.seeds, points=self.points or tier.points,
+                       defaults=min(self.seeds or tier.defaults, tier.defaults),
+                       runner_up=min(self.seeds or tier.runner_up, tier.runner_up))  # fmt: skip
 
-def compare(settings: Settings, command: str) -> Path:
-    """Runs what is not in the records yet, prints the verdict, and writes and returns the report."""
-    tier = TIERS[settings.tier]
-    task_name = settings.task or ("fashion-mnist" if settings.preset else "digits")
-    task = load_task(task_name, settings.data)
+
+def compare(settings: Settings, command: str) -> None:
+    """Compares on each task, prints the verdicts and writes the reports."""
+    names = (CLASSIC,) if settings.preset == "classic" else settings.tasks or ("digits",)
+    found: dict[Path, Outcome] = {}
+    for name in names:
+        task = load_task(name, settings.data)
+        folder = settings.out or Path("runs") / task.name
+        folder = folder if len(names) == 1 or settings.out is None else folder / task.name
+        found[folder] = on(name, task, folder, settings, command)
+    reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
+    for folder, one in found.items():
+        page = folder / "report.html"
+        _write(page, report.page(one, f"{words(one)} {speed(one)}".strip(), reached))
+        name, several = one.facts.task.name, len(names) > 1
+        png = settings.png / name if settings.png and several else settings.png
+        pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf
+        report.stills(one, png, pdf)
+        terminal.show(one, page)
+
+
+def on(name: str, task: Task, folder: Path, settings: Settings, command: str) -> Outcome:
+    """Runs what is not in the folder's records yet, and returns what all of it says."""
+    curriculum.check(settings.curriculum, task)
     if settings.preset == "classic":
         entries = search.classic(settings.optimizers)
     else:
-        entries = search.entries(settings.optimizers or search.DEFAULT, settings.lrs or tier.lrs)
-    epochs, seeds = settings.epochs or tier.epochs or task.epochs, settings.seeds or tier.seeds
-    out = settings.out or Path("runs") / task.name
-
-    with Records(out) as records:
+        entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
+    with Records(folder) as records:
         data = task.load()
-        jobs = plan(
-            entries, task_name, task, task.rehearse(data), epochs, seeds, settings.carry_over, settings.schedule
-        )
-        trials = [trial for job in jobs for trial in job]
-        todo = [job for job in jobs if any(trial not in records for trial in job)]
-        steps = epochs * -(-len(data.x) // task.batch)
-        with Live(entries, trials, steps, {trial: records[trial] for trial in trials if trial in records}) as live:
-            for kind, trial, value in sweep(todo, task_name, settings.data, data, settings.workers or cores()):
-                if kind == "result":
-                    records.add(trial, value)
-                live.show(kind, trial, value)
-        results = {trial: records[trial] for trial in trials}
+        sparse.check(entries, task, data)
 
-    table = [
-        (
-            entry,
-            [
-                Cell(lr, tuple(results[t] for t in trials if (t.optimizer, t.lr) == (entry.name, lr)))
-                for lr in entry.lrs
-            ],
-        )
-        for entry in entries
-    ]
-    rows = rank(table)
-    times = stopwatch.measure([(_trial(trials, row), row.entry.cls) for row in rows], task, data)
-    seen = tuple(range(seeds))
+        def at(batch: str | None, target: float | None) -> Outcome:
+            sized = replace(task, batch=_batch(batch, task, data))
+            return _outcome(name, sized, data, entries, records, settings, command, target)
+
+        main = at(settings.batch, settings.target)
+        others = [at(batch, main.easy_target) for batch in settings.batch_sweep]
+    return replace(main, sweep=tuple(sorted(others, key=lambda o: o.facts.task.batch)))
+
+
+def _outcome(
+    name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, settings: Settings, command: str,
+    target: float | None,
+) -> Outcome:  # fmt: skip
+    """At one batch size."""
+    tier = settings.work
+    epochs = settings.epochs or tier.epochs or task.epochs
+    common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
+              "curriculum": settings.curriculum}  # fmt: skip
+    does = task.rehearse(data)
+    makes = [maker(entry, does, common) for entry in entries]
+    if settings.carry_over:
+        makes = carried_over(entries, makes)
+    studies = [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
+               for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
+    steps = epochs * -(-len(data.x) // task.batch)
+    known = _run(studies, records, steps, name, data, settings)
+    times = stopwatch.measure([(study.best(known), study.entry.cls) for study in studies], task, data)
     facts = Facts(
-        task, command, epochs, steps, seen, seen, settings.preset, settings.carry_over, settings.schedule, data
+        task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data
     )
-    outcome = Outcome(tuple(map(_method, rows, times)), None, None, facts)
-    page = out / "report.html"
-    _write(page, report.page(outcome, words(rows)))
-    if settings.png or settings.pdf:
-        report.stills(outcome, settings.png, settings.pdf)
-    live.verdict(rows, times, task, page)
-    return page
+    return outcome(studies, known, times, facts, target)
 
 
-def _method(row: Row, time: StepTime) -> Method:
-    """A row of the ranking as the report takes it: the grid is the search, and its best point is what is reported."""
-    rest = dict(row.entry.hyper)
-    tried = tuple(Tried({"lr": cell.lr, **rest}, cell.results) for cell in row.cells)
-    return Method(
-        row.entry, {"lr": (min(row.entry.lrs), max(row.entry.lrs))}, tried, {"lr": row.best.lr, **rest},
-        row.best.results, (), (), ("lr",) if row.at_edge else (), "b" if row.behind else "a", time,
-    )  # fmt: skip
+def _batch(asked: str | None, task: Task, data: Data) -> int:
+    """Examples a step: the task's own, those asked for, or all."""
+    batch = task.batch if asked is None else len(data.x) if asked == "full" else int(asked)
+    if batch > len(data.x):
+        raise LabError(f"--batch {asked}: task '{task.name}' has {len(data.x)} examples to train on")
+    return batch
+
+
+def _run(
+    studies: Sequence[Study], records: Records, steps: int, task_name: str, data: Data, settings: Settings
+) -> "Known":
+    """Trains all that the studies want and the records lack. Each result may make a study want more."""
+    known = Known(records)
+    queue: deque[tuple[Trial, ...]] = deque()
+    queued: set[Trial] = set()
+
+    def ask() -> None:
+        wanted = [study.wanted(known) for study in studies]
+        jobs = list(zip(*wanted, strict=True)) if settings.carry_over else [(t,) for w in wanted for t in w]
+        for job in jobs:
+            if not queued.issuperset(job) and any(trial not in known for trial in job):
+                queued.update(job)
+                queue.append(job)
+
+    ask()
+    each = settings.work.seeds if settings.preset else settings.work.trials
+    done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
+    with Live([s.entry for s in studies], each, steps, done) as live:
+        for kind, trial, value in sweep(queue, task_name, settings.data, data, settings.workers or cores(), records):
+            if kind == "result":
+                known.add(trial, value)
+                ask()
+            live.show(kind, trial, value)
+    return known
+
+
+class Known(Mapping[Trial, Result]):
+    """The records, with what was read of them kept."""
+
+    def __init__(self, records: Records):
+        self.records, self.read = records, dict[Trial, Result]()
+
+    def __contains__(self, trial: object) -> bool:
+        return trial in self.read or (isinstance(trial, Trial) and trial in self.records)
+
+    def __getitem__(self, trial: Trial) -> Result:
+        if trial not in self.read:
+            self.read[trial] = self.records[trial]
+        return self.read[trial]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.read)
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def add(self, trial: Trial, result: Result) -> None:
+        """Records it first."""
+        self.records.add(trial, result)
+        self.read[trial] = result
 
 
 def _write(page: Path, text: str) -> None:
@@ -145,7 +224,3 @@ def _write(page: Path, text: str) -> None:
     except OSError as error:
         raise LabError(f"{page}: cannot be written: {error.strerror}; all trials are recorded, run the same command "
                        "again when it can") from error  # fmt: skip
-
-
-def _trial(trials, row: Row):
-    return next(t for t in trials if (t.optimizer, t.lr) == (row.entry.name, row.best.lr))

@@ -9,8 +9,7 @@ from ravine.visuals import Ink
 from ravine.visuals.figure import Figure
 
 from ..inside import Inside
-from ..outcome import Method, Outcome
-from ..trial import Result
+from ..outcome import Method, Outcome, score
 from .best_of import band, best_of
 from .width import envelope, usable
 
@@ -114,11 +113,6 @@ def looks(inside: Inside) -> dict[str, Figure]:
         figures[name] = visuals.curves(lines[::-1], "step", title)
         figures[name]["layout"] |= {"showlegend": True}
     return {name: figure | {"title": TITLES[name]} for name, figure in figures.items()}
-
-
-def score(result: Result) -> float:
-    """What a run is judged by: test loss, where there is a test part; infinite if it diverged."""
-    return result.final if math.isinf(result.final) or result.test is None else result.test
 
 
 def judged(outcome: Outcome) -> str:

@@ -18,11 +18,10 @@ from scipy.special import stdtrit
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
-from ..outcome import Method, Outcome
-from ..sweep import cores
-from ..trial import Result
+from ..devices import cores
+from ..outcome import Method, Outcome, score, steps_to
 from .equations import mathml
-from .exhibits import TITLES, Times, exhibits, inks, judged, looks, profile, score
+from .exhibits import TITLES, Times, exhibits, inks, judged, looks, profile
 
 
 def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
@@ -71,20 +70,6 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
         return mean, math.nan, math.nan
     half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
     return mean, mean - half, mean + half
-
-
-def steps_to(results: Sequence[Result], target: float) -> float:
-    """The first step at which the mean validation loss over the seeds is at or below the target, and stays there;
-    infinite if there is none, or a seed diverged."""
-    if any(r.diverged_at is not None for r in results):
-        return math.inf
-    found = math.inf
-    for step, *losses in zip(results[0].step, *(r.valid for r in results), strict=True):
-        if fmean(losses) > target:
-            found = math.inf
-        elif math.isinf(found):
-            found = step
-    return found
 
 
 def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from .exhibits import exhibits, looks
 
 
 def stills(outcome: Outcome, png: Path | None, pdf: Path | None) -> None:
-    """Writes them into the folder `png`, a file each, and into the file `pdf`, a page each."""
+    """Writes them into the folder `png`, a file each, and into the file `pdf`, a page each; None leaves it out."""
+    if png is None and pdf is None:
+        return
     from ravine.visuals import still  # matplotlib: imported when used
 
     figures = exhibits(outcome)

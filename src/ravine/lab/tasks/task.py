@@ -24,6 +24,10 @@ class Data(NamedTuple):
     x_test: Tensor | None = None
     y_test: Tensor | None = None
 
+    def to(self, device: str) -> "Data":
+        """The same on a device."""
+        return Data(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
+
     @property
     def tested(self) -> bool:
         """Whether there is a third part."""
@@ -49,7 +53,9 @@ class Task:
     the validation data that rates were chosen on, and the report says so. `model()` is called once a trial, after
     torch, numpy and random are seeded: every optimizer meets the same weights, and the same batches in the same order.
     `loss(output, target)` is a mean over the rows; so is `metric`, which is only reported (None leaves it out).
-    `penalty(model)` is added to the training loss alone. `tiny()` is the same task in shapes that take seconds.
+    `penalty(model)` is added to the training loss alone. `difficulty(data)` gives each training row its level, for a
+    curriculum. `optimizers` are those compared where none are named: for a task that not all can train. `tiny()` is
+    the same task on a few rows that need no files and take seconds.
     """
 
     name: str
@@ -62,6 +68,8 @@ class Task:
     epochs: int = 20
     about: str = ""
     penalty: Callable[[nn.Module], Tensor] | None = None
+    difficulty: Callable[[Data], Tensor] | None = None
+    optimizers: tuple[str, ...] | None = None
     tiny: Callable[[], "Task"] | None = None
 
     def __post_init__(self):

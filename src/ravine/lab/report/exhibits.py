@@ -9,7 +9,7 @@ from ravine.visuals import Ink
 from ravine.visuals.figure import Figure
 
 from ..inside import Inside
-from ..outcome import Method, Outcome, score
+from ..outcome import Method, Outcome, steps_of_each
 from .best_of import band, best_of
 from .width import envelope, usable
 
@@ -21,6 +21,8 @@ TITLES = {
     "best-of": "Expected validation loss of the best of k trials",
     "seeds": "Loss of each seed",
     "profile": "Performance profile",
+    "batch-steps": "Steps to the easier target by batch size",
+    "batch-loss": "Training loss by batch size",
     "time": "Time per step",
     "state": "Optimizer state",
     "memory": "Peak memory",
@@ -33,9 +35,10 @@ TITLES = {
 Times = Mapping[str, Mapping[str, float]]  # task -> method -> steps, or seconds, to the target; infinite for a miss
 
 
-def inks(outcome: Outcome) -> dict[str, Ink]:
-    """The ink of each method: its own by the alphabet, whatever its rank."""
-    return {name: visuals.ink(i) for i, name in enumerate(sorted(m.entry.label for m in outcome.methods))}
+def inks(outcome: Outcome, times: Times | None = None) -> dict[str, Ink]:
+    """The ink of each method, those of other tasks too: its own by the alphabet, whatever its rank."""
+    names = {m.name for m in outcome.methods}.union(*(times or {}).values())
+    return {name: visuals.ink(i) for i, name in enumerate(sorted(names))}
 
 
 def exhibits(outcome: Outcome) -> dict[str, Figure]:
@@ -54,20 +57,22 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
         "widths": visuals.widths(widths, "learning rate") if widths else None,
         "best-of": _best_of(searched, ink) if searched else None,
         "seeds": visuals.spread(
-            [visuals.Values(m.entry.label, ink[m.entry.label], [score(r) for r in m.tuned]) for m in methods],
+            [visuals.Values(m.name, ink[m.name], m.losses) for m in methods],
             f"{judged(outcome)} loss",
         ),
+        "batch-steps": _batch_steps(outcome, ink) if outcome.sweep else None,
+        "batch-loss": _batch_loss(outcome) if outcome.sweep else None,
         "time": visuals.bars(
-            [visuals.Bar(m.entry.label, ink[m.entry.label],
+            [visuals.Bar(m.name, ink[m.name],
                          {"update": m.time.update, "forward and backward": m.time.whole - m.time.update})
              for m in methods], "ms per step",
         ),
         "state": visuals.bars(
-            [visuals.Bar(m.entry.label, ink[m.entry.label], {"state": m.time.state_bytes}) for m in timed],
+            [visuals.Bar(m.name, ink[m.name], {"state": m.time.state_bytes}) for m in timed],
             "bytes of state for each parameter",
         ) if timed else None,
         "memory": visuals.bars(
-            [visuals.Bar(m.entry.label, ink[m.entry.label], {"peak": m.time.peak}) for m in methods],
+            [visuals.Bar(m.name, ink[m.name], {"peak": m.time.peak}) for m in methods],
             "MiB of memory at the peak",
         ) if all(math.isfinite(m.time.peak) for m in methods) else None,
     }  # fmt: skip
@@ -126,11 +131,46 @@ def _learning(
     """Curves at the best point, the leader drawn last, so on top."""
     lines = []
     for method in alive[::-1]:
-        step = max((r.step for r in method.tuned), key=len)
-        runs = [getattr(r, part) + [math.nan] * (len(step) - len(r.step)) for r in method.tuned]
+        step, runs = _aligned(method, part)
         units = {"epoch": outcome.facts.epochs / outcome.facts.steps, "second": method.time.whole / 1e3}
-        lines.append(visuals.Line(method.entry.label, ink[method.entry.label], step, runs, units))
+        lines.append(visuals.Line(method.name, ink[method.name], step, runs, units))
     return visuals.curves(lines, "step", title, targets)
+
+
+def _aligned(method: Method, part: str) -> tuple[list[int], list[list[float]]]:
+    """The steps of the longest run, and all runs; one that diverged ends early and goes on as nan."""
+    step = max((r.step for r in method.tuned), key=len)
+    return step, [getattr(r, part) + [math.nan] * (len(step) - len(r.step)) for r in method.tuned]
+
+
+def _batch_steps(outcome: Outcome, ink: Mapping[str, Ink]) -> Figure:
+    """To the easier target of the main comparison, whatever the batch."""
+    sizes, target = _sizes(outcome), math.inf if outcome.easy_target is None else outcome.easy_target
+    lines = []
+    for name in [m.name for m in outcome.methods[::-1]]:
+        there = [next(m for m in o.methods if m.name == name) for o in sizes]
+        seeds = zip(*(steps_of_each(m.tuned, target) for m in there), strict=True)
+        lines.append(visuals.Line(name, ink[name], [o.facts.task.batch for o in sizes], [list(run) for run in seeds]))
+    figure = visuals.curves(lines, "examples a step", "steps to the easier target")
+    return _ticked(figure, [o.facts.task.batch for o in sizes])
+
+
+def _batch_loss(outcome: Outcome) -> Figure:
+    """Of the method that is best in the main comparison."""
+    lines = []
+    for i, o in enumerate(_sizes(outcome)):
+        method = next(m for m in o.methods if m.name == outcome.methods[0].name)
+        step, runs = _aligned(method, "train")
+        epochs = [s * o.facts.epochs / o.facts.steps for s in step]
+        lines.append(visuals.Line(f"batch {o.facts.task.batch}", visuals.ink(i), epochs, runs))
+    figure = visuals.curves(lines[::-1], "epoch", "training loss")
+    figure["layout"] |= {"showlegend": True}
+    return figure
+
+
+def _sizes(outcome: Outcome) -> list[Outcome]:
+    """The comparisons at all batch sizes, smallest first."""
+    return sorted((outcome, *outcome.sweep), key=lambda o: o.facts.task.batch)
 
 
 def _targets(outcome: Outcome) -> dict[str, float]:
@@ -147,14 +187,14 @@ def _scan(method: Method, ink: Mapping[str, Ink]) -> visuals.Scan:
     lrs, losses = _points(method)
     chosen = min(range(len(losses)), key=losses.__getitem__)
     runs = [[r.final for r in p.results] for p in method.tried]
-    return visuals.Scan(method.entry.label, ink[method.entry.label], lrs, runs, chosen, envelope(lrs, losses))
+    return visuals.Scan(method.name, ink[method.name], lrs, runs, chosen, envelope(lrs, losses))
 
 
 def _width(method: Method, ink: Mapping[str, Ink]) -> visuals.Width | None:
     lrs, losses = _points(method)
     found = usable(lrs, losses)
     return found and visuals.Width(
-        method.entry.label, ink[method.entry.label], method.space["lr"], (found.low, found.high),
+        method.name, ink[method.name], method.space["lr"], (found.low, found.high),
         lrs[losses.index(min(losses))], str(found),
     )  # fmt: skip
 
@@ -169,13 +209,13 @@ def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
         ]
         low, high = band(losses)
         k = list(range(1, len(losses) + 1))
-        lines.append(visuals.Band(method.entry.label, ink[method.entry.label], k, best_of(losses), low, high))
+        lines.append(visuals.Band(method.name, ink[method.name], k, best_of(losses), low, high))
     figure = visuals.bands(lines, "trials of the search, k", "validation loss of the best", "2.5 %", "97.5 %")
-    powers = [2**i for i in range(8)]
-    figure["layout"]["xaxis"] |= {
-        "type": "log",
-        "tickmode": "array",
-        "tickvals": powers,
-        "ticktext": list(map(str, powers)),
-    }
+    return _ticked(figure, [2**i for i in range(8)])
+
+
+def _ticked(figure: Figure, at: Sequence[int]) -> Figure:
+    """With x on a logarithmic scale, labelled at these numbers."""
+    ticks = {"tickmode": "array", "tickvals": list(at), "ticktext": list(map(str, at))}
+    figure["layout"]["xaxis"] |= {"type": "log", **ticks}
     return figure

@@ -17,7 +17,7 @@ def stills(outcome: Outcome, png: Path | None, pdf: Path | None) -> None:
     figures = exhibits(outcome)
     for method in outcome.methods:
         if method.inside and method.inside.histogram_step:
-            label = method.entry.label
+            label = method.name
             for name, figure in looks(method.inside).items():
                 figures[f"{re.sub('[^A-Za-z0-9]+', '-', label)}-{name}"] = figure | {
                     "title": f"{label}: {figure['title']}"

@@ -163,8 +163,9 @@ def _marks(axes: Axes, layout: dict[str, Any]) -> None:
         axes.axhline(shape["y0"], color=colour, alpha=opacity, linewidth=0.8, linestyle=DASH[shape["line"]["dash"]])
     for note in layout.get("annotations", ()):
         y = 10 ** note["y"] if layout["yaxis"].get("type") == "log" else note["y"]
-        axes.annotate(note["text"], (0, y), (3, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                      fontsize=FONT)  # fmt: skip
+        below = note["yanchor"] == "top"
+        axes.annotate(note["text"], (0, y), (3, -2 if below else 2), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", fontsize=FONT, va="top" if below else "bottom")  # fmt: skip
 
 
 def _legend(drawn: Sheet, axes: Axes, figure: Figure) -> None:

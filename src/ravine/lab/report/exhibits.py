@@ -152,6 +152,10 @@ def _batch_steps(outcome: Outcome, ink: Mapping[str, Ink]) -> Figure:
         seeds = zip(*(steps_of_each(m.tuned, target) for m in there), strict=True)
         lines.append(visuals.Line(name, ink[name], [o.facts.task.batch for o in sizes], [list(run) for run in seeds]))
     figure = visuals.curves(lines, "examples a step", "steps to the easier target")
+    for trace in figure["data"]:
+        if trace["name"] in ink:  # a mean: seen between two gaps too
+            drawn = ink[trace["name"]]
+            trace |= {"mode": "lines+markers", "marker": {"symbol": drawn.marker, "size": 7, "color": drawn.colour}}
     return _ticked(figure, [o.facts.task.batch for o in sizes])
 
 

@@ -41,6 +41,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         infinity=math.inf,
         verdict=verdict,
         doubts=doubts(outcome),
+        detectable=[d.detectable for m in outcome.methods if (d := outcome.behind(m)) and math.isfinite(d.detectable)],
         judged=judged(outcome),
         log_strip=_range(outcome)[0] > 0,
         points=len(outcome.methods[0].tried),

@@ -70,9 +70,13 @@ def test_each_kind_of_comparison_has_its_page():
     facts = replace(main.facts, preset="classic", tier=replace(main.facts.tier, seeds=1))
     text = report.page(replace(main, methods=preset, facts=facts), words(main))
     assert "The settings are the article’s" in text and 'id="trials"' not in text and 'id="rates"' not in text
-    one = replace(main, methods=tuple(replace(m, tuned=m.tuned[2:3]) for m in main.methods), target=None, easy_target=None)
+    one = replace(
+        main, methods=tuple(replace(m, tuned=m.tuned[2:3]) for m in main.methods), target=None, easy_target=None
+    )
     text = report.page(one, "")
-    assert "One seed has no spread" in text and "steps to<br>target" not in text and "nan" not in text.split("<script")[0]
+    assert (
+        "One seed has no spread" in text and "steps to<br>target" not in text and "nan" not in text.split("<script")[0]
+    )
     ruined = replace(main.methods[-1], tuned=(main.methods[-1].tuned[0],) * 5)
     assert "5 of 5 diverged" in report.page(replace(main, methods=(ruined,)), "All diverged.")
 
@@ -92,9 +96,14 @@ def test_it_is_drawn(request, which, width, scheme):
     with browsed(request.getfixturevalue(which), width, scheme) as tab:
         charts = tab.locator(".chart").count()
         assert charts >= (16 if which == "full" else 7)
-        assert tab.locator(".chart:has(.main-svg :is(.trace, .point, .scatterlayer path, .heatmaplayer image))").count() == charts
+        assert (
+            tab.locator(".chart:has(.main-svg :is(.trace, .point, .scatterlayer path, .heatmaplayer image))").count()
+            == charts
+        )
         assert tab.evaluate("document.documentElement.scrollWidth") == width
-        wide = "[...document.querySelectorAll('.chart')].filter(x => x.getBoundingClientRect().right > innerWidth).length"
+        wide = (
+            "[...document.querySelectorAll('.chart')].filter(x => x.getBoundingClientRect().right > innerWidth).length"
+        )
         assert tab.evaluate(wide) == 0
 
 
@@ -109,7 +118,10 @@ def test_it_changes_as_asked(full):
         before = tab.locator("#valid .scatterlayer .trace").count()
         tab.click("#chips button >> nth=0")
         tab.wait_for_function(f"document.querySelectorAll('#valid .scatterlayer .trace').length < {before}")
-        picture = tab.locator("#gradients image").get_attribute("href") or tab.locator("#gradients .heatmaplayer").inner_html()
+        picture = (
+            tab.locator("#gradients image").get_attribute("href")
+            or tab.locator("#gradients .heatmaplayer").inner_html()
+        )
         assert picture and tab.locator(".finding:visible").count() == 1
         tab.select_option("#who", "Adam")
         assert tab.locator(".finding:visible").text_content().startswith("Adam:")

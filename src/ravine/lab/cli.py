@@ -117,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     earlier = parser.add_mutually_exclusive_group().add_argument
     earlier("--resume", metavar="DIR", type=Path, help="go on with an earlier comparison, as it was asked for")
     earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
+    add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
+    add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
     return parser
 
 

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from ravine.schedules import find
@@ -50,6 +51,8 @@ class Settings:
     precision: str = "float32"
     compile: bool = False
     train: bool = True  # else what is missing is an error
+    png: Path | None = None
+    pdf: Path | None = None
 
     def __post_init__(self):
         if self.train and self.engine == "processes":
@@ -68,6 +71,8 @@ class Settings:
             raise LabError("--preset classic searches nothing: leave out --points and --extend")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
+        if (self.png or self.pdf) and find_spec("matplotlib") is None:
+            raise LabError('--png and --pdf need matplotlib: pip install ".[lab]" in ravine\'s folder')
         for batch in (*([self.batch] if self.batch else []), *self.batch_sweep):
             if batch != "full" and not (batch.isdigit() and int(batch)):
                 raise LabError(f"--batch {batch}: a number of examples, 1 or more, or full")
@@ -108,6 +113,10 @@ def compare(settings: Settings, command: str) -> None:
     for folder, one in found.items():
         page = folder / "report.html"
         _write(page, report.page(one, f"{words(one)} {speed(one)}".strip(), reached))
+        name, several = one.facts.task.name, len(names) > 1
+        png = settings.png / name if settings.png and several else settings.png
+        pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf
+        report.stills(one, png, pdf)
         terminal.show(one, page)
 
 

@@ -10,10 +10,12 @@ from typing import NoReturn
 from .compare import PRESETS, Settings, compare
 from .curriculum import CURRICULA
 from .errors import LabError
+from .export import FORMATS
 from .search import DEFAULT
 from .study import TIERS
 from .sweep import TrialFailed
 from .tasks import TASKS
+from .trackers import TRACKERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
+    add("--track", metavar="A,B", type=_names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
+    add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
     return parser
 
 

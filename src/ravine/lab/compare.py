@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from ravine.schedules import find
 from . import curriculum, report, search, sparse, stopwatch, terminal
 from .devices import cores
 from .errors import LabError
+from .export import export, ready
 from .live import Live
 from .outcome import Facts, Outcome, outcome
 from .records import Records
 from .study import TIERS, Study, Tier
 from .sweep import sweep
 from .tasks import Data, Task, load_task
+from .trackers import Trackers
 from .trial import Result, Trial
 from .trials import carried_over, maker
 from .verdict import speed, words
@@ -46,6 +49,8 @@ class Settings:
     target: float | None = None
     out: Path | None = None
     workers: int | None = None
+    track: tuple[str, ...] = ()
+    export: str | None = None
 
     def __post_init__(self):
         for name in ("epochs", "seeds", "points", "workers"):
@@ -107,22 +112,29 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         entries = search.classic(settings.optimizers)
     else:
         entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
-    with Records(folder) as records:
+    metric = task.metric_name if task.metric else None
+    if settings.export:
+        ready(settings.export)
+    with Records(folder) as records, closing(Trackers(settings.track, folder, task.name, metric)) as trackers:
         data = task.load()
         sparse.check(entries, task, data)
 
         def at(batch: str | None, target: float | None) -> Outcome:
             sized = replace(task, batch=_batch(batch, task, data))
-            return _outcome(name, sized, data, entries, records, settings, command, target)
+            return _outcome(name, sized, data, entries, records, trackers, settings, command, target)
 
+        for trial, result in records:
+            trackers.add(trial, result)
         main = at(settings.batch, settings.target)
         others = [at(batch, main.easy_target) for batch in settings.batch_sweep]
+        if settings.export:
+            export(records, metric, folder, settings.export)
     return replace(main, sweep=tuple(sorted(others, key=lambda o: o.facts.task.batch)))
 
 
 def _outcome(
-    name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, settings: Settings, command: str,
-    target: float | None,
+    name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, trackers: Trackers,
+    settings: Settings, command: str, target: float | None,
 ) -> Outcome:  # fmt: skip
     """At one batch size."""
     tier = settings.work
@@ -136,7 +148,7 @@ def _outcome(
     studies = [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-len(data.x) // task.batch)
-    known = _run(studies, records, steps, name, data, settings)
+    known = _run(studies, records, trackers, steps, name, data, settings)
     times = stopwatch.measure([(study.best(known), study.entry.cls) for study in studies], task, data)
     facts = Facts(
         task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data
@@ -153,8 +165,9 @@ def _batch(asked: str | None, task: Task, data: Data) -> int:
 
 
 def _run(
-    studies: Sequence[Study], records: Records, steps: int, task_name: str, data: Data, settings: Settings
-) -> "Known":
+    studies: Sequence[Study], records: Records, trackers: Trackers, steps: int, task_name: str, data: Data,
+    settings: Settings,
+) -> "Known":  # fmt: skip
     """Trains all that the studies want and the records lack. Each result may make a study want more."""
     known = Known(records)
     queue: deque[tuple[Trial, ...]] = deque()
@@ -175,6 +188,7 @@ def _run(
         for kind, trial, value in sweep(queue, task_name, settings.data, data, settings.workers or cores(), records):
             if kind == "result":
                 known.add(trial, value)
+                trackers.add(trial, value)
                 ask()
             live.show(kind, trial, value)
     return known

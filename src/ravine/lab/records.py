@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -60,6 +60,16 @@ class Records:
 
     def __len__(self) -> int:
         return self._do("select count(*) from trials").fetchone()[0]
+
+    def __iter__(self) -> Iterator[tuple[Trial, Result]]:
+        """All of them, oldest first; what an older ravine wrote in another form is left out."""
+        for trial, result in self._do("select trial, result from trials order by rowid").fetchall():
+            fields = json.loads(trial)
+            fields["hyper"] = tuple((k, tuple(x) if isinstance(x, list) else x) for k, x in fields["hyper"])
+            try:
+                yield Trial(**fields), Result(**json.loads(result))
+            except TypeError:
+                continue
 
     def add(self, trial: Trial, result: Result) -> None:
         """Keeps a result; one that is there already stays."""

@@ -141,12 +141,15 @@ def rise(
         for group, part in share:
             _set(group, lr * part)
         seen: list[float] = []
-        if len(optimizers) == 1:  # the first call is at the weights before this step; methods may ask again
-            optimizers[0].step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  # torch says float
-        else:
-            value = closure().detach()
-            for opt in optimizers:
-                opt.step(lambda value=value: value.item())
+        try:
+            if len(optimizers) == 1:  # the first call is at the weights before this step; methods may ask again
+                optimizers[0].step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  # torch says float
+            else:
+                value = closure().item()
+                for opt in optimizers:
+                    opt.step(lambda value=value: value)
+        except (FloatingPointError, torch.linalg.LinAlgError):  # of methods that refuse what is not finite
+            return (*out, math.inf)
         out.append(seen[0])
         if _exploded(out):
             return tuple(out)

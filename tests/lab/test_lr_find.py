@@ -236,6 +236,13 @@ def test_spikes_do_not_count():
     assert found.lr == pytest.approx(1e-3, rel=0.4)
 
 
+def test_an_unlucky_first_batch_is_no_fall():
+    curves = losses(valley, 0.01)
+    for curve in curves:
+        curve[0] += 5
+    assert range_test.read(RATES, curves).lr == pytest.approx(1e-3, rel=0.4)
+
+
 def test_where_nothing_falls_there_is_no_suggestion():
     for seed in range(50):
         chance = random.Random(seed)

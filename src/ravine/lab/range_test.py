@@ -220,7 +220,7 @@ def _suggest(
     n, whole = len(smooth), len(smooth) > len(lrs)
     if n < 4 * half:
         return None, f"the loss diverges at once, at lr {lrs[min(n, len(lrs)) - 1]:.2g}; give a smaller low", None, None
-    start = fmean(smooth[:half])  # the rate is too small to do anything yet
+    start = fmean(median(c[: 2 * half]) for c in losses)  # the rate is too small to do anything yet
     noise = fmean(median(abs(a - b) for a, b in pairwise(c[: max(n // 4, 3 * half)])) for c in losses)
     # the median difference of two is 0.95 standard deviations, and medians of five are 1.25 times as unsure as means
     error = [1.25 * noise / 0.95 / math.sqrt(len(losses) * (2 * min(i, n - 1 - i, half) + 1)) for i in range(n)]
@@ -235,7 +235,7 @@ def _suggest(
             None,
         )
     begins = next(i for i in range(1, low + 1) if start - smooth[i] >= 0.1 * fall)
-    steepest = min(range(1, low + 1), key=lambda i: smooth[min(i + 1, low)] - smooth[i - 1])
+    steepest = min(range(begins, low + 1), key=lambda i: smooth[min(i + 1, low)] - smooth[i - 1])
     end = (
         f"it diverges at {lrs[n - 1]:.2g}"
         if not whole

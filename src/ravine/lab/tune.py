@@ -14,6 +14,7 @@ from typing import Any
 import ravine
 from ravine.schedules import find
 
+from . import sparse
 from .cli import Parser
 from .compare import Known
 from .devices import check, devices, kind
@@ -142,6 +143,7 @@ def tune(asked: Settings) -> str:
         task = replace(task, batch=asked.batch or task.batch)
         if task.batch > len(data.x):
             raise LabError(f"--batch {task.batch}: task '{task.name}' has {len(data.x)} examples to train on")
+        sparse.check([entry], task, data)
         epochs = asked.epochs or task.epochs
         common = {"task": asked.task, "epochs": epochs, "batch": task.batch, "schedule": asked.schedule,
                   "device": kind(crew)}  # fmt: skip

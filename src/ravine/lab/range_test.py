@@ -234,7 +234,7 @@ def _suggest(
             None,
             None,
         )
-    begins = next(i for i in range(1, low + 1) if start - smooth[i] >= 0.1 * fall)
+    begins = max((i for i in range(low) if start - smooth[i] < 0.1 * fall), default=0) + 1  # and from here on
     steepest = min(range(begins, low + 1), key=lambda i: smooth[min(i + 1, low)] - smooth[i - 1])
     end = (
         f"it diverges at {lrs[n - 1]:.2g}"

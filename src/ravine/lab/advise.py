@@ -8,10 +8,11 @@ from statistics import fmean
 
 from . import evidence
 from .cli import Parser
-from .compare import Settings, on
+from .compare import on
 from .errors import LabError
 from .evidence import Seen, Traits, choose, expected, left_out
 from .outcome import Method, Outcome
+from .settings import Settings
 from .sweep import TrialFailed
 from .tasks import TASKS, load_task
 

@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .compare import PRESETS, Settings, compare
+from .compare import compare
 from .curriculum import CURRICULA
 from .errors import LabError
+from .export import FORMATS
 from .passes import PRECISIONS
 from .resume import recalled
 from .search import DEFAULT
+from .settings import PRESETS, Settings
 from .study import TIERS
 from .sweep import ENGINES, TrialFailed
 from .tasks import TASKS
+from .trackers import TRACKERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -119,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
     add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
+    add("--track", metavar="A,B", type=_names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
+    add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
     return parser
 
 

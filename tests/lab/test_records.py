@@ -81,9 +81,10 @@ def test_leases_of_the_dead_are_cleared_and_counted(tmp_path):
     with Records(tmp_path) as records:
         records.lease([TRIAL, replace(TRIAL, seed=1)], "process 7", 60)
     with Records(tmp_path) as records:
-        assert records.interrupted == 2 and leases(tmp_path) == []
+        assert leases(tmp_path) == []
+        assert records.notes([]) == ["2 trials were in flight when the last run stopped; they are run again"]
     with Records(tmp_path) as records:
-        assert records.interrupted == 0
+        assert records.notes([]) == []
 
 
 def test_trials_of_other_code_are_counted(tmp_path):
@@ -92,9 +93,13 @@ def test_trials_of_other_code_are_counted(tmp_path):
         for trial in (TRIAL, replace(TRIAL, content="older"), replace(TRIAL, content="older", seed=1)):
             records.add(trial, RESULT)
         records._db.execute("update trials set trial = json_remove(trial, '$.precision', '$.schedule')")
-        assert records.others([TRIAL]) == 1
-        assert records.others([TRIAL, replace(TRIAL, seed=1)]) == 2
-        assert records.others([replace(TRIAL, precision="bf16")]) == 0
+        assert records.notes([TRIAL]) == [
+            "1 trial here is of other code, another task of this name or other versions; it stays, and is not used"
+        ]
+        assert records.notes([TRIAL, replace(TRIAL, seed=1)]) == [
+            "2 trials here are of other code, another task of this name or other versions; they stay, and are not used"
+        ]
+        assert records.notes([replace(TRIAL, precision="bf16")]) == []
 
 
 def test_what_is_remembered_is_recalled(tmp_path):

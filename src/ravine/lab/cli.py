@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .compare import PRESETS, Settings, compare
+from .compare import compare
 from .curriculum import CURRICULA
 from .errors import LabError
+from .export import FORMATS
+from .passes import PRECISIONS
+from .resume import recalled
 from .search import DEFAULT
+from .settings import PRESETS, Settings
 from .study import TIERS
-from .sweep import TrialFailed
+from .sweep import ENGINES, TrialFailed
 from .tasks import TASKS
+from .trackers import TRACKERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,8 +31,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
     try:
-        asked = vars(_parser().parse_args(argv[1:]))
-        compare(Settings(**asked), "ravine " + shlex.join(argv))
+        compare(*_asked(argv))
         return 0
     except LabError as error:
         if os.environ.get("RAVINE_DEBUG"):
@@ -40,6 +44,21 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("ravine: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
         return 130
+
+
+def _asked(argv: list[str]) -> tuple[Settings, str]:
+    """The settings, and the command that made them: this one, or that of the comparison that is gone on with."""
+    parser = _parser()
+    asked = vars(parser.parse_args(argv[1:]))
+    resume, report = asked.pop("resume"), asked.pop("report")
+    folder = resume or report
+    if folder is None:
+        return Settings(**asked), "ravine " + shlex.join(argv)
+    now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
+    for name in now.keys() - {"workers", "engine"}:
+        raise LabError(f"--{'resume' if resume else 'report'} {folder} has the settings of that comparison: leave out "
+                       f"--{name.replace('_', '-')}")  # fmt: skip
+    return recalled(folder, now | {"train": report is None})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,9 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
-    add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
+    add("--workers", metavar="N", help="processes, one thread each (default: one a core); or devices: cuda:0,cuda:1")
+    add("--engine", choices=ENGINES, default="processes", help="ray: workers on a Ray cluster, or a local one")
+    add("--precision", choices=PRECISIONS, default="float32", help="of the passes, by torch.autocast (default float32)")
+    add("--compile", action="store_true", help="compile the model, by torch.compile")
+    earlier = parser.add_mutually_exclusive_group().add_argument
+    earlier("--resume", metavar="DIR", type=Path, help="go on with an earlier comparison, as it was asked for")
+    earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
     add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
+    add("--track", metavar="A,B", type=_names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
+    add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
     return parser
 
 

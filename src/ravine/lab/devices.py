@@ -1,6 +1,7 @@
 """Where trials run: so many processes on the CPU, or one on each device that is named."""
 
 import os
+import re
 from collections.abc import Sequence
 
 import torch
@@ -8,38 +9,33 @@ import torch
 from .errors import LabError
 
 
-def devices(asked: int | str | Sequence[str] | None) -> tuple[str, ...]:
+def devices(workers: int | str | None) -> tuple[str, ...]:
     """`--workers` as a device for each: None is a process for each core, 2 are two, "cuda:0,cuda:1" one on each GPU."""
-    if isinstance(asked, str) and not asked.lstrip("-").isdigit():
-        asked = [name.strip() for name in asked.split(",")]
-    if asked is None or isinstance(asked, int | str):
-        count = cores() if asked is None else int(asked)
-        if count < 1:
-            raise LabError(f"--workers {asked}: must be 1 or more")
-        return ("cpu",) * count
-    for name in asked:
-        kind, _, index = name.partition(":")
-        if kind not in ("cpu", "cuda") or not (index.isdigit() if kind == "cuda" else name == "cpu"):
-            raise LabError(f"--workers {','.join(asked)}: a number of processes, or devices such as cuda:0,cuda:1")
-    if len({name.partition(":")[0] for name in asked}) > 1:
-        raise LabError(f"--workers {','.join(asked)}: devices of one kind, or results would depend on who ran what")
-    return tuple(asked)
+    typed = str(cores() if workers is None else workers)
+    if typed.lstrip("-").isdigit():
+        if int(typed) < 1:
+            raise LabError(f"--workers {typed}: must be 1 or more")
+        return ("cpu",) * int(typed)
+    found = tuple(name.strip() for name in typed.split(","))
+    if not all(re.fullmatch(r"cpu|cuda:\d+", name) for name in found):
+        raise LabError(f"--workers {typed}: a number of processes, or devices such as cuda:0,cuda:1")
+    if len({kind([name]) for name in found}) > 1:
+        raise LabError(f"--workers {typed}: devices of one kind, or results would depend on who ran what")
+    return found
 
 
 def check(found: Sequence[str]) -> None:
     """Says at once which of the devices this machine does not have."""
     have = torch.cuda.device_count()
     for name in found:
-        kind, _, index = name.partition(":")
-        if kind == "cuda" and int(index) >= have:
-            raise LabError(
-                f"--workers {','.join(found)}: torch sees {have or 'no'} GPU{'s' * (have != 1)} here, and no {name}"
-            )
+        if name != "cpu" and int(name.removeprefix("cuda:")) >= have:
+            sees = "no GPU" if not have else f"{have} GPU{'s' * (have > 1)}"
+            raise LabError(f"--workers {','.join(found)}: there is no {name} here, torch sees {sees}")
 
 
 def kind(found: Sequence[str]) -> str:
     """cpu or cuda: which of them a trial ran on makes no difference to it."""
-    return found[0].partition(":")[0] if found else "cpu"
+    return found[0].partition(":")[0]
 
 
 def cores() -> int:

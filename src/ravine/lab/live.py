@@ -18,9 +18,11 @@ from .trial import Result, Trial
 class Live:
     """Follows a sweep of about `each` trials an optimizer, of `steps` steps each; `done` were there already."""
 
-    def __init__(self, entries: Sequence[Entry], each: int, steps: int, done: Mapping[Trial, Result]):
+    def __init__(self, entries: Sequence[Entry], each: int, steps: int, done: Mapping[Trial, Result],
+                 notes: Sequence[str] = ()):  # fmt: skip
         self.console = Console(highlight=False)
         self.entries, self.each, self.steps, self.done = entries, each, steps, dict(done)
+        self.notes = notes
         self.running: dict[Trial, int] = {}
         self.said = time.monotonic()
         self.bar = Progress(
@@ -38,6 +40,8 @@ class Live:
     def __enter__(self) -> "Live":
         if self.done:
             self.console.print(f"{len(self.done)} of {self.total} trials are in the records already")
+        for note in self.notes:
+            self.console.print(note, soft_wrap=True)
         if self.console.is_terminal:
             self.screen.start()
         return self
@@ -52,7 +56,9 @@ class Live:
             self.running.pop(trial, None)
         elif kind == "lost":
             self.running.pop(trial, None)
-            self.console.print(f"a worker died ({value}): {trial.optimizer} at lr {trial.lr:g} is run again")
+            self.console.print(
+                f"a worker died ({value}): {trial.optimizer} at lr {trial.lr:g} is run again", soft_wrap=True
+            )
         else:
             self.running[trial] = value
         if self.console.is_terminal:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -61,6 +61,16 @@ class Records:
     def __len__(self) -> int:
         return self._do("select count(*) from trials").fetchone()[0]
 
+    def __iter__(self) -> Iterator[tuple[Trial, Result]]:
+        """All of them, oldest first; what an older ravine wrote in another form is left out."""
+        for trial, result in self._do("select trial, result from trials order by rowid").fetchall():
+            fields = json.loads(trial)
+            fields["hyper"] = tuple((k, tuple(x) if isinstance(x, list) else x) for k, x in fields["hyper"])
+            try:
+                yield Trial(**fields), Result(**json.loads(result))
+            except TypeError:
+                continue
+
     def add(self, trial: Trial, result: Result) -> None:
         """Keeps a result; one that is there already stays."""
         status = "done" if result.diverged_at is None else "diverged"
@@ -81,8 +91,20 @@ class Records:
         """The worker has nothing in flight any more."""
         self._do("delete from leases where worker = ?", worker)
 
-    def others(self, trials: Iterable[Trial]) -> int:
-        """How many recorded trials are one of these but for `content`: of other code, data or versions."""
+    def notes(self, trials: Iterable[Trial]) -> list[str]:
+        """What a person should know before these trials are run; of those in flight once."""
+        out = []
+        if n := self.interrupted:
+            self.interrupted = 0
+            out.append(f"{_trials(n, 'was', 'were')} in flight when the last run stopped; "
+                       f"{'it is' if n == 1 else 'they are'} run again")  # fmt: skip
+        if n := self._others(trials):
+            out.append(f"{_trials(n, 'here is', 'here are')} of other code, another task of this name or other "
+                       f"versions; {'it stays, and is' if n == 1 else 'they stay, and are'} not used")  # fmt: skip
+        return out
+
+    def _others(self, trials: Iterable[Trial]) -> int:
+        """How many recorded trials are one of these in all but `content`."""
         wanted = {_apart(asdict(trial)): trial.key for trial in trials}
         rows = self._do("select key, trial from trials").fetchall()
         return sum(wanted.get(_apart(json.loads(trial)), key) != key for key, trial in rows)
@@ -110,6 +132,32 @@ class Records:
         self.close()
 
 
+class Known(Mapping[Trial, Result]):
+    """The records, with what was read of them kept."""
+
+    def __init__(self, records: Records):
+        self.records, self.read = records, dict[Trial, Result]()
+
+    def __contains__(self, trial: object) -> bool:
+        return trial in self.read or (isinstance(trial, Trial) and trial in self.records)
+
+    def __getitem__(self, trial: Trial) -> Result:
+        if trial not in self.read:
+            self.read[trial] = self.records[trial]
+        return self.read[trial]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.read)
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def add(self, trial: Trial, result: Result) -> None:
+        """Records it first."""
+        self.records.add(trial, result)
+        self.read[trial] = result
+
+
 def recall(folder: Path, name: str) -> Any:
     """What `remember` kept in a folder; read without opening the records, so that their leases stay."""
     path = (folder / "trials.sqlite").resolve()
@@ -121,6 +169,10 @@ def recall(folder: Path, name: str) -> Any:
     if row is None:
         raise LabError(f"{folder}: there is no comparison: name a folder that ravine compare wrote to (its --out)")
     return json.loads(row[0])
+
+
+def _trials(n: int, one: str, more: str) -> str:
+    return f"1 trial {one}" if n == 1 else f"{n} trials {more}"
 
 
 def _apart(fields: dict[str, Any]) -> str:

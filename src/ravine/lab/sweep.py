@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .crew import Crew, Engine
-from .errors import LabError
+from .errors import LabError, extra
 from .processes import Processes
 from .records import Records
 from .tasks import Data
@@ -39,7 +39,8 @@ def sweep(queue: deque[Job], task: str, folder: Path | None, data: Data, workers
         raise LabError(f"{sum(map(len, queue))} trials are missing: ravine compare --resume runs them")
     deaths: defaultdict[Job, list[str]] = defaultdict(list)
     done: set[Trial] = set()
-    with closing(Crew(_engine(engine, task, folder, data, patience), devices, records, patience)) as crew:
+    hired_from = _engine(engine, task, folder, data, patience / 12, devices)
+    with closing(Crew(hired_from, devices, records, patience)) as crew:
         while queue or crew.busy:
             crew.give(queue)
             job, (kind, trial, value) = crew.hear()
@@ -60,12 +61,12 @@ def sweep(queue: deque[Job], task: str, folder: Path | None, data: Data, workers
                 yield kind, trial, value
 
 
-def _engine(name: str, task: str, folder: Path | None, data: Data, patience: float) -> Engine:
-    beat = patience / 12
+def _engine(name: str, task: str, folder: Path | None, data: Data, beat: float, devices: Sequence[str]) -> Engine:
     if name == "ray":
-        from .on_ray import Ray
+        with extra("ray", "--engine ray"):
+            from .on_ray import Ray
 
-        return Ray(task, folder, data, beat)
+        return Ray(task, folder, data, beat, devices)
     return Processes(task, folder, data, beat)
 
 

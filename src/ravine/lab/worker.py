@@ -23,29 +23,35 @@ Message = tuple[str, Trial | None, Any]
 
 
 def work(conn: Connection, task_name: str, folder: Path | None, device: str, beat: float) -> None:
-    """Until it is killed: asks for the data with "ready", once, and for a job with "idle"; says how it goes with
-    "step", sends each "result", and every `beat` seconds "alive"."""
+    """Serves the coordinator at the other end of the pipe, until it is killed or the coordinator is."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    alone()
     lock = threading.Lock()  # two threads speak
 
-    def say(*message: Any) -> None:
+    def say(message: Message) -> None:
         with lock:
             conn.send(message)
 
     threading.Thread(target=_beat, args=(say, beat), daemon=True).start()
+    serve(task_name, folder, device, say, conn.recv_bytes, conn.recv)
+
+
+def serve(task_name: str, folder: Path | None, device: str, say: Callable[[Message], None],
+          take_data: Callable[[], bytes], take_job: Callable[[], Job]) -> None:  # fmt: skip
+    """For ever: asks for the data with "ready", once, and for a job with "idle"; says how it goes with "step", and what
+    was measured with "result". An error, in the task or a trial, is "failed", and the end."""
+    alone()
     try:
         task = load_task(task_name, folder)
-        say("ready", None, None)  # not before: what fails above must be heard, not meet a pipe full of data
-        data = pickle.loads(conn.recv_bytes()).to(device)
+        say(("ready", None, None))  # not before: what fails above must be heard, not meet a pipe full of data
+        data = pickle.loads(take_data()).to(device)
         while True:
-            say("idle", None, None)
-            for trial, result in run_job(conn.recv(), task, data, lambda trial, step: say("step", trial, step)):
-                say("result", trial, result)
+            say(("idle", None, None))
+            for trial, result in run_job(take_job(), task, data, lambda trial, step: say(("step", trial, step))):
+                say(("result", trial, result))
     except KeyboardInterrupt:  # Ctrl-C may reach every process of the terminal: the coordinator answers it
         pass
     except Exception:
-        say("failed", None, traceback.format_exc())
+        say(("failed", None, traceback.format_exc()))
 
 
 def alone() -> None:
@@ -63,10 +69,10 @@ def run_job(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]
         yield trial, result
 
 
-def _beat(say: Callable[..., None], seconds: float) -> None:
+def _beat(say: Callable[[Message], None], seconds: float) -> None:
     """Says that the process runs, however long a step takes; stopped, or hung with Python's lock, it is silent."""
     while True:
-        say("alive", None, None)
+        say(("alive", None, None))
         time.sleep(seconds)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from ravine import visuals
-from ravine.lab import report
+from ravine.lab import LabError, report
 from ravine.lab.report.equations import mathml
 from ravine.lab.verdict import words
 from ravine.optim import registry
@@ -76,6 +76,23 @@ def test_each_kind_of_comparison_has_its_page():
     assert not re.search(r"\b(nan|inf)\b", text)
     ruined = replace(main.methods[-1], tuned=(main.methods[-1].tuned[0],) * 5)
     assert "5 of 5 diverged" in report.page(replace(main, methods=(ruined,)), "All diverged.")
+
+
+def test_stills_are_named_after_what_they_show(tmp_path):
+    main = outcome()
+    stranger = replace(main.methods[3], inside=main.methods[0].inside)
+    report.stills(replace(main, methods=(stranger,)), tmp_path / "png", tmp_path / "all.pdf")
+    names = {path.name for path in (tmp_path / "png").iterdir()}
+    assert {"valid.png", "widths.png", "torch-optim-SGD-gradients.png"} <= names and len(names) == 9 + 4
+    assert (tmp_path / "all.pdf").read_bytes().count(b"/Type /Page ") == len(names)
+
+
+def test_where_stills_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(LabError, match=r"--pdf .*: cannot be written: Is a directory"):
+        report.stills(outcome(), None, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabError, match=r"--png .*file: cannot be written: File exists"):
+        report.stills(outcome(), tmp_path / "file", None)
 
 
 @pytest.mark.parametrize("name", registry())

@@ -40,7 +40,7 @@ def look(trial: Trial, task: Task, data: Data, cls: type) -> Inside:
     """Runs `trial` as it was run before, from the same weights on the same batches, with a `ravine.Monitor` that takes
     about 100 samples."""
     seed_all(trial.seed)
-    model, watching = task.model(), list[Monitor]()
+    model, watching = task.model().to(data.x.device), list[Monitor]()
     steps = trial.epochs * -(-len(data.x) // trial.batch)
 
     def watched(params: Any, **hyper: float) -> torch.optim.Optimizer:

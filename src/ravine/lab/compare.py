@@ -38,7 +38,7 @@ def compare(settings: Settings, command: str) -> None:
     reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
     for folder, one in found.items():
         page = folder / "report.html"
-        _write(page, report.page(one, f"{words(one)} {speed(one)}".strip(), reached))
+        _write(page, report.page(one, f"{words(one)}\n{speed(one)}", reached))
         name, several = one.facts.task.name, len(names) > 1
         png = settings.png / name if settings.png and several else settings.png
         pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf

@@ -111,7 +111,8 @@ def main(argv: list[str]) -> int:
             found = test(task, task.load(), asked)
         print(told(found, asked))
         if asked.out is not None:
-            write(found, f"{asked.task} with {asked.optimizer}: {found}", asked.out)
+            say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
+            write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
             print(f"\n{asked.out}")
         return 0
     except LabError as error:

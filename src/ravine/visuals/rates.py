@@ -13,8 +13,8 @@ def rates(
     top = max(*smooth[: len(smooth) // 2], smooth[0])
     low, high = min(smooth), top + 0.4 * (top - min(smooth))
     traces = [
-        _trace("each seed", lrs, run) | {"line": {"color": ink(0).pale(0.3), "width": 1, "dash": "solid"}}
-        for run in runs
+        _trace(f"seed {i}", lrs, run) | {"line": {"color": ink(0).pale(0.3), "width": 1}, "legendgroup": "seeds"}
+        for i, run in enumerate(runs)
     ]
     traces.append(_trace("mean, smoothed", lrs, smooth) | {"line": stroke(ink(0))})
     if chosen is not None:

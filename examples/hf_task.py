@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import transformers
+import transformers  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn
 
 from ravine.lab import Task

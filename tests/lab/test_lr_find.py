@@ -175,6 +175,17 @@ def test_it_ends_where_the_loss_diverges():
     assert found.lr is not None and "it diverges at" in found.reason and str(found).startswith(f"lr {found.lr:.2g}: ")
 
 
+def test_one_that_refuses_what_is_not_finite_has_diverged():
+    net = model(norm=False)
+
+    def loss(output, target):
+        return nn.functional.cross_entropy(output, target) * (1 if net[0].weight.abs().max() < 5 else math.nan)
+
+    opt = ravine.SGD(net.parameters(), lr=1.0, nonfinite="raise")
+    found = find_lr(net, opt, loader(), loss=loss, low=1e-3, high=1e6)
+    assert found.lr is not None and "it diverges at" in found.reason and found.losses[0][-1] == math.inf
+
+
 def test_seeds_meet_other_batches_and_a_seed_meets_the_same():
     net, batches = model(), loader()
     opt = ravine.SGD(net.parameters(), lr=0.1)
@@ -223,6 +234,13 @@ def test_spikes_do_not_count():
         curve[at + 1] -= 30
     found = range_test.read(RATES, spiked)
     assert found.lr == pytest.approx(1e-3, rel=0.4)
+
+
+def test_an_unlucky_first_batch_is_no_fall():
+    curves = losses(valley, 0.01)
+    for curve in curves:
+        curve[0] += 5
+    assert range_test.read(RATES, curves).lr == pytest.approx(1e-3, rel=0.4)
 
 
 def test_where_nothing_falls_there_is_no_suggestion():

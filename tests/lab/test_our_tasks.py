@@ -192,9 +192,9 @@ def test_the_noisy_quadratic_is_exact():
     model, h = noisy_quadratic.Quadratic(), 1 / torch.arange(1, 1001)
     theta = model.theta.detach()
     expected = (h * theta**2).sum() / 2
-    for form in (model.train(), model.eval()):
-        torch.testing.assert_close(form(torch.arange(5)), expected.expand(5))
-    model.eval()(torch.arange(5)).mean().backward()
+    for training in (True, False):
+        torch.testing.assert_close(model.train(training)(torch.arange(5)), expected.expand(5))
+    model(torch.arange(5)).mean().backward()
     torch.testing.assert_close(model.theta.grad, h * theta)
     for batch in (1, 4, 4096):  # the noise is √(h / B) times what the generator gives: N(0, diag(h) / B)
         model.theta.grad = None

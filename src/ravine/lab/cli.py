@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .compare import PRESETS, Settings, compare
+from .compare import compare
 from .curriculum import CURRICULA
 from .errors import LabError
+from .export import FORMATS
 from .passes import PRECISIONS
 from .resume import recalled
 from .search import DEFAULT
+from .settings import PRESETS, Settings
 from .study import TIERS
 from .sweep import ENGINES, TrialFailed
 from .tasks import TASKS
+from .trackers import TRACKERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,6 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     earlier = parser.add_mutually_exclusive_group().add_argument
     earlier("--resume", metavar="DIR", type=Path, help="go on with an earlier comparison, as it was asked for")
     earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
+    add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
+    add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
+    add("--track", metavar="A,B", type=_names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
+    add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
     return parser
 
 

@@ -1,8 +1,9 @@
-"""All trials in the records of a folder as tables, one row each, and their curves in long form."""
+"""All trials in the records of a folder as a table, one row each, and their curves in long form as another."""
 
 import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,11 @@ def ready(form: str) -> None:
 def row(trial: Trial, result: Result, metric: str | None) -> Row:
     """A trial: what it was, its hyperparameters, what came out. What diverged has no final loss."""
     done = result.diverged_at is None
+    about = {name: x for name, x in asdict(trial).items() if name != "hyper"}
     return {
         "key": trial.key,
-        "task": trial.task,
-        "optimizer": trial.optimizer,
+        **about,
         "stage": stage(trial),
-        "seed": trial.seed,
-        "epochs": trial.epochs,
-        "batch": trial.batch,
-        "schedule": trial.schedule,
         **columns(trial.hyper),
         "final": result.valid[-1] if done else None,
         **({f"final_{metric}": result.metric[-1] if done else None} if metric else {}),
@@ -77,7 +74,11 @@ def stage(trial: Trial) -> str:
     """Of a comparison: search, when settings are chosen; defaults; confirm, with the seeds that are reported."""
     if trial.seed >= SELECTION:
         return "search"
-    return "defaults" if trial.hyper == (("lr", default_lr(optimizer_class(trial.optimizer))),) else "confirm"
+    try:
+        usual = default_lr(optimizer_class(trial.optimizer))
+    except LabError:  # somebody's own class, which is no longer there
+        return "confirm"
+    return "defaults" if trial.hyper == (("lr", usual),) else "confirm"
 
 
 def columns(hyper: Hyper) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as rates_figure
 from ravine.visuals.rates import still
 
+from . import sparse
 from .cli import Parser
 from .errors import LabError, extra
 from .range_test import ADAPTIVE, RangeTest, rates, read, rise
-from .search import optimizer_class
+from .search import entries
 from .seeding import seed_all
 from .tasks import TASKS, Data, Task, load_task
 from .threads import one_thread
@@ -64,13 +65,14 @@ class Batches:
 
 def test(task: Task, data: Data, asked: Settings) -> RangeTest:
     """The range test, each seed with weights of its own."""
-    cls, shape = optimizer_class(asked.optimizer), "linear" if asked.linear else "geometric"
-    lrs = rates(asked.low, asked.high, asked.steps, shape)
+    (entry,) = entries([asked.optimizer])
+    lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")
+    sparse.check([entry], task, data)
     losses: list[tuple[float, ...]] = []
     for seed in range(asked.seeds):
         seed_all(seed)
         model = task.model()
-        opt = cls(model.parameters(), lr=asked.low)
+        opt = entry.cls(model.parameters(), lr=asked.low)
         batches = Batches(data.x, data.y, asked.batch or task.batch)
         losses.append(rise(model, [opt], batches, lambda output, y, model=model: task.objective(model, output, y), lrs))
     return read(lrs, losses)

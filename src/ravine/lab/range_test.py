@@ -141,12 +141,15 @@ def rise(
         for group, part in share:
             _set(group, lr * part)
         seen: list[float] = []
-        if len(optimizers) == 1:  # the first call is at the weights before this step; methods may ask again
-            optimizers[0].step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  # torch says float
-        else:
-            value = closure().detach()
-            for opt in optimizers:
-                opt.step(lambda value=value: value.item())
+        try:
+            if len(optimizers) == 1:  # the first call is at the weights before this step; methods may ask again
+                optimizers[0].step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]  # torch says float
+            else:
+                value = closure().item()
+                for opt in optimizers:
+                    opt.step(lambda value=value: value)
+        except (FloatingPointError, torch.linalg.LinAlgError):  # of methods that refuse what is not finite
+            return (*out, math.inf)
         out.append(seen[0])
         if _exploded(out):
             return tuple(out)
@@ -217,7 +220,7 @@ def _suggest(
     n, whole = len(smooth), len(smooth) > len(lrs)
     if n < 4 * half:
         return None, f"the loss diverges at once, at lr {lrs[min(n, len(lrs)) - 1]:.2g}; give a smaller low", None, None
-    start = fmean(smooth[:half])  # the rate is too small to do anything yet
+    start = fmean(median(c[: 2 * half]) for c in losses)  # the rate is too small to do anything yet
     noise = fmean(median(abs(a - b) for a, b in pairwise(c[: max(n // 4, 3 * half)])) for c in losses)
     # the median difference of two is 0.95 standard deviations, and medians of five are 1.25 times as unsure as means
     error = [1.25 * noise / 0.95 / math.sqrt(len(losses) * (2 * min(i, n - 1 - i, half) + 1)) for i in range(n)]
@@ -231,8 +234,8 @@ def _suggest(
             None,
             None,
         )
-    begins = next(i for i in range(1, low + 1) if start - smooth[i] >= 0.1 * fall)
-    steepest = min(range(1, low + 1), key=lambda i: smooth[min(i + 1, low)] - smooth[i - 1])
+    begins = max((i for i in range(low) if start - smooth[i] < 0.1 * fall), default=0) + 1  # and from here on
+    steepest = min(range(begins, low + 1), key=lambda i: smooth[min(i + 1, low)] - smooth[i - 1])
     end = (
         f"it diverges at {lrs[n - 1]:.2g}"
         if not whole

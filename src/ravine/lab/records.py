@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -60,6 +60,16 @@ class Records:
 
     def __len__(self) -> int:
         return self._do("select count(*) from trials").fetchone()[0]
+
+    def __iter__(self) -> Iterator[tuple[Trial, Result]]:
+        """All of them, oldest first; what an older ravine wrote in another form is left out."""
+        for trial, result in self._do("select trial, result from trials order by rowid").fetchall():
+            fields = json.loads(trial)
+            fields["hyper"] = tuple((k, tuple(x) if isinstance(x, list) else x) for k, x in fields["hyper"])
+            try:
+                yield Trial(**fields), Result(**json.loads(result))
+            except TypeError:
+                continue
 
     def add(self, trial: Trial, result: Result) -> None:
         """Keeps a result; one that is there already stays."""
@@ -120,6 +130,32 @@ class Records:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class Known(Mapping[Trial, Result]):
+    """The records, with what was read of them kept."""
+
+    def __init__(self, records: Records):
+        self.records, self.read = records, dict[Trial, Result]()
+
+    def __contains__(self, trial: object) -> bool:
+        return trial in self.read or (isinstance(trial, Trial) and trial in self.records)
+
+    def __getitem__(self, trial: Trial) -> Result:
+        if trial not in self.read:
+            self.read[trial] = self.records[trial]
+        return self.read[trial]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.read)
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def add(self, trial: Trial, result: Result) -> None:
+        """Records it first."""
+        self.records.add(trial, result)
+        self.read[trial] = result
 
 
 def recall(folder: Path, name: str) -> Any:

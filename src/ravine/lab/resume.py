@@ -5,9 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .compare import Settings
 from .errors import LabError
 from .records import recall
+from .settings import Settings
 
 
 def recalled(folder: Path, now: Mapping[str, Any]) -> tuple[Settings, str]:

@@ -5,8 +5,8 @@ a small network lies. A tier takes the first hyperparameters of a row: smoke lr 
 "1-beta1" is the distance of β₁ from one, since 0.9 and 0.99 differ as 0.1 and 0.01 do.
 
 The ranges beside lr are those of AlgoPerf (Dahl et al. 2023, https://arxiv.org/abs/2306.07179) where it has one,
-else centred on the paper's default. Where one method contains another (CONTAINS), its space reaches the setting at which
-they are the same, as Choi et al. 2019 ask (https://arxiv.org/abs/1910.05446).
+else centred on the paper's default. Where one method contains another (CONTAINS), its space reaches the setting at
+which they are the same, as Choi et al. 2019 ask (https://arxiv.org/abs/1910.05446).
 """
 
 from collections.abc import Mapping

@@ -15,10 +15,9 @@ def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
     console, task = Console(highlight=False), found.facts.task
     metric = [task.metric_name] if task.metric else []
-    table = Table(
-        "", "optimizer", "test loss" if found.facts.data.tested else "validation loss", *metric, "steps to target", "best lr",
-        "ms/step", box=None, pad_edge=False,
-    )  # fmt: skip
+    loss = "test loss" if found.facts.data.tested else "validation loss"
+    titles = ("", "optimizer", loss, *metric, "steps to target", "best lr", "ms/step")
+    table = Table(*titles, box=None, pad_edge=False)
     for m in found.methods:
         accuracy = f"{sum(m.metrics) / len(m.metrics):.4f}" if m.metrics else ""
         table.add_row(

@@ -22,7 +22,7 @@ from .trial import Trial
 def maker(entry: Entry, does: str, common: Mapping[str, Any]) -> Make:
     """Makes the trials of an optimizer. `common` are the fields of Trial that all share, `does` names the task's work;
     a method that needs no schedule has none."""
-    fields = dict(common) | {"optimizer": entry.name, "content": _content(does, entry)}
+    fields: dict[str, Any] = dict(common) | {"optimizer": entry.name, "content": _content(does, entry)}
     if entry.ours in UNSCHEDULED:
         fields["schedule"] = "constant"
 

@@ -14,12 +14,12 @@ from typing import Any
 import ravine
 from ravine.schedules import find
 
+from . import sparse
 from .cli import Parser
-from .compare import Known
-from .devices import cores
+from .devices import check, devices, kind
 from .errors import LabError, extra
 from .live import Live
-from .records import Records
+from .records import Known, Records
 from .search import Entry, entries
 from .spaces import Space, arguments, space_of
 from .study import SELECTION, Hyper, Make
@@ -45,10 +45,10 @@ class Settings:
     batch: int | None = None
     schedule: str = "cosine"
     out: Path | None = None
-    workers: int | None = None
+    workers: str | None = None
 
     def __post_init__(self):
-        for name in ("trials", "seeds", "confirm", "epochs", "batch", "workers"):
+        for name in ("trials", "seeds", "confirm", "epochs", "batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise LabError(f"--{name} {value}: must be 1 or more")
@@ -135,13 +135,17 @@ def tune(asked: Settings) -> str:
     """Runs what is not in the records yet, and says what was found."""
     task = load_task(asked.task, asked.data)
     (entry,) = entries([asked.optimizer])
+    crew = devices(asked.workers)
+    check(crew)
     with Records(asked.out or Path("runs") / f"tune-{task.name}") as records:
         data = task.load()
         task = replace(task, batch=asked.batch or task.batch)
         if task.batch > len(data.x):
             raise LabError(f"--batch {task.batch}: task '{task.name}' has {len(data.x)} examples to train on")
+        sparse.check([entry], task, data)
         epochs = asked.epochs or task.epochs
-        common = {"task": asked.task, "epochs": epochs, "batch": task.batch, "schedule": asked.schedule}
+        common = {"task": asked.task, "epochs": epochs, "batch": task.batch, "schedule": asked.schedule,
+                  "device": kind(crew)}  # fmt: skip
         with extra("tune", "ravine tune"):
             search = Tuning(entry, space_of(entry.cls), maker(entry, task.rehearse(data), common), asked)
         known, queue, queued = Known(records), deque[tuple[Trial, ...]](), set[Trial]()
@@ -155,11 +159,11 @@ def tune(asked: Settings) -> str:
         done = {t: known[t] for t in search.wanted(known) if t in known}
         each = asked.trials * asked.seeds + asked.confirm + len(search.reference)
         with Live([entry], each, epochs * -(-len(data.x) // task.batch), done) as live:
-            for kind, trial, value in sweep(queue, asked.task, asked.data, data, asked.workers or cores()):
-                if kind == "result":
+            for what, trial, value in sweep(queue, asked.task, asked.data, data, crew, records):
+                if what == "result":
                     known.add(trial, value)
                     ask()
-                live.show(kind, trial, value)
+                live.show(what, trial, value)
     return told(search, known, task, asked)
 
 
@@ -273,5 +277,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", metavar="N", type=int, help="examples a step (default: the task's)")
     add("--schedule", metavar="NAME", help=f"what lr is multiplied by over the run (default {usual.schedule})")
     add("--out", metavar="DIR", type=Path, help="where the records go (default runs/tune-TASK)")
-    add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
+    add("--workers", metavar="N", help="processes, one thread each, or devices as cuda:0,cuda:1 (default: one a core)")
     return parser

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from math import isfinite, log10
+from math import isfinite, log10, nan
 from typing import Any
 
 from .figure import Figure, finite, layout, stroke, thin
@@ -42,6 +42,7 @@ def curves(lines: Sequence[Line], x_title: str, y_title: str, targets: Mapping[s
     for line in lines:
         at = thin(len(line.x))
         columns = [[run[i] for run in line.runs] for i in at]
+        columns = [c if all(map(isfinite, c)) else [nan] for c in columns]  # no mean of the survivors
         x = [line.x[i] for i in at]
         mean = [sum(c) / len(c) for c in columns]
         made = band(Band(line.name, line.ink, x, mean, [*map(min, columns)], [*map(max, columns)]), "lowest", "highest")
@@ -62,32 +63,34 @@ def curves(lines: Sequence[Line], x_title: str, y_title: str, targets: Mapping[s
 def bands(bands: Sequence[Band], x_title: str, y_title: str, low: str, high: str) -> Figure:
     """Curves, each in its interval, from what is called `low` to what is called `high`."""
     values = [v for b in bands for v in (*b.middle, *b.low, *b.high) if isfinite(v)] or [1.0]
-    traces = [trace for b in bands for trace in band(b, low, high)]
+    traces = [trace for b in bands for trace in band(b, low, high, 0.18 / len(bands) ** 0.5)]
     return {"data": traces, "layout": layout(x_title, y_title, False, values)}
 
 
-def band(b: Band, low: str, high: str) -> list[dict[str, Any]]:
+def band(b: Band, low: str, high: str, opacity: float = 0.15) -> list[dict[str, Any]]:
     """The traces of one: lower edge, upper edge with the colour between them, and the line on top."""
     there = [i for i in range(len(b.x)) if isfinite(b.low[i]) and isfinite(b.high[i])]  # no colour across a gap
     x, none = [b.x[i] for i in there], {"width": 0}
     return [
         _trace(b.name, f"{b.name}, {low}", x, [b.low[i] for i in there], line=none),
         _trace(b.name, f"{b.name}, {high}", x, [b.high[i] for i in there], line=none)
-        | {"fill": "tonexty", "fillcolor": b.ink.pale(0.15)},
+        | {"fill": "tonexty", "fillcolor": b.ink.pale(round(opacity, 3))},
         _trace(b.name, b.name, b.x, b.middle, line=stroke(b.ink)),
     ]
 
 
 def levels(figure: Figure, targets: Mapping[str, float]) -> Figure:
     """The figure with horizontal lines at these heights, each with its name."""
-    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "below",
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "above",
             "line": {"color": "rgba(128,128,128,0.9)", "width": 1.2, "dash": "dash"}}  # fmt: skip
-    note = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False}
+    note = {"xref": "paper", "x": 0, "xanchor": "left", "showarrow": False}
     log = figure["layout"]["yaxis"].get("type") == "log"
     figure["layout"]["shapes"] = [line | {"y0": y, "y1": y} for y in targets.values()]
     figure["layout"]["annotations"] = [
-        note | {"text": f"{name} {y:.4g}", "y": log10(y) if log else y} for name, y in targets.items()
-    ]
+        note | {"text": f"{name} {y:.4g}", "y": log10(y) if log else y,
+                "yanchor": "top" if len(targets) > 1 and y == min(targets.values()) else "bottom"}
+        for name, y in targets.items()
+    ]  # fmt: skip
     return figure
 
 

@@ -34,7 +34,7 @@ def profile(methods: Sequence[Ratios], furthest: float = 4.0) -> Figure:
             "x": finite(x), "y": finite(share), "line": stroke(method.ink) | {"shape": "hv"},
             "hovertemplate": "%{y:.0%} within %{x:.3g} times<extra>" + method.name + "</extra>",
         })  # fmt: skip
-    made = layout("τ, times the time of the fastest", "share of tasks", False, [0.0])
+    made = layout("τ, times the fastest", "share of tasks", False, [0.0])
     made["xaxis"] |= {"type": "log", "dtick": "D1", "tickformat": "~g", "range": [0, log10(furthest) * 1.01]}
     made["yaxis"] = axis("share of tasks") | {"range": [-0.02, 1.04], "tickformat": ".0%"}
     return {"data": traces, "layout": made}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .figure import Figure, finite, layout, positive, rows, stroke
+from .figure import Figure, axis, finite, layout, positive, rows, stroke
 from .palette import Ink
 
 
@@ -102,8 +102,10 @@ def widths(scans: Sequence[Width], x_title: str) -> Figure:
         traces.append(here | hover | {
             "x": finite([scan.best]), "y": [-i], "mode": "markers+text", "text": [scan.words],
             "textposition": "top center", "cliponaxis": False, "name": f"{scan.name}, best",
-            "marker": {"symbol": scan.ink.marker, "size": 11, "color": scan.ink.colour},
+            "marker": {"symbol": "circle", "size": 9, "color": "#fff", "line": {"color": scan.ink.colour, "width": 2}},
         })  # fmt: skip
-    made = rows([scan.name for scan in scans], x_title, [1.0], high=38)
-    made["xaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
-    return {"data": traces, "layout": made}
+    made = rows([scan.name for scan in scans], x_title, [0.0], high=38)
+    across = axis(x_title, decades=True)
+    if max(s.searched[1] for s in scans) > 1e5 * min(s.searched[0] for s in scans):  # room for labels
+        across["dtick"] = 2
+    return {"data": traces, "layout": made | {"xaxis": across}}

@@ -25,7 +25,7 @@ def spread(things: Sequence[Values], x_title: str) -> Figure:
     for i, thing in enumerate(things):
         there = [(j, v) for j, v in enumerate(thing.values) if isfinite(v)]
         common = {"legendgroup": thing.name, "hovertemplate": "%{x:.5g}<extra>%{fullData.name}</extra>"}
-        if len(there) > 1:
+        if len(there) > 2:
             q1, middle, q3 = quantiles([v for _, v in there], method="inclusive")
             traces.append({
                 "type": "box", "orientation": "h", "legendgroup": thing.name, "name": f"{thing.name}, quartiles",

@@ -4,52 +4,53 @@ import inspect
 import json
 import math
 import platform
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from scipy.special import stdtrit
 
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
 from ..devices import cores
 from ..outcome import Method, Outcome, score, steps_to
+from ..statistics import interval
+from ..verdict import doubts
 from .equations import mathml
-from .exhibits import Times, exhibits, inks, judged, looks, profile
+from .exhibits import TITLES, Times, exhibits, inks, judged, looks, profile
 
 
 def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
     """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile."""
-    ink, folder = inks(outcome), Path(__file__).parent
+    ink, folder = inks(outcome, times), Path(__file__).parent
     figures = exhibits(outcome)
     if times is not None:
         figures["profile"] = profile(times, ink)
-    inside = {m.entry.label: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
+    inside = {m.name: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
     environment = Environment(
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    facts = outcome.facts
     return environment.get_template("page.html").render(
-        facts=facts,
+        facts=outcome.facts,
         outcome=outcome,
         infinity=math.inf,
-        log_strip=_range(outcome)[0] > 0,
-        names=list(dict.fromkeys(key for m in outcome.methods for p in m.tried for key in p.hyper)),
         verdict=verdict,
+        doubts=doubts(outcome),
+        detectable=[d.detectable for m in outcome.methods if (d := outcome.behind(m)) and math.isfinite(d.detectable)],
         judged=judged(outcome),
-        fresh=not set(facts.selection_seeds) & set(facts.seeds),
+        log_strip=_range(outcome)[0] > 0,
         points=len(outcome.methods[0].tried),
-        rows=[_row(m, ink[m.entry.label], outcome) for m in outcome.methods],
+        names=list(dict.fromkeys(key for m in outcome.methods for p in m.tried for key in p.hyper)),
+        rows=[_row(m, ink[m.name], outcome) for m in outcome.methods],
         figures=figures,
+        titles=TITLES,
         inside=list(inside),
-        findings={m.entry.label: m.inside.findings for m in outcome.methods if m.inside},
+        findings={m.name: m.inside.findings for m in outcome.methods if m.inside},
         tasks=list(times or {}),
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "script.js").read_text(encoding="utf-8")),
@@ -62,41 +63,33 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
     )
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean and the ends of its 95 % t-interval, nan where one value tells nothing of it; infinite if a value is."""
-    mean = fmean(values)
-    if len(values) < 2 or not math.isfinite(mean):
-        return mean, math.nan, math.nan
-    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
-    return mean, mean - half, mean + half
-
-
 def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
     """A row of the verdict, and what the sections below show of the method."""
-    facts, low, high = outcome.facts, *_range(outcome)
-    metric = [r.metric[-1] if r.test_metric is None else r.test_metric for r in method.tuned]
-    targets = [t for t in (outcome.target, outcome.easy_target) if t is not None]
+    low, high = _range(outcome)
+    whole = method.losses and not method.diverged
     doc = inspect.getdoc(method.entry.cls) or ""
     traced = getattr(method.entry.cls, "equations", None)  # a stranger's class has none
     known = inspect.signature(method.entry.cls).parameters
-    finals = [score(r) for r in method.tuned]
+    hyper = {name: value for name, value in method.hyper.items() if name in known}
     return {
-        "method": method, "name": method.entry.label, "ink": ink,
-        "loss": interval(finals), "metric": interval(metric) if facts.task.metric else None,
-        "seeds": [100 * _part(v, low, high) for v in finals if math.isfinite(v)],
-        "defaults": interval([score(r) for r in method.defaults]) if method.defaults else None,
-        "steps": [steps_to(method.tuned, target) for target in targets],
+        "method": method, "name": method.name, "ink": ink,
+        "loss": (method.loss, *(interval(method.losses) if whole else (math.inf, math.inf))),
+        "metric": (fmean(method.metrics), *interval(method.metrics)) if method.metrics else None,
+        "behind": outcome.behind(method),
+        "seeds": [100 * _part(v, low, high) for v in method.losses if math.isfinite(v)],
+        "defaults": fmean(score(r) for r in method.defaults) if method.defaults else None,
+        "steps": [steps_to(method.tuned, t) for t in (outcome.target, outcome.easy_target) if t is not None],
         "diverged": [(p, r) for p in method.tried for r in p.results if r.diverged_at is not None],
         "searched": sum(len(p.results) for p in method.tried),
-        "seconds": sorted(r.seconds for r in method.tuned)[len(finals) // 2],
+        "seconds": sorted(r.seconds for r in method.tuned)[len(method.tuned) // 2],
         "meaning": doc.split("\n", 1)[0],
-        "equations": Markup(mathml(traced(**{k: v for k, v in method.hyper.items() if k in known}))) if traced else Markup(),
+        "equations": Markup(mathml(traced(**hyper))) if traced else Markup(),
     }  # fmt: skip
 
 
 def _range(outcome: Outcome) -> tuple[float, float]:
     """What the strips in the table span: all scores, and a little air."""
-    finals = [s for m in outcome.methods for r in m.tuned if math.isfinite(s := score(r))] or [1.0]
+    finals = [loss for m in outcome.methods for loss in m.losses if math.isfinite(loss)] or [1.0]
     low, high = min(finals), max(finals)
     if low > 0:
         return low / 1.05, high * 1.05

@@ -14,7 +14,7 @@ function themed(layout) {
   return { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: css("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
     hoverlabel: { bgcolor: css("--wash"), font: { color: css("--ink") } },
-    legend: { orientation: "h", y: -0.2, yanchor: "top", maxheight: 70, itemclick: "toggle" },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", maxheight: 60, traceorder: "reversed" },
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     xaxis: { ...layout.xaxis, ...lines }, yaxis: { ...layout.yaxis, ...lines } };
 }
@@ -44,7 +44,7 @@ function rows(id) {
   const { data, layout } = now(id);
   const named = !layout.yaxis.ticktext; // a figure with a row for each thing has names where y would be
   const [x, y] = [layout.xaxis.title.text, layout.yaxis.title.text];
-  if (data[0].type === "heatmap") {
+  if (data[0]?.type === "heatmap") {
     const [{ name, x: at, y: sizes, z }] = data;
     const cells = at.slice(0, -1).flatMap((step, i) => sizes.slice(0, -1).map((size, j) => [step, size, z[j][i] ?? 0]));
     return [[`${x} from`, `${y} from`, name], ...cells];

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 WITHIN = 0.05  # of the best loss: what is still as good
 
@@ -57,7 +58,7 @@ def usable(lrs: Sequence[float], losses: Sequence[float]) -> Usable | None:
 
 def _reach(outward: Sequence[int], lrs: Sequence[float], losses: Sequence[float], limit: float) -> float:
     """The rate at which the line through these points, from the best one outward, passes the limit."""
-    for a, b in zip(outward, outward[1:], strict=False):
+    for a, b in pairwise(outward):
         if losses[b] > limit:
             part = (limit - losses[a]) / (losses[b] - losses[a])
             return lrs[a] * (lrs[b] / lrs[a]) ** part

@@ -65,7 +65,7 @@ def model() -> nn.Module:
 
 def penalty(model: nn.Module) -> Tensor:
     """λ‖w‖₁, without the bias."""
-    return L1 * sum(p.abs().sum() for p in model.parameters() if p.ndim > 1)
+    return L1 * torch.cat([p.flatten() for p in model.parameters() if p.ndim > 1]).abs().sum()
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:

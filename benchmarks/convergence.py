@@ -20,6 +20,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -97,7 +98,7 @@ def measure(record: dict[str, Any], name: str, args: argparse.Namespace) -> None
 
     def run(trials: list[Trial]) -> dict[Trial, float]:
         done = {run["key"] for run in record["runs"]}
-        todo = [(t,) for t in trials if t.key not in done]
+        todo = deque((t,) for t in trials if t.key not in done)
         for kind, at, result in sweep(todo, name, None, data, args.workers):
             if kind == "result":
                 record["runs"].append(row(at, result))

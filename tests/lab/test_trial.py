@@ -13,7 +13,7 @@ from ravine.lab import Task
 from ravine.lab.search import Entry
 from ravine.lab.tasks import Data
 from ravine.lab.trial import Trial, evaluation_steps, run
-from ravine.lab.trials import plan
+from ravine.lab.trials import carried_over, maker
 from ravine.lab.worker import run_job
 
 X = torch.linspace(-1, 1, 30)[:, None]
@@ -145,20 +145,35 @@ def test_points_lie_at_epoch_ends_and_are_enough(epochs, batches):
     assert len(marks) >= min(20, epochs * batches)
 
 
-def test_plans():
-    entries = [Entry("sgd", ravine.SGD, (0.1, 1.0)), Entry("adam", ravine.Adam, (0.1, 1.0))]
-    jobs = plan(entries, "line", LINE, "does", epochs=2, seeds=3, carry_over=False)
-    assert [len(job) for job in jobs] == [1] * 12 and len({job[0].key for job in jobs}) == 12
-    other = plan(entries, "line", LINE, "does something else", epochs=2, seeds=3, carry_over=False)
-    assert not {job[0].key for job in jobs} & {job[0].key for job in other}
-    carried = plan(entries, "line", LINE, "does", epochs=2, seeds=1, carry_over=True)
-    assert len(carried) == 1 and [t.after for t in carried[0]] == ["", *(t.key for t in carried[0][:-1])]
+COMMON = {"task": "line", "epochs": 2, "batch": 8, "schedule": "cosine"}
+NAG, ADAM = Entry("nag", ravine.NAG, (("lr", 0.05),)), Entry("adam", ravine.Adam, (("lr", 0.1),))
+
+
+def test_a_maker_fixes_what_all_trials_share():
+    make, other = maker(NAG, "does", COMMON), maker(NAG, "does something else", COMMON)
+    trial = make(NAG.hyper, 3)
+    assert (trial.optimizer, trial.lr, trial.seed, trial.epochs, trial.schedule) == ("nag", 0.05, 3, 2, "cosine")
+    assert trial.key == make(NAG.hyper, 3).key != other(NAG.hyper, 3).key
+
+
+def test_what_needs_no_schedule_has_none():
+    free = Entry("schedulefreesgd", ravine.ScheduleFreeSGD)
+    assert maker(free, "does", COMMON)((("lr", 1.0),), 0).schedule == "constant"
+
+
+def chain(seed: int = 0) -> tuple[Trial, ...]:
+    """Both, each from the weights of the one before."""
+    makes = carried_over([NAG, ADAM], [maker(entry, "does", COMMON) for entry in (NAG, ADAM)])
+    return tuple(make(entry.hyper, seed) for make, entry in zip(makes, (NAG, ADAM), strict=True))
+
+
+def test_carried_over():
+    first, second = chain()
+    assert (first.after, second.after) == ("", first.key) and chain(1)[1].after != first.key
 
 
 def test_a_job_of_several_goes_on_from_the_weights_of_the_last():
-    entries = [Entry("nag", ravine.NAG, (0.05,)), Entry("adam", ravine.Adam, (0.1,))]
-    (job,) = plan(entries, "line", LINE, "does", epochs=2, seeds=1, carry_over=True)
-    (_, first), (_, second) = run_job(job, LINE, DATA, lambda trial, step: None)
+    (_, first), (_, second) = run_job(chain(), LINE, DATA, lambda trial, step: None)
     assert second.valid[0] == first.valid[-1] < first.valid[0]
 
 
@@ -183,11 +198,10 @@ def test_the_content_is_all_the_code_that_decides(tmp_path, monkeypatch):
     (tmp_path / "base_of.py").write_text("import torch\nclass Base(torch.optim.SGD): ...\n")
     (tmp_path / "mine_of.py").write_text("from base_of import Base\nclass Mine(Base): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    entry = Entry("mine_of:Mine", importlib.import_module("mine_of").Mine, (0.1,))
+    entry = Entry("mine_of:Mine", importlib.import_module("mine_of").Mine)
 
     def key():
-        ((trial,),) = plan([entry], "line", LINE, "does", epochs=2, seeds=1, carry_over=False)
-        return trial.key
+        return maker(entry, "does", COMMON)((("lr", 0.1),), 0).key
 
     before = key()
     with (tmp_path / "base_of.py").open("a") as file:
@@ -206,7 +220,6 @@ def test_classic_learns_real_images(fashion_mnist):
     assert (len(x), len(x_valid), float(x.max())) == (60_000, 10_000, 1.0)
     small = Data(x[:640], y[:640], x_valid[:200], y_valid[:200])
     for entry in search.classic(None):
-        hyper = (("lr", entry.lrs[0]), *entry.hyper)
-        result, model = run(replace(TRIAL, hyper=hyper, epochs=2, batch=32), whole, small, entry.cls)
+        result, model = run(replace(TRIAL, hyper=entry.hyper, epochs=2, batch=32), whole, small, entry.cls)
         assert result.valid[-1] < 0.9 * result.valid[0] and result.metric[-1] > 0.4
         assert sum(p.numel() for p in model.parameters()) == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from .errors import LabError
+from .passes import advance
 from .search import Entry
 from .seeding import seed_all
+from .spaces import middle
 from .tasks import Data, Task
-from .trial import advance
 
 
 def check(entries: Iterable[Entry], task: Task, data: Data) -> None:
@@ -24,7 +25,7 @@ def check(entries: Iterable[Entry], task: Task, data: Data) -> None:
         return
     for entry in entries:
         try:
-            advance(entry.cls(model.parameters(), lr=entry.lrs[0], **dict(entry.hyper)), loss)
+            advance(entry.cls(model.parameters(), **({"lr": middle(entry.cls)} | dict(entry.hyper))), loss)
         except Exception as error:
             able = f": {', '.join(task.optimizers)} do" if task.optimizers else ""
             raise LabError(

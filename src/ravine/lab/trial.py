@@ -11,10 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ravine.optimizer import Optimizer
 from ravine.schedules import OneCycle, Scheduler, create
 
 from . import curriculum
+from .passes import Passes
 from .seeding import seed_all
 from .tasks import Data, Task
 
@@ -35,6 +35,9 @@ class Trial:
     after: str = ""  # key of the trial whose last weights this one starts from (--carry-over)
     schedule: str = "constant"  # the name of what lr is multiplied by
     curriculum: str = "none"  # the order of the rows
+    device: str = "cpu"  # or cuda, whichever of them
+    precision: str = "float32"  # of the passes; weights and states are float32
+    compiled: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -72,11 +75,12 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model."""
     x, y = data.x, data.y
     seed_all(trial.seed)
-    fresh = task.model()
+    fresh = task.model().to(x.device)
     model = fresh if model is None else model
     seed_all(trial.seed)  # dropout too is the same for every optimizer
     order = curriculum.order(trial.curriculum, task, data, trial.epochs, trial.seed)
     opt = optimizer(model.parameters(), **dict(trial.hyper))
+    passes = Passes(model, opt, trial.device, trial.precision, trial.compiled)
 
     result, batches = Result(), -(-len(x) // trial.batch)
     schedule = scheduled(opt, trial.schedule, trial.epochs * batches)
@@ -84,21 +88,22 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     step, since, total = 0, 0, 0.0
     with torch.no_grad():
         start = x[: trial.batch], y[: trial.batch]
-        first = task.objective(model, model(start[0]), start[1]).item()
-        usual = first if model is fresh else task.objective(fresh, fresh(start[0]), start[1]).item()
-    _measure(result, 0, first, task, model, opt, data)
+        first = task.objective(model, passes.forward(start[0], model), start[1]).item()
+        usual = first
+        if model is not fresh:
+            usual = task.objective(fresh, passes.forward(start[0], fresh), start[1]).item()
+    _measure(result, 0, first, task, passes, data)
     started = time.perf_counter()
     for epoch in range(trial.epochs):
         for rows in order(epoch).split(trial.batch):
-            loss = task.objective(model, model(x[rows]), y[rows])
-            model.zero_grad()
-            loss.backward()
-            advance(opt, loss)
+            loss = task.objective(model, passes.forward(x[rows]), y[rows])
+            passes.backward(loss)
+            passes.step(loss)
             schedule.step()
             step, since, total = step + 1, since + 1, total + loss.item()
             if step in marks or not math.isfinite(total):
                 result.seconds += time.perf_counter() - started
-                _measure(result, step, total / since, task, model, opt, data)
+                _measure(result, step, total / since, task, passes, data)
                 if _diverged(result, usual):
                     result.diverged_at = step
                     return result, model
@@ -107,7 +112,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                 tell(step)
                 since, total, started = 0, 0.0, time.perf_counter()
     if data.x_test is not None and data.y_test is not None:
-        result.test, result.test_metric = _evaluated(task, model, opt, data.x_test, data.y_test)
+        result.test, result.test_metric = _evaluated(task, passes, data.x_test, data.y_test)
     _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
 
@@ -118,14 +123,6 @@ def scheduled(opt: torch.optim.Optimizer, name: str, total: int) -> Scheduler:
     if isinstance(schedule, OneCycle) and (group.get("momentum") or "betas" in group):
         return Scheduler(opt, lr=schedule, momentum=schedule.momentum())
     return Scheduler(opt, lr=schedule)
-
-
-def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:
-    """A step; ours are told the loss, which some of them need."""
-    if isinstance(opt, Optimizer):
-        opt.step(loss=loss.detach())
-    else:
-        opt.step()
 
 
 def evaluation_steps(epochs: int, batches: int) -> set[int]:
@@ -139,26 +136,26 @@ def _diverged(result: Result, usual: float) -> bool:
     return not math.isfinite(train + valid) or train > usual + (DIVERGED - 1) * abs(usual)
 
 
-def _measure(result: Result, step: int, train: float, task: Task, model: nn.Module, opt: object, data: Data) -> None:
+def _measure(result: Result, step: int, train: float, task: Task, passes: Passes, data: Data) -> None:
     """Adds a point."""
-    loss, metric = _evaluated(task, model, opt, data.x_valid, data.y_valid)
+    loss, metric = _evaluated(task, passes, data.x_valid, data.y_valid)
     result.step.append(step)
     result.train.append(train)
     result.valid.append(loss)
     result.metric.append(metric)
 
 
-def _evaluated(task: Task, model: nn.Module, opt: object, x: Tensor, y: Tensor) -> tuple[float, float]:
+def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Mean loss and metric over these examples, with model and optimizer in their evaluation form."""
-    _switch("eval", model, opt)
+    _switch("eval", passes.model, passes.opt)
     loss = metric = 0.0
     with torch.no_grad():
         for rows in torch.arange(len(x)).split(1000):
-            output, target = model(x[rows]), y[rows]
+            output, target = passes.forward(x[rows], passes.model), y[rows]
             loss += len(rows) * float(task.loss(output, target))
             if task.metric is not None:
                 metric += len(rows) * float(task.metric(output, target))
-    _switch("train", model, opt)
+    _switch("train", passes.model, passes.opt)
     return loss / len(x), metric / len(x)
 
 

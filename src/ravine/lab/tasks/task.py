@@ -24,6 +24,10 @@ class Data(NamedTuple):
     x_test: Tensor | None = None
     y_test: Tensor | None = None
 
+    def to(self, device: str) -> "Data":
+        """The same on a device."""
+        return Data(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
+
     @property
     def tested(self) -> bool:
         """Whether there is a third part."""

@@ -100,7 +100,7 @@ def test_a_comparison_from_its_records():
 
     sgd, adam = study("sgd", ravine.SGD), study("momentum", ravine.Momentum)
     known = finished(sgd, lambda lr: 1 + abs(math.log10(lr / 0.1))) | finished(adam, lambda lr: 2 + abs(math.log10(lr)))
-    shown = outcome([adam, sgd], known, [TIME, TIME], FACTS)
+    shown = outcome([adam, sgd], known, [TIME, TIME], [None, None], FACTS)
     assert [m.name for m in shown.methods] == ["SGD", "Momentum"]
     first, second = shown.methods
     assert len(first.tried) == 16 and len(first.tuned) == len(first.defaults) == 5 and len(first.runner_up) == 3
@@ -123,6 +123,6 @@ def test_a_given_target_replaces_the_baseline_s(target):
     trial = Trial("line", "sgd", (), seed=0, epochs=1, batch=1, content="")
     one = Study(Entry("sgd", ravine.SGD), TIERS["smoke"], lambda hyper, seed: replace(trial, hyper=hyper, seed=seed))
     known = finished(one, lambda lr: lr)
-    assert outcome([one], known, [TIME], FACTS, target).target == (
+    assert outcome([one], known, [TIME], [None], FACTS, target).target == (
         target or one.rounds(known)[0].ranked(known)[0].hyper[0][1]
     )

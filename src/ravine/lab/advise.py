@@ -28,7 +28,7 @@ def advice(here: Traits, found: Outcome, seen: list[Seen], schedule: str) -> str
     if chosen is first:
         lines.append(f"It had the lowest loss in a short search here ({chosen.loss:.4g}, {found.facts.epochs} epochs).")
     else:
-        lines.append(f"{first.name} was lower in a short search here ({first.loss:.4g}, against {chosen.loss:.4g}), but "
+        lines.append(f"{first.name} was lower in a short search ({first.loss:.4g}, against {chosen.loss:.4g}), but "
                      f"on other tasks {chosen.name} was nearer to the best.")  # fmt: skip
     others = [m.name for m in found.methods if m is not chosen]
     lines.append(f"Tried beside it: {', '.join(others)}. The rate is the best of {found.facts.tier.points} over "

@@ -11,6 +11,7 @@ from . import curriculum, report, search, sparse, stopwatch, terminal
 from . import devices as where
 from .errors import LabError
 from .export import export, ready
+from .inside import Inside, look
 from .live import Live
 from .outcome import Facts, Outcome, outcome
 from .records import Known, Records
@@ -18,6 +19,7 @@ from .settings import CLASSIC, Settings
 from .study import Study
 from .sweep import sweep
 from .tasks import Data, Task, load_task
+from .threads import one_thread
 from .trackers import Trackers
 from .trial import Trial
 from .trials import carried_over, maker
@@ -36,7 +38,7 @@ def compare(settings: Settings, command: str) -> None:
     reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
     for folder, one in found.items():
         page = folder / "report.html"
-        _write(page, report.page(one, f"{words(one)} {speed(one)}".strip(), reached))
+        _write(page, report.page(one, f"{words(one)}\n{speed(one)}", reached))
         name, several = one.facts.task.name, len(names) > 1
         png = settings.png / name if settings.png and several else settings.png
         pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf
@@ -56,7 +58,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         ready(settings.export)
     with Records(folder) as records, closing(Trackers(settings.track, folder, task.name, metric)) as trackers:
         if settings.train:
-            asked = asdict(replace(settings, tasks=(name,)))
+            asked = asdict(replace(settings, tasks=(name,), png=None, pdf=None, export=None, track=()))
             records.remember("comparison", {"command": command, "in": Path.cwd(), "settings": asked})
         data = task.load()
         sparse.check(entries, task, data)
@@ -92,11 +94,23 @@ def _outcome(
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-len(data.x) // task.batch)
     known = _run(studies, records, trackers, steps, name, data, settings)
-    times = stopwatch.measure([(study.best(known), study.entry.cls) for study in studies], task, data)
+    best = [(study.best(known), study.entry.cls) for study in studies]
+    times, looks = stopwatch.measure(best, task, data), [_look(records, *one, task, data) for one in best]
     facts = Facts(
         task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data
     )
-    return outcome(studies, known, times, facts, target)
+    return outcome(studies, known, times, looks, facts, target)
+
+
+def _look(records: Records, trial: Trial, cls: type, task: Task, data: Data) -> Inside | None:
+    """What a monitor sees inside this trial; looked at once, and not where it diverged."""
+    if records[trial].diverged_at is not None or trial.device != "cpu":
+        return None
+    if (kept := records.recalled(f"inside {trial.key}")) is None:
+        with one_thread():
+            kept = asdict(look(trial, task, data, cls))
+        records.remember(f"inside {trial.key}", kept)
+    return Inside(**kept)
 
 
 def _batch(asked: str | None, task: Task, data: Data) -> int:

@@ -1,6 +1,7 @@
 """What happens inside a training: a trial run once more while a monitor looks."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, cast
@@ -15,6 +16,7 @@ from .tasks import Data, Task
 from .trial import Trial, run
 
 SAMPLES = 100  # of norms in a run; half as many of histograms
+MOST = 2000  # steps that are looked at: what differs, differs early
 
 
 @dataclass
@@ -36,12 +38,16 @@ class Inside:
     findings: list[str] = field(default_factory=list[str])
 
 
+class _Enough(Exception):
+    """All steps have been seen."""
+
+
 def look(trial: Trial, task: Task, data: Data, cls: type) -> Inside:
-    """Runs `trial` as it was run before, from the same weights on the same batches, with a `ravine.Monitor` that takes
-    about 100 samples."""
+    """Runs the first 2,000 steps of `trial` as they were run before, from the same weights on the same batches, with a
+    `ravine.Monitor` that takes about 100 samples."""
     seed_all(trial.seed)
-    model, watching = task.model(), list[Monitor]()
-    steps = trial.epochs * -(-len(data.x) // trial.batch)
+    model, watching = task.model().to(data.x.device), list[Monitor]()
+    steps = min(MOST, trial.epochs * -(-len(data.x) // trial.batch))
 
     def watched(params: Any, **hyper: float) -> torch.optim.Optimizer:
         opt = cls(params, **hyper)
@@ -51,13 +57,16 @@ def look(trial: Trial, task: Task, data: Data, cls: type) -> Inside:
         def step(_: object, **given: Any) -> Any:
             out = advance(**given)
             monitor.step(given.get("loss"))
+            if monitor.count == MOST:
+                raise _Enough
             return out
 
         opt.step = MethodType(step, opt)  # of this one optimizer; torch's schedulers wrap methods only
         watching.append(monitor)
         return opt
 
-    run(trial, task, data, cast(type, watched), model)  # all it does with the class is to call it
+    with suppress(_Enough):
+        run(trial, task, data, cast(type, watched), model)  # all it does with the class is to call it
     with watching[0] as monitor:
         return _compact(monitor.history, [str(finding) for finding in monitor.findings])
 

@@ -135,11 +135,12 @@ class Outcome:
 
 
 def outcome(
-    studies: Sequence[Study], known: Mapping[Trial, Result], times: Sequence[StepTime], facts: Facts,
-    target: float | None = None,
+    studies: Sequence[Study], known: Mapping[Trial, Result], times: Sequence[StepTime],
+    looks: Sequence[Inside | None], facts: Facts, target: float | None = None,
 ) -> Outcome:  # fmt: skip
     """The methods in the order of their test loss. `target` replaces the baseline's."""
-    found = [_method(study, known, time) for study, time in zip(studies, times, strict=True)]
+    found = [replace(_method(study, known, time), inside=inside)
+             for study, time, inside in zip(studies, times, looks, strict=True)]  # fmt: skip
     found.sort(key=lambda m: m.loss)
     whole = [m for m in found if not m.diverged]
     groups = dict(zip((m.name for m in whole), letters([m.losses for m in whole]), strict=True)) if whole else {}

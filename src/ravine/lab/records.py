@@ -113,6 +113,11 @@ class Records:
         """Keeps a value beside the trials, as JSON; `recall` gives it back."""
         self._do("insert or replace into meta values (?, ?)", name, json.dumps(value, default=str))
 
+    def recalled(self, name: str) -> Any:
+        """What `remember` kept; None where it kept nothing."""
+        row = self._do("select value from meta where name = ?", name).fetchone()
+        return None if row is None else json.loads(row[0])
+
     def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
         try:
             return self._db.execute(statement, values)

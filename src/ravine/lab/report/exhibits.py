@@ -25,7 +25,7 @@ TITLES = {
     "batch-loss": "Training loss by batch size",
     "time": "Time per step",
     "state": "Optimizer state",
-    "memory": "Peak memory",
+    "memory": "Memory of a step",
     "gradients": "Sizes of gradients",
     "updates": "Sizes of updates",
     "ratio": "Update by weights, ‖Δw‖ / ‖w‖",
@@ -73,7 +73,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
         ) if timed else None,
         "memory": visuals.bars(
             [visuals.Bar(m.name, ink[m.name], {"peak": m.time.peak}) for m in methods],
-            "MiB of memory at the peak",
+            "MiB that a step adds at its peak",
         ) if all(math.isfinite(m.time.peak) for m in methods) else None,
     }  # fmt: skip
     return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}

@@ -59,3 +59,12 @@ def test_a_compiled_model_learns_the_same():
     plain, compiled = (run(t, LINE, DATA, ravine.SGD)[0] for t in (TRIAL, trial))
     assert trial.key != TRIAL.key
     assert compiled.valid == pytest.approx(plain.valid, rel=1e-4)
+
+
+def test_lower_precision_is_another_comparison_and_the_report_says_so(ravine_command, tmp_path):
+    arguments = ("compare", "--tier", "smoke", "--optimizers", "sgd", "--epochs", "1", "--workers", "cpu,cpu")
+    for more in ((), ("--precision", "bf16")):
+        status, printed = ravine_command(*arguments, *more, cwd=tmp_path)
+        assert status == 0 and "already" not in printed, printed
+    page = (tmp_path / "runs" / "digits" / "report.html").read_text(encoding="utf-8")
+    assert "on cpu in float32, passes in bf16 by torch.autocast" in page

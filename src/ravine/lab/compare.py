@@ -97,8 +97,9 @@ def _outcome(
     best = [(study.best(known), study.entry.cls) for study in studies]
     times, looks = stopwatch.measure(best, task, data), [_look(records, *one, task, data) for one in best]
     facts = Facts(
-        task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data
-    )
+        task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data,
+        settings.computed,
+    )  # fmt: skip
     return outcome(studies, known, times, looks, facts, target)
 
 

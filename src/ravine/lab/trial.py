@@ -96,8 +96,9 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     _measure(result, 0, [first], task, passes, data)
     started = time.perf_counter()
     for epoch in range(trial.epochs):
-        for rows in order(epoch).split(trial.batch):
-            loss = task.objective(model, passes.forward(x[rows]), y[rows])
+        for rows in order(epoch).to(x.device).split(trial.batch):
+            batch = x.index_select(0, rows), y.index_select(0, rows)
+            loss = task.objective(model, passes.forward(batch[0]), batch[1])
             passes.backward(loss)
             passes.step(loss)
             schedule.step()

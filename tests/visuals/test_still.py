@@ -5,6 +5,7 @@ import math
 import pytest
 
 from ravine import visuals
+from ravine.visuals.rates import rates
 
 still = pytest.importorskip("ravine.visuals.still", reason="matplotlib is not installed")
 INK = visuals.ink(0)
@@ -21,6 +22,7 @@ FIGURES = {
     "widths": visuals.widths([visuals.Width("a", INK, (0.01, 10), (0.1, 1), 0.3, "1.0 decades")], "lr"),
     "seeds": visuals.spread([visuals.Values("a", INK, [1, 2, 3, math.inf]), visuals.Values("b", INK, [2])], "loss"),
     "bars": visuals.bars([visuals.Bar("a", INK, {"one": 1.0, "two": 2.5})], "ms"),
+    "range test": rates([0.1, 1.0, 10.0], [[3, 2, 5], [3, 1, 2]], [3, 1.5, 3.5], 0.5),
     "heat": visuals.heat([1, 2, 3], [0.1, 1, 10], [[10, 0], [60, 40]], ("step", "size", "%"), 25),
     "profile": visuals.profile([visuals.Ratios(n, visuals.ink(i), [1, 1.5 + i, math.inf]) for i, n in enumerate("ab")]),
 }  # fmt: skip
@@ -49,6 +51,16 @@ def test_lines_bars_and_cells_are_where_the_data_are():
     assert cells.filled(0).tolist() == [[10, 60], [0, 40]]
     labels = [text.get_text() for text in still.still(FIGURES["seeds"] | {"title": ""}).axes[0].get_yticklabels()]
     assert labels == ["a (1 diverged)", "b"]
+
+
+def test_marks_are_where_the_axes_say():
+    axes = still.still(FIGURES["range test"] | {"title": ""}).axes[0]
+    assert axes.lines[-1].get_xdata() == [0.5, 0.5] and [text.get_text() for text in axes.texts] == ["0.5"]
+    assert axes.texts[0].xy == (0.5, 1)
+    rail = still.still(FIGURES["rates"] | {"title": ""}).axes[0]
+    assert rail.texts[0].get_text() == "diverged" and rail.texts[0].xy[1] == pytest.approx(
+        rail.lines[-3].get_ydata()[0]
+    )
 
 
 def test_several_things_have_a_legend_the_first_on_top():

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import torch
 from torch import Tensor
 
 from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as rates_figure
-from ravine.visuals.rates import still
 
 from . import sparse
 from .cli import Parser
@@ -96,7 +96,9 @@ def write(found: RangeTest, title: str, path: Path) -> None:
             if path.suffix == ".html":
                 path.write_text(page(figure, title), encoding="utf-8")
             else:
-                still(figure, title, path)
+                from ravine.visuals.still import still
+
+                still(figure | {"title": fill(title, 90)}).savefig(path, dpi=200)
     except OSError as error:
         raise LabError(f"--out {path}: cannot be written: {error.strerror}") from error
 

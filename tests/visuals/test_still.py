@@ -53,15 +53,6 @@ def test_lines_bars_and_cells_are_where_the_data_are():
     assert labels == ["a (1 diverged)", "b"]
 
 
-def test_marks_are_where_the_axes_say():
-    axes = still.still(FIGURES["range test"] | {"title": ""}).axes[0]
-    assert [0.5, 0.5] in [list(line.get_xdata()) for line in axes.lines]
-    assert [(text.get_text(), text.xy) for text in axes.texts] == [("0.5", (0.5, 1))]
-    rail = still.still(FIGURES["rates"] | {"title": ""}).axes[0]
-    cross = next(line for line in rail.lines if line.get_marker() == "x")
-    assert rail.texts[0].get_text() == "diverged" and rail.texts[0].xy == (0, pytest.approx(cross.get_ydata()[0]))
-
-
 def test_several_things_have_a_legend_the_first_on_top():
     sheet = still.still(FIGURES["rates"] | {"title": ""})
     assert [text.get_text() for text in sheet.legends[0].get_texts()] == ["b", "a"]  # drawn last is on top

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 
 import torch
 from torch import Tensor
 
 from ravine.visuals import page, terminal
-from ravine.visuals.rates import rates as rates_figure
+from ravine.visuals.rates import rates as figure_of
 
 from . import sparse
 from .cli import Parser
@@ -90,7 +89,7 @@ def told(found: RangeTest, asked: Settings) -> str:
 
 def write(found: RangeTest, title: str, path: Path) -> None:
     """A page that opens offline, or a still picture."""
-    figure = rates_figure(found.lrs, found.losses, found.smooth, found.lr)
+    figure = figure_of(found.lrs, found.losses, found.smooth, found.lr)
     try:
         with extra("lab", f"--out {path}"):
             if path.suffix == ".html":
@@ -98,7 +97,7 @@ def write(found: RangeTest, title: str, path: Path) -> None:
             else:
                 from ravine.visuals.still import still
 
-                still(figure | {"title": fill(title, 90)}).savefig(path, dpi=200)
+                still(figure | {"title": title}).savefig(path, dpi=200)
     except OSError as error:
         raise LabError(f"--out {path}: cannot be written: {error.strerror}") from error
 
@@ -112,7 +111,8 @@ def main(argv: list[str]) -> int:
             found = test(task, task.load(), asked)
         print(told(found, asked))
         if asked.out is not None:
-            write(found, f"{asked.task} with {asked.optimizer}: {found}", asked.out)
+            say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
+            write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
             print(f"\n{asked.out}")
         return 0
     except LabError as error:

@@ -157,21 +157,15 @@ def _heat(axes: Axes, trace: dict[str, Any]) -> None:
 
 
 def _marks(axes: Axes, layout: dict[str, Any]) -> None:
-    """Lines across the figure, and the words on them."""
+    """Horizontal lines, and the words on them."""
     for shape in layout.get("shapes", ()):
         colour, opacity = _colour(shape["line"]["color"])
-        across, at = (axes.axvline, shape["x0"]) if shape.get("yref") == "paper" else (axes.axhline, shape["y0"])
-        across(at, color=colour, alpha=opacity, linewidth=0.8, linestyle=DASH[shape["line"]["dash"]])
+        axes.axhline(shape["y0"], color=colour, alpha=opacity, linewidth=0.8, linestyle=DASH[shape["line"]["dash"]])
     for note in layout.get("annotations", ()):
-        at, of = [], []
-        for side in "xy":  # a place on a logarithmic axis is told as its logarithm
-            paper = note.get(f"{side}ref") == "paper"
-            log = layout[f"{side}axis"].get("type") == "log" and not paper
-            at.append(10 ** note[side] if log else note[side])
-            of.append("axes fraction" if paper else "data")
+        y = 10 ** note["y"] if layout["yaxis"].get("type") == "log" else note["y"]
         below = note["yanchor"] == "top"
-        axes.annotate(note["text"], (at[0], at[1]), (3, -2 if below else 2), xycoords=(of[0], of[1]), fontsize=FONT,
-                      textcoords="offset points", va="top" if below else "bottom")  # fmt: skip
+        axes.annotate(note["text"], (0, y), (3, -2 if below else 2), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", fontsize=FONT, va="top" if below else "bottom")  # fmt: skip
 
 
 def _legend(drawn: Sheet, axes: Axes, figure: Figure) -> None:

@@ -88,6 +88,8 @@ def test_batch_sizes_in_their_order():
     assert curve["x"] == [8, 32, 128] and curve["y"][0] == 30
     names = [t["name"] for t in figures["batch-loss"]["data"] if "," not in t["name"]]
     assert names == ["batch 128", "batch 32", "batch 8"]
+    apart = figures["batch-spread"]
+    assert apart["data"][0]["x"] == list(range(1, 11)) and apart["layout"]["yaxis"]["type"] == "log"  # none at step 0
 
 
 def test_the_looks_inside_keep_the_sizes():

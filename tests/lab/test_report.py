@@ -110,7 +110,7 @@ def test_every_equation_becomes_mathml(name):
 def test_it_is_drawn(request, which, width, scheme):
     with browsed(request.getfixturevalue(which), width, scheme) as tab:
         charts = tab.locator(".chart").count()
-        assert charts == (17 if which == "full" else 13)
+        assert charts == (16 if which == "full" else 13)
         assert tab.locator(".chart:has(.main-svg :is(.trace, .heatmaplayer image))").count() == charts
         assert tab.evaluate("document.documentElement.scrollWidth") == width
         edges = tab.evaluate("[...document.querySelectorAll('.main-svg')].map(x => x.getBoundingClientRect().right)")

@@ -23,7 +23,6 @@ TITLES = {
     "profile": "Performance profile",
     "batch-steps": "Steps to the easier target by batch size",
     "batch-loss": "Training loss by batch size",
-    "batch-spread": "How far batch losses lie apart",
     "time": "Time per step",
     "state": "Optimizer state",
     "memory": "Memory of a step",
@@ -62,8 +61,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
             f"{judged(outcome)} loss",
         ),
         "batch-steps": _batch_steps(outcome, ink) if outcome.sweep else None,
-        "batch-loss": _by_batch(outcome, "train", "training loss") if outcome.sweep else None,
-        "batch-spread": _by_batch(outcome, "deviation", "deviation of batch losses") if outcome.sweep else None,
+        "batch-loss": _batch_loss(outcome) if outcome.sweep else None,
         "time": visuals.bars(
             [visuals.Bar(m.name, ink[m.name],
                          {"update": m.time.update, "forward and backward": m.time.whole - m.time.update})
@@ -161,16 +159,16 @@ def _batch_steps(outcome: Outcome, ink: Mapping[str, Ink]) -> Figure:
     return _ticked(figure, [o.facts.task.batch for o in sizes])
 
 
-def _by_batch(outcome: Outcome, part: str, title: str) -> Figure:
-    """A curve for each batch size, of the method that is best in the main comparison; what is 0 is a gap."""
-    lines = []
+def _batch_loss(outcome: Outcome) -> Figure:
+    """Of the method that is best in the main comparison, its first seed: losses of batches, and how far they spread."""
+    found = []
     for i, o in enumerate(_sizes(outcome)):
         method = next(m for m in o.methods if m.name == outcome.methods[0].name)
-        step, runs = _aligned(method, part)
-        epochs = [s * o.facts.epochs / o.facts.steps for s in step]
-        kept = [[value or math.nan for value in run] for run in runs]
-        lines.append(visuals.Line(f"batch {o.facts.task.batch}", visuals.ink(i), epochs, kept))
-    figure = visuals.curves(lines[::-1], "epoch", title)
+        one = method.tuned[0]
+        epochs = [s * o.facts.epochs / o.facts.steps for s in one.step]
+        ends = [[x + side * d for x, d in zip(one.train, one.deviation, strict=True)] for side in (-1, 1)]
+        found.append(visuals.Band(f"batch {o.facts.task.batch}", visuals.ink(i), epochs, one.train, *ends))
+    figure = visuals.bands(found[::-1], "epoch", "training loss", "less a deviation", "and a deviation")
     figure["layout"] |= {"showlegend": True}
     return figure
 

@@ -42,7 +42,7 @@ def compare(settings: Settings, command: str) -> None:
         name, several = one.facts.task.name, len(names) > 1
         png = settings.png / name if settings.png and several else settings.png
         pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf
-        report.stills(one, png, pdf)
+        report.stills(one, png, pdf, reached)
         terminal.show(one, page)
 
 

@@ -1,5 +1,6 @@
 """The main job, straight down: tasks, studies, sweep, time per step, outcome, reports."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ def _outcome(
 ) -> Outcome:  # fmt: skip
     """At one batch size."""
     tier = settings.work
-    epochs = settings.epochs or tier.epochs or task.epochs
+    epochs = settings.epochs or math.ceil(tier.share * task.epochs)
     common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
               "curriculum": settings.curriculum, "device": where.kind(settings.devices),
               "precision": settings.precision, "compiled": settings.compile}  # fmt: skip

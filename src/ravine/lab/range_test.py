@@ -18,8 +18,8 @@ from .seeding import seed_all
 SURE = 5  # standard errors that a fall must have, to be one
 EXPLODED = 4  # times the loss at the start: no reason to go on
 ADAPTIVE = (
-    "For methods that divide by running averages (Adam, RMSprop and their kin) this is a rough guide: the averages are "
-    "younger in the test than in training."
+    "A rough guide. The averages that Adam, RMSprop and their kin divide by are younger in the test than in training;\n"
+    "for methods that step by signs (Lion, Signum) the suggestion was ten times too large (docs/lr_find.md)."
 )
 
 

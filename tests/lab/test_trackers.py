@@ -1,4 +1,4 @@
-"""`ravine compare --track`: each result once to each tracker, from its own reader; a tracker that fails loses nothing."""
+"""`ravine compare --track`: each result once to each tracker; one that fails loses nothing."""
 
 import math
 import socket

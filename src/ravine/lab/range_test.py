@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # pyright: ignore[reportPrivateImportUsage]
 from torch.optim import Optimizer
 
 from .errors import LabError
@@ -148,7 +149,7 @@ def rise(
                 value = closure().item()
                 for opt in optimizers:
                     opt.step(lambda value=value: value)
-        except (FloatingPointError, torch.linalg.LinAlgError):  # of methods that refuse what is not finite
+        except (FloatingPointError, LinAlgError):  # of methods that refuse what is not finite
             return (*out, math.inf)
         out.append(seen[0])
         if _exploded(out):

@@ -61,7 +61,7 @@ def test_a_full_disk_on_opening_is_no_reason_to_remove_anything(tmp_path, monkey
         records.add(TRIAL, RESULT)
     with monkeypatch.context() as patched:
         patched.setattr(Records, "_do", full)
-        with pytest.raises(LabError, match="^database or disk is full$"):
+        with pytest.raises(LabError, match=r"^database or disk is full$"):
             Records(tmp_path)
     with Records(tmp_path) as records:
         assert TRIAL in records

@@ -22,7 +22,7 @@ def test_the_table_s_gradient_is_sparse_and_has_the_words_of_the_batch_alone():
 
 def test_those_it_names_take_them_and_of_ours_no_other_does():
     names = TASK.optimizers
-    sparse.check(entries(names, 1), TASK, DATA)
+    sparse.check(entries(names), TASK, DATA)
     assert set(names) == {name for name, cls in registry().items() if cls.sparse and cls.dense}
 
 
@@ -30,11 +30,11 @@ def test_those_it_names_take_them_and_of_ours_no_other_does():
 def test_another_is_told(name):
     told = rf"'{name}' does not take .* 'banking77', which are sparse for 0\.weight: sgd, adagrad, adam, adamw do"
     with pytest.raises(LabError, match=told):
-        sparse.check(entries(["adam", name], 1), TASK, DATA)
+        sparse.check(entries(["adam", name]), TASK, DATA)
 
 
 def test_one_for_sparse_gradients_alone_is_told_too():
-    entry = Entry("sparseadam", registry()["sparseadam"], (1e-3,))
+    entry = Entry("sparseadam", registry()["sparseadam"])
     with pytest.raises(LabError, match="has a dense gradient, and SparseAdam takes sparse ones only"):
         sparse.check([entry], TASK, DATA)
 
@@ -45,14 +45,14 @@ def test_where_gradients_are_dense_nothing_is_tried():
             raise RuntimeError("too frail")
 
     digits = load_task("digits").tiny()
-    sparse.check([Entry("frail", Frail, (0.1,))], digits, digits.load())
+    sparse.check([Entry("frail", Frail)], digits, digits.load())
     with pytest.raises(LabError, match="too frail"):
-        sparse.check([Entry("frail", Frail, (0.1,))], TASK, DATA)
+        sparse.check([Entry("frail", Frail)], TASK, DATA)
 
 
 def test_the_command_takes_those_of_the_task(ravine_command, tmp_path):
     task = "ravine.lab.tasks.banking77:tiny"
-    asked = ("compare", "--task", task, "--lrs", "1", "--seeds", "1", "--epochs", "2", "--workers", "1")
+    asked = ("compare", "--task", task, "--points", "1", "--seeds", "1", "--epochs", "2", "--workers", "1")
     status, printed = ravine_command(*asked, cwd=tmp_path)
     assert status == 0 and all(name in printed for name in ("SGD", "Adagrad", "Adam", "AdamW")), printed
     assert "NAdam" not in printed and "Momentum" not in printed

@@ -9,8 +9,8 @@ which they evaluate 20 times on 1,000: as many as 2 times an epoch on 10,000, wh
 overhead     a trial, from the queue to the records, against the same steps and evaluations written by hand, which take
              turns; to start the worker takes as long as is told, and does not count. CPU seconds of all processes stand
              beside: they say more where other programs run
-two workers  the same trials on two workers and on one, which take turns; starting does not count. CPU seconds say how much
-             two disturb one another
+two workers  the same trials on two workers and on one, which take turns; starting does not count. CPU seconds say how
+             much two disturb one another
 classic      the whole command `ravine compare --preset classic`, SGD, NAdam and RMSprop of 15 epochs each with two
              workers, against Keras (3.15, tensorflow-cpu 2.21, one after another; seconds per epoch as given, which
              were measured on this kind of machine and not in this run)

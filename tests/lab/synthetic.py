@@ -26,7 +26,8 @@ def run(floor: float, speed: float, lost: bool = False) -> Result:
     """From a loss of 3 down to `floor`; one that is lost ends half-way."""
     kept = STEPS[:6] if lost else STEPS
     valid = [floor + (3 - floor) * math.exp(-speed * s / 100) for s in kept]
-    return Result(50 if lost else None, 1.5, kept, [0.9 * v for v in valid], valid, [1 - v / 3 for v in valid],
+    apart = [0.0, *(0.1 * v for v in valid[1:])]
+    return Result(50 if lost else None, 1.5, kept, [0.9 * v for v in valid], valid, [1 - v / 3 for v in valid], apart,
                   None if lost else 1.1 * valid[-1], None if lost else 0.5)  # fmt: skip
 
 

@@ -88,6 +88,9 @@ def test_batch_sizes_in_their_order():
     assert curve["x"] == [8, 32, 128] and curve["y"][0] == 30
     names = [t["name"] for t in figures["batch-loss"]["data"] if "," not in t["name"]]
     assert names == ["batch 128", "batch 32", "batch 8"]
+    low, high, mean = figures["batch-loss"]["data"][:3]
+    assert mean["y"][4] - low["y"][4] == pytest.approx(high["y"][4] - mean["y"][4])  # a deviation to either side
+    assert 0 < mean["y"][4] - low["y"][4] == pytest.approx(mean["y"][4] / 9, rel=1e-4)
 
 
 def test_the_looks_inside_keep_the_sizes():

@@ -81,9 +81,9 @@ def test_each_kind_of_comparison_has_its_page():
 def test_stills_are_named_after_what_they_show(tmp_path):
     main = outcome()
     stranger = replace(main.methods[3], inside=main.methods[0].inside)
-    report.stills(replace(main, methods=(stranger,)), tmp_path / "png", tmp_path / "all.pdf")
+    report.stills(replace(main, methods=(stranger,)), tmp_path / "png", tmp_path / "all.pdf", TIMES)
     names = {path.name for path in (tmp_path / "png").iterdir()}
-    assert {"valid.png", "widths.png", "torch-optim-SGD-gradients.png"} <= names and len(names) == 9 + 4
+    assert {"valid.png", "profile.png", "torch-optim-SGD-gradients.png"} <= names and len(names) == 10 + 4
     assert (tmp_path / "all.pdf").read_bytes().count(b"/Type /Page ") == len(names)
 
 
@@ -110,7 +110,7 @@ def test_every_equation_becomes_mathml(name):
 def test_it_is_drawn(request, which, width, scheme):
     with browsed(request.getfixturevalue(which), width, scheme) as tab:
         charts = tab.locator(".chart").count()
-        assert charts == (16 if which == "full" else 9)
+        assert charts == (16 if which == "full" else 13)
         assert tab.locator(".chart:has(.main-svg :is(.trace, .heatmaplayer image))").count() == charts
         assert tab.evaluate("document.documentElement.scrollWidth") == width
         edges = tab.evaluate("[...document.querySelectorAll('.main-svg')].map(x => x.getBoundingClientRect().right)")

@@ -1,5 +1,6 @@
 """The main job, straight down: tasks, studies, sweep, time per step, outcome, reports."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def compare(settings: Settings, command: str) -> None:
         name, several = one.facts.task.name, len(names) > 1
         png = settings.png / name if settings.png and several else settings.png
         pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf
-        report.stills(one, png, pdf)
+        report.stills(one, png, pdf, reached)
         terminal.show(one, page)
 
 
@@ -82,7 +83,7 @@ def _outcome(
 ) -> Outcome:  # fmt: skip
     """At one batch size."""
     tier = settings.work
-    epochs = settings.epochs or tier.epochs or task.epochs
+    epochs = settings.epochs or math.ceil(tier.share * task.epochs)
     common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
               "curriculum": settings.curriculum, "device": where.kind(settings.devices),
               "precision": settings.precision, "compiled": settings.compile}  # fmt: skip

@@ -71,3 +71,11 @@ def test_files(tmp_path):
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in (tmp_path / "new" / "folder").iterdir())
     still.pdf(figures, tmp_path / "all.pdf")
     assert (tmp_path / "all.pdf").read_bytes().count(b"/Type /Page ") == len(figures)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [((2.0, 2.1), None), ((2.0, 9.0), "D1"), ((2.0, 90.0), "D2"), ((2.0, 1e4), 1)]
+)
+def test_an_axis_has_labels_whatever_it_spans(values, kind):
+    y = visuals.spread([visuals.Values("a", INK, values)], "loss")["layout"]["xaxis"]
+    assert y.get("dtick") == kind and y.get("type") == (None if kind is None else "log")

@@ -34,5 +34,5 @@ def bars(things: Sequence[Bar], x_title: str, digits: str = ".3g") -> Figure:
     made = rows([t.name for t in things], x_title, [0.0], high=28)
     return {
         "data": traces,
-        "layout": made | {"barmode": "stack", "xaxis": axis(x_title) | {"range": [0, 1.18 * longest]}},
+        "layout": made | {"barmode": "stack", "xaxis": axis(x_title) | {"range": [0, 1.3 * longest]}},
     }

@@ -18,7 +18,7 @@ def layout(x: str, y: str, log_x: bool, values: Sequence[float]) -> dict[str, An
     """Axes with these titles, y logarithmic where the values allow; room for phone screens, nothing else."""
     return {
         "xaxis": axis(x, decades=log_x),
-        "yaxis": axis(y) | (_levels(values) if positive(values) else {}),
+        "yaxis": axis(y) | _levels(values),
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "showlegend": False,
         "hovermode": "closest",
@@ -29,7 +29,7 @@ def rows(names: Sequence[str], x: str, values: Sequence[float], high: int = 34) 
     """A layout with a row for each name, the first on top, at y = 0, -1, -2 …; x logarithmic where the values allow."""
     labels = {"tickmode": "array", "tickvals": [-i for i in range(len(names))], "ticktext": list(names)}
     frame = {"range": [0.6 - len(names), 0.6], "ticks": "", "showgrid": False, "fixedrange": True}
-    across = axis(x) | (_levels(values) if positive(values) else {})
+    across = axis(x) | _levels(values)
     return layout(x, "", False, [0.0]) | {
         "xaxis": across, "yaxis": axis("") | labels | frame, "height": 64 + high * len(names)
     }  # fmt: skip
@@ -43,8 +43,11 @@ def axis(title: str, decades: bool = False) -> dict[str, Any]:
 
 
 def _levels(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis, labelled at 1, 2 and 5 of each decade while decades are few."""
-    return {"type": "log", "dtick": "D2" if max(values) < 100 * min(values) else 1, "tickformat": "~g"}
+    """A logarithmic axis, labelled as the decades leave room; not where values are close, or some not above 0."""
+    if min(values) <= 0 or max(values) < 3 * min(values):
+        return {}
+    wide = max(values) / min(values)
+    return {"type": "log", "dtick": "D1" if wide < 10 else "D2" if wide < 100 else 1, "tickformat": "~g"}
 
 
 def stroke(ink: Ink, width: float = 2) -> dict[str, Any]:
@@ -60,8 +63,3 @@ def finite(values: Iterable[float]) -> list[float | None]:
 def thin(n: int, most: int = 200) -> list[int]:
     """At most `most` of the indices below n, evenly, with the first and the last."""
     return list(range(n)) if n <= most else sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
-
-
-def positive(values: Sequence[float]) -> bool:
-    """Whether a logarithmic axis can show all of these."""
-    return min(values) > 0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .figure import Figure, axis, finite, layout, positive, rows, stroke
+from .figure import Figure, axis, finite, layout, rows, stroke
 from .palette import Ink
 
 
@@ -37,7 +37,8 @@ class Width:
 def sensitivity(scans: Sequence[Scan], x_title: str, y_title: str) -> Figure:
     """Mean over the runs, whiskers smallest to largest, the chosen filled; a cross on the rail where one failed."""
     values = [v for scan in scans for runs in scan.runs for v in runs if math.isfinite(v)] or [1.0]
-    log, low, high = positive(values), min(values), max(values)
+    made, low, high = layout(x_title, y_title, True, values), min(values), max(values)
+    log = made["yaxis"].get("type") == "log"
     room = (math.log10(high / low) if log else high - low) or 1.0
     rail = high * 10 ** (0.12 * room) if log else high + 0.12 * room
     traces: list[dict[str, Any]] = []
@@ -74,7 +75,7 @@ def sensitivity(scans: Sequence[Scan], x_title: str, y_title: str) -> Figure:
                      f"{scan.settings[i]:.3g}" for i in lost],
             "hovertemplate": "%{text}<extra>" + scan.name + "</extra>",
         })  # fmt: skip
-    figure: Figure = {"data": traces, "layout": layout(x_title, y_title, True, values)}
+    figure: Figure = {"data": traces, "layout": made}
     if any(math.isinf(v) for scan in scans for runs in scan.runs for v in runs):
         line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": rail, "y1": rail, "layer": "below",
                 "line": {"color": "rgba(128,128,128,0.5)", "width": 1, "dash": "dot"}}  # fmt: skip

@@ -69,11 +69,11 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
         ),
         "state": visuals.bars(
             [visuals.Bar(m.name, ink[m.name], {"state": m.time.state_bytes}) for m in timed],
-            "bytes of state for each parameter",
+            "bytes for each parameter",
         ) if timed else None,
         "memory": visuals.bars(
             [visuals.Bar(m.name, ink[m.name], {"peak": m.time.peak}) for m in methods],
-            "MiB that a step adds at its peak",
+            "MiB added at the peak",
         ) if all(math.isfinite(m.time.peak) for m in methods) else None,
     }  # fmt: skip
     return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}

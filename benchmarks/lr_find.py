@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="digits,fashion-mnist")
     parser.add_argument("--optimizers", default="sgd,momentum,adam")
-    parser.add_argument("--epochs", default="fashion-mnist=3", help="shorter trainings, as TASK=N")
+    parser.add_argument("--epochs", default="fashion-mnist=1", help="shorter trainings, as TASK=N")
     parser.add_argument("--out", type=Path, default=RESULTS / "lr-find-cpu.json")
     asked = parser.parse_args()
     epochs = {name: int(n) for name, n in (x.split("=") for x in asked.epochs.split(",") if x)}

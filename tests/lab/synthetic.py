@@ -26,7 +26,8 @@ def run(floor: float, speed: float, lost: bool = False) -> Result:
     """From a loss of 3 down to `floor`; one that is lost ends half-way."""
     kept = STEPS[:6] if lost else STEPS
     valid = [floor + (3 - floor) * math.exp(-speed * s / 100) for s in kept]
-    return Result(50 if lost else None, 1.5, kept, [0.9 * v for v in valid], valid, [1 - v / 3 for v in valid],
+    apart = [0.0, *(0.1 * v for v in valid[1:])]
+    return Result(50 if lost else None, 1.5, kept, [0.9 * v for v in valid], valid, [1 - v / 3 for v in valid], apart,
                   None if lost else 1.1 * valid[-1], None if lost else 0.5)  # fmt: skip
 
 
@@ -41,16 +42,16 @@ def method(name: str, cls: type, floor: float, group: str, lost: int = 0, **chan
     made = Method(
         Entry(name, cls), {"lr": (1e-3, 1.0), "1-beta1": (0.02, 0.5)}, tried, dict(tried[2].hyper), seeds,
         tuple(run(1.0, 2) for _ in range(5)), tuple(run(floor, 4) for _ in range(3)), {}, group,
-        StepTime(1.0, 0.2, 8.0, 3.5), inside=inside(),
+        StepTime(1.0, 0.2, 8.0, 3.5), inside=inside(floor),
     )  # fmt: skip
     return replace(made, **changes)
 
 
-def inside() -> Inside:
+def inside(size: float = 1.0) -> Inside:
     """Two layers, twelve samples, six of them with histograms."""
     at = list(range(1, 13))
     return Inside(
-        at, ["0", "head"], [[1 / t for t in at], [None, *(0.1 / t for t in at[1:])]], [[0.1] * 12, [0.2] * 12], -20,
+        at, ["0", "head"], [[size / t for t in at], [None, *(0.1 / t for t in at[1:])]], [[0.1] * 12, [0.2] * 12], -20,
         at[::2], [[0, 100 + i, 700, 200 - i, 0] for i in range(6)], [[0, 0, 0, 0, 1000]] * 6,
         ["step 5: dead units: 3 of 8"],
     )  # fmt: skip

@@ -82,6 +82,14 @@ def test_without_the_extra_it_names_it():
     assert (done.returncode, done.stderr) == (2, 'ravine: needs plotly: pip install ".[lab]" in ravine\'s folder\n')
 
 
+def test_pictures_without_matplotlib_are_refused_before_any_training(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["compare", "--pdf", "figures.pdf"]) == 2
+    assert capsys.readouterr().err.startswith("ravine: --png and --pdf need matplotlib: pip install")
+    assert not list(tmp_path.iterdir())
+
+
 def test_importing_ravine_imports_nothing_of_the_lab():
     code = "import sys, ravine; print({'rich', 'plotly', 'sklearn', 'jinja2', 'ravine.lab'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -49,12 +49,8 @@ def test_the_usable_width_is_where_the_valley_passes_five_per_cent():
 
 
 def test_the_profile_counts_tasks_within_a_factor():
-    times = {
-        "a": {"X": 10, "Y": 15},
-        "b": {"X": 40, "Y": 10},
-        "c": {"X": math.inf, "Y": 9},
-        "d": {"X": math.inf, "Y": math.inf},
-    }
+    x, y = [10, 40, math.inf, math.inf], [15, 10, 9, math.inf]
+    times = {f"task {i}": {"X": a, "Y": b} for i, (a, b) in enumerate(zip(x, y, strict=True))}
     figure = profile(times, inks(outcome(), times))
     rho = {trace["name"]: dict(zip(trace["x"], trace["y"], strict=True)) for trace in figure["data"]}
     assert rho["X"] == {1.0: 0.25, 4.0: 0.5} and rho["Y"] == {1.0: 0.5, 1.5: 0.75, 4.0: 0.75}
@@ -92,14 +88,16 @@ def test_batch_sizes_in_their_order():
     assert curve["x"] == [8, 32, 128] and curve["y"][0] == 30
     names = [t["name"] for t in figures["batch-loss"]["data"] if "," not in t["name"]]
     assert names == ["batch 128", "batch 32", "batch 8"]
+    low, high, mean = figures["batch-loss"]["data"][:3]
+    assert mean["y"][4] - low["y"][4] == pytest.approx(high["y"][4] - mean["y"][4])  # a deviation to either side
+    assert 0 < mean["y"][4] - low["y"][4] == pytest.approx(mean["y"][4] / 9, rel=1e-4)
 
 
 def test_the_looks_inside_keep_the_sizes():
     figures = looks(inside())
     sizes = figures["gradients"]["data"][0]
-    assert sizes["x"] == [1, 3, 5, 7, 9, 11, 13] and sizes["y"] == [
-        float(f"{2.0**e:.3g}") for e in (-19, -18, -17, -16)
-    ]
+    assert sizes["x"] == [1, 3, 5, 7, 9, 11, 13]
+    assert sizes["y"] == [float(f"{2.0**e:.3g}") for e in (-19, -18, -17, -16)]
     assert [row[0] for row in sizes["z"]] == [10.0, 70.0, 20.0]
     assert figures["updates"]["data"][0]["y"] == [float(f"{2.0**e:.3g}") for e in (-16, -15)]
     names = [t["name"] for t in figures["ratio"]["data"]]

@@ -55,3 +55,11 @@ def test_a_run_that_diverges_can_be_looked_into():
     seen = look(trial(lr=1e6), TASK, DATA, ravine.SGD)
     assert any("lr" in finding for finding in seen.findings)
     json.dumps(asdict(seen), allow_nan=False)
+
+
+def test_of_a_long_run_the_first_part_is_looked_at(monkeypatch):
+    from ravine.lab import inside
+
+    monkeypatch.setattr(inside, "MOST", 10)
+    seen = look(trial(), TASK, DATA, ravine.SGD)
+    assert seen.step == list(range(1, 11)) and len(seen.histogram_step) == 5

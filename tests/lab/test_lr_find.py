@@ -138,15 +138,23 @@ def test_a_scheduler_may_be_attached_and_goes_on():
     rates = []
     for tested in (False, True):
         net, batches = model(), loader()
-        opt = torch.optim.SGD(net.parameters(), lr=0.1)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(opt, max_lr=0.1, total_steps=10)
+        groups = [{"params": net[0].parameters(), "lr": 0.1}, {"params": net[4].parameters(), "lr": 0.2}]
+        opt = torch.optim.SGD(groups)
+        schedule = torch.optim.lr_scheduler.LambdaLR(opt, lambda t: t / 10)  # from 0: what is the ratio of zeros?
         if tested:
-            assert find_lr(net, opt, batches, steps=20).lrs[0] == pytest.approx(1e-7)
+            seen = []
+
+            def loss(output, target, opt=opt, seen=seen):
+                seen.append([group["lr"] for group in opt.param_groups])
+                return nn.functional.cross_entropy(output, target)
+
+            assert find_lr(net, opt, batches, loss=loss, steps=20).lrs[0] == pytest.approx(1e-7)
+            assert all(b == pytest.approx(2 * a) and b > 0 for a, b in seen)
         out = []
         for _ in range(5):
             train(net, opt, batches, 1)
             schedule.step()
-            out.append(opt.param_groups[0]["lr"])
+            out.append([group["lr"] for group in opt.param_groups])
         rates.append(out)
     assert rates[0] == rates[1]
 

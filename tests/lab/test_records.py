@@ -53,6 +53,20 @@ def test_a_full_disk(tmp_path):
         assert len(records) == 0
 
 
+def test_a_full_disk_on_opening_is_no_reason_to_remove_anything(tmp_path, monkeypatch):
+    def full(self, statement, *values):
+        raise LabError("database or disk is full")
+
+    with Records(tmp_path) as records:
+        records.add(TRIAL, RESULT)
+    with monkeypatch.context() as patched:
+        patched.setattr(Records, "_do", full)
+        with pytest.raises(LabError, match="^database or disk is full$"):
+            Records(tmp_path)
+    with Records(tmp_path) as records:
+        assert TRIAL in records
+
+
 def test_an_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match=r"--out .*file/below: cannot be written: Not a directory"):

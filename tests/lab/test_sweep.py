@@ -83,7 +83,7 @@ def test_a_worker_that_dies_is_replaced(data, deaths):
 
 def test_three_deaths_of_one_trial_are_enough(data):
     dies = replace(SGD, optimizer="line_of:Dies", hyper=(("lr", 0.1), ("momentum", 9.0)))
-    with pytest.raises(TrialFailed, match=r"line_of:Dies at .* with seed 0: its worker process died 3 times "
+    with pytest.raises(TrialFailed, match=r"line_of:Dies at .* with seed 0: the worker process died 3 times "
                                           r"\(exit code -9, exit code -9, exit code -9\)"):  # fmt: skip
         list(sweep(deque([(dies,)]), SGD.task, None, data, workers=2))
     assert len(Path("deaths").read_text().split()) == 3

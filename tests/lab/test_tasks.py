@@ -53,7 +53,7 @@ def test_ours_have_a_part_that_nothing_is_chosen_on_but_the_experiment_of_articl
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_guide_names_ours(name):
-    assert f"`{name}`" in (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
 
 
 def test_numpy_and_random_are_seeded_too():

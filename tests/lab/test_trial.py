@@ -39,6 +39,16 @@ def test_it_learns_the_same_thing_twice():
     assert first.step[-1] == 5 * 4 and first.seconds > 0
 
 
+def test_the_loss_of_a_small_batch_fluctuates_and_that_of_all_does_not():
+    """At a rate of zero nothing moves: a point an epoch, which meets all rows, knows how far batches differ."""
+    zero = replace(LINE, model=lambda: nn.Linear(1, 1).apply(lambda m: [nn.init.zeros_(p) for p in m.parameters()]))
+    still = replace(TRIAL, hyper=(("lr", 0.0),), epochs=20)
+    one, all_rows = (run(replace(still, batch=batch), zero, DATA, ravine.SGD)[0] for batch in (1, 30))
+    losses = (3 * X + 1).square()
+    assert one.deviation[1:] == pytest.approx([losses.std(correction=0).item()] * 20, rel=1e-4)
+    assert all_rows.deviation == [0] * 21 and one.train[-1] == pytest.approx(losses.mean().item(), rel=1e-4)
+
+
 def test_a_schedule_is_followed_to_its_end():
     """The last steps of a rate that falls to zero move nothing; one-cycle moves momentum too."""
     seen = {}

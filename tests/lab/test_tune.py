@@ -26,10 +26,10 @@ def tuning(trials=30, seeds=1, confirm=3):
 
 
 def bowl(trial):
-    """A result that is best at lr 3e-3 and β₁ 0.8, and depends on the seed a little; it diverges far out."""
+    """A result that is best near a corner, at lr 0.05 and β₁ 0.97; seeds differ a little; far out it diverges."""
     hyper = dict(trial.hyper)
-    far = abs(math.log10(hyper["lr"] / 3e-3)) + abs(math.log10((1 - hyper.get("betas", (0.9, 0))[0]) / 0.2))
-    return Result(diverged_at=1 if far > 2 else None, valid=[far + 1e-3 * (trial.seed % 7)])
+    far = abs(math.log10(hyper["lr"] / 0.05)) + abs(math.log10((1 - hyper.get("betas", (0.9, 0))[0]) / 0.03))
+    return Result(diverged_at=1 if far > 2.2 else None, valid=[far + 1e-3 * (trial.seed % 7)])
 
 
 def searched(known, shuffle=None, most=math.inf, **how):
@@ -67,7 +67,7 @@ def test_it_learns_where_to_look():
     drawn = [{name: low * (high / low) ** chance.random() for name, (low, high) in space.items()} for _ in range(999)]
     make = tuning().make
     blind = sorted(bowl(make(tuple(arguments(ADAM.cls, at).items()), SELECTION)).final for at in drawn)
-    assert later[len(later) // 2] < 0.8 * blind[len(blind) // 2]
+    assert later[len(later) // 2] < 0.6 * blind[len(blind) // 2]
 
 
 @pytest.mark.parametrize("stopped_at", [0, 3, 4, 17, 30, 33])

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from ravine import visuals
+from ravine.visuals.rates import rates
 
 still = pytest.importorskip("ravine.visuals.still", reason="matplotlib is not installed")
 INK = visuals.ink(0)
@@ -21,6 +22,7 @@ FIGURES = {
     "widths": visuals.widths([visuals.Width("a", INK, (0.01, 10), (0.1, 1), 0.3, "1.0 decades")], "lr"),
     "seeds": visuals.spread([visuals.Values("a", INK, [1, 2, 3, math.inf]), visuals.Values("b", INK, [2])], "loss"),
     "bars": visuals.bars([visuals.Bar("a", INK, {"one": 1.0, "two": 2.5})], "ms"),
+    "range test": rates([0.1, 1.0, 10.0], [[3, 2, 5], [3, 1, 2]], [3, 1.5, 3.5], 0.5),
     "heat": visuals.heat([1, 2, 3], [0.1, 1, 10], [[10, 0], [60, 40]], ("step", "size", "%"), 25),
     "profile": visuals.profile([visuals.Ratios(n, visuals.ink(i), [1, 1.5 + i, math.inf]) for i, n in enumerate("ab")]),
 }  # fmt: skip

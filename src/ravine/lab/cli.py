@@ -55,7 +55,7 @@ def _asked(argv: list[str]) -> tuple[Settings, str]:
     if folder is None:
         return Settings(**asked), "ravine " + shlex.join(argv)
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
-    for name in now.keys() - {"workers", "engine", "png", "pdf", "export", "track"}:
+    for name in sorted(now.keys() - {"workers", "engine", "png", "pdf", "export", "track"}):
         raise LabError(f"--{'resume' if resume else 'report'} {folder} has the settings of that comparison: leave out "
                        f"--{name.replace('_', '-')}")  # fmt: skip
     return recalled(folder, now | {"train": report is None})

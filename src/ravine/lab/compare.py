@@ -1,5 +1,6 @@
 """The main job, straight down: tasks, studies, sweep, time per step, outcome, reports."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -38,11 +39,11 @@ def compare(settings: Settings, command: str) -> None:
     reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
     for folder, one in found.items():
         page = folder / "report.html"
-        _write(page, report.page(one, f"{words(one)} {speed(one)}".strip(), reached))
+        _write(page, report.page(one, f"{words(one)}\n{speed(one)}", reached))
         name, several = one.facts.task.name, len(names) > 1
         png = settings.png / name if settings.png and several else settings.png
         pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf
-        report.stills(one, png, pdf)
+        report.stills(one, png, pdf, reached)
         terminal.show(one, page)
 
 
@@ -82,7 +83,7 @@ def _outcome(
 ) -> Outcome:  # fmt: skip
     """At one batch size."""
     tier = settings.work
-    epochs = settings.epochs or tier.epochs or task.epochs
+    epochs = settings.epochs or math.ceil(tier.share * task.epochs)
     common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
               "curriculum": settings.curriculum, "device": where.kind(settings.devices),
               "precision": settings.precision, "compiled": settings.compile}  # fmt: skip
@@ -97,8 +98,9 @@ def _outcome(
     best = [(study.best(known), study.entry.cls) for study in studies]
     times, looks = stopwatch.measure(best, task, data), [_look(records, *one, task, data) for one in best]
     facts = Facts(
-        task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data
-    )
+        task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data,
+        settings.computed,
+    )  # fmt: skip
     return outcome(studies, known, times, looks, facts, target)
 
 

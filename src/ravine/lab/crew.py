@@ -46,7 +46,7 @@ class Engine(Protocol):
 
 @dataclass
 class _Place:
-    """One worker's."""
+    """What is known of a worker."""
 
     device: str
     heard: float  # when it last said something
@@ -111,9 +111,11 @@ class Crew:
 
     def close(self) -> None:
         """Everybody goes home."""
-        for worker in self.places:
-            worker.kill()
-        self.engine.close()
+        try:
+            for worker in self.places:
+                worker.kill()
+        finally:
+            self.engine.close()
         if self.records is not None:
             with suppress(LabError):  # a full disk has been told already
                 for worker in self.places:

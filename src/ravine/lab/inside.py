@@ -46,7 +46,7 @@ def look(trial: Trial, task: Task, data: Data, cls: type) -> Inside:
     """Runs the first 2,000 steps of `trial` as they were run before, from the same weights on the same batches, with a
     `ravine.Monitor` that takes about 100 samples."""
     seed_all(trial.seed)
-    model, watching = task.model(), list[Monitor]()
+    model, watching = task.model().to(data.x.device), list[Monitor]()
     steps = min(MOST, trial.epochs * -(-len(data.x) // trial.batch))
 
     def watched(params: Any, **hyper: float) -> torch.optim.Optimizer:
@@ -57,7 +57,7 @@ def look(trial: Trial, task: Task, data: Data, cls: type) -> Inside:
         def step(_: object, **given: Any) -> Any:
             out = advance(**given)
             monitor.step(given.get("loss"))
-            if monitor.count == steps:
+            if monitor.count == MOST:
                 raise _Enough
             return out
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ravine.visuals import page, terminal
-from ravine.visuals.rates import rates as rates_figure
-from ravine.visuals.rates import still
+from ravine.visuals.rates import rates as figure_of
 
 from . import sparse
 from .cli import Parser
@@ -90,13 +89,15 @@ def told(found: RangeTest, asked: Settings) -> str:
 
 def write(found: RangeTest, title: str, path: Path) -> None:
     """A page that opens offline, or a still picture."""
-    figure = rates_figure(found.lrs, found.losses, found.smooth, found.lr)
+    figure = figure_of(found.lrs, found.losses, found.smooth, found.lr)
     try:
         with extra("lab", f"--out {path}"):
             if path.suffix == ".html":
                 path.write_text(page(figure, title), encoding="utf-8")
             else:
-                still(figure, title, path)
+                from ravine.visuals.still import still
+
+                still(figure | {"title": title}).savefig(path, dpi=200)
     except OSError as error:
         raise LabError(f"--out {path}: cannot be written: {error.strerror}") from error
 
@@ -110,7 +111,8 @@ def main(argv: list[str]) -> int:
             found = test(task, task.load(), asked)
         print(told(found, asked))
         if asked.out is not None:
-            write(found, f"{asked.task} with {asked.optimizer}: {found}", asked.out)
+            say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
+            write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
             print(f"\n{asked.out}")
         return 0
     except LabError as error:

@@ -79,6 +79,7 @@ class Facts:
     carry_over: bool
     schedule: str
     data: Data
+    computed: str = "on cpu in float32"
 
     @property
     def selection_seeds(self) -> tuple[int, ...]:

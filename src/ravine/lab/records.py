@@ -41,8 +41,8 @@ class Records:
             try:
                 self._db.execute("pragma journal_mode=wal")
                 self._db.executescript(SCHEMA)
-                self.interrupted = self._db.execute("delete from leases").rowcount
-            except sqlite3.Error:
+                self.interrupted = self._do("delete from leases").rowcount
+            except (sqlite3.Error, LabError):
                 self.close()
                 raise
         except OSError as error:

@@ -82,6 +82,14 @@ class Settings:
         return where.devices(self.workers)
 
     @property
+    def computed(self) -> str:
+        """How a trial computes, in words."""
+        how = f"on {where.kind(self.devices)} in float32"
+        if self.precision != "float32":
+            how += f", passes in {self.precision} by torch.autocast{' and GradScaler' * (self.precision == 'fp16')}"
+        return how + ", the model by torch.compile" * self.compile
+
+    @property
     def work(self) -> Tier:
         """The tier, with what was asked for in its place."""
         tier = TIERS[self.tier]

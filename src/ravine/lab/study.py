@@ -32,7 +32,7 @@ class Tier:
     seeds: int
     runner_up: int
     defaults: int
-    epochs: int | None  # None: what the task says
+    share: float  # of the task's epochs
 
     @property
     def trials(self) -> int:
@@ -41,9 +41,9 @@ class Tier:
 
 
 TIERS = {
-    "smoke": Tier(points=4, studies=1, dimensions=1, seeds=2, runner_up=0, defaults=1, epochs=3),
-    "standard": Tier(points=16, studies=1, dimensions=3, seeds=5, runner_up=3, defaults=5, epochs=None),
-    "full": Tier(points=16, studies=3, dimensions=None, seeds=10, runner_up=3, defaults=10, epochs=None),
+    "smoke": Tier(points=4, studies=1, dimensions=1, seeds=2, runner_up=0, defaults=1, share=0.1),
+    "standard": Tier(points=16, studies=1, dimensions=3, seeds=5, runner_up=3, defaults=5, share=1.0),
+    "full": Tier(points=16, studies=3, dimensions=None, seeds=10, runner_up=3, defaults=10, share=1.0),
 }
 
 

@@ -72,4 +72,4 @@ def _engine(name: str, task: str, folder: Path | None, data: Data, beat: float, 
 
 def _died(job: Job, how: list[str]) -> str:
     what = ", then ".join(f"{t.optimizer} at {dict(t.hyper)} with seed {t.seed}" for t in job)
-    return f"{what or 'before its first trial'}: its worker process died {len(how)} times ({', '.join(how)})"
+    return f"{what or 'before any trial'}: the worker process died {len(how)} times ({', '.join(how)})"

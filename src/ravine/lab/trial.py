@@ -53,7 +53,7 @@ class Trial:
 @dataclass
 class Result:
     """What a trial measured. The lists have one number for each evaluation; `train` is the mean loss of the batches
-    since the one before (the first, before any step, is of one batch)."""
+    since the one before (the first, before any step, is of one batch), `deviation` their standard deviation."""
 
     diverged_at: int | None = None
     seconds: float = 0.0  # of training; the clock stands still during evaluation
@@ -61,6 +61,7 @@ class Result:
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
     metric: list[float] = field(default_factory=list)
+    deviation: list[float] = field(default_factory=list)
     test: float | None = None  # loss and metric at the end, on the part that nothing was chosen on
     test_metric: float | None = None
 
@@ -85,32 +86,34 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     result, batches = Result(), -(-len(x) // trial.batch)
     schedule = scheduled(opt, trial.schedule, trial.epochs * batches)
     marks = evaluation_steps(trial.epochs, batches)
-    step, since, total = 0, 0, 0.0
+    step, losses = 0, list[float]()
     with torch.no_grad():
         start = x[: trial.batch], y[: trial.batch]
         first = task.objective(model, passes.forward(start[0], model), start[1]).item()
         usual = first
         if model is not fresh:
             usual = task.objective(fresh, passes.forward(start[0], fresh), start[1]).item()
-    _measure(result, 0, first, task, passes, data)
+    _measure(result, 0, [first], task, passes, data)
     started = time.perf_counter()
     for epoch in range(trial.epochs):
-        for rows in order(epoch).split(trial.batch):
-            loss = task.objective(model, passes.forward(x[rows]), y[rows])
+        for rows in order(epoch).to(x.device).split(trial.batch):
+            batch = x.index_select(0, rows), y.index_select(0, rows)
+            loss = task.objective(model, passes.forward(batch[0]), batch[1])
             passes.backward(loss)
             passes.step(loss)
             schedule.step()
-            step, since, total = step + 1, since + 1, total + loss.item()
-            if step in marks or not math.isfinite(total):
+            step += 1
+            losses.append(loss.item())
+            if step in marks or not math.isfinite(losses[-1]):
                 result.seconds += time.perf_counter() - started
-                _measure(result, step, total / since, task, passes, data)
+                _measure(result, step, losses, task, passes, data)
                 if _diverged(result, usual):
                     result.diverged_at = step
                     return result, model
                 if trial.schedule == "plateau":
                     schedule.report(result.valid[-1])
                 tell(step)
-                since, total, started = 0, 0.0, time.perf_counter()
+                losses, started = [], time.perf_counter()
     if data.x_test is not None and data.y_test is not None:
         result.test, result.test_metric = _evaluated(task, passes, data.x_test, data.y_test)
     _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
@@ -136,11 +139,13 @@ def _diverged(result: Result, usual: float) -> bool:
     return not math.isfinite(train + valid) or train > usual + (DIVERGED - 1) * abs(usual)
 
 
-def _measure(result: Result, step: int, train: float, task: Task, passes: Passes, data: Data) -> None:
-    """Adds a point."""
+def _measure(result: Result, step: int, losses: list[float], task: Task, passes: Passes, data: Data) -> None:
+    """Adds a point; `losses` are those of the batches since the last one."""
+    mean = sum(losses) / len(losses)
     loss, metric = _evaluated(task, passes, data.x_valid, data.y_valid)
     result.step.append(step)
-    result.train.append(train)
+    result.train.append(mean)
+    result.deviation.append(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses)))
     result.valid.append(loss)
     result.metric.append(metric)
 

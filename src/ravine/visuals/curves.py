@@ -98,5 +98,5 @@ def _trace(group: str, name: str, x: Sequence[float], y: Sequence[float], line: 
     """A line; hovering names it."""
     return {
         "type": "scatter", "mode": "lines", "legendgroup": group, "name": name, "x": finite(x), "y": finite(y),
-        "line": line, "hovertemplate": "%{y:.4g} at %{x:.4~g}<extra>" + name + "</extra>",
+        "line": line, "hovertemplate": "%{y:.4g} at %{x:.4~g}<extra>" + name + "</extra>", "showlegend": name == group,
     }  # fmt: skip

@@ -37,7 +37,8 @@ def rows(names: Sequence[str], x: str, values: Sequence[float], high: int = 34) 
 
 def axis(title: str, decades: bool = False) -> dict[str, Any]:
     """One axis; with `decades` a logarithmic one that is labelled at powers of ten."""
-    plain = {"title": {"text": title}, "automargin": True, "zeroline": False, "ticks": "outside", "nticks": 7}
+    name = {"text": title, "standoff": 10}
+    plain = {"title": name, "automargin": True, "zeroline": False, "ticks": "outside", "nticks": 7}
     return plain | ({"type": "log", "dtick": 1, "exponentformat": "power"} if decades else {})
 
 

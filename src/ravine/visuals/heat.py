@@ -22,4 +22,5 @@ def heat(x: Sequence[float], y: Sequence[float], z: Sequence[Sequence[float]], t
     }  # fmt: skip
     made = layout(across, up, False, [0.0])
     made["yaxis"] = axis(up) | {"type": "log", "exponentformat": "power", "nticks": 7}
+    made["yaxis"]["title"]["standoff"] = 16  # powers are wider than plotly.js takes them for
     return {"data": [trace], "layout": made}

@@ -1,49 +1,31 @@
 """A range test: the loss of every seed against the rate, their smoothed mean, and the rate that is suggested."""
 
 from collections.abc import Sequence
-from math import log10
-from pathlib import Path
 
-from .figure import Figure, finite, layout
-from .palette import COLOURS, ink
+from .figure import Figure, finite, layout, stroke
+from .palette import ink
 
 
 def rates(
     lrs: Sequence[float], runs: Sequence[Sequence[float]], smooth: Sequence[float], chosen: float | None
 ) -> Figure:
-    """Runs may end early; the axis ends where twice the first loss does, since what explodes hides the rest."""
-    line = {"mode": "lines", "hovertemplate": "%{y:.4g} at %{x:.2g}<extra></extra>"}
+    """Runs may end early. The axis shows where the loss falls, and not how high it explodes after."""
+    top = max(*smooth[: len(smooth) // 2], smooth[0])
+    low, high = min(smooth), top + 0.4 * (top - min(smooth))
     traces = [
-        {"x": list(lrs[: len(run)]), "y": finite(run), "line": {"color": ink(0).pale(0.3), "width": 1}, **line}
-        for run in runs
+        _trace(f"seed {i}", lrs, run) | {"line": {"color": ink(0).pale(0.3), "width": 1}, "legendgroup": "seeds"}
+        for i, run in enumerate(runs)
     ]
-    traces.append({"x": list(lrs[: len(smooth)]), "y": finite(smooth), "line": {"color": ink(0).colour}, **line})
-    figure = {"data": traces, "layout": layout("learning rate", "loss", True, [0.0])}
-    low, high = min(smooth), max(smooth[0], *smooth[: len(smooth) // 2])
-    room = 0.2 * (high - low) or 1.0
-    figure["layout"]["yaxis"]["range"] = [low - room, high + 2 * room]
+    traces.append(_trace("mean, smoothed", lrs, smooth) | {"line": stroke(ink(0))})
     if chosen is not None:
-        mark = {"color": ink(1).colour, "dash": "dot"}
-        figure["layout"] |= {
-            "shapes": [{"type": "line", "x0": chosen, "x1": chosen, "yref": "paper", "y0": 0, "y1": 1, "line": mark}],
-            "annotations": [{"text": f"{chosen:.2g}", "x": log10(chosen), "y": 1, "yref": "paper", "showarrow": False}],
-        }  # fmt: skip
-    return figure
+        mark = {"line": {"color": ink(1).colour, "width": 1.5, "dash": "dot"}, "mode": "lines+text"}
+        words = {"text": ["", f"{chosen:.2g}"], "textposition": "middle right"}
+        traces.append(_trace("suggestion", [chosen] * 2, [low, top + 0.2 * (high - top)]) | mark | words)
+    made = layout("learning rate", "loss", True, [0.0])
+    made["yaxis"]["range"] = [low - 0.1 * (high - low), high]
+    return {"data": traces, "layout": made | {"showlegend": True}}
 
 
-def still(figure: Figure, title: str, path: Path) -> None:
-    """The same as a picture, in the format that the file's name ends in."""
-    from matplotlib.figure import Figure as Paper  # an extra: imported when used
-
-    paper = Paper(figsize=(7, 4), dpi=150, layout="constrained")
-    axes = paper.add_subplot()
-    *runs, mean = figure["data"]
-    for run in runs:
-        axes.semilogx(run["x"], run["y"], color=COLOURS[0], alpha=0.3, linewidth=1)
-    axes.semilogx(mean["x"], mean["y"], color=COLOURS[0])
-    for mark in figure["layout"].get("shapes", ()):
-        axes.axvline(mark["x0"], color=COLOURS[1], linestyle=":")
-    axes.set(xlabel="learning rate", ylabel="loss", ylim=figure["layout"]["yaxis"]["range"])
-    axes.set_title(title, fontsize=9, wrap=True)
-    axes.spines[["top", "right"]].set_visible(False)
-    paper.savefig(path)
+def _trace(name: str, x: Sequence[float], y: Sequence[float]) -> dict[str, object]:
+    return {"type": "scatter", "mode": "lines", "name": name, "legendgroup": name, "x": finite(x[: len(y)]),
+            "y": finite(y), "hovertemplate": "%{y:.4g} at %{x:.2g}<extra>" + name + "</extra>"}  # fmt: skip

@@ -25,7 +25,7 @@ TITLES = {
     "batch-loss": "Training loss by batch size",
     "time": "Time per step",
     "state": "Optimizer state",
-    "memory": "Peak memory",
+    "memory": "Memory of a step",
     "gradients": "Sizes of gradients",
     "updates": "Sizes of updates",
     "ratio": "Update by weights, ‖Δw‖ / ‖w‖",
@@ -73,7 +73,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
         ) if timed else None,
         "memory": visuals.bars(
             [visuals.Bar(m.name, ink[m.name], {"peak": m.time.peak}) for m in methods],
-            "MiB of memory at the peak",
+            "MiB that a step adds at its peak",
         ) if all(math.isfinite(m.time.peak) for m in methods) else None,
     }  # fmt: skip
     return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}
@@ -160,14 +160,15 @@ def _batch_steps(outcome: Outcome, ink: Mapping[str, Ink]) -> Figure:
 
 
 def _batch_loss(outcome: Outcome) -> Figure:
-    """Of the method that is best in the main comparison."""
-    lines = []
+    """Of the method that is best in the main comparison, its first seed: losses of batches, and how far they spread."""
+    found = []
     for i, o in enumerate(_sizes(outcome)):
         method = next(m for m in o.methods if m.name == outcome.methods[0].name)
-        step, runs = _aligned(method, "train")
-        epochs = [s * o.facts.epochs / o.facts.steps for s in step]
-        lines.append(visuals.Line(f"batch {o.facts.task.batch}", visuals.ink(i), epochs, runs))
-    figure = visuals.curves(lines[::-1], "epoch", "training loss")
+        one = method.tuned[0]
+        epochs = [s * o.facts.epochs / o.facts.steps for s in one.step]
+        ends = [[x + side * d for x, d in zip(one.train, one.deviation, strict=True)] for side in (-1, 1)]
+        found.append(visuals.Band(f"batch {o.facts.task.batch}", visuals.ink(i), epochs, one.train, *ends))
+    figure = visuals.bands(found[::-1], "epoch", "training loss", "less a deviation", "and a deviation")
     figure["layout"] |= {"showlegend": True}
     return figure
 

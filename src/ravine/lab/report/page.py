@@ -17,6 +17,7 @@ from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
 from ..devices import cores
+from ..inside import MOST
 from ..outcome import Method, Outcome, score, steps_to
 from ..statistics import interval
 from ..verdict import doubts
@@ -50,6 +51,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         figures=figures,
         titles=TITLES,
         inside=list(inside),
+        most_looked=MOST,
         findings={m.name: m.inside.findings for m in outcome.methods if m.inside},
         tasks=list(times or {}),
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),

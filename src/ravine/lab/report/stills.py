@@ -5,16 +5,18 @@ from pathlib import Path
 
 from ..errors import LabError
 from ..outcome import Outcome
-from .exhibits import exhibits, looks
+from .exhibits import Times, exhibits, inks, looks, profile
 
 
-def stills(outcome: Outcome, png: Path | None, pdf: Path | None) -> None:
+def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | None = None) -> None:
     """Writes them into the folder `png`, a file each, and into the file `pdf`, a page each; None leaves it out."""
     if png is None and pdf is None:
         return
     from ravine.visuals import still  # matplotlib: imported when used
 
     figures = exhibits(outcome)
+    if times is not None:
+        figures["profile"] = profile(times, inks(outcome, times))
     for method in outcome.methods:
         if method.inside and method.inside.histogram_step:
             label = method.name

@@ -7,8 +7,10 @@ FOLDER holds fashion-mnist/; without it the files are downloaded. All train the 
 which they evaluate 20 times on 1,000: as many as 2 times an epoch on 10,000, which is what 15 epochs have.
 
 overhead     a trial, from the queue to the records, against the same steps and evaluations written by hand, which take
-             turns; to start the worker takes as long as is told, and does not count
-two workers  the same trials on two workers and on one, which take turns; starting does not count
+             turns; to start the worker takes as long as is told, and does not count. CPU seconds of all processes stand
+             beside: they say more where other programs run
+two workers  the same trials on two workers and on one, which take turns; starting does not count. CPU seconds say how
+             much two disturb one another
 classic      the whole command `ravine compare --preset classic`, SGD, NAdam and RMSprop of 15 epochs each with two
              workers, against Keras (3.15, tensorflow-cpu 2.21, one after another; seconds per epoch as given, which
              were measured on this kind of machine and not in this run)
@@ -16,6 +18,8 @@ classic      the whole command `ravine compare --preset classic`, SGD, NAdam and
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
@@ -68,6 +72,13 @@ class Crew:
         return time.perf_counter() - start
 
 
+def cpu_seconds() -> float:
+    """Of this process and of its workers, as Linux counts them."""
+    workers = multiprocessing.active_children()
+    stats = [Path(f"/proc/{w.pid}/stat").read_text().rsplit(")", 1)[1].split() for w in workers]
+    return time.process_time() + sum(int(s[11]) + int(s[12]) for s in stats) / os.sysconf("SC_CLK_TCK")
+
+
 def by_hand(optimizer: type, data: Data, seed: int) -> float:
     """The seconds of the same epoch, with the same evaluations, as one would write it."""
     start = time.perf_counter()
@@ -106,15 +117,22 @@ def overhead(record: Record, data: Data, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         crew = Crew(data, 1, Path(folder))
         first = crew.run("sgd", 1)
-        ours, hand, torchs = [], [], []
+        turns = {
+            "lab": lambda seed: crew.run("sgd", 1),
+            "by hand": lambda seed: by_hand(optimizer_class("sgd"), data, seed),
+            "by hand, torch.optim.SGD": lambda seed: by_hand(torch.optim.SGD, data, seed),
+        }
+        times = {name: [] for name in turns}
+        cpu = dict.fromkeys(turns, 0.0)
         for seed in range(rounds):
-            ours.append(crew.run("sgd", 1))
-            hand.append(by_hand(optimizer_class("sgd"), data, seed))
-            torchs.append(by_hand(torch.optim.SGD, data, seed))
-    seconds = {"lab": statistics.median(ours), "by hand": statistics.median(hand),
-               "by hand, torch.optim.SGD": statistics.median(torchs)}  # fmt: skip
-    ratios = {"lab/by hand": statistics.median(a / b for a, b in zip(ours, hand, strict=True))}
-    record.say("overhead", "mlp", seconds, ratios, {"lab/by hand": ("at most", 1.05)}, rounds=rounds,
+            for name, turn in turns.items():
+                before = cpu_seconds()
+                times[name].append(turn(seed))
+                cpu[name] += cpu_seconds() - before
+    seconds = {name: statistics.median(t) for name, t in times.items()}
+    ratios = {"lab/by hand": statistics.median(a / b for a, b in zip(times["lab"], times["by hand"], strict=True)),
+              "CPU lab/by hand": cpu["lab"] / cpu["by hand"]}  # fmt: skip
+    record.say("overhead", "mlp", seconds, ratios, dict.fromkeys(ratios, ("at most", 1.05)), rounds=rounds,
                start=round(first - seconds["lab"], 2), steps=-(-len(data.x) // 32))  # fmt: skip
 
 
@@ -122,13 +140,17 @@ def two_workers(record: Record, data: Data, rounds: int, trials: int = 4) -> Non
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         crews = {"one": Crew(data, 1, Path(one)), "two": Crew(data, 2, Path(two))}
         for crew in crews.values():
-            crew.run("sgd", 2 * trials + 2)  # all are there then
+            crew.run("sgd", trials)  # all are there then
         times = {name: [] for name in crews}
+        cpu = dict.fromkeys(crews, 0.0)
         for _ in range(rounds):
             for name, crew in crews.items():
+                before = cpu_seconds()
                 times[name].append(crew.run("sgd", trials))
+                cpu[name] += cpu_seconds() - before
     seconds = {name: statistics.median(t) for name, t in times.items()}
-    ratios = {"two/one": statistics.median(a / b for a, b in zip(times["two"], times["one"], strict=True))}
+    ratios = {"two/one": statistics.median(a / b for a, b in zip(times["two"], times["one"], strict=True)),
+              "CPU two/one": cpu["two"] / cpu["one"]}  # fmt: skip
     record.say("two workers", "mlp", seconds, ratios, {"two/one": ("at most", 0.56)}, rounds=rounds, trials=trials)
 
 

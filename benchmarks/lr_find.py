@@ -61,7 +61,8 @@ def measure(name: str, optimizer: str, epochs: int | None, before: dict[str, Any
     epochs = epochs or task.epochs
     found = lr_find.test(task, data, lr_find.Settings(task=name, optimizer=optimizer))
     low, high = space_of(cls)["lr"]
-    search = before.get("search") or [[lr, finals(task, data, epochs, cls, lr)] for lr in rates(low, high)]
+    made = before.get("search") if before.get("epochs") == epochs else None
+    search = made or [[lr, finals(task, data, epochs, cls, lr)] for lr in rates(low, high)]
     best, at_best = min(search, key=lambda x: mean(x[1]))
     at_suggestion = finals(task, data, epochs, cls, found.lr) if found.lr else []
     print(f"{name:15} {optimizer:9} suggestion {found.lr or 0:.2g}, best {best:.2g}, "
@@ -81,6 +82,20 @@ def measure(name: str, optimizer: str, epochs: int | None, before: dict[str, Any
     }
 
 
+def table(record: dict[str, Any]) -> str:
+    """Markdown."""
+    lines = [
+        "| task, epochs | optimizer | suggestion | best of a search | ratio | validation loss with each |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in record["searches"]:
+        losses = [mean(row[f"losses at the {which}"]) for which in ("suggestion", "best")]
+        cells = (f"{row['task']}, {row['epochs']}", row["optimizer"], f"{row['suggestion']:.2g}", f"{row['best']:.2g}",
+                 f"{row['suggestion/best']:.2g}", " and ".join(f"{x:.3f}" for x in losses))  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Reads what is there, measures the rest, writes after each row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,17 +103,20 @@ def main() -> None:
     parser.add_argument("--optimizers", default="sgd,momentum,adam")
     parser.add_argument("--epochs", default="fashion-mnist=1", help="shorter trainings, as TASK=N")
     parser.add_argument("--out", type=Path, default=RESULTS / "lr-find-cpu.json")
+    parser.add_argument("--table", action="store_true", help="print what is in it, as docs/lr_find.md has it")
     asked = parser.parse_args()
+    if asked.table:
+        return print(table(json.loads(asked.out.read_text())))
     epochs = {name: int(n) for name, n in (x.split("=") for x in asked.epochs.split(",") if x)}
     torch.set_num_threads(1)
-    there = json.loads(asked.out.read_text())["searches"] if asked.out.exists() else []
-    rows = {(row["task"], row["optimizer"]): row for row in there}
+    before = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    rows = {(row["task"], row["optimizer"]): row for row in before.get("searches", [])}
     for task in asked.tasks.split(","):
         for optimizer in asked.optimizers.split(","):
             row = rows.get((task, optimizer), {})
             rows[task, optimizer] = measure(task, optimizer, epochs.get(task), row)
             record = {
-                "command": command_line(),
+                "commands": [*dict.fromkeys([*before.get("commands", []), command_line()])],
                 "date": date.today().isoformat(),
                 "machine": machine("cpu"),
                 "protocol": PROTOCOL,

@@ -41,17 +41,6 @@ def test_it_masks_what_fills_up(example):
 def test_the_command_compares_on_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(EXAMPLES)
-    arguments = (
-        "--task",
-        "hf_task:tiny",
-        "--optimizers",
-        "adamw,lion",
-        "--points",
-        "1",
-        "--seeds",
-        "1",
-        "--epochs",
-        "1",
-    )
-    assert main(["compare", *arguments, "--workers", "1"]) == 0
+    arguments = "--task hf_task:tiny --optimizers adamw,lion --points 1 --seeds 1 --epochs 1 --workers 1"
+    assert main(["compare", *arguments.split()]) == 0
     assert "Lion" in capsys.readouterr().out and (tmp_path / "runs" / "bert" / "report.html").exists()

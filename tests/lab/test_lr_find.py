@@ -1,5 +1,7 @@
 """The range test: a rate from losses, a run that leaves no trace, and the command."""
 
+import importlib
+import json
 import math
 import random
 import sys
@@ -14,6 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import ravine
 from ravine.cli import main
 from ravine.lab import LabError, find_lr, range_test
+
+from .conftest import ROOT
 
 RATES = range_test.rates(1e-6, 1.0, 100)
 
@@ -309,9 +313,16 @@ def test_it_suggests_a_rate_for_the_digits(capsys, tmp_path, ending):
     assert main(["lr-find", "--optimizer", "momentum", "--low", "1e-5", "--steps", "60", "--out", str(file)]) == 0
     out = capsys.readouterr().out
     lr = float(out.split("\nlr ")[1].split(":")[0])
-    assert 0.01 < lr < 1 and "mean of 3 seeds" in out and "rough guide" in out and out.endswith(f"\n{file}\n")
+    assert 0.01 < lr < 1 and "mean of 3 seeds" in out and "A rough guide" in out and out.endswith(f"\n{file}\n")
     text = file.read_bytes()
     assert text.startswith(b"\x89PNG") if ending == "png" else b"learning rate" in text and b"plotly" in text
+
+
+def test_the_page_has_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    table = importlib.import_module("lr_find").table
+    record = json.loads((ROOT / "benchmarks" / "results" / "lr-find-cpu.json").read_text())
+    assert table(record) in (ROOT / "docs" / "lr_find.md").read_text()
 
 
 @pytest.mark.parametrize(("package", "file"), [("plotly", "x.html"), ("matplotlib", "x.png")])

@@ -61,7 +61,7 @@ def test_a_full_disk_on_opening_is_no_reason_to_remove_anything(tmp_path, monkey
         records.add(TRIAL, RESULT)
     with monkeypatch.context() as patched:
         patched.setattr(Records, "_do", full)
-        with pytest.raises(LabError, match="^database or disk is full$"):
+        with pytest.raises(LabError, match=r"^database or disk is full$"):
             Records(tmp_path)
     with Records(tmp_path) as records:
         assert TRIAL in records
@@ -122,7 +122,8 @@ def test_what_is_remembered_is_recalled(tmp_path):
         records.remember("comparison", {"out": tmp_path, "seeds": 3})
     assert recall(tmp_path, "comparison") == {"out": str(tmp_path), "seeds": 3}
     assert leases(tmp_path) == [(TRIAL.key, "process 7")]
-    for folder in (tmp_path / "nowhere", tmp_path.parent):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "nowhere", tmp_path / "empty"):
         with pytest.raises(LabError, match="there is no comparison: name a folder that ravine compare wrote to"):
             recall(folder, "comparison")
-    assert not (tmp_path / "nowhere").exists()
+    assert not (tmp_path / "nowhere").exists() and not list((tmp_path / "empty").iterdir())

@@ -34,12 +34,14 @@ def test_another_is_told(name):
 
 
 def test_one_for_sparse_gradients_alone_is_told_too():
-    entry = Entry("sparseadam", registry()["sparseadam"])
-    with pytest.raises(LabError, match="has a dense gradient, and SparseAdam takes sparse ones only"):
-        sparse.check([entry], TASK, DATA)
+    digits = load_task("digits").tiny()
+    for task, which in ((TASK, r"sparse for 0\.weight"), (digits, "dense")):
+        told = f"'{task.name}', which are {which}.* has a dense gradient, and SparseAdam takes sparse ones only"
+        with pytest.raises(LabError, match=told):
+            sparse.check(entries(["sparseadam"]), task, task.load())
 
 
-def test_where_gradients_are_dense_nothing_is_tried():
+def test_where_gradients_are_dense_no_other_is_tried():
     class Frail(torch.optim.SGD):
         def step(self, closure=None):
             raise RuntimeError("too frail")

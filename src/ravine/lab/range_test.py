@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # pyright: ignore
 from torch.optim import Optimizer
 
 from .errors import LabError
@@ -18,8 +19,8 @@ from .seeding import seed_all
 SURE = 5  # standard errors that a fall must have, to be one
 EXPLODED = 4  # times the loss at the start: no reason to go on
 ADAPTIVE = (
-    "For methods that divide by running averages (Adam, RMSprop and their kin) this is a rough guide: the averages are "
-    "younger in the test than in training."
+    "A rough guide. The averages that Adam, RMSprop and their kin divide by are younger in the test than in training;\n"
+    "for methods that step by signs (Lion, Signum) the suggestion was ten times too large (docs/lr_find.md)."
 )
 
 
@@ -148,7 +149,7 @@ def rise(
                 value = closure().item()
                 for opt in optimizers:
                     opt.step(lambda value=value: value)
-        except (FloatingPointError, torch.linalg.LinAlgError):  # of methods that refuse what is not finite
+        except (FloatingPointError, LinAlgError):  # of methods that refuse what is not finite
             return (*out, math.inf)
         out.append(seen[0])
         if _exploded(out):

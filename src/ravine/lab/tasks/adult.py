@@ -16,9 +16,9 @@ from .few import thrice
 from .task import Data, Task
 
 ADDRESS = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/"
-MD5 = {
-    "adult.data": "5d7c39d7b8804f071cdd1f2a7c460872 3b47a7aa751a9626f7123f62764797f4"
-}  # with a last empty line or not
+MD5 = {  # with a last empty line, as it comes, and without
+    "adult.data": "5d7c39d7b8804f071cdd1f2a7c460872 3b47a7aa751a9626f7123f62764797f4",
+}
 NUMERIC = (0, 2, 4, 10, 11, 12)  # age, weight of the sample, years of education, capital gain and loss, hours a week
 CATEGORIES = (1, 3, 5, 6, 7, 8, 9, 13)  # work, education, marriage, occupation, relationship, race, sex, country
 COLUMNS = 107  # the six, and one for each category of the training part; "?" is one
@@ -37,8 +37,8 @@ def data(folder: Path | None) -> Data:
 def table(people: list[list[str]]) -> Data:
     """The three parts, 70, 15 and 15 %. Means, deviations and categories are those of the training part."""
     order = torch.randperm(len(people), generator=torch.Generator().manual_seed(0)).tolist()
-    third = len(people) * 15 // 100
-    train = [people[i] for i in order[: -2 * third]]
+    held = len(people) * 15 // 100
+    train = [people[i] for i in order[: -2 * held]]
     numbers = torch.tensor([[float(row[i]) for i in NUMERIC] for row in train])
     mean, deviation = numbers.mean(0), numbers.std(0)
     kinds = [(i, kind) for i in CATEGORIES for kind in sorted({row[i] for row in train})]
@@ -51,7 +51,7 @@ def table(people: list[list[str]]) -> Data:
         rich = torch.tensor([[float(row[-1] == ">50K")] for row in rows])
         return torch.cat([(numbers - mean) / deviation, hot], 1), rich
 
-    valid, test = ([people[i] for i in rows] for rows in (order[-2 * third : -third], order[-third:]))
+    valid, test = ([people[i] for i in rows] for rows in (order[-2 * held : -held], order[-held:]))
     return Data(*part(train), *part(valid), *part(test))
 
 

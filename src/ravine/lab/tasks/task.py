@@ -59,7 +59,7 @@ class Task:
     """
 
     name: str
-    data: Callable[[], Data]
+    data: Callable[[], tuple[Tensor | None, ...]]
     model: Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
     metric: Callable[[Tensor, Tensor], Tensor | float] | None = accuracy

@@ -20,8 +20,8 @@ class Tracker:
     def __init__(self, out: Path, task: str):
         self.out, self.project = out, os.environ.get("WANDB_PROJECT") or f"ravine-{task}".replace(":", "-")
         self.settings = wandb.Settings(
-            silent=True, console="off", disable_git=True, disable_code=True, x_disable_meta=True, x_disable_stats=True,
-            x_disable_machine_info=True, host="", root_dir=str(out),
+            silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True,
+            x_disable_machine_info=True, x_save_requirements=False, host="", root_dir=str(out),
         )  # fmt: skip
 
     def add(self, run: Run) -> None:

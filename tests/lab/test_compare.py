@@ -135,7 +135,7 @@ def test_the_example_task_and_a_stranger_s_optimizer(ravine_command, tmp_path):
     assert status == 0 and "one seed cannot tell skill from luck" in printed
     page = (tmp_path / "runs" / "spirals" / "report.html").read_text(encoding="utf-8")
     for name in ("sgd", "torch.optim:SGD"):  # two classes called SGD
-        assert f"{name} " in printed and f'data-name="{name}"' in page and f'"name": "{name}"' in page
+        assert f"{name} " in printed and f'data-name="{name}"' in page and f'"name":"{name}"' in page
     assert ">SGD<" not in page
 
 

@@ -69,3 +69,20 @@ def test_evidence_is_read_as_it_was_written(tmp_path):
     file = tmp_path / "evidence.json"
     file.write_text(json.dumps({"tasks": [one.json() for one in FLAT + CONV]}))
     assert evidence(file) == FLAT + CONV and evidence(tmp_path / "none.json") == []
+
+
+def test_the_command_advises_after_a_short_search(ravine_command, tmp_path):
+    status, said = ravine_command("advise", cwd=tmp_path)
+    assert status == 0, said
+    lines = said.splitlines()
+    assert lines[0].startswith("digits: 4,810 numbers in 2 layers") and lines[1].startswith("trying ")
+    assert any(line.startswith("Use ") and "lr=" in line and "schedule cosine" in line for line in lines)
+
+
+def test_a_finished_comparison_speaks_for_itself(ravine_command, tmp_path):
+    asked = ("--optimizers", "sgd,adam", "--points", "3", "--seeds", "2", "--epochs", "2")
+    status, _ = ravine_command("compare", *asked, cwd=tmp_path)
+    status, said = ravine_command("advise", "--from", "runs/digits", cwd=tmp_path)
+    assert status == 0 and "Use Adam with lr=" in said and "Adam" in said.splitlines()[-2] + said.splitlines()[-1], said
+    status, said = ravine_command("advise", "--from", "nowhere", cwd=tmp_path)
+    assert status == 2 and "there is no comparison" in said

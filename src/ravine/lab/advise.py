@@ -12,29 +12,31 @@ from .compare import on
 from .errors import LabError
 from .evidence import Seen, Traits, choose, expected, left_out
 from .outcome import Method, Outcome
+from .resume import recalled
 from .settings import Settings
 from .sweep import TrialFailed
 from .tasks import TASKS, load_task
+from .verdict import doubts, words
 
 
-def advice(here: Traits, found: Outcome, seen: list[Seen], schedule: str) -> str:
-    """What to use, how sure that is, and why."""
-    prior = expected(here, seen)
-    short = {m.entry.ours: m.loss for m in found.methods}
+def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
+    """What to use, how sure that is, and why: after a short search also by other tasks."""
+    tier, epochs, whole = found.facts.tier, found.facts.epochs, found.facts.tier.share == 1
     by = {m.entry.ours: m for m in found.methods}
-    chosen = by[choose(short, prior)]
-    first = found.methods[0]
-    lines = [f"Use {chosen.name} with {_settings(chosen)}, schedule {schedule}."]
+    chosen = by[choose({name: m.loss for name, m in by.items()}, expected(here, seen), trust=1.0 if whole else 0.5)]
+    first, others = found.methods[0], [m.name for m in found.methods if m is not chosen]
+    lines = [f"Use {chosen.name} with {_settings(chosen)}, schedule {found.facts.schedule}."]
+    if whole:
+        return "\n".join([*lines, words(found), *doubts(found)])
     if chosen is first:
-        lines.append(f"It had the lowest loss in a short search here ({chosen.loss:.4g}, {found.facts.epochs} epochs).")
+        lines.append(f"It had the lowest loss in a short search here: {chosen.loss:.4g} after {epochs} epochs.")
     else:
-        lines.append(f"{first.name} was lower in a short search ({first.loss:.4g}, against {chosen.loss:.4g}), but "
+        lines.append(f"{first.name} was lower in a short search ({first.loss:.4g}; {chosen.loss:.4g}), but "
                      f"on other tasks {chosen.name} was nearer to the best.")  # fmt: skip
-    others = [m.name for m in found.methods if m is not chosen]
-    lines.append(f"Tried beside it: {', '.join(others)}. The rate is the best of {found.facts.tier.points} over "
-                 f"{found.facts.epochs} epochs: for a longer run start there, and look at half of it.")  # fmt: skip
-    lines.append(worth(seen))
-    return "\n".join(lines)
+    tried = f"Tried beside it: {', '.join(others)}. " if others else ""
+    lines.append(f"{tried}The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, and "
+                 "look at half of it.")  # fmt: skip
+    return "\n".join([*lines, worth(seen)])
 
 
 def worth(seen: list[Seen]) -> str:
@@ -64,15 +66,22 @@ def _percent(log_ratio: float) -> str:
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
     try:
-        asked = _parser().parse_args(argv[1:])
-        task, seen = load_task(asked.task, asked.data), evidence.evidence()
+        asked, seen = _parser().parse_args(argv[1:]), evidence.evidence()
+        if asked.compared is not None:
+            settings, command = recalled(asked.compared, {"train": False})
+            (name,), folder = settings.tasks, asked.compared
+            task = load_task(name, settings.data)
+        else:
+            name, command = asked.task, "ravine advise"
+            task = load_task(name, asked.data)
+            folder = asked.out or Path("runs") / task.name
         here = evidence.traits(task, task.load())
         print(f"{task.name}: {here.words}")
-        short = evidence.shortlist(here, seen, task.optimizers)
-        print(f"trying {', '.join(short)} …", flush=True)
-        settings = Settings(optimizers=tuple(short), data=asked.data, tier="smoke", workers=asked.workers)
-        found = on(asked.task, task, asked.out or Path("runs") / task.name, settings, "ravine advise")
-        print(advice(here, found, seen, str(settings.schedule)))
+        if asked.compared is None:
+            short = evidence.shortlist(here, seen, task.optimizers)
+            print(f"trying {', '.join(short)} …", flush=True)
+            settings = Settings(optimizers=tuple(short), data=asked.data, tier="smoke", workers=asked.workers)
+        print(advice(here, on(name, task, folder, settings, command), seen))
         return 0
     except (LabError, TrialFailed) as error:
         if os.environ.get("RAVINE_DEBUG"):
@@ -92,6 +101,13 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     add("--task", metavar="NAME", default="digits", help=f"{', '.join(TASKS)}, or your own as module:name")
+    add(
+        "--from",
+        metavar="DIR",
+        dest="compared",
+        type=Path,
+        help="by a finished comparison, from the folder it wrote to",
+    )
     add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add("--out", metavar="DIR", type=Path, help="where records go (default runs/TASK)")
     add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")

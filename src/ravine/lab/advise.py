@@ -33,9 +33,9 @@ def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     else:
         lines.append(f"{first.name} was lower in a short search ({first.loss:.4g}; {chosen.loss:.4g}), but "
                      f"on other tasks {chosen.name} was nearer to the best.")  # fmt: skip
-    tried = f"Tried beside it: {', '.join(others)}. " if others else ""
-    lines.append(f"{tried}The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, and "
-                 "look at half of it.")  # fmt: skip
+    beside = f"Tried beside it: {', '.join(others)}. " if others else ""
+    lines.append(f"{beside}The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, "
+                 "and look at half of it.")  # fmt: skip
     return "\n".join([*lines, worth(seen)])
 
 

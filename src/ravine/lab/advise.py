@@ -31,7 +31,7 @@ def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     if chosen is first:
         lines.append(f"It had the lowest loss in a short search here: {chosen.loss:.4g} after {epochs} epochs.")
     else:
-        lines.append(f"{first.name} was lower in a short search ({first.loss:.4g}; {chosen.loss:.4g}), but "
+        lines.append(f"{first.name} was lower in a short search ({first.loss:.4g} to {chosen.loss:.4g}), but "
                      f"on other tasks {chosen.name} was nearer to the best.")  # fmt: skip
     beside = f"Tried beside it: {', '.join(others)}. " if others else ""
     lines.append(f"{beside}The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, "

@@ -24,5 +24,11 @@ REASONS = {
     ): "It runs at the speed of its bytes: a faster one cannot be made.",
     ("tensors, *", "*", "microseconds a further tensor"): PYTHON,
     ("tensors, *", "*", "bend"): "Not looked into; a thousand tensors and their states no longer fit the caches.",
+    (
+        "AdamW of *",
+        "mlp*",
+        "monitor/plain",
+    ): "One step in ten is a sample of two or three milliseconds, mostly Python: longer than a step here takes.",
+    ("AdamW of *", "cnn", "monitor/plain"): "One step in ten is a sample of five milliseconds, half of what a step here takes.",
     ("sparseadam", "100 of *", "*"): "Rows are sorted and added up in calls to torch; it shows where there are few.",
 }

@@ -20,6 +20,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -66,12 +67,12 @@ class Part:
 
     def of(self, data: Data) -> Data:
         rows = (self.train, self.train, self.valid, self.valid)
-        x, y, x_valid, y_valid = (d[:: len(d) // n][:n].clone() for d, n in zip(data, rows, strict=True))
-        return x, y, x_valid, y_valid
+        parts = (data.x, data.y, data.x_valid, data.y_valid)
+        return Data(*(d[:: len(d) // n][:n].clone() for d, n in zip(parts, rows, strict=True)))
 
 
 PARTS = {
-    "fashion-mnist": Part(train=60_000, valid=10_000, epochs=2),
+    "fashion-mnist": Part(train=50_000, valid=10_000, epochs=2),
     "fashion-mnist-cnn": Part(train=30_000, valid=2_000, epochs=2),
     "tinyshakespeare": Part(train=15_685, valid=256, epochs=1),
 }
@@ -88,7 +89,7 @@ def measure(record: dict[str, Any], name: str, args: argparse.Namespace) -> None
         record["runs"] = [run for run in record["runs"] if run not in stale]
     record["tasks"][name] = {
         "about": task.about, "metric": task.metric_name, "batch": task.batch, "epochs": part.epochs,
-        "steps": part.epochs * -(-len(data[0]) // task.batch), "rows": len(data[0]), "validation rows": len(data[2]),
+        "steps": part.epochs * -(-len(data.x) // task.batch), "rows": len(data.x), "validation rows": len(data.x_valid),
     }  # fmt: skip
 
     def trial(optimizer: str, lr: float, seed: int, storage: str = "float32") -> Trial:
@@ -97,7 +98,7 @@ def measure(record: dict[str, Any], name: str, args: argparse.Namespace) -> None
 
     def run(trials: list[Trial]) -> dict[Trial, float]:
         done = {run["key"] for run in record["runs"]}
-        todo = [(t,) for t in trials if t.key not in done]
+        todo = deque((t,) for t in trials if t.key not in done)
         for kind, at, result in sweep(todo, name, None, data, args.workers):
             if kind == "result":
                 record["runs"].append(row(at, result))

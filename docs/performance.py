@@ -129,6 +129,26 @@ SECTIONS = {
             | {"monitor/plain": "monitor/plain"},
         )
     ],
+    "The lab": [
+        Table(
+            "A trial of `ravine compare`, and the same loop written by hand with the same evaluations.",
+            "lab.py",
+            {"": "question", "lab": "lab", "by hand": "by hand", "lab/by hand": "lab/by hand"},
+            "overhead",
+        ),
+        Table(
+            "The same trials by one worker and by two.",
+            "lab.py",
+            {"": "question", "one": "one", "two": "two", "two/one": "two/one"},
+            "two workers",
+        ),
+        Table(
+            "The classic preset, whole, by two workers; Keras one after another.",
+            "lab.py",
+            {"": "question", "lab": "lab", "Keras": "Keras, as given", "lab/Keras": "lab/Keras"},
+            "classic",
+        ),
+    ],
     "Rows of an embedding": [
         Table(
             "SparseAdam on an embedding 64 wide, of which so many rows have a gradient.",

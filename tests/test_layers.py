@@ -42,7 +42,7 @@ MAY = {  # a room, and the rooms that its files may import
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
     "surfaces": ("optimizer", "optim", "visuals", "schedules"),
-    "lab": ("optimizer", "optim", "schedules", "strategies", "instruments", "parallel", "visuals", "surfaces"),
+    "lab": ("optimizer", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals", "surfaces"),
     "cli": ("catalog", "lab", "schedules", "surfaces"),
     "root": (
         *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "schedules"),

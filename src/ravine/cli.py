@@ -14,6 +14,9 @@ COMMANDS = {
     "cite": "their papers, as BibTeX",
     "schedule": "every schedule of a rate; one of them drawn",
     "compare": "which optimizer for this task? Equal tuning for each, and a report",
+    "advise": "which optimizer should I use? A short look at the task, and what was measured on others",
+    "lr-find": "which learning rate for this task? The range test: seconds, and a rough guide",
+    "tune": "the best hyperparameters of one optimizer for this task, by Optuna",
     "noise-scale": "which batch size for this task? The gradient noise scale, measured while it trains",
 }
 
@@ -46,6 +49,12 @@ def _room(command: str) -> Callable[[list[str]], int]:
         from .lab.cli import main
     elif command == "schedule":
         from .schedules.cli import main
+    elif command == "advise":
+        from .lab.advise import main
+    elif command == "lr-find":
+        from .lab.lr_find import main
+    elif command == "tune":
+        from .lab.tune import main
     elif command == "noise-scale":
         from .lab.noise_scale import main
     else:

@@ -47,6 +47,18 @@ def tinyshakespeare() -> Path:
     return _data("tinyshakespeare", "input.txt")
 
 
+@pytest.fixture(scope="session")
+def banking77() -> Path:
+    """The folder of the real questions."""
+    return _data("banking77", "train.csv")
+
+
+@pytest.fixture(scope="session")
+def adult() -> Path:
+    """The folder of the real people."""
+    return _data("adult", "adult.data")
+
+
 def _data(name: str, file: str) -> Path:
     folder = Path(os.environ.get("RAVINE_DATA", ROOT.parent / "shared" / "data")) / name
     if not (folder / file).exists():

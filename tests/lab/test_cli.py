@@ -17,8 +17,9 @@ from .conftest import COMMAND
         ("", "required: COMMAND"),
         (
             "compare --task digit",
-            "unknown task 'digit': did you mean digits? known are digits, fashion-mnist, fashion-mnist-cnn, "
-            "tinyshakespeare, or your own",
+            "unknown task 'digit': did you mean digits? known are digits, fashion-mnist, fashion-mnist-classic, "
+            "fashion-mnist-cnn, fashion-mnist-cnn-bn, deep-narrow, autoencoder, tinyshakespeare, tinyshakespeare-lstm, "
+            "programs, banking77, adult, noisy-quadratic, or your own",
         ),
         ("compare --optimizers sgd,adm", "unknown optimizer 'adm': did you mean adam"),
         ("compare --optimizers ,", "--optimizers: name at least one"),
@@ -39,10 +40,24 @@ from .conftest import COMMAND
             "compare --task tinyshakespeare --data .",
             "input.txt: no such file; --data must name the folder that holds input.txt",
         ),
+        (
+            "compare --task banking77 --data .",
+            "categories.json: no such file; --data must name the folder that holds categories.json",
+        ),
+        ("compare --curriculum harder", "invalid choice: 'harder'"),
         ("compare --data .", "task 'digits' reads no folder: leave out --data ."),
         ("compare --carry-over", "--carry-over goes with --preset classic"),
         ("compare --preset classic --task digits", "leave out --task digits"),
-        ("compare --preset classic --lrs 3", "leave out --lrs"),
+        ("compare --preset classic --points 3", "leave out --points"),
+        ("compare --workers 0", "--workers 0: must be 1 or more"),
+        ("compare --workers two", "--workers two: a number of processes, or devices such as cuda:0,cuda:1"),
+        ("compare --workers cuda:0,cpu", "--workers cuda:0,cpu: devices of one kind, or results would depend on who"),
+        ("compare --workers cuda:99", "--workers cuda:99: there is no cuda:99 here, torch sees"),
+        ("compare --precision fp8", "invalid choice: 'fp8'"),
+        ("compare --resume nowhere", "nowhere: there is no comparison: name a folder that ravine compare wrote to"),
+        ("compare --report .", ".: there is no comparison"),
+        ("compare --resume . --seeds 3", "--resume . has the settings of that comparison: leave out --seeds"),
+        ("compare --resume . --report .", "not allowed with"),
         ("compare --out file", "--out file: cannot be written: File exists"),
     ],
 )
@@ -65,6 +80,14 @@ def test_without_the_extra_it_names_it():
     code = "import sys; sys.modules['plotly'] = None; from ravine.cli import main; sys.exit(main(['compare']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, 'ravine: needs plotly: pip install ".[lab]" in ravine\'s folder\n')
+
+
+def test_pictures_without_matplotlib_are_refused_before_any_training(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["compare", "--pdf", "figures.pdf"]) == 2
+    assert capsys.readouterr().err.startswith("ravine: --png and --pdf need matplotlib: pip install")
+    assert not list(tmp_path.iterdir())
 
 
 def test_importing_ravine_imports_nothing_of_the_lab():

@@ -24,7 +24,7 @@ def test_it_measures_the_digits(capsys):
         ("--micros 1", "--micros 1: must be 2 or more"),
         ("--steps 10", "--steps 10: must be 40 or more"),
         ("--lr -1", "--lr -1: must be above 0"),
-        ("--batch 8000", "--batch 8000: task 'digits' has 1437 examples"),
+        ("--batch 8000", "--batch 8000: task 'digits' has 1197 examples"),
         ("--optimizer adm", "unknown optimizer 'adm': did you mean adam"),
         ("--task digit", "unknown task 'digit'"),
         ("--optimizer sgd --lr 1e30", "diverges with sgd at lr 1e+30"),

@@ -1,11 +1,14 @@
 """Records come back as they were, and belong to one process at a time."""
 
 import math
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from ravine.lab.errors import LabError
-from ravine.lab.records import Records
+from ravine.lab.records import Records, recall
 from ravine.lab.trial import Result, Trial
 
 TRIAL = Trial("line", "sgd", (("lr", 0.1), ("eps", 1e-7)), seed=0, epochs=5, batch=8, content="")
@@ -50,7 +53,77 @@ def test_a_full_disk(tmp_path):
         assert len(records) == 0
 
 
+def test_a_full_disk_on_opening_is_no_reason_to_remove_anything(tmp_path, monkeypatch):
+    def full(self, statement, *values):
+        raise LabError("database or disk is full")
+
+    with Records(tmp_path) as records:
+        records.add(TRIAL, RESULT)
+    with monkeypatch.context() as patched:
+        patched.setattr(Records, "_do", full)
+        with pytest.raises(LabError, match=r"^database or disk is full$"):
+            Records(tmp_path)
+    with Records(tmp_path) as records:
+        assert TRIAL in records
+
+
 def test_an_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match=r"--out .*file/below: cannot be written: Not a directory"):
         Records(tmp_path / "file" / "below")
+
+
+def leases(folder):
+    with closing(sqlite3.connect(folder / "trials.sqlite")) as db:
+        return db.execute("select key, worker from leases").fetchall()
+
+
+def test_a_lease_goes_when_the_result_comes(tmp_path):
+    other = replace(TRIAL, seed=1)
+    with Records(tmp_path) as records:
+        records.lease([TRIAL, other], "process 7", 60)
+        assert leases(tmp_path) == [(TRIAL.key, "process 7"), (other.key, "process 7")]
+        records.add(TRIAL, RESULT)
+        assert leases(tmp_path) == [(other.key, "process 7")]
+        records.release("process 8")
+        assert leases(tmp_path) == [(other.key, "process 7")]
+        records.release("process 7")
+        assert leases(tmp_path) == []
+
+
+def test_leases_of_the_dead_are_cleared_and_counted(tmp_path):
+    with Records(tmp_path) as records:
+        records.lease([TRIAL, replace(TRIAL, seed=1)], "process 7", 60)
+    with Records(tmp_path) as records:
+        assert leases(tmp_path) == []
+        assert records.notes([]) == ["2 trials were in flight when the last run stopped; they are run again"]
+    with Records(tmp_path) as records:
+        assert records.notes([]) == []
+
+
+def test_trials_of_other_code_are_counted(tmp_path):
+    """The same in all but `content`, also as an older ravine wrote them, with fewer fields."""
+    with Records(tmp_path) as records:
+        for trial in (TRIAL, replace(TRIAL, content="older"), replace(TRIAL, content="older", seed=1)):
+            records.add(trial, RESULT)
+        records._db.execute("update trials set trial = json_remove(trial, '$.precision', '$.schedule')")
+        assert records.notes([TRIAL]) == [
+            "1 trial here is of other code, another task of this name or other versions; it stays, and is not used"
+        ]
+        assert records.notes([TRIAL, replace(TRIAL, seed=1)]) == [
+            "2 trials here are of other code, another task of this name or other versions; they stay, and are not used"
+        ]
+        assert records.notes([replace(TRIAL, precision="bf16")]) == []
+
+
+def test_what_is_remembered_is_recalled(tmp_path):
+    with Records(tmp_path) as records:
+        records.lease([TRIAL], "process 7", 60)
+        records.remember("comparison", {"out": tmp_path, "seeds": 3})
+    assert recall(tmp_path, "comparison") == {"out": str(tmp_path), "seeds": 3}
+    assert leases(tmp_path) == [(TRIAL.key, "process 7")]
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "nowhere", tmp_path / "empty"):
+        with pytest.raises(LabError, match="there is no comparison: name a folder that ravine compare wrote to"):
+            recall(folder, "comparison")
+    assert not (tmp_path / "nowhere").exists() and not list((tmp_path / "empty").iterdir())

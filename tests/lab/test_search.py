@@ -1,60 +1,104 @@
-"""Every optimizer gets the same budget, over rates that make sense for it."""
+"""Every optimizer gets the same budget, over a space that makes sense for it."""
 
-import itertools
 import math
 
 import pytest
 import torch
+from torch import nn
 
-from ravine.lab import search
+import ravine
+from ravine.lab import search, spaces
 from ravine.lab.errors import LabError
+from ravine.lab.search import Entry, edges, points
 from ravine.optim import registry
 
-
-@pytest.mark.parametrize("n", [2, 3, 7])
-def test_the_grid_is_logarithmic(n):
-    rates = search.grid(1e-4, 1e-1, n)
-    assert (rates[0], rates[-1], len(rates)) == (1e-4, 1e-1, n)
-    assert all(math.isclose(b / a, 1e3 ** (1 / (n - 1)), rel_tol=1e-2) for a, b in itertools.pairwise(rates))
+ADAM = Entry("adam", ravine.Adam)
 
 
-def test_one_rate_is_the_middle():
-    assert search.grid(1e-3, 1e-1, 1) == (0.01,)
+def test_all_of_ours_have_a_row_whose_rates_span_three_decades():
+    assert sorted(spaces.SPACES) == sorted(registry())
+    for space in spaces.SPACES.values():
+        assert next(iter(space)) == "lr" and math.isclose(space["lr"][1] / space["lr"][0], 1e3)
+        assert all(low < high for low, high in space.values())
 
 
-def test_all_of_ours_have_a_row_three_decades_wide():
-    assert sorted(search.LR_RANGE) == sorted(name for name, cls in registry().items() if cls.dense)
-    assert all(math.isclose(high / low, 1e3) for low, high in search.LR_RANGE.values())
+@pytest.mark.parametrize("name", spaces.SPACES)
+def test_every_corner_can_be_built(name):
+    cls = registry()[name]
+    for end in (0, 1):
+        point = {key: ends[end] for key, ends in spaces.SPACES[name].items()}
+        cls([nn.Parameter(torch.zeros(2, 2))], **spaces.arguments(cls, point))
 
 
-def test_what_takes_sparse_gradients_alone_is_refused():
-    with pytest.raises(LabError, match="'sparseadam' takes sparse gradients alone"):
-        search.entries(["sparseadam"], 1)
+def test_arguments_are_what_the_constructor_takes():
+    assert spaces.arguments(ravine.Adam, {"lr": 0.1, "1-beta1": 0.2}) == {"lr": 0.1, "betas": (0.8, 0.999)}
+    both = spaces.arguments(ravine.Adam, {"1-beta1": 0.2, "1-beta2": 0.03})
+    assert both == {"betas": (0.8, 0.97)}
+    assert spaces.arguments(ravine.Adafactor, {"1-beta1": 0.2}) == {"beta1": 0.8}
+    assert spaces.arguments(ravine.RMSprop, {"1-alpha": 1e-3}) == {"alpha": 0.999}
 
 
-def test_equal_budgets_and_a_stranger(tmp_path, monkeypatch):
+def test_what_contains_another_reaches_it():
+    for method, contained in spaces.CONTAINS.items():
+        if "sgd" in contained and "1-momentum" in spaces.SPACES[method]:
+            assert spaces.SPACES[method]["1-momentum"][1] == 1.0
+
+
+def test_a_point_is_a_function_of_space_seed_and_number():
+    space = spaces.space_of(ravine.Adam)
+    few, many = points(ADAM, space, 4, 0), points(ADAM, space, 16, 0)
+    assert many[:4] == few and len({p.at for p in many}) == 16
+    assert points(ADAM, space, 4, 1) != few
+    assert points(ADAM, spaces.widened(space, {"lr": "highest"}), 4, 0) != few
+
+
+def test_points_fill_the_space_evenly():
+    """Sixteen points: one in each sixteenth of every range, on a log scale."""
+    space = spaces.space_of(ravine.Adam)
+    found = [dict(p.at) for p in points(ADAM, space, 16, 0)]
+    for name, (low, high) in space.items():
+        at = sorted(math.floor(16 * math.log(p[name] / low) / math.log(high / low) + 1e-9) for p in found)
+        assert sum(abs(a - b) for a, b in zip(at, range(16), strict=True)) <= 2  # rounding to 3 digits may cross
+    assert all(p.hyper[0][0] == "lr" and "betas" in dict(p.hyper) for p in points(ADAM, space, 4, 0))
+
+
+def test_edges_are_where_nothing_lower_or_higher_was_tried():
+    tried = [{"lr": 0.1, "nu": 1.0}, {"lr": 0.2, "nu": 0.5}, {"lr": 0.3, "nu": 0.7}]
+    assert edges(tried[0], tried) == {"lr": "lowest", "nu": "highest"}
+    assert edges(tried[1], tried) == {"nu": "lowest"}
+    assert edges(tried[0], tried[:2]) == {}
+
+
+def test_a_space_is_widened_where_asked():
+    space = {"lr": (0.1, 1.0), "1-beta1": (0.02, 0.5)}
+    assert spaces.widened(space, {"lr": "lowest"}) == {"lr": (0.01, 1.0), "1-beta1": (0.02, 0.5)}
+    assert spaces.widened(space, {"1-beta1": "highest"})["1-beta1"] == (0.02, 1.0)
+
+
+def test_a_stranger_is_tried_around_its_own_default(tmp_path, monkeypatch):
     (tmp_path / "mine_search.py").write_text(
         "import torch\nclass Mine(torch.optim.SGD):\n    def __init__(self, params, lr=0.5): ...\n"
     )
     monkeypatch.chdir(tmp_path)
-    found = search.entries([*search.DEFAULT, "mine_search:Mine"], 5)
-    assert {len(entry.lrs) for entry in found} == {5}
-    assert found[-1].lrs[2] == 0.5 and issubclass(found[-1].cls, torch.optim.SGD)
+    (found,) = search.entries(["mine_search:Mine"])
+    low, high = spaces.space_of(found.cls)["lr"]
+    assert math.sqrt(low * high) == pytest.approx(0.5) and high / low == pytest.approx(1e3)
+    assert found.defaults == (("lr", 0.5),)
 
 
-def test_one_name_twice_is_told_apart_and_torch_s_own_gets_the_same_rates():
-    found = search.entries(["sgd", "torch.optim:SGD", "ravine:Adam", "torch.optim:LBFGS"], 3)
-    assert [entry.label for entry in found] == ["sgd", "torch.optim:SGD", "Adam", "LBFGS"]
-    assert found[0].lrs == found[1].lrs == search.grid(*search.LR_RANGE["sgd"], 3)
-    assert found[2].lrs == search.grid(*search.LR_RANGE["adam"], 3)
-    assert found[3].lrs[1] == 1.0  # the default of LBFGS
+def test_one_name_twice_is_told_apart_and_torch_s_own_gets_the_same_space():
+    found = search.entries(["sgd", "torch.optim:SGD", "ravine:Adam"])
+    assert [entry.label for entry in found] == ["sgd", "torch.optim:SGD", "Adam"]
+    assert spaces.space_of(found[1].cls) == spaces.SPACES["sgd"] and found[1].ours == "sgd"
+    with pytest.raises(LabError, match="must be a class derived from"):
+        search.entries(["torch:zeros"])
 
 
 def test_classic_is_the_article_s():
-    assert [(e.name, e.lrs, dict(e.hyper)) for e in search.classic(None)] == [
-        ("sgd", (0.01,), {}),
-        ("nadam", (0.001,), {"eps": 1e-7}),
-        ("rmsprop", (0.001,), {"alpha": 0.9, "eps": 1e-7}),
+    assert [(e.name, dict(e.hyper)) for e in search.classic(None)] == [
+        ("sgd", {"lr": 0.01}),
+        ("nadam", {"lr": 0.001, "eps": 1e-7}),
+        ("rmsprop", {"lr": 0.001, "alpha": 0.9, "eps": 1e-7}),
     ]
     with pytest.raises(LabError, match="classic preset 'adam': did you mean nadam"):
         search.classic(["adam"])

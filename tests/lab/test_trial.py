@@ -11,19 +11,20 @@ from torch import nn
 import ravine
 from ravine.lab import Task
 from ravine.lab.search import Entry
+from ravine.lab.tasks import Data
 from ravine.lab.trial import Trial, evaluation_steps, run
-from ravine.lab.trials import plan
+from ravine.lab.trials import carried_over, maker
 from ravine.lab.worker import run_job
 
 X = torch.linspace(-1, 1, 30)[:, None]
-DATA = (X, 3 * X + 1, X[::3], 3 * X[::3] + 1)
+DATA = Data(X, 3 * X + 1, X[::3], 3 * X[::3] + 1)
 LINE = Task("line", lambda: DATA, lambda: nn.Linear(1, 1), nn.functional.mse_loss, metric=None, batch=8)
 TRIAL = Trial("line", "sgd", (("lr", 0.1),), seed=0, epochs=5, batch=8, content="")
 
 
 def test_the_key_is_the_content():
     assert TRIAL.key == replace(TRIAL).key
-    words = dict.fromkeys(("task", "optimizer", "content", "after", "schedule"), "a")
+    words = dict.fromkeys(("task", "optimizer", "content", "after", "schedule", "curriculum"), "a")
     changes = words | {"hyper": (("lr", 0.2),), "seed": 1, "epochs": 6, "batch": 9}
     assert len({TRIAL.key, *(replace(TRIAL, **{name: value}).key for name, value in changes.items())}) == 1 + len(
         changes
@@ -36,6 +37,16 @@ def test_it_learns_the_same_thing_twice():
     assert replace(first, seconds=0) == replace(second, seconds=0)
     assert len(first.step) == len(first.train) == len(first.valid) == len(first.metric)
     assert first.step[-1] == 5 * 4 and first.seconds > 0
+
+
+def test_the_loss_of_a_small_batch_fluctuates_and_that_of_all_does_not():
+    """At a rate of zero nothing moves: a point an epoch, which meets all rows, knows how far batches differ."""
+    zero = replace(LINE, model=lambda: nn.Linear(1, 1).apply(lambda m: [nn.init.zeros_(p) for p in m.parameters()]))
+    still = replace(TRIAL, hyper=(("lr", 0.0),), epochs=20)
+    one, all_rows = (run(replace(still, batch=batch), zero, DATA, ravine.SGD)[0] for batch in (1, 30))
+    losses = (3 * X + 1).square()
+    assert one.deviation[1:] == pytest.approx([losses.std(correction=0).item()] * 20, rel=1e-4)
+    assert all_rows.deviation == [0] * 21 and one.train[-1] == pytest.approx(losses.mean().item(), rel=1e-4)
 
 
 def test_a_schedule_is_followed_to_its_end():
@@ -144,20 +155,35 @@ def test_points_lie_at_epoch_ends_and_are_enough(epochs, batches):
     assert len(marks) >= min(20, epochs * batches)
 
 
-def test_plans():
-    entries = [Entry("sgd", ravine.SGD, (0.1, 1.0)), Entry("adam", ravine.Adam, (0.1, 1.0))]
-    jobs = plan(entries, "line", LINE, "does", epochs=2, seeds=3, carry_over=False)
-    assert [len(job) for job in jobs] == [1] * 12 and len({job[0].key for job in jobs}) == 12
-    other = plan(entries, "line", LINE, "does something else", epochs=2, seeds=3, carry_over=False)
-    assert not {job[0].key for job in jobs} & {job[0].key for job in other}
-    carried = plan(entries, "line", LINE, "does", epochs=2, seeds=1, carry_over=True)
-    assert len(carried) == 1 and [t.after for t in carried[0]] == ["", *(t.key for t in carried[0][:-1])]
+COMMON = {"task": "line", "epochs": 2, "batch": 8, "schedule": "cosine"}
+NAG, ADAM = Entry("nag", ravine.NAG, (("lr", 0.05),)), Entry("adam", ravine.Adam, (("lr", 0.1),))
+
+
+def test_a_maker_fixes_what_all_trials_share():
+    make, other = maker(NAG, "does", COMMON), maker(NAG, "does something else", COMMON)
+    trial = make(NAG.hyper, 3)
+    assert (trial.optimizer, trial.lr, trial.seed, trial.epochs, trial.schedule) == ("nag", 0.05, 3, 2, "cosine")
+    assert trial.key == make(NAG.hyper, 3).key != other(NAG.hyper, 3).key
+
+
+def test_what_needs_no_schedule_has_none():
+    free = Entry("schedulefreesgd", ravine.ScheduleFreeSGD)
+    assert maker(free, "does", COMMON)((("lr", 1.0),), 0).schedule == "constant"
+
+
+def chain(seed: int = 0) -> tuple[Trial, ...]:
+    """Both, each from the weights of the one before."""
+    makes = carried_over([NAG, ADAM], [maker(entry, "does", COMMON) for entry in (NAG, ADAM)])
+    return tuple(make(entry.hyper, seed) for make, entry in zip(makes, (NAG, ADAM), strict=True))
+
+
+def test_carried_over():
+    first, second = chain()
+    assert (first.after, second.after) == ("", first.key) and chain(1)[1].after != first.key
 
 
 def test_a_job_of_several_goes_on_from_the_weights_of_the_last():
-    entries = [Entry("nag", ravine.NAG, (0.05,)), Entry("adam", ravine.Adam, (0.1,))]
-    (job,) = plan(entries, "line", LINE, "does", epochs=2, seeds=1, carry_over=True)
-    (_, first), (_, second) = run_job(job, LINE, DATA, lambda trial, step: None)
+    (_, first), (_, second) = run_job(chain(), LINE, DATA, lambda trial, step: None)
     assert second.valid[0] == first.valid[-1] < first.valid[0]
 
 
@@ -182,11 +208,10 @@ def test_the_content_is_all_the_code_that_decides(tmp_path, monkeypatch):
     (tmp_path / "base_of.py").write_text("import torch\nclass Base(torch.optim.SGD): ...\n")
     (tmp_path / "mine_of.py").write_text("from base_of import Base\nclass Mine(Base): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    entry = Entry("mine_of:Mine", importlib.import_module("mine_of").Mine, (0.1,))
+    entry = Entry("mine_of:Mine", importlib.import_module("mine_of").Mine)
 
     def key():
-        ((trial,),) = plan([entry], "line", LINE, "does", epochs=2, seeds=1, carry_over=False)
-        return trial.key
+        return maker(entry, "does", COMMON)((("lr", 0.1),), 0).key
 
     before = key()
     with (tmp_path / "base_of.py").open("a") as file:
@@ -200,12 +225,11 @@ def test_classic_learns_real_images(fashion_mnist):
     from ravine.lab import search
     from ravine.lab.tasks import load_task
 
-    whole = load_task("fashion-mnist", fashion_mnist)
-    x, y, x_valid, y_valid = whole.load()
+    whole = load_task("fashion-mnist-classic", fashion_mnist)
+    x, y, x_valid, y_valid = whole.load()[:4]
     assert (len(x), len(x_valid), float(x.max())) == (60_000, 10_000, 1.0)
-    small = (x[:640], y[:640], x_valid[:200], y_valid[:200])
+    small = Data(x[:640], y[:640], x_valid[:200], y_valid[:200])
     for entry in search.classic(None):
-        hyper = (("lr", entry.lrs[0]), *entry.hyper)
-        result, model = run(replace(TRIAL, hyper=hyper, epochs=2, batch=32), whole, small, entry.cls)
+        result, model = run(replace(TRIAL, hyper=entry.hyper, epochs=2, batch=32), whole, small, entry.cls)
         assert result.valid[-1] < 0.9 * result.valid[0] and result.metric[-1] > 0.4
         assert sum(p.numel() for p in model.parameters()) == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10

@@ -7,11 +7,18 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .compare import PRESETS, TIERS, Settings, compare
+from .compare import compare
+from .curriculum import CURRICULA
 from .errors import LabError
+from .export import FORMATS
+from .passes import PRECISIONS
+from .resume import recalled
 from .search import DEFAULT
-from .sweep import TrialFailed
+from .settings import PRESETS, Settings
+from .study import TIERS
+from .sweep import ENGINES, TrialFailed
 from .tasks import TASKS
+from .trackers import TRACKERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,8 +31,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
     try:
-        asked = vars(_parser().parse_args(argv[1:]))
-        compare(Settings(**asked), "ravine " + shlex.join(argv))
+        compare(*_asked(argv))
         return 0
     except LabError as error:
         if os.environ.get("RAVINE_DEBUG"):
@@ -40,14 +46,36 @@ def main(argv: list[str]) -> int:
         return 130
 
 
+def _asked(argv: list[str]) -> tuple[Settings, str]:
+    """The settings, and the command that made them: this one, or that of the comparison that is gone on with."""
+    parser = _parser()
+    asked = vars(parser.parse_args(argv[1:]))
+    resume, report = asked.pop("resume"), asked.pop("report")
+    folder = resume or report
+    if folder is None:
+        return Settings(**asked), "ravine " + shlex.join(argv)
+    now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
+    for name in sorted(now.keys() - {"workers", "engine", "png", "pdf", "export", "track"}):
+        raise LabError(f"--{'resume' if resume else 'report'} {folder} has the settings of that comparison: leave out "
+                       f"--{name.replace('_', '-')}")  # fmt: skip
+    return recalled(folder, now | {"train": report is None})
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="ravine compare",
-        description="Trains a task with each optimizer, at as many learning rates and seeds for one as for another, "
-        "and writes report.html. Stopped at any moment, the same command goes on where it was.",
+        description="Trains a task with each optimizer, searched with as many points for one as for another, runs the "
+        "best with new seeds, and writes report.html. Stopped at any moment, the same command goes on where it was.",
     )
     add = parser.add_argument
-    add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default digits)")
+    add(
+        "--task",
+        metavar="A,B",
+        dest="tasks",
+        type=_names,
+        default=(),
+        help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
+    )
     add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add(
         "--optimizers",
@@ -56,19 +84,46 @@ def _parser() -> argparse.ArgumentParser:
         help=f"which, or your own as module:Class (default {','.join(DEFAULT)})",
     )
     add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
-    add("--seeds", metavar="N", type=int, help="initial weights and batch orders for each learning rate (default 3)")
-    add("--lrs", metavar="N", type=int, help="learning rates for each optimizer, log-spaced (default 7)")
-    add("--tier", choices=TIERS, default="standard", help="smoke: a few seconds, to see that all works")
+    add("--points", metavar="N", type=int, help="settings that are tried of each optimizer (default 16)")
+    add("--seeds", metavar="N", type=int, help="initial weights and batch orders the best is run with (default 5)")
+    add(
+        "--tier",
+        choices=TIERS,
+        default="standard",
+        help="smoke: a few seconds, to see that all works; full: for a paper",
+    )
+    add("--extend", action="store_true", help="search further where the best setting lies at the edge of the space")
+    add("--batch", metavar="N", help="examples a step, or full: batch gradient descent (default: the task's)")
+    add(
+        "--batch-sweep",
+        metavar="A,B",
+        type=_names,
+        default=(),
+        help="the same at these sizes: steps to target for each",
+    )
     add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
     add("--carry-over", action="store_true", help="with classic: each fit goes on from the weights of the last one's")
     add(
         "--schedule",
         metavar="NAME",
-        default="constant",
-        help="what every learning rate is multiplied by over the run: cosine, one-cycle … (see ravine schedule)",
+        help="what every learning rate is multiplied by over the run: constant, linear, one-cycle … (default cosine)",
     )
+    add(
+        "--curriculum", choices=CURRICULA, default="none", help="the order of the rows by difficulty, where a task says"
+    )
+    add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
-    add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
+    add("--workers", metavar="N", help="processes, one thread each (default: one a core); or devices: cuda:0,cuda:1")
+    add("--engine", choices=ENGINES, default="processes", help="ray: workers on a Ray cluster, or a local one")
+    add("--precision", choices=PRECISIONS, default="float32", help="of the passes, by torch.autocast (default float32)")
+    add("--compile", action="store_true", help="compile the model, by torch.compile")
+    earlier = parser.add_mutually_exclusive_group().add_argument
+    earlier("--resume", metavar="DIR", type=Path, help="go on with an earlier comparison, as it was asked for")
+    earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
+    add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
+    add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
+    add("--track", metavar="A,B", type=_names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
+    add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
     return parser
 
 

@@ -19,11 +19,12 @@ def cache_folder(name: str) -> Path:
 
 
 def download(address: str, md5: Mapping[str, str], folder: Path) -> None:
-    """Puts the files named by `md5` into `folder`; one that is there already and whole is left alone."""
+    """Puts the files named by `md5` into `folder`; one that is there already and whole is left alone. A file that
+    comes in several forms has several sums, with a space between them."""
     for name, expected in md5.items():
         part = folder / f"{name}.part"
         try:
-            if (folder / name).exists() and _md5(folder / name) == expected:
+            if (folder / name).exists() and _md5((folder / name).read_bytes()) in expected.split():
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             _fetch(address + name, part)
@@ -31,8 +32,8 @@ def download(address: str, md5: Mapping[str, str], folder: Path) -> None:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             raise LabError(f"cannot download {address + name} into {folder}: {reason}. Run again to resume, or put "
                            f"{', '.join(md5)} into a folder and pass it: --data FOLDER") from error  # fmt: skip
-        found = _md5(part)
-        if found != expected:
+        found = _md5(part.read_bytes())
+        if found not in expected.split():
             part.unlink()
             raise LabError(
                 f"{address + name}: what came has md5 {found}, expected {expected}; it was removed, run again"
@@ -40,8 +41,22 @@ def download(address: str, md5: Mapping[str, str], folder: Path) -> None:
         part.replace(folder / name)
 
 
-def _md5(file: Path) -> str:
-    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+def read(path: Path, address: str, md5: Mapping[str, str]) -> bytes:
+    """What is in a file, which must be the one that everybody has from this address."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise LabError(f"{path}: no such file; --data must name the folder that holds {path.name}") from None
+    except OSError as error:
+        raise LabError(f"{path}: cannot be read: {error.strerror}") from error
+    if (found := _md5(content)) not in (expected := md5[path.name]).split():
+        raise LabError(f"{path}: not the file of {address}{path.name}: {len(content):,} bytes with md5 {found}, "
+                       f"expected {' or '.join(expected.split())}")  # fmt: skip
+    return content
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _fetch(address: str, part: Path) -> None:

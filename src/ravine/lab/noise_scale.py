@@ -15,10 +15,11 @@ from ravine.instruments.noisy_quadratic import GOAL, KINDS
 
 from .cli import Parser
 from .errors import LabError
+from .passes import advance
 from .search import entries
 from .seeding import seed_all
+from .spaces import middle
 from .tasks import TASKS, Data, Task, load_task
-from .trial import advance
 
 PARTS = 4  # of the run, for each of which the noise scale is told: it grows while the loss falls
 
@@ -58,11 +59,11 @@ class Part:
 
 def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]:
     """Trains, and returns the noise scale of each part of the run and the rate that was taken."""
-    x, y, _, _ = data
+    x, y = data.x, data.y
     if len(x) < asked.batch:
         raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(x)} examples to train on")
-    (entry,) = entries([asked.optimizer], 1)
-    lr = entry.lrs[0] if asked.lr is None else asked.lr
+    (entry,) = entries([asked.optimizer])
+    lr = middle(entry.cls) if asked.lr is None else asked.lr
     seed_all(asked.seed)
     model = task.model()
     opt = entry.cls(model.parameters(), lr=lr)

@@ -1,10 +1,14 @@
 """What has been measured, in one SQLite file, a row a trial, written as soon as it is made."""
 
+import dataclasses
 import json
 import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .errors import LabError
 from .trial import Result, Trial
@@ -13,14 +17,19 @@ SCHEMA = """
 create table if not exists trials (
     key text primary key, task text, optimizer text, lr real, seed integer, status text,
     trial text, result text, made text default current_timestamp
-)
+);
+create table if not exists leases (key text primary key, worker text, until text);
+create table if not exists meta (name text primary key, value text);
+create trigger if not exists ended after insert on trials begin delete from leases where key = new.key; end;
 """
 
 
 class Records:
     """The results in a folder, by the key of their trial. One process writes at a time; the rest are told so.
 
-    The write-ahead log makes each added result whole or absent, whenever the process is killed.
+    The write-ahead log makes each added result whole or absent, whenever the process is killed. A trial in flight has a
+    lease, which goes in the transaction in which its result comes. Leases that a dead process left are cleared on
+    opening, and counted in `interrupted`. (The time in them is for who looks in: the sweep goes by what it hears.)
     """
 
     def __init__(self, folder: Path):
@@ -31,8 +40,9 @@ class Records:
             self._db = sqlite3.connect(self.path, isolation_level=None)
             try:
                 self._db.execute("pragma journal_mode=wal")
-                self._db.execute(SCHEMA)
-            except sqlite3.Error:
+                self._db.executescript(SCHEMA)
+                self.interrupted = self._do("delete from leases").rowcount
+            except (sqlite3.Error, LabError):
                 self.close()
                 raise
         except OSError as error:
@@ -51,6 +61,16 @@ class Records:
     def __len__(self) -> int:
         return self._do("select count(*) from trials").fetchone()[0]
 
+    def __iter__(self) -> Iterator[tuple[Trial, Result]]:
+        """All of them, oldest first; what an older ravine wrote in another form is left out."""
+        for trial, result in self._do("select trial, result from trials order by rowid").fetchall():
+            fields = json.loads(trial)
+            fields["hyper"] = tuple((k, tuple(x) if isinstance(x, list) else x) for k, x in fields["hyper"])
+            try:
+                yield Trial(**fields), Result(**json.loads(result))
+            except TypeError:
+                continue
+
     def add(self, trial: Trial, result: Result) -> None:
         """Keeps a result; one that is there already stays."""
         status = "done" if result.diverged_at is None else "diverged"
@@ -60,6 +80,43 @@ class Records:
             trial.key, trial.task, trial.optimizer, trial.lr, trial.seed, status,
             json.dumps(asdict(trial)), json.dumps(asdict(result)),
         )  # fmt: skip
+
+    def lease(self, trials: Iterable[Trial], worker: str, seconds: float) -> None:
+        """These trials are in flight; the worker was heard of, and is to be heard of again within so many seconds."""
+        for trial in trials:
+            self._do("insert or replace into leases values (?, ?, datetime('now', ?))",
+                     trial.key, worker, f"{seconds} seconds")  # fmt: skip
+
+    def release(self, worker: str) -> None:
+        """The worker has nothing in flight any more."""
+        self._do("delete from leases where worker = ?", worker)
+
+    def notes(self, trials: Iterable[Trial]) -> list[str]:
+        """What a person should know before these trials are run; of those in flight once."""
+        out = []
+        if n := self.interrupted:
+            self.interrupted = 0
+            out.append(f"{_trials(n, 'was', 'were')} in flight when the last run stopped; "
+                       f"{'it is' if n == 1 else 'they are'} run again")  # fmt: skip
+        if n := self._others(trials):
+            out.append(f"{_trials(n, 'here is', 'here are')} of other code, another task of this name or other "
+                       f"versions; {'it stays, and is' if n == 1 else 'they stay, and are'} not used")  # fmt: skip
+        return out
+
+    def _others(self, trials: Iterable[Trial]) -> int:
+        """How many recorded trials are one of these in all but `content`."""
+        wanted = {_apart(asdict(trial)): trial.key for trial in trials}
+        rows = self._do("select key, trial from trials").fetchall()
+        return sum(wanted.get(_apart(json.loads(trial)), key) != key for key, trial in rows)
+
+    def remember(self, name: str, value: object) -> None:
+        """Keeps a value beside the trials, as JSON; `recall` gives it back."""
+        self._do("insert or replace into meta values (?, ?)", name, json.dumps(value, default=str))
+
+    def recalled(self, name: str) -> Any:
+        """What `remember` kept; None where it kept nothing."""
+        row = self._do("select value from meta where name = ?", name).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
         try:
@@ -78,6 +135,55 @@ class Records:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class Known(Mapping[Trial, Result]):
+    """The records, with what was read of them kept."""
+
+    def __init__(self, records: Records):
+        self.records, self.read = records, dict[Trial, Result]()
+
+    def __contains__(self, trial: object) -> bool:
+        return trial in self.read or (isinstance(trial, Trial) and trial in self.records)
+
+    def __getitem__(self, trial: Trial) -> Result:
+        if trial not in self.read:
+            self.read[trial] = self.records[trial]
+        return self.read[trial]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.read)
+
+    def __len__(self) -> int:
+        return len(self.read)
+
+    def add(self, trial: Trial, result: Result) -> None:
+        """Records it first."""
+        self.records.add(trial, result)
+        self.read[trial] = result
+
+
+def recall(folder: Path, name: str) -> Any:
+    """What `remember` kept in a folder; read without opening the records, so that their leases stay."""
+    path = (folder / "trials.sqlite").resolve()
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            row = db.execute("select value from meta where name = ?", (name,)).fetchone()
+    except sqlite3.Error:
+        row = None
+    if row is None:
+        raise LabError(f"{folder}: there is no comparison: name a folder that ravine compare wrote to (its --out)")
+    return json.loads(row[0])
+
+
+def _trials(n: int, one: str, more: str) -> str:
+    return f"1 trial {one}" if n == 1 else f"{n} trials {more}"
+
+
+def _apart(fields: dict[str, Any]) -> str:
+    """A trial's fields without what is hashed in them; those that an older ravine did not have are as by default."""
+    defaults = {f.name: f.default for f in dataclasses.fields(Trial) if f.default is not dataclasses.MISSING}
+    return json.dumps({**defaults, **fields, "content": "", "after": ""}, sort_keys=True)
 
 
 def _lock(folder: Path) -> sqlite3.Connection:

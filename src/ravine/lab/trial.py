@@ -11,9 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ravine.optimizer import Optimizer
 from ravine.schedules import OneCycle, Scheduler, create
 
+from . import curriculum
+from .passes import Passes
 from .seeding import seed_all
 from .tasks import Data, Task
 
@@ -33,6 +34,10 @@ class Trial:
     content: str  # hash of what the task does, of the code and of the versions
     after: str = ""  # key of the trial whose last weights this one starts from (--carry-over)
     schedule: str = "constant"  # the name of what lr is multiplied by
+    curriculum: str = "none"  # the order of the rows
+    device: str = "cpu"  # or cuda, whichever of them
+    precision: str = "float32"  # of the passes; weights and states are float32
+    compiled: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -48,7 +53,7 @@ class Trial:
 @dataclass
 class Result:
     """What a trial measured. The lists have one number for each evaluation; `train` is the mean loss of the batches
-    since the one before (the first, before any step, is of one batch)."""
+    since the one before (the first, before any step, is of one batch), `deviation` their standard deviation."""
 
     diverged_at: int | None = None
     seconds: float = 0.0  # of training; the clock stands still during evaluation
@@ -56,6 +61,9 @@ class Result:
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
     metric: list[float] = field(default_factory=list)
+    deviation: list[float] = field(default_factory=list)
+    test: float | None = None  # loss and metric at the end, on the part that nothing was chosen on
+    test_metric: float | None = None
 
     @property
     def final(self) -> float:
@@ -66,41 +74,48 @@ class Result:
 def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module | None = None,
         tell: Callable[[int], None] = lambda step: None) -> tuple[Result, nn.Module]:  # fmt: skip
     """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model."""
-    x, y, x_valid, y_valid = data
+    x, y = data.x, data.y
     seed_all(trial.seed)
-    fresh = task.model()
+    fresh = task.model().to(x.device)
     model = fresh if model is None else model
     seed_all(trial.seed)  # dropout too is the same for every optimizer
-    order = torch.Generator().manual_seed(trial.seed)
+    order = curriculum.order(trial.curriculum, task, data, trial.epochs, trial.seed)
     opt = optimizer(model.parameters(), **dict(trial.hyper))
+    passes = Passes(model, opt, trial.device, trial.precision, trial.compiled)
 
     result, batches = Result(), -(-len(x) // trial.batch)
     schedule = scheduled(opt, trial.schedule, trial.epochs * batches)
     marks = evaluation_steps(trial.epochs, batches)
-    step, since, total = 0, 0, 0.0
+    step, losses = 0, list[float]()
     with torch.no_grad():
-        first = task.loss(model(x[: trial.batch]), y[: trial.batch]).item()
-        usual = first if model is fresh else task.loss(fresh(x[: trial.batch]), y[: trial.batch]).item()
-    _measure(result, 0, first, task, model, opt, x_valid, y_valid)
+        start = x[: trial.batch], y[: trial.batch]
+        first = task.objective(model, passes.forward(start[0], model), start[1]).item()
+        usual = first
+        if model is not fresh:
+            usual = task.objective(fresh, passes.forward(start[0], fresh), start[1]).item()
+    _measure(result, 0, [first], task, passes, data)
     started = time.perf_counter()
-    for _ in range(trial.epochs):
-        for rows in torch.randperm(len(x), generator=order).split(trial.batch):
-            loss = task.loss(model(x[rows]), y[rows])
-            model.zero_grad()
-            loss.backward()
-            advance(opt, loss)
+    for epoch in range(trial.epochs):
+        for rows in order(epoch).to(x.device).split(trial.batch):
+            batch = x.index_select(0, rows), y.index_select(0, rows)
+            loss = task.objective(model, passes.forward(batch[0]), batch[1])
+            passes.backward(loss)
+            passes.step(loss)
             schedule.step()
-            step, since, total = step + 1, since + 1, total + loss.item()
-            if step in marks or not math.isfinite(total):
+            step += 1
+            losses.append(loss.item())
+            if step in marks or not math.isfinite(losses[-1]):
                 result.seconds += time.perf_counter() - started
-                _measure(result, step, total / since, task, model, opt, x_valid, y_valid)
+                _measure(result, step, losses, task, passes, data)
                 if _diverged(result, usual):
                     result.diverged_at = step
                     return result, model
                 if trial.schedule == "plateau":
                     schedule.report(result.valid[-1])
                 tell(step)
-                since, total, started = 0, 0.0, time.perf_counter()
+                losses, started = [], time.perf_counter()
+    if data.x_test is not None and data.y_test is not None:
+        result.test, result.test_metric = _evaluated(task, passes, data.x_test, data.y_test)
     _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
 
@@ -111,14 +126,6 @@ def scheduled(opt: torch.optim.Optimizer, name: str, total: int) -> Scheduler:
     if isinstance(schedule, OneCycle) and (group.get("momentum") or "betas" in group):
         return Scheduler(opt, lr=schedule, momentum=schedule.momentum())
     return Scheduler(opt, lr=schedule)
-
-
-def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:
-    """A step; ours are told the loss, which some of them need."""
-    if isinstance(opt, Optimizer):
-        opt.step(loss=loss.detach())
-    else:
-        opt.step()
 
 
 def evaluation_steps(epochs: int, batches: int) -> set[int]:
@@ -132,21 +139,29 @@ def _diverged(result: Result, usual: float) -> bool:
     return not math.isfinite(train + valid) or train > usual + (DIVERGED - 1) * abs(usual)
 
 
-def _measure(result: Result, step: int, train: float, task: Task, model: nn.Module, opt: object, x: Tensor, y: Tensor):
-    """Adds a point: on the validation data, with model and optimizer in their evaluation form."""
-    _switch("eval", model, opt)
+def _measure(result: Result, step: int, losses: list[float], task: Task, passes: Passes, data: Data) -> None:
+    """Adds a point; `losses` are those of the batches since the last one."""
+    mean = sum(losses) / len(losses)
+    loss, metric = _evaluated(task, passes, data.x_valid, data.y_valid)
+    result.step.append(step)
+    result.train.append(mean)
+    result.deviation.append(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses)))
+    result.valid.append(loss)
+    result.metric.append(metric)
+
+
+def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Mean loss and metric over these examples, with model and optimizer in their evaluation form."""
+    _switch("eval", passes.model, passes.opt)
     loss = metric = 0.0
     with torch.no_grad():
         for rows in torch.arange(len(x)).split(1000):
-            output, target = model(x[rows]), y[rows]
+            output, target = passes.forward(x[rows], passes.model), y[rows]
             loss += len(rows) * float(task.loss(output, target))
             if task.metric is not None:
                 metric += len(rows) * float(task.metric(output, target))
-    _switch("train", model, opt)
-    result.step.append(step)
-    result.train.append(train)
-    result.valid.append(loss / len(x))
-    result.metric.append(metric / len(x))
+    _switch("train", passes.model, passes.opt)
+    return loss / len(x), metric / len(x)
 
 
 def _switch(form: str, *things: object) -> None:

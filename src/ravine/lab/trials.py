@@ -1,44 +1,49 @@
-"""The list of trials of a comparison: every optimizer, at every rate, with every seed."""
+"""From an optimizer's hyperparameters and a seed to a trial: all that is the same for the whole comparison."""
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import ravine
 
 from .search import Entry
-from .tasks import Task
+from .spaces import UNSCHEDULED
+from .study import Hyper, Make
 from .trial import Trial
-from .worker import Job
 
 
-def plan(
-    entries: list[Entry],
-    task_name: str,
-    task: Task,
-    does: str,
-    epochs: int,
-    seeds: int,
-    carry_over: bool,
-    schedule: str = "constant",
-) -> list[Job]:
-    """One job a trial; with `carry_over` one job a seed, in which each fit goes on from the weights of the last."""
-    jobs: list[Job] = []
-    for seed in range(seeds):
-        chain: list[Trial] = []
-        for entry in entries:
-            content = _content(does, entry)
-            for lr in entry.lrs:
-                after = chain[-1].key if carry_over and chain else ""
-                hyper = (("lr", lr), *entry.hyper)
-                chain.append(Trial(task_name, entry.name, hyper, seed, epochs, task.batch, content, after, schedule))
-        jobs += [tuple(chain)] if carry_over else [(trial,) for trial in chain]
-    return jobs
+def maker(entry: Entry, does: str, common: Mapping[str, Any]) -> Make:
+    """Makes the trials of an optimizer. `common` are the fields of Trial that all share, `does` names the task's work;
+    a method that needs no schedule has none."""
+    fields: dict[str, Any] = dict(common) | {"optimizer": entry.name, "content": _content(does, entry)}
+    if entry.ours in UNSCHEDULED:
+        fields["schedule"] = "constant"
+
+    def make(hyper: Hyper, seed: int) -> Trial:
+        return Trial(hyper=hyper, seed=seed, **fields)
+
+    return make
+
+
+def carried_over(entries: Sequence[Entry], makes: Sequence[Make]) -> list[Make]:
+    """The same, each from the weights that the one before it ended with: what happens by accident in a notebook."""
+    out: list[Make] = []
+    for i, make in enumerate(makes):
+        last = (out[i - 1], entries[i - 1]) if i else None
+
+        def after(hyper: Hyper, seed: int, make: Make = make, last: Any = last) -> Trial:
+            trial = make(hyper, seed)
+            return trial if last is None else replace(trial, after=last[0](last[1].hyper, seed).key)
+
+        out.append(after)
+    return out
 
 
 def _content(does: str, entry: Entry) -> str:
@@ -47,12 +52,35 @@ def _content(does: str, entry: Entry) -> str:
     return hashlib.sha256(" ".join((does, versions, _ours(), _theirs(entry.cls))).encode()).hexdigest()
 
 
+BESIDE = (
+    "catalog",
+    "cli.py",
+    "explain.py",
+    "gradient_release.py",
+    "loop",
+    "surfaces",
+    "visuals",
+)  # no trial needs them
+LAB = (
+    "curriculum.py",
+    "idx.py",
+    "passes.py",
+    "seeding.py",
+    "tasks",
+    "trial.py",
+)  # all others of the lab choose trials, run them and show what they gave
+
+
 @cache
 def _ours() -> str:
-    """Hash of the package, all but what only shows results."""
+    """Hash of the code that decides what a trial gives."""
     root = Path(ravine.__file__).parent
-    showing = (root / "visuals", root / "lab" / "report", root / "lab" / "live.py")
-    return _hash(p for p in root.rglob("*.py") if not any(p.is_relative_to(s) for s in showing))
+
+    def decides(path: Path) -> bool:
+        room, *rest = path.relative_to(root).parts
+        return rest[0] in LAB if room == "lab" else room not in BESIDE
+
+    return _hash(path for path in root.rglob("*.py") if decides(path))
 
 
 def _theirs(cls: type) -> str:

@@ -100,8 +100,7 @@ def picture(out: Path, name: str, made: Schedule, values: list[float]) -> None:
     if out.suffix == ".svg":
         out.write_text(grid([Panel(name, values)], columns=1, width=720, height=320), encoding="utf-8")
     elif out.suffix == ".html":
-        line = Line(name, ink(0), steps, [values], steps)
-        figure = curves([line], "step", "step", "times the base value")
+        figure = curves([Line(name, ink(0), steps, [values])], "step", "times the base value")
         figure["layout"]["yaxis"] = figure["layout"]["xaxis"] | {
             "title": figure["layout"]["yaxis"]["title"]
         }  # no decades

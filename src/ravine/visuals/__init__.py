@@ -1,10 +1,17 @@
-"""Arrays in, picture out: figures as plain data for plotly.js, which draws them in the page; SVG; and text."""
+"""Arrays in, picture out: figures as plain data that plotly.js draws in a page and matplotlib on paper; SVG; text."""
 
-from .curves import Line, curves
+from .bars import Bar, bars
+from .curves import Band, Line, bands, curves
 from .grid import Panel, grid
+from .heat import heat
 from .page import page
 from .palette import Ink, ink
-from .sensitivity import Scan, sensitivity
+from .profile import Ratios, profile
+from .sensitivity import Scan, Width, sensitivity, widths
+from .spread import Values, spread
 from .terminal import terminal
 
-__all__ = ["Ink", "Line", "Panel", "Scan", "curves", "grid", "ink", "page", "sensitivity", "terminal"]
+__all__ = [
+    "Band", "Bar", "Ink", "Line", "Panel", "Ratios", "Scan", "Values", "Width", "bands", "bars", "curves", "grid",
+    "heat", "ink", "page", "profile", "sensitivity", "spread", "terminal", "widths",
+]  # fmt: skip

@@ -1,5 +1,6 @@
-"""The report: one HTML file that opens offline."""
+"""The report: one HTML file that opens offline, and its figures as pictures."""
 
-from .page import Facts, page
+from .page import page
+from .stills import stills
 
-__all__ = ["Facts", "page"]
+__all__ = ["page", "stills"]

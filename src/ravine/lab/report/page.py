@@ -1,120 +1,112 @@
-"""Gathers what the template shows: the ranking, the charts, the equations, and how it was all made."""
+"""Gathers what the template shows: the table, the figures, the equations, and how it was all made."""
 
 import inspect
 import json
 import math
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ravine import visuals
+from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
-from ..search import Entry
-from ..stopwatch import StepTime
-from ..sweep import cores
-from ..tasks import Data, Task
-from ..verdict import Row, words
+from ..devices import cores
+from ..inside import MOST
+from ..outcome import Method, Outcome, score, steps_to
+from ..statistics import interval
+from ..verdict import doubts
 from .equations import mathml
+from .exhibits import TITLES, Times, exhibits, inks, judged, looks, profile
 
 
-@dataclass(frozen=True)
-class Facts:
-    """How the comparison was made."""
-
-    task: Task
-    command: str
-    entries: list[Entry]
-    epochs: int
-    seeds: int
-    steps: int
-    preset: str | None
-    carry_over: bool
-    schedule: str
-    data: Data
-
-
-def page(rows: Sequence[Row], times: Sequence[StepTime], facts: Facts) -> str:
-    """The report as HTML."""
-    inks = {entry.name: visuals.ink(i) for i, entry in enumerate(facts.entries)}
+def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
+    """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile."""
+    ink, folder = inks(outcome, times), Path(__file__).parent
+    figures = exhibits(outcome)
+    if times is not None:
+        figures["profile"] = profile(times, ink)
+    inside = {m.name: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("page.html").render(
-        facts=facts,
+        facts=outcome.facts,
+        outcome=outcome,
         infinity=math.inf,
-        verdict=words(list(rows)),
-        rows=[_shown(row, ms, inks[row.entry.name], _scale(rows)) for row, ms in zip(rows, times, strict=True)],
-        searched=len(facts.entries[0].lrs),
-        rates=[(e.label, e.lrs, dict(e.hyper)) for e in facts.entries],
-        charts=Markup(json.dumps(_charts(rows, times, facts, inks)).replace("</", "<\\/")),
+        verdict=verdict,
+        doubts=doubts(outcome),
+        detectable=[d.detectable for m in outcome.methods if (d := outcome.behind(m)) and math.isfinite(d.detectable)],
+        judged=judged(outcome),
+        log_strip=_range(outcome)[0] > 0,
+        points=len(outcome.methods[0].tried),
+        names=list(dict.fromkeys(key for m in outcome.methods for p in m.tried for key in p.hyper)),
+        rows=[_row(m, ink[m.name], outcome) for m in outcome.methods],
+        figures=figures,
+        titles=TITLES,
+        inside=list(inside),
+        most_looked=MOST,
+        findings={m.name: m.inside.findings for m in outcome.methods if m.inside},
+        tasks=list(times or {}),
+        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "script.js").read_text(encoding="utf-8")),
+        charts=_json({"figures": figures, "inside": inside}),
         engine=Markup(engine()),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=f"{_processor()}, {platform.system()}",
-        versions=[(name, version(name)) for name in ("ravine", "torch", "numpy")]
+        versions=[(name, version(name)) for name in ("ravine", "torch", "numpy", "scipy")]
         + [("Python", platform.python_version())],
     )
 
 
-def _charts(
-    rows: Sequence[Row], times: Sequence[StepTime], facts: Facts, inks: dict[str, visuals.Ink]
-) -> dict[str, Any]:
-    """Curves at the best rate, and what the rate does; drawn in the order of the ranking, the leader on top."""
-    charts = {}
-    drawn = [(row, ms) for row, ms in zip(rows, times, strict=True) if math.isfinite(row.best.score)][::-1]
-    for part, title in (("train", "training loss"), ("valid", "validation loss")):
-        lines = []
-        for row, ms in drawn:
-            step = row.best.results[0].step
-            runs = [getattr(result, part) for result in row.best.results]
-            lines.append(visuals.Line(row.name, inks[row.entry.name], step, runs, [s * ms.whole / 1e3 for s in step]))
-        charts[part] = visuals.curves(lines, "step", "seconds", title)
-    if len(facts.entries[0].lrs) > 1:
-        scans = [
-            visuals.Scan(row.name, inks[row.entry.name], [c.lr for c in row.cells],
-                         [[r.final for r in c.results] for c in row.cells], row.cells.index(row.best))
-            for row in rows[::-1]
-        ]  # fmt: skip
-        charts["rates"] = visuals.sensitivity(scans, "learning rate", "final validation loss")
-    return charts
-
-
-def _shown(row: Row, ms: StepTime, ink: visuals.Ink, scale: tuple[float, float]) -> dict[str, Any]:
-    """A row of the table and of the equations."""
-    low, high = scale
-    finals = [r.final for r in row.best.results]
-    seconds = sorted(r.seconds for r in row.best.results)[len(finals) // 2]
-    doc = inspect.getdoc(row.entry.cls) or ""
+def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
+    """A row of the verdict, and what the sections below show of the method."""
+    low, high = _range(outcome)
+    whole = method.losses and not method.diverged
+    doc = inspect.getdoc(method.entry.cls) or ""
+    traced = getattr(method.entry.cls, "equations", None)  # a stranger's class has none
+    known = inspect.signature(method.entry.cls).parameters
+    hyper = {name: value for name, value in method.hyper.items() if name in known}
     return {
-        "row": row, "ms": ms, "ink": ink, "seconds": seconds,
-        "seeds": [100 * (math.log(v / low) / math.log(high / low) if low > 0 else (v - low) / (high - low))
-                  for v in finals if math.isfinite(v)],
-        "diverged": sum(c.diverged for c in row.cells), "trials": sum(len(c.results) for c in row.cells),
-        "meaning": doc.split("\n", 1)[0], "equations": _equations(row), "hyper": dict(row.entry.hyper),
+        "method": method, "name": method.name, "ink": ink,
+        "loss": (method.loss, *(interval(method.losses) if whole else (math.inf, math.inf))),
+        "metric": (fmean(method.metrics), *interval(method.metrics)) if method.metrics else None,
+        "behind": outcome.behind(method),
+        "seeds": [100 * _part(v, low, high) for v in method.losses if math.isfinite(v)],
+        "defaults": fmean(score(r) for r in method.defaults) if method.defaults else None,
+        "steps": [steps_to(method.tuned, t) for t in (outcome.target, outcome.easy_target) if t is not None],
+        "diverged": [(p, r) for p in method.tried for r in p.results if r.diverged_at is not None],
+        "searched": sum(len(p.results) for p in method.tried),
+        "seconds": sorted(r.seconds for r in method.tuned)[len(method.tuned) // 2],
+        "meaning": doc.split("\n", 1)[0],
+        "equations": Markup(mathml(traced(**hyper))) if traced else Markup(),
     }  # fmt: skip
 
 
-def _equations(row: Row) -> Markup:
-    """The traced equations; of a class that has none, nothing."""
-    traced = getattr(row.entry.cls, "equations", None)
-    return Markup(mathml(traced(**dict(row.entry.hyper)))) if traced else Markup()
-
-
-def _scale(rows: Sequence[Row]) -> tuple[float, float]:
-    """The range of the strips in the table: all final losses at the best rates, and a little air."""
-    finals = [r.final for row in rows for r in row.best.results if math.isfinite(r.final)] or [1.0]
+def _range(outcome: Outcome) -> tuple[float, float]:
+    """What the strips in the table span: all scores, and a little air."""
+    finals = [loss for m in outcome.methods for loss in m.losses if math.isfinite(loss)] or [1.0]
     low, high = min(finals), max(finals)
-    return (
-        (low / 1.05, high * 1.05) if low > 0 else (low - 0.05 * (high - low) - 1e-9, high + 0.05 * (high - low) + 1e-9)
-    )
+    if low > 0:
+        return low / 1.05, high * 1.05
+    air = 0.05 * (high - low) + 1e-9
+    return low - air, high + air
+
+
+def _part(value: float, low: float, high: float) -> float:
+    """Where in the range a value lies, from 0 to 1; on a logarithmic scale where there is one."""
+    return math.log(value / low) / math.log(high / low) if low > 0 else (value - low) / (high - low)
+
+
+def _json(charts: dict[str, dict[str, Any]]) -> Markup:
+    """For a script element, which "</" would end."""
+    return Markup(json.dumps(charts, allow_nan=False, separators=(",", ":")).replace("</", "<\\/"))
 
 
 def _processor() -> str:

@@ -4,14 +4,35 @@ from pathlib import Path
 
 from ..errors import LabError
 from ..find import find
-from . import digits, fashion_mnist, fashion_mnist_cnn, tinyshakespeare
+from . import (
+    adult,
+    autoencoder,
+    banking77,
+    deep_narrow,
+    digits,
+    fashion_mnist,
+    fashion_mnist_cnn,
+    noisy_quadratic,
+    programs,
+    tinyshakespeare,
+    tinyshakespeare_lstm,
+)
 from .task import Data, Task, accuracy
 
 TASKS = {
     "digits": digits.task,
     "fashion-mnist": fashion_mnist.task,
+    "fashion-mnist-classic": fashion_mnist.classic,
     "fashion-mnist-cnn": fashion_mnist_cnn.task,
+    "fashion-mnist-cnn-bn": fashion_mnist_cnn.batch_norm,
+    "deep-narrow": deep_narrow.task,
+    "autoencoder": autoencoder.task,
     "tinyshakespeare": tinyshakespeare.task,
+    "tinyshakespeare-lstm": tinyshakespeare_lstm.task,
+    "programs": programs.task,
+    "banking77": banking77.task,
+    "adult": adult.task,
+    "noisy-quadratic": noisy_quadratic.task,
 }
 
 

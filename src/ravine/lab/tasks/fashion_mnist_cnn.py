@@ -1,18 +1,16 @@
 """Fashion-MNIST again, as images: a small convolutional network on the data of fashion_mnist.py."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from . import fashion_mnist
-from .task import Data, Task
+from .few import bright, thrice
+from .task import Task
 
-
-def data(folder: Path | None) -> Data:
-    """As in fashion_mnist.py, each image of one channel."""
-    x, y, x_valid, y_valid = fashion_mnist.data(folder)
-    return x.view(-1, 1, 28, 28), y, x_valid.view(-1, 1, 28, 28), y_valid
+SHAPE = (1, 28, 28)  # one channel
 
 
 def model() -> nn.Module:
@@ -24,15 +22,41 @@ def model() -> nn.Module:
     )
 
 
+def normed() -> nn.Module:
+    """The same with batch normalization before each ReLU, which makes the biases of the convolutions idle."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(64 * 7 * 7, 10)),
+    )
+
+
 def task(folder: Path | None = None) -> Task:
     """The task on the files in `folder` (those of fashion-mnist), or on downloaded ones."""
     return Task(
         name="fashion-mnist-cnn",
-        data=partial(data, folder),
+        data=partial(fashion_mnist.data, folder, SHAPE),
         model=model,
         batch=64,
         epochs=5,
-        about="Fashion-MNIST, 60,000 images to train on; the 10,000 test images are the validation data. Two 3×3 "
-        "convolutions of stride 2 with 32 and 64 channels and ReLU, a linear layer, torch's own initial weights, "
-        "pixels/255.",
+        about=f"{fashion_mnist.PARTS} Two 3×3 convolutions of stride 2 with 32 and 64 channels and ReLU, a linear "
+        "layer, torch's own initial weights.",
+        tiny=tiny,
     )
+
+
+def batch_norm(folder: Path | None = None) -> Task:
+    """The same with batch normalization."""
+    return replace(
+        task(folder),
+        name="fashion-mnist-cnn-bn",
+        model=normed,
+        about=f"{fashion_mnist.PARTS} Two 3×3 convolutions of stride 2 with 32 and 64 channels, batch normalization "
+        "and ReLU, a linear layer, torch's own initial weights.",
+        tiny=lambda: replace(tiny(), name="fashion-mnist-cnn-bn", model=normed),
+    )
+
+
+def tiny() -> Task:
+    """The same on eight rows."""
+    return replace(task(), data=lambda: thrice(*bright(*SHAPE)), batch=4, epochs=50, tiny=None)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,26 @@ from ..errors import LabError
 from ..seeding import seed_all
 from ..threads import one_thread
 
-Data = tuple[Tensor, Tensor, Tensor, Tensor]
+
+class Data(NamedTuple):
+    """The parts of a data set: weights learn from the first, hyperparameters are chosen on the second, and the verdict
+    is about the third, which nothing was chosen on. A task that has no third part is judged on the second."""
+
+    x: Tensor
+    y: Tensor
+    x_valid: Tensor
+    y_valid: Tensor
+    x_test: Tensor | None = None
+    y_test: Tensor | None = None
+
+    def to(self, device: str) -> "Data":
+        """The same on a device."""
+        return Data(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
+
+    @property
+    def tested(self) -> bool:
+        """Whether there is a third part."""
+        return self.x_test is not None
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
@@ -26,17 +45,21 @@ class Task:
 
         task = Task(
             name="spiral",
-            data=load,            # returns x_train, y_train, x_valid, y_valid
+            data=load,            # returns x_train, y_train, x_valid, y_valid, x_test, y_test
             model=lambda: nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 2)),
         )
 
-    `data()` is called once; the rows of its four tensors are the examples. `model()` is called once a trial, after
+    `data()` is called once; the rows of its six tensors are the examples. Without the last two the verdict is about
+    the validation data that rates were chosen on, and the report says so. `model()` is called once a trial, after
     torch, numpy and random are seeded: every optimizer meets the same weights, and the same batches in the same order.
     `loss(output, target)` is a mean over the rows; so is `metric`, which is only reported (None leaves it out).
+    `penalty(model)` is added to the training loss alone. `difficulty(data)` gives each training row its level, for a
+    curriculum. `optimizers` are those compared where none are named: for a task that not all can train. `tiny()` is
+    the same task on a few rows that need no files and take seconds.
     """
 
     name: str
-    data: Callable[[], Data]
+    data: Callable[[], tuple[Tensor | None, ...]]
     model: Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy
     metric: Callable[[Tensor, Tensor], Tensor | float] | None = accuracy
@@ -44,6 +67,10 @@ class Task:
     batch: int = 32
     epochs: int = 20
     about: str = ""
+    penalty: Callable[[nn.Module], Tensor] | None = None
+    difficulty: Callable[[Data], Tensor] | None = None
+    optimizers: tuple[str, ...] | None = None
+    tiny: Callable[[], "Task"] | None = None
 
     def __post_init__(self):
         for name in ("batch", "epochs"):
@@ -51,18 +78,23 @@ class Task:
                 raise LabError(f"task '{self.name}': {name}={getattr(self, name)} must be 1 or more")
 
     def load(self) -> Data:
-        """The data, looked at: four tensors, two and two of the same number of rows."""
+        """The data, looked at: six tensors, or four, two and two of the same number of rows."""
         seed_all(0)
         data = self._call("data()", self.data)
-        if not (isinstance(data, tuple | list) and len(data) == 4 and all(isinstance(d, Tensor) for d in data)):
-            raise LabError(f"task '{self.name}': data() must return 4 tensors (x_train, y_train, x_valid, y_valid), "
-                           f"and returned {_outline(data)}")  # fmt: skip
-        x, y, x_valid, y_valid = data
-        for a, b, part in ((x, y, "train"), (x_valid, y_valid, "valid")):
+        given = [x for x in data if x is not None] if isinstance(data, tuple | list) else []
+        if len(given) not in (4, 6) or not all(isinstance(x, Tensor) for x in given):
+            raise LabError(f"task '{self.name}': data() must return 6 tensors (x_train, y_train, x_valid, y_valid, "
+                           f"x_test, y_test), or the first 4, and returned {_outline(data)}")  # fmt: skip
+        for a, b, part in zip(given[::2], given[1::2], ("train", "valid", "test"), strict=False):
             if a.ndim == 0 or b.ndim == 0 or len(a) != len(b) or len(a) == 0:
                 raise LabError(f"task '{self.name}': x_{part} and y_{part} must have the same number of rows, at least "
                                f"one; their shapes are {tuple(a.shape)} and {tuple(b.shape)}")  # fmt: skip
-        return x, y, x_valid, y_valid
+        return Data(*given)
+
+    def objective(self, model: nn.Module, output: Tensor, target: Tensor) -> Tensor:
+        """What a step descends: the loss and, where there is one, the penalty."""
+        loss = self.loss(output, target)
+        return loss if self.penalty is None else loss + self.penalty(model)
 
     def rehearse(self, data: Data) -> str:
         """One batch, forward and backward. What is wrong with the task is said here, before any training; the hash of
@@ -71,19 +103,22 @@ class Task:
         model = self._call("model()", self.model)
         if not isinstance(model, nn.Module):
             raise LabError(f"task '{self.name}': model() must return a torch.nn.Module, and returned {_outline(model)}")
-        x, y = data[0][: self.batch], data[1][: self.batch]
+        x, y = data.x[: self.batch], data.y[: self.batch]
         about = f"the first batch, x {tuple(x.shape)} {x.dtype} and y {tuple(y.shape)} {y.dtype},"
         with one_thread():
             measured = self._call(about, self._batch, model, x, y)
         digest = hashlib.sha256(repr(measured).encode())
-        for tensor in (*data, *(p.grad for p in model.parameters() if p.grad is not None)):
+        for tensor in (*data, *(p.grad for p in model.parameters())):
+            if tensor is None:
+                continue
+            tensor = tensor.to_dense() if tensor.is_sparse else tensor
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def _batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float | None]:
         output = model(x)
-        loss = self.loss(output, y)
+        loss = self.objective(model, output, y)
         loss.backward()
         return loss.item(), self.metric and float(self.metric(output.detach(), y))
 

@@ -1,0 +1,108 @@
+"""Is `ravine advise` worth following? Each task is advised on by the others alone, beside always taking one method.
+
+    python benchmarks/advice.py                  hours; stopped and started again it goes on: --work keeps the trials
+    python benchmarks/advice.py --only digits adult
+
+Every task is compared at the standard tier and at the smoke tier, which is what `ravine advise` runs, for the epochs
+below. It writes benchmarks/results/advice-cpu.json and what advise reads, src/ravine/lab/evidence.json: tasks that are
+not in this run stay as they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+from datetime import date
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench import RESULTS, command_line, machine
+
+from ravine.lab.compare import on
+from ravine.lab.evidence import EVIDENCE, Seen, evidence, left_out, traits
+from ravine.lab.outcome import Outcome
+from ravine.lab.settings import Settings
+from ravine.lab.tasks import load_task
+
+METHODS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "adamw", "nadam", "radam", "lion")
+EPOCHS = {  # fewer than the task's where those take too long for ten methods
+    "digits": 30,
+    "adult": 5,
+    "noisy-quadratic": 8,
+    "banking77": 10,
+    "deep-narrow": 2,
+    "autoencoder": 2,
+    "fashion-mnist": 3,
+    "fashion-mnist-cnn": 1,
+    "fashion-mnist-cnn-bn": 1,
+    "tinyshakespeare": 1,
+    "tinyshakespeare-lstm": 1,
+    "programs": 1,
+}
+TRUST = (0.0, 0.5, 1.0)
+
+
+def see(name: str, work: Path, workers: str | None) -> Seen:
+    """Both tiers of one task."""
+    task = load_task(name)
+    methods = task.optimizers or METHODS
+
+    def found(tier: str, epochs: int) -> Outcome:
+        settings = Settings(tasks=(name,), optimizers=methods, tier=tier, epochs=epochs, workers=workers)
+        return on(name, task, work / name, settings, f"benchmarks/advice.py, {tier}")
+
+    whole, short = found("standard", EPOCHS[name]), found("smoke", math.ceil(EPOCHS[name] / 10))
+    losses, first = ({m.entry.ours: m.loss for m in o.methods} for o in (whole, short))
+    return Seen(name, traits(task, task.load()), losses, first)
+
+
+def interval(values: list[float], resamples: int = 10_000) -> tuple[float, float]:
+    """Where the mean over tasks lies, 95 %, by resampling tasks."""
+    draw = random.Random(0)
+    means = sorted(fmean(draw.choices(values, k=len(values))) for _ in range(resamples))
+    return means[round(0.025 * resamples)], means[round(0.975 * resamples) - 1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--work", type=Path, default=Path("runs/advice"), help="the folder of the trials")
+    parser.add_argument("--workers")
+    parser.add_argument("--out", type=Path, default=RESULTS / "advice-cpu.json")
+    args = parser.parse_args()
+    seen = {one.task: one for one in evidence()}
+    for name in args.only:
+        seen[name] = see(name, args.work, args.workers)
+        write(list(seen.values()), args.out)
+
+
+def write(seen: list[Seen], out: Path) -> None:
+    """The evidence, and what following it would have been worth."""
+    EVIDENCE.write_text(json.dumps({"tasks": [one.json() for one in seen]}, indent=1) + "\n", encoding="utf-8")
+    ways: dict[str, list[float]] = {}
+    for trust in TRUST:
+        regrets = left_out(seen, trust)
+        ways[f"advice, trust {trust:g}"] = regrets.pop("advice")
+        ways |= regrets
+    rows: list[dict[str, Any]] = []
+    for way, values in ways.items():
+        low, high = interval([min(x, 1.0) for x in values])
+        mean = fmean(min(x, 1.0) for x in values)
+        rows.append(
+            {"way": way, "tasks": len(values), "mean regret": mean, "low": low, "high": high, "regrets": values}
+        )
+        print(
+            f"{way:20} {math.expm1(mean):7.1%} more loss than the best, {math.expm1(low):.1%} to {math.expm1(high):.1%}"
+        )
+    record = {
+        "command": command_line(), "date": date.today().isoformat(), "machine": machine("cpu"),
+        "epochs": {one.task: EPOCHS[one.task] for one in seen}, "ways": rows,
+    }  # fmt: skip
+    out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""How far is the range test's suggestion from the best rate of a real search, and what does it cost to believe it?
+
+    RAVINE_DATA=FOLDER python benchmarks/lr_find.py    half an hour: benchmarks/results/lr-find-cpu.json
+
+For each task and optimizer: `ravine lr-find`, then whole trainings at rates four to a decade and at the suggestion.
+The best rate is that of the lowest mean validation loss; how it was found is in the output, every loss of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import date
+from math import inf, isfinite, log10
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from bench import RESULTS, command_line, machine
+
+from ravine.lab import Task, lr_find
+from ravine.lab.search import optimizer_class
+from ravine.lab.spaces import space_of
+from ravine.lab.tasks import Data, load_task
+from ravine.lab.trial import Trial, run
+
+PER_DECADE = 4
+SEEDS = 2
+PROTOCOL = (
+    "search: final validation losses of two seeds at constant rates, four to a decade over the published range of the "
+    "optimizer; the best is that of the lowest mean. suggestion: of ravine lr-find as it is by default."
+)
+
+
+def rates(low: float, high: float) -> list[float]:
+    """Four to a decade."""
+    n = round(log10(high / low) * PER_DECADE)
+    return [float(f"{low * 10 ** (i / PER_DECADE):.3g}") for i in range(n + 1)]
+
+
+def finals(task: Task, data: Data, epochs: int, cls: type, lr: float) -> list[float | None]:
+    """Validation losses at the end, with seeds that the range test has not had; None where it diverged."""
+    out: list[float | None] = []
+    for seed in range(100, 100 + SEEDS):
+        trial = Trial(task.name, cls.__name__, (("lr", lr),), seed, epochs, task.batch, "")
+        final = run(trial, task, data, cls)[0].final
+        out.append(final if isfinite(final) else None)
+    return out
+
+
+def mean(losses: list[float | None]) -> float:
+    """Infinite if one diverged."""
+    return fmean(inf if x is None else x for x in losses)
+
+
+def measure(name: str, optimizer: str, epochs: int | None, before: dict[str, Any]) -> dict[str, Any]:
+    """One row; `before` has the search, if it was made."""
+    task = load_task(name)
+    data, cls = task.load(), optimizer_class(optimizer)
+    epochs = epochs or task.epochs
+    found = lr_find.test(task, data, lr_find.Settings(task=name, optimizer=optimizer))
+    low, high = space_of(cls)["lr"]
+    made = before.get("search") if before.get("epochs") == epochs else None
+    search = made or [[lr, finals(task, data, epochs, cls, lr)] for lr in rates(low, high)]
+    best, at_best = min(search, key=lambda x: mean(x[1]))
+    at_suggestion = finals(task, data, epochs, cls, found.lr) if found.lr else []
+    print(f"{name:15} {optimizer:9} suggestion {found.lr or 0:.2g}, best {best:.2g}, "
+          f"loss {mean(at_suggestion or [None]):.4f} and {mean(at_best):.4f}", flush=True)  # fmt: skip
+    return {
+        "task": name,
+        "optimizer": optimizer,
+        "epochs": epochs,
+        "suggestion": found.lr,
+        "reason": found.reason,
+        "best": best,
+        "suggestion/best": found.lr and round(found.lr / best, 3),
+        "losses at the suggestion": at_suggestion,
+        "losses at the best": at_best,
+        "search": search,
+        "curve": [[float(f"{lr:.3g}"), round(x, 4)] for lr, x in zip(found.lrs, found.smooth, strict=False)],
+    }
+
+
+def table(record: dict[str, Any]) -> str:
+    """Markdown."""
+    lines = [
+        "| task, epochs | optimizer | suggestion | best of a search | ratio | validation loss with each |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in record["searches"]:
+        losses = [mean(row[f"losses at the {which}"]) for which in ("suggestion", "best")]
+        cells = (f"{row['task']}, {row['epochs']}", row["optimizer"], f"{row['suggestion']:.2g}", f"{row['best']:.2g}",
+                 f"{row['suggestion/best']:.2g}", " and ".join(f"{x:.3f}" for x in losses))  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Reads what is there, measures the rest, writes after each row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", default="digits,fashion-mnist")
+    parser.add_argument("--optimizers", default="sgd,momentum,adam")
+    parser.add_argument("--epochs", default="fashion-mnist=1", help="shorter trainings, as TASK=N")
+    parser.add_argument("--out", type=Path, default=RESULTS / "lr-find-cpu.json")
+    parser.add_argument("--table", action="store_true", help="print what is in it, as docs/lr_find.md has it")
+    asked = parser.parse_args()
+    if asked.table:
+        return print(table(json.loads(asked.out.read_text())))
+    epochs = {name: int(n) for name, n in (x.split("=") for x in asked.epochs.split(",") if x)}
+    torch.set_num_threads(1)
+    before = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    rows = {(row["task"], row["optimizer"]): row for row in before.get("searches", [])}
+    for task in asked.tasks.split(","):
+        for optimizer in asked.optimizers.split(","):
+            row = rows.get((task, optimizer), {})
+            rows[task, optimizer] = measure(task, optimizer, epochs.get(task), row)
+            record = {
+                "commands": [*dict.fromkeys([*before.get("commands", []), command_line()])],
+                "date": date.today().isoformat(),
+                "machine": machine("cpu"),
+                "protocol": PROTOCOL,
+                "searches": list(rows.values()),
+            }
+            asked.out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""All trials in the records of a folder as a table, one row each, and their curves in long form as another."""
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .errors import LabError, extra
+from .search import optimizer_class
+from .spaces import default_lr
+from .study import SELECTION, Hyper
+from .trial import Result, Trial
+
+FORMATS = ("csv", "parquet")
+Row = dict[str, Any]
+
+
+def export(known: Iterable[tuple[Trial, Result]], metric: str | None, folder: Path, form: str) -> tuple[Path, Path]:
+    """Writes trials.csv and curves.csv, or .parquet, and returns where."""
+    pairs = list(known)
+    tables = {
+        "trials": [row(trial, result, metric) for trial, result in pairs],
+        "curves": [point for trial, result in pairs for point in curve(trial, result, metric)],
+    }
+    out: list[Path] = []
+    for name, rows in tables.items():
+        path = folder / f"{name}.{form}"
+        part = path.with_name(f"{path.name}.part")
+        try:
+            (_csv if form == "csv" else _parquet)(rows, part)
+            os.replace(part, path)
+        except OSError as error:
+            raise LabError(f"--export: {path} cannot be written: {error.strerror}") from error
+        out.append(path)
+    return out[0], out[1]
+
+
+def ready(form: str) -> None:
+    """Raises LabError where the format needs a package that is missing: before any training."""
+    if form == "parquet":
+        with extra("parquet", "--export parquet"):
+            import pyarrow.parquet  # noqa: F401
+
+
+def row(trial: Trial, result: Result, metric: str | None) -> Row:
+    """A trial: what it was, its hyperparameters, what came out. What diverged has no final loss."""
+    done = result.diverged_at is None
+    about = {name: x for name, x in asdict(trial).items() if name != "hyper"}
+    return {
+        "key": trial.key,
+        **about,
+        "stage": stage(trial),
+        **columns(trial.hyper),
+        "final": result.valid[-1] if done else None,
+        **({f"final_{metric}": result.metric[-1] if done else None} if metric else {}),
+        "test": result.test,
+        **({f"test_{metric}": result.test_metric} if metric else {}),
+        "diverged_at": result.diverged_at,
+        "seconds": result.seconds,
+    }
+
+
+def curve(trial: Trial, result: Result, metric: str | None) -> list[Row]:
+    """The evaluations of a trial. Training loss is the mean of the batches since the one before."""
+    return [
+        {"key": trial.key, "step": step, "train": train, "valid": valid, **({metric: value} if metric else {})}
+        for step, train, valid, value in zip(result.step, result.train, result.valid, result.metric, strict=True)
+    ]
+
+
+def stage(trial: Trial) -> str:
+    """Of a comparison: search, when settings are chosen; defaults; confirm, with the seeds that are reported."""
+    if trial.seed >= SELECTION:
+        return "search"
+    try:
+        usual = default_lr(optimizer_class(trial.optimizer))
+    except LabError:  # somebody's own class, which is no longer there
+        return "confirm"
+    return "defaults" if trial.hyper == (("lr", usual),) else "confirm"
+
+
+def columns(hyper: Hyper) -> dict[str, Any]:
+    """Hyperparameters, a column each: betas are beta1 and beta2."""
+    out: dict[str, Any] = {}
+    for name, x in hyper:
+        if isinstance(x, tuple | list):
+            out |= {f"{name.removesuffix('s')}{i + 1}": part for i, part in enumerate(x)}
+        else:
+            out[name] = x
+    return out
+
+
+def _named(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every column, hyperparameters that only some have beside the others."""
+    out: list[str] = []
+    for one in rows:
+        place = 0
+        for name in one:
+            if name not in out:
+                out.insert(place, name)
+            place = out.index(name) + 1
+    return out
+
+
+def _csv(rows: Sequence[Row], path: Path) -> None:
+    """Numbers as Python writes them, which is exact; nothing where there is none."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _named(rows))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _parquet(rows: Sequence[Row], path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = {name: [one.get(name) for one in rows] for name in _named(rows)}
+    pyarrow.parquet.write_table(pyarrow.table(table), path)

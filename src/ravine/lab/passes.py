@@ -1,0 +1,57 @@
+"""How a trial goes forward and back through its model: in which precision, compiled or not."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ravine.optimizer import Optimizer
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Passes:
+    """A model's passes under `torch.autocast`, its loss always of outputs in float32. In float16 the loss is scaled, so
+    that small gradients survive, and a step whose gradients overflow is skipped (Micikevicius et al. 2018, section 3.2,
+    https://arxiv.org/abs/1710.03740). Weights and states stay as they are."""
+
+    def __init__(self, model: nn.Module, opt: torch.optim.Optimizer, device: str, precision: str, compiled: bool):
+        self.model, self.opt, self.device, self.low = model, opt, device, PRECISIONS[precision]
+        self.scaler = torch.amp.GradScaler(device) if precision == "fp16" else None
+        if self.scaler is not None:  # the first steps may be skipped: the schedule goes on as it does for all
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+        self.params = list(model.parameters())
+        self.train: Any = torch.compile(model) if compiled else model
+
+    def forward(self, x: Tensor, model: Any = None) -> Tensor:
+        """What the model says of a batch; compiled unless another `model`, or itself, is named."""
+        model = self.train if model is None else model
+        if self.low is None:
+            return model(x)
+        with torch.autocast(self.device, self.low):
+            output = model(x)
+        return output.float()
+
+    def backward(self, loss: Tensor) -> None:
+        """The gradients of a loss, in place of the last one's."""
+        for p in self.params:
+            p.grad = None  # as zero_grad() does, without its search for them at every step
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+
+    def step(self, loss: Tensor) -> None:
+        """Moves the weights."""
+        if self.scaler is None:
+            advance(self.opt, loss)
+        else:
+            self.scaler.step(self.opt, **_told(self.opt, loss))
+            self.scaler.update()
+
+
+def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:
+    """A step; ours are told the loss, which some of them need."""
+    opt.step(**_told(opt, loss))
+
+
+def _told(opt: torch.optim.Optimizer, loss: Tensor) -> dict[str, Any]:
+    return {"loss": loss.detach()} if isinstance(opt, Optimizer) else {}

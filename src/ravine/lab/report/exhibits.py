@@ -1,0 +1,226 @@
+"""The figures of the report, each from what the comparison found."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from ravine import visuals
+from ravine.visuals import Ink
+from ravine.visuals.figure import Figure
+
+from ..inside import Inside
+from ..outcome import Method, Outcome, steps_of_each
+from .best_of import band, best_of
+from .width import envelope, usable
+
+TITLES = {
+    "train": "Training loss",
+    "valid": "Validation loss",
+    "rates": "Loss by learning rate",
+    "widths": "Usable width: rates within 5 % of the best loss",
+    "best-of": "Expected validation loss of the best of k trials",
+    "seeds": "Loss of each seed",
+    "profile": "Performance profile",
+    "batch-steps": "Steps to the easier target by batch size",
+    "batch-loss": "Training loss by batch size",
+    "time": "Time per step",
+    "state": "Optimizer state",
+    "memory": "Memory of a step",
+    "gradients": "Sizes of gradients",
+    "updates": "Sizes of updates",
+    "ratio": "Update by weights, ‖Δw‖ / ‖w‖",
+    "effective": "Effective learning rate, ‖Δw‖ / ‖g‖",
+}
+
+Times = Mapping[str, Mapping[str, float]]  # task -> method -> steps, or seconds, to the target; infinite for a miss
+
+
+def inks(outcome: Outcome, times: Times | None = None) -> dict[str, Ink]:
+    """The ink of each method, those of other tasks too: its own by the alphabet, whatever its rank."""
+    names = {m.name for m in outcome.methods}.union(*(times or {}).values())
+    return {name: visuals.ink(i) for i, name in enumerate(sorted(names))}
+
+
+def exhibits(outcome: Outcome) -> dict[str, Figure]:
+    """All figures that compare methods, by name; one that has nothing to show is not among them."""
+    methods, ink = outcome.methods, inks(outcome)
+    alive = [m for m in methods if any(math.isfinite(r.final) for r in m.tuned)]
+    searched = [m for m in methods if len({point.hyper.get("lr") for point in m.tried}) > 1]
+    widths = [width for m in searched if (width := _width(m, ink))]
+    timed = [m for m in methods if math.isfinite(m.time.state_bytes)]
+    figures: dict[str, Figure | None] = {
+        "train": _learning(outcome, alive, ink, "train", "training loss", {}),
+        "valid": _learning(outcome, alive, ink, "valid", "validation loss", _targets(outcome)),
+        "rates": visuals.sensitivity(
+            [_scan(m, ink) for m in searched[::-1]], "learning rate", "final validation loss"
+        ) if searched else None,
+        "widths": visuals.widths(widths, "learning rate") if widths else None,
+        "best-of": _best_of(searched, ink) if searched else None,
+        "seeds": visuals.spread(
+            [visuals.Values(m.name, ink[m.name], m.losses) for m in methods],
+            f"{judged(outcome)} loss",
+        ),
+        "batch-steps": _batch_steps(outcome, ink) if outcome.sweep else None,
+        "batch-loss": _batch_loss(outcome) if outcome.sweep else None,
+        "time": visuals.bars(
+            [visuals.Bar(m.name, ink[m.name],
+                         {"update": m.time.update, "forward and backward": m.time.whole - m.time.update})
+             for m in methods], "ms per step",
+        ),
+        "state": visuals.bars(
+            [visuals.Bar(m.name, ink[m.name], {"state": m.time.state_bytes}) for m in timed],
+            "bytes for each parameter",
+        ) if timed else None,
+        "memory": visuals.bars(
+            [visuals.Bar(m.name, ink[m.name], {"peak": m.time.peak}) for m in methods],
+            "MiB added at the peak",
+        ) if all(math.isfinite(m.time.peak) for m in methods) else None,
+    }  # fmt: skip
+    return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}
+
+
+def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
+    """The performance profile over tasks; a task that no method solves is beyond everyone's reach."""
+    names = list(dict.fromkeys(name for task in times.values() for name in task))
+    best = {task: min(row.values()) for task, row in times.items()}
+    return visuals.profile([
+        visuals.Ratios(name, ink[name], [
+            row.get(name, math.inf) / best[task] if math.isfinite(best[task]) else math.inf
+            for task, row in times.items()
+        ]) for name in names[::-1]
+    ]) | {"title": TITLES["profile"]}  # fmt: skip
+
+
+def looks(inside: Inside) -> dict[str, Figure]:
+    """What happens inside one method: histograms of gradients and updates, and two ratios for each layer."""
+    at = inside.histogram_step
+    x = [*at, at[-1] + (at[-1] - at[-2] if len(at) > 1 else 1)]
+    figures: dict[str, Figure] = {}
+    for name, counts in (("gradients", inside.gradients), ("updates", inside.updates)):
+        used = [j for j in range(len(counts[0])) if any(sample[j] for sample in counts)] or [0]
+        edges = [2.0 ** (inside.low + j) for j in range(used[0], used[-1] + 2)]
+        shares = [[n / 10 for n in sample[used[0] : used[-1] + 1]] for sample in counts]
+        size = {"gradients": "|gradient|", "updates": "|update|"}[name]
+        figures[name] = visuals.heat(x, edges, shares, ("step", size, "% of numbers"), most=25)
+    for name, part, title in (
+        ("ratio", inside.ratio, "‖Δw‖ / ‖w‖"),
+        ("effective", inside.effective_lr, "effective lr ‖Δw‖ / ‖g‖"),
+    ):
+        lines = [
+            visuals.Line(
+                f"layer {layer}" if layer.isdigit() else layer,
+                visuals.ink(i),
+                inside.step,
+                [[math.nan if v is None else v for v in values]],
+            )
+            for i, (layer, values) in enumerate(zip(inside.layers, part, strict=True))
+        ]
+        figures[name] = visuals.curves(lines[::-1], "step", title)
+        figures[name]["layout"] |= {"showlegend": True}
+    return {name: figure | {"title": TITLES[name]} for name, figure in figures.items()}
+
+
+def judged(outcome: Outcome) -> str:
+    """The part of the data that scores are of."""
+    return "test" if outcome.facts.data.tested else "validation"
+
+
+def _learning(
+    outcome: Outcome, alive: Sequence[Method], ink: Mapping[str, Ink], part: str, title: str, targets: dict[str, float]
+) -> Figure:
+    """Curves at the best point, the leader drawn last, so on top."""
+    lines = []
+    for method in alive[::-1]:
+        step, runs = _aligned(method, part)
+        units = {"epoch": outcome.facts.epochs / outcome.facts.steps, "second": method.time.whole / 1e3}
+        lines.append(visuals.Line(method.name, ink[method.name], step, runs, units))
+    return visuals.curves(lines, "step", title, targets)
+
+
+def _aligned(method: Method, part: str) -> tuple[list[int], list[list[float]]]:
+    """The steps of the longest run, and all runs; one that diverged ends early and goes on as nan."""
+    step = max((r.step for r in method.tuned), key=len)
+    return step, [getattr(r, part) + [math.nan] * (len(step) - len(r.step)) for r in method.tuned]
+
+
+def _batch_steps(outcome: Outcome, ink: Mapping[str, Ink]) -> Figure:
+    """To the easier target of the main comparison, whatever the batch."""
+    sizes, target = _sizes(outcome), math.inf if outcome.easy_target is None else outcome.easy_target
+    lines = []
+    for name in [m.name for m in outcome.methods[::-1]]:
+        there = [next(m for m in o.methods if m.name == name) for o in sizes]
+        seeds = zip(*(steps_of_each(m.tuned, target) for m in there), strict=True)
+        lines.append(visuals.Line(name, ink[name], [o.facts.task.batch for o in sizes], [list(run) for run in seeds]))
+    figure = visuals.curves(lines, "examples a step", "steps to the easier target")
+    for trace in figure["data"]:
+        if trace["name"] in ink:  # a mean: seen between two gaps too
+            drawn = ink[trace["name"]]
+            trace |= {"mode": "lines+markers", "marker": {"symbol": drawn.marker, "size": 7, "color": drawn.colour}}
+    return _ticked(figure, [o.facts.task.batch for o in sizes])
+
+
+def _batch_loss(outcome: Outcome) -> Figure:
+    """Of the method that is best in the main comparison, its first seed: losses of batches, and how far they spread."""
+    found = []
+    for i, o in enumerate(_sizes(outcome)):
+        method = next(m for m in o.methods if m.name == outcome.methods[0].name)
+        one = method.tuned[0]
+        epochs = [s * o.facts.epochs / o.facts.steps for s in one.step]
+        ends = [[x + side * d for x, d in zip(one.train, one.deviation, strict=True)] for side in (-1, 1)]
+        found.append(visuals.Band(f"batch {o.facts.task.batch}", visuals.ink(i), epochs, one.train, *ends))
+    figure = visuals.bands(found[::-1], "epoch", "training loss", "less a deviation", "and a deviation")
+    figure["layout"] |= {"showlegend": True}
+    return figure
+
+
+def _sizes(outcome: Outcome) -> list[Outcome]:
+    """The comparisons at all batch sizes, smallest first."""
+    return sorted((outcome, *outcome.sweep), key=lambda o: o.facts.task.batch)
+
+
+def _targets(outcome: Outcome) -> dict[str, float]:
+    named = {"target": outcome.target, "easy target": outcome.easy_target}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _points(method: Method) -> tuple[list[float], list[float]]:
+    """The rates tried, and the mean final validation loss at each."""
+    return [p.hyper["lr"] for p in method.tried], [fmean(r.final for r in p.results) for p in method.tried]
+
+
+def _scan(method: Method, ink: Mapping[str, Ink]) -> visuals.Scan:
+    lrs, losses = _points(method)
+    chosen = min(range(len(losses)), key=losses.__getitem__)
+    runs = [[r.final for r in p.results] for p in method.tried]
+    return visuals.Scan(method.name, ink[method.name], lrs, runs, chosen, envelope(lrs, losses))
+
+
+def _width(method: Method, ink: Mapping[str, Ink]) -> visuals.Width | None:
+    lrs, losses = _points(method)
+    found = usable(lrs, losses)
+    return found and visuals.Width(
+        method.name, ink[method.name], method.space["lr"], (found.low, found.high),
+        lrs[losses.index(min(losses))], str(found),
+    )  # fmt: skip
+
+
+def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
+    """A trial that diverged counts as the loss before its first step: who meets one is left with that."""
+    lines = []
+    for method in methods[::-1]:
+        losses = [
+            fmean(r.valid[0] if any(math.isinf(other.final) for other in p.results) else r.final for r in p.results)
+            for p in method.tried
+        ]
+        low, high = band(losses)
+        k = list(range(1, len(losses) + 1))
+        lines.append(visuals.Band(method.name, ink[method.name], k, best_of(losses), low, high))
+    figure = visuals.bands(lines, "trials of the search, k", "validation loss of the best", "2.5 %", "97.5 %")
+    return _ticked(figure, [2**i for i in range(8)])
+
+
+def _ticked(figure: Figure, at: Sequence[int]) -> Figure:
+    """With x on a logarithmic scale, labelled at these numbers."""
+    ticks = {"tickmode": "array", "tickvals": list(at), "ticktext": list(map(str, at))}
+    figure["layout"]["xaxis"] |= {"type": "log", **ticks}
+    return figure

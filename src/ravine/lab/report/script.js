@@ -1,0 +1,142 @@
+"use strict";
+const { figures, inside } = JSON.parse(document.getElementById("charts").textContent);
+const shown = { ...figures }; // what each chart of the page draws now; the looks inside are of one optimizer at a time
+const hidden = new Set();
+const byId = (id) => document.getElementById(id);
+const who = byId("who");
+const paper = matchMedia("print");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let unit = "step";
+
+function themed(layout) {
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const lines = { gridcolor: css("--rule"), linecolor: css("--soft"), tickcolor: css("--soft") };
+  return { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: css("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
+    hoverlabel: { bgcolor: css("--wash"), font: { color: css("--ink") } },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", maxheight: 60, traceorder: "reversed" },
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    xaxis: { ...layout.xaxis, ...lines }, yaxis: { ...layout.yaxis, ...lines } };
+}
+
+function now(id) {
+  const { data, layout, measures } = shown[id];
+  const factors = measures && measures[unit];
+  return {
+    data: data.map((trace, i) => ({ ...trace, visible: !hidden.has(trace.legendgroup),
+      x: factors && factors[i] !== 1 ? trace.x.map((x) => (x === null ? null : +(x * factors[i]).toPrecision(6))) : trace.x })),
+    layout: factors ? { ...layout, xaxis: { ...layout.xaxis, title: { text: unit } } } : layout,
+  };
+}
+
+async function draw(id) {
+  const { data, layout } = now(id);
+  const size = paper.matches ? { autosize: false, width: byId(id).clientWidth, height: byId(id).clientHeight } : { height: undefined };
+  await Plotly.react(id, data, { ...themed(layout), ...size }, { displayModeBar: false, responsive: true });
+  if (!byId(`${id}-data`).hidden) sheet(id);
+}
+
+const drawAll = () => Promise.all(Object.keys(shown).map(draw));
+
+// The data of a figure: a row for each point that is drawn, as a table and as CSV.
+
+function rows(id) {
+  const { data, layout } = now(id);
+  const named = !layout.yaxis.ticktext; // a figure with a row for each thing has names where y would be
+  const [x, y] = [layout.xaxis.title.text, layout.yaxis.title.text];
+  if (data[0]?.type === "heatmap") {
+    const [{ name, x: at, y: sizes, z }] = data;
+    const cells = at.slice(0, -1).flatMap((step, i) => sizes.slice(0, -1).map((size, j) => [step, size, z[j][i] ?? 0]));
+    return [[`${x} from`, `${y} from`, name], ...cells];
+  }
+  const series = data.filter((trace) => trace.visible && trace.hoverinfo !== "skip");
+  const whiskers = series.some((trace) => trace.error_y);
+  const head = ["series", x, ...(named ? [y] : []), ...(whiskers ? ["lowest", "highest"] : [])];
+  return [head, ...series.flatMap((trace) => trace.x.map((value, i) => {
+    const { array = [], arrayminus = [] } = trace.error_y ?? {};
+    const height = trace.text && trace.mode === "markers" ? trace.text[i] : trace.y[i];
+    const ends = whiskers ? [array.length ? +(trace.y[i] - arrayminus[i]).toPrecision(6) : "", array.length ? +(trace.y[i] + array[i]).toPrecision(6) : ""] : [];
+    return [trace.name, value, ...(named ? [height] : []), ...ends];
+  }))].map((row) => row.map((cell) => cell ?? ""));
+}
+
+function sheet(id) {
+  const place = byId(`${id}-data`), [head, ...body] = rows(id);
+  const line = (tag, cells) => {
+    const tr = document.createElement("tr");
+    for (const cell of cells) {
+      const td = tr.appendChild(document.createElement(tag));
+      td.textContent = cell;
+      if (typeof cell === "number") td.className = "n";
+    }
+    return tr;
+  };
+  const table = document.createElement("table"), box = document.createElement("div"), button = document.createElement("button");
+  table.append(table.createTHead(), table.createTBody());
+  table.tHead.append(line("th", head));
+  table.tBodies[0].append(...body.map((cells) => line("td", cells)));
+  Object.assign(box, { className: "wide tall", tabIndex: 0, role: "region", ariaLabel: byId(`${id}-caption`).textContent });
+  box.append(table);
+  button.textContent = "CSV";
+  button.onclick = () => save(id, [head, ...body]);
+  place.replaceChildren(button, box);
+}
+
+function save(name, table) {
+  const field = (cell) => (/[",\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([table.map((row) => row.map(field).join(",") + "\r\n").join("")], { type: "text/csv" }));
+  link.download = `${document.body.dataset.task}-${name}.csv`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+for (const button of document.querySelectorAll("button.data")) button.onclick = () => {
+  const id = button.getAttribute("aria-controls"), open = byId(id).hidden;
+  byId(id).hidden = !open;
+  button.setAttribute("aria-expanded", open);
+  if (open) sheet(id.replace(/-data$/, ""));
+};
+
+for (const button of document.querySelectorAll("button.csv")) button.onclick = () =>
+  save(button.dataset.table, [...byId(button.dataset.table).rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim())));
+
+// What the person chooses.
+
+for (const chip of document.querySelectorAll("#chips button")) chip.onclick = () => {
+  const on = chip.getAttribute("aria-pressed") === "false";
+  chip.setAttribute("aria-pressed", on);
+  hidden[on ? "delete" : "add"](chip.dataset.name);
+  Object.keys(figures).forEach(draw);
+};
+
+for (const choice of document.querySelectorAll("#switch button")) choice.onclick = () => {
+  unit = choice.dataset.unit;
+  for (const other of choice.parentElement.children) other.setAttribute("aria-pressed", other === choice);
+  Object.keys(figures).filter((id) => figures[id].measures).forEach(draw);
+};
+
+function look() {
+  Object.assign(shown, inside[who.value]);
+  for (const said of document.querySelectorAll(".finding")) said.hidden = said.dataset.of !== who.value;
+}
+if (who) {
+  look();
+  who.onchange = () => (look(), Object.keys(inside[who.value]).forEach(draw));
+}
+
+// Light, dark, paper.
+
+dark.addEventListener("change", drawAll);
+paper.addEventListener("change", drawAll);
+
+async function start() {
+  // plotly.js lies in this page, compressed; nothing is fetched from anywhere.
+  const packed = Uint8Array.from(atob(byId("engine").textContent), (c) => c.charCodeAt(0));
+  const script = document.createElement("script");
+  script.textContent = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  document.head.append(script);
+  await drawAll();
+  document.body.dataset.drawn = "yes";
+}
+start();

@@ -1,0 +1,32 @@
+"""The report's figures as pictures, for a paper or a README."""
+
+import re
+from pathlib import Path
+
+from ..errors import LabError
+from ..outcome import Outcome
+from .exhibits import Times, exhibits, inks, looks, profile
+
+
+def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | None = None) -> None:
+    """Writes them into the folder `png`, a file each, and into the file `pdf`, a page each; None leaves it out."""
+    if png is None and pdf is None:
+        return
+    from ravine.visuals import still  # matplotlib: imported when used
+
+    figures = exhibits(outcome)
+    if times is not None:
+        figures["profile"] = profile(times, inks(outcome, times))
+    for method in outcome.methods:
+        if method.inside and method.inside.histogram_step:
+            label = method.name
+            for name, figure in looks(method.inside).items():
+                figures[f"{re.sub('[^A-Za-z0-9]+', '-', label)}-{name}"] = figure | {
+                    "title": f"{label}: {figure['title']}"
+                }
+    for option, path, write in (("--png", png, still.png), ("--pdf", pdf, still.pdf)):
+        try:
+            if path is not None:
+                write(figures, path)
+        except OSError as error:
+            raise LabError(f"{option} {path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,126 @@
+"""What is searched: for each optimizer its hyperparameters and their ranges. This table is the published space.
+
+Every range is log-uniform. lr spans three decades for everybody, and the middle is where the literature's default for
+a small network lies. A tier takes the first hyperparameters of a row: smoke lr alone, standard three, full all.
+"1-beta1" is the distance of β₁ from one, since 0.9 and 0.99 differ as 0.1 and 0.01 do.
+
+The ranges beside lr are those of AlgoPerf (Dahl et al. 2023, https://arxiv.org/abs/2306.07179) where it has one,
+else centred on the paper's default. Where one method contains another (CONTAINS), its space reaches the setting at
+which they are the same, as Choi et al. 2019 ask (https://arxiv.org/abs/1910.05446).
+"""
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+Range = tuple[float, float]
+Space = dict[str, Range]
+
+# from, to: the middle is where the literature's default for a small network lies
+_RATES: dict[Range, str] = {
+    (1e-1, 1e2): "lars",
+    (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreesgd",
+    (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
+    (1e-3, 1e0): "adafactor adagrad aggmo lamb momentum nag sgdw sm3",
+    (3e-4, 3e-1): "madgrad momoadam",
+    (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamw adan adabelief ademamix adopt amsgrad laprop lpadam "
+                  "mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam sparseadam stableadamw "
+                  "yogi",
+    (1e-5, 1e-2): "came lion rprop signsgd signum",
+}  # fmt: skip
+_MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
+_BETAS: Space = {"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}
+_DECAYED: Space = {"1-beta1": (2e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2": (1e-4, 0.1)}
+_BESIDE: list[tuple[Space, str]] = [
+    (_MOMENTUM, "dadaptsgd lars madgrad momentum nag schedulefreesgd sgdp sm3"),
+    (_MOMENTUM | {"weight_decay": (1e-5, 1e-1)}, "sgdw"),
+    ({"1-momentum": (1e-3, 1.0), "nu": (0.1, 1.0)}, "qhm"),
+    ({"1-momentum": (5e-3, 1.0)}, "signum"),
+    ({"1-beta": (5e-3, 0.5)}, "momo"),
+    (_BETAS, "adam adam2k adamax adammini adamp adabelief ademamix adopt amsgrad dadaptadam laprop mars momoadam nadam "
+             "novograd prodigy qhadam radam schedulefreeadamw schedulefreeradam sparseadam yogi"),
+    (_BETAS | {"eps": (1e-8, 1e-1)}, "adameps"),
+    (_DECAYED, "adamw stableadamw"),
+    ({"1-beta1": (5e-3, 0.1), "weight_decay": (1e-3, 1.0)}, "adan"),
+    ({"1-beta1": (5e-2, 0.3), "weight_decay": (1e-3, 1.0), "1-beta2": (1e-4, 0.1)}, "lamb"),
+    ({"1-beta1": (2e-2, 0.5), "weight_decay": (1e-2, 10.0), "1-beta2": (1e-3, 0.1)}, "lion"),
+    ({"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}, "came lpadam"),
+    ({"1-alpha": (1e-3, 0.5)}, "rmsprop"),
+    ({"1-rho": (1e-2, 0.5)}, "adadelta"),
+    ({"1-beta1": (1e-2, 1.0), "weight_decay": (1e-3, 1.0)}, "adafactor"),
+]  # fmt: skip
+SPACES: dict[str, Space] = {
+    name: {"lr": lr} | next((beside for beside, others in _BESIDE if name in others.split()), {})
+    for lr, names in _RATES.items()
+    for name in names.split()
+}
+
+CONTAINS = {  # a method, and those that it is for some setting: tuned as well, it cannot lose to them but by noise
+    "momentum": ("sgd",),
+    "nag": ("sgd",),
+    "qhm": ("momentum", "sgd"),
+    "sgdw": ("momentum", "sgd"),
+    "signum": ("signsgd",),
+    "adameps": ("adam",),
+}
+UNSCHEDULED = ("schedulefreeadamw", "schedulefreeradam", "schedulefreesgd")  # their averaging takes a schedule's place
+
+
+def space_of(cls: type) -> Space:
+    """The table's row, of torch's class of the same method too; for a stranger three decades around its own default."""
+    if name := ours(cls):
+        return SPACES.get(name) or {"lr": around(cls)}
+    return {"lr": around(cls)}
+
+
+def middle(cls: type) -> float:
+    """A rate that is neither high nor low: the middle of those that are tried, of 3 digits."""
+    low, high = space_of(cls)["lr"]
+    return float(f"{(low * high) ** 0.5:.3g}")
+
+
+def around(cls: type) -> Range:
+    """Three decades whose middle is the default of lr, or 1e-3 where there is none."""
+    middle = default_lr(cls) or 1e-3
+    return middle / 10**1.5, middle * 10**1.5
+
+
+def default_lr(cls: type) -> float | None:
+    """What lr is when nothing is said; None where it must be given."""
+    lr = signature(cls).parameters.get("lr")
+    return float(lr.default) if lr and isinstance(lr.default, int | float) and lr.default > 0 else None
+
+
+def ours(cls: type) -> str | None:
+    """The name in our registry of this method, which torch's class of the same may be given as."""
+    from ravine.optim import registry
+
+    return next((name for name, known in registry().items() if cls in (known, known.twin)), None)
+
+
+def widened(space: Space, edges: Mapping[str, str]) -> Space:
+    """The space a decade further where the best point lay at its "lowest" or "highest" end; 1-β ends at one."""
+    wider = dict(space)
+    for name, end in edges.items():
+        low, high = space[name]
+        most = 1.0 if name.startswith("1-") or name == "nu" else float("inf")
+        wider[name] = (low / 10, high) if end == "lowest" else (low, min(high * 10, most))
+    return wider
+
+
+def arguments(cls: type, point: Mapping[str, float]) -> dict[str, Any]:
+    """What the constructor takes for a point of the space: "1-beta1" is one part of its betas."""
+    taken = signature(cls).parameters
+    out: dict[str, Any] = {}
+    for name, x in point.items():
+        if not name.startswith("1-"):
+            out[name] = x
+            continue
+        field, value = name[2:], round(1 - x, 10)
+        if field not in taken and field.startswith("beta"):
+            betas = list(out.get("betas", taken["betas"].default))
+            betas[int(field[4:]) - 1] = value
+            out["betas"] = tuple(betas)
+        else:
+            out[field] = value
+    return out

@@ -1,0 +1,46 @@
+"""A model of Hugging Face is a task like any other: examples/hf_task.py."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers", reason="needs the extra 'integrations'")
+pytest.importorskip("plotly", reason="needs the extra 'lab'")
+
+import ravine
+from ravine.cli import main
+from ravine.lab.trial import Trial, run
+
+pytestmark = pytest.mark.slow
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("hf_task", EXAMPLES / "hf_task.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_learns(example):
+    task = example.tiny()
+    data = task.load()
+    trial = Trial("bert", "adamw", (("lr", 0.003),), seed=0, epochs=task.epochs, batch=task.batch, content="")
+    result, _ = run(trial, task, data, ravine.AdamW)
+    assert result.valid[-1] < 0.5 * result.valid[0] and result.test_metric > 0.95
+
+
+def test_it_masks_what_fills_up(example):
+    model, words = example.Bert().eval(), example.tiny().load().x
+    assert words[:, 8:].max() == 0
+    assert (model(words) - model(words[:, :8])).abs().max() < 1e-5
+
+
+def test_the_command_compares_on_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    arguments = "--task hf_task:tiny --optimizers adamw,lion --points 1 --seeds 1 --epochs 1 --workers 1"
+    assert main(["compare", *arguments.split()]) == 0
+    assert "Lion" in capsys.readouterr().out and (tmp_path / "runs" / "bert" / "report.html").exists()

@@ -1,0 +1,128 @@
+"""What was found follows from the records; the words follow from that."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+import ravine
+from ravine.lab.outcome import Facts, Method, Outcome, outcome, steps_of_each, steps_to
+from ravine.lab.search import Entry
+from ravine.lab.statistics import letters
+from ravine.lab.stopwatch import StepTime
+from ravine.lab.study import TIERS, Study
+from ravine.lab.tasks import Data, Task
+from ravine.lab.trial import Result, Trial
+from ravine.lab.verdict import doubts, speed, words
+
+from .test_study import finished, result
+
+TIME = StepTime(1.0, 0.1)
+FACTS = Facts(Task("line", None, None), "", 1, 1, TIERS["standard"], None, False, "cosine", Data(*[torch.zeros(1)] * 4))
+CLOSE, CLEAR = [1.0, 1.1, 0.9], [2.0, 2.1, 1.9]
+LOST = [math.inf, 1.0, 1.0]
+
+
+def method(name: str, losses: list[float], **changes) -> Method:
+    runs = tuple(
+        Result(5 if math.isinf(x) else None, step=[0, 5], valid=[3.0, x], metric=[0.0, 0.5], test=x) for x in losses
+    )
+    entry = Entry(name.lower(), getattr(ravine, name))
+    return replace(Method(entry, {}, (), {"lr": 0.1}, runs, (), (), {}, "", TIME), **changes)
+
+
+def found(**methods: list[float]) -> Outcome:
+    made = sorted((method(name, losses) for name, losses in methods.items()), key=lambda m: m.loss)
+    whole = [m for m in made if not m.diverged]
+    groups = iter(letters([m.losses for m in whole]) if whole else [])
+    return Outcome(
+        tuple(m if m.diverged else replace(m, group=next(groups)) for m in made), None, None, made[0].name, FACTS
+    )
+
+
+def test_words():
+    assert words(found(SGD=CLEAR, Adam=CLOSE)) == "Adam is ahead. SGD is behind."
+    assert words(found(SGD=CLOSE, Adam=[1.01, 1.09, 0.91])) == (
+        "SGD has the lowest loss, but with 3 seeds none of the others can be told from it."
+    )
+    others = {"NAG": [2.3, 2.31, 2.05], "LAMB": CLEAR}
+    assert words(found(SGD=CLOSE, Adam=[1.01, 1.09, 0.91], **others)) == (
+        "SGD has the lowest loss; Adam cannot be told from it with 3 seeds. LAMB and NAG are behind."
+    )
+    assert (
+        words(found(SGD=LOST, Adam=CLOSE)) == "Adam is the only one that never diverged. SGD diverged with some seed."
+    )
+    assert words(found(SGD=[math.inf] * 3)) == (
+        "Every trial diverged: all learning rates tried are too high for this task."
+    )
+    assert "SGD did in 1 of 3 runs" in words(found(SGD=LOST))
+    assert "one seed cannot tell skill from luck" in words(found(SGD=[1.0], Adam=[2.0]))
+
+
+def test_speed_is_told_of_the_easier_target():
+    def runs(*valid):
+        return tuple(Result(step=[0, 10, 20, 30], valid=list(valid), metric=[0.0] * 4) for _ in range(3))
+
+    methods = (method("NAdam", [1.0], tuned=runs(9, 1, 1, 1)), method("SGD", [1.2], tuned=runs(9, 5, 3, 1.2)))
+    told = speed(Outcome(methods, 1.0, 3.0, "SGD", FACTS))
+    assert told == "NAdam reaches a validation loss of 3 in 0.5 times the steps of SGD."
+    assert speed(Outcome(methods, 1.0, 0.1, "SGD", FACTS)) == ""
+
+
+def test_steps_to_a_target():
+    runs = [Result(step=[0, 1, 2, 3], valid=[5.0, x, 2.0, 1.0]) for x in (1.9, 4.1)]
+    assert steps_to(runs, 3.0) == 1 and steps_to(runs, 2.0) == 2 and steps_to(runs, 0.5) == math.inf
+    assert steps_of_each(runs, 2.0) == [1, 2]
+    lucky = Result(step=[0, 1, 2, 3], valid=[5.0, 0.1, 4.0, 1.0])
+    assert steps_of_each([lucky], 2.0) == [3]  # one lucky evaluation is no arrival
+    assert steps_to([*runs, replace(runs[0], diverged_at=3)], 2.0) == math.inf
+
+
+def test_the_verdict_is_about_the_part_that_nothing_was_chosen_on():
+    chosen_well, generalizes = method("SGD", [1.0]), method("Adam", [2.0])
+    swapped = [
+        replace(m, tuned=tuple(replace(r, test=3.0 - r.test) for r in m.tuned)) for m in (chosen_well, generalizes)
+    ]
+    assert [m.loss for m in swapped] == [2.0, 1.0]
+    assert method("SGD", [1.0], tuned=(result(1.5),)).loss == 1.5  # a task that has no such part
+
+
+def test_a_comparison_from_its_records():
+    trial = Trial("line", "", (), seed=0, epochs=1, batch=1, content="")
+
+    def study(name: str, cls: type) -> Study:
+        return Study(
+            Entry(name, cls),
+            TIERS["standard"],
+            lambda hyper, seed: replace(trial, optimizer=name, hyper=hyper, seed=seed),
+        )
+
+    sgd, adam = study("sgd", ravine.SGD), study("momentum", ravine.Momentum)
+    known = finished(sgd, lambda lr: 1 + abs(math.log10(lr / 0.1))) | finished(adam, lambda lr: 2 + abs(math.log10(lr)))
+    shown = outcome([adam, sgd], known, [TIME, TIME], [None, None], FACTS)
+    assert [m.name for m in shown.methods] == ["SGD", "Momentum"]
+    first, second = shown.methods
+    assert len(first.tried) == 16 and len(first.tuned) == len(first.defaults) == 5 and len(first.runner_up) == 3
+    assert min(t.score for t in first.tried) == first.tried[[t.hyper for t in first.tried].index(first.hyper)].score
+    assert first.group == "a" and second.group == "b" and shown.baseline == "Momentum"
+    assert shown.target == second.loss
+    assert "lr" in second.edges and any("Momentum is best with lr at the highest" in line for line in doubts(shown))
+    assert any("Momentum contains SGD and yet lost to it" in line for line in doubts(shown))
+
+
+def test_what_did_better_by_luck_is_told():
+    runner_up = tuple(Result(step=[0, 5], valid=[3.0, 0.5], metric=[0.0, 0.5]) for _ in range(3))
+    shown = Outcome((method("SGD", CLOSE, runner_up=runner_up),), None, None, "SGD", FACTS)
+    assert any("second choice did better" in line for line in doubts(shown))
+    assert doubts(found(SGD=CLOSE)) == []
+
+
+@pytest.mark.parametrize("target", [None, 1.5])
+def test_a_given_target_replaces_the_baseline_s(target):
+    trial = Trial("line", "sgd", (), seed=0, epochs=1, batch=1, content="")
+    one = Study(Entry("sgd", ravine.SGD), TIERS["smoke"], lambda hyper, seed: replace(trial, hyper=hyper, seed=seed))
+    known = finished(one, lambda lr: lr)
+    assert outcome([one], known, [TIME], [None], FACTS, target).target == (
+        target or one.rounds(known)[0].ranked(known)[0].hyper[0][1]
+    )

@@ -1,0 +1,44 @@
+"""An earlier comparison is gone on with, or reported again, with the settings kept in its folder."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from .test_compare import table
+
+
+@pytest.fixture
+def unfinished(smoke, tmp_path):
+    """A copy of the smoke run from which three trials are gone, and a lease is left."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    shutil.copy(smoke[0] / "trials.sqlite", folder)
+    with closing(sqlite3.connect(folder / "trials.sqlite", isolation_level=None)) as db:
+        db.execute("insert into leases select key, 'process 7', '' from trials limit 1")
+        db.execute("delete from trials where key in (select key from trials where seed < 1000 limit 3)")
+        db.execute("insert into trials select 'other', task, optimizer, lr, seed, status, "
+                   "json_set(trial, '$.content', 'other'), result, made from trials limit 1")  # fmt: skip
+    return folder
+
+
+def test_resume_runs_what_is_missing_with_the_settings_kept(smoke, unfinished, ravine_command, tmp_path):
+    status, printed = ravine_command("compare", "--resume", "here", "--workers", "1", cwd=tmp_path)
+    assert status == 0 and "53 of 56 trials are in the records already" in printed
+    assert "1 trial was in flight when the last run stopped; it is run again" in printed
+    assert "1 trial here is of other code, another task of this name or other versions" in printed
+    assert [row for row in table(unfinished) if row[0] != "other"] == table(smoke[0])
+    assert "ravine compare --tier smoke" in (unfinished / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_trains_nothing_and_says_what_is_missing(smoke, unfinished, ravine_command, tmp_path):
+    before = table(unfinished)
+    status, printed = ravine_command("compare", "--report", "here", cwd=tmp_path)
+    assert status == 2 and "3 trials are missing: ravine compare --resume runs them" in printed
+    assert table(unfinished) == before and not (unfinished / "report.html").exists()
+
+    shutil.copy(smoke[0] / "trials.sqlite", unfinished)
+    status, printed = ravine_command("compare", "--report", "here", cwd=tmp_path)
+    assert status == 0 and "56 of 56 trials are in the records already" in printed
+    assert (unfinished / "report.html").exists()

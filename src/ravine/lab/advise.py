@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -67,20 +68,17 @@ def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
     try:
         asked, seen = _parser().parse_args(argv[1:]), evidence.evidence()
+        settings, command = Settings(data=asked.data, tier="smoke", workers=asked.workers), "ravine advise"
         if asked.compared is not None:
             settings, command = recalled(asked.compared, {"train": False})
-            (name,), folder = settings.tasks, asked.compared
-            task = load_task(name, settings.data)
-        else:
-            name, command = asked.task, "ravine advise"
-            task = load_task(name, asked.data)
-            folder = asked.out or Path("runs") / task.name
+        (name,) = settings.tasks or (asked.task,)
+        task = load_task(name, settings.data)
         here = evidence.traits(task, task.load())
         print(f"{task.name}: {here.words}")
         if asked.compared is None:
-            short = evidence.shortlist(here, seen, task.optimizers)
-            print(f"trying {', '.join(short)} …", flush=True)
-            settings = Settings(optimizers=tuple(short), data=asked.data, tier="smoke", workers=asked.workers)
+            settings = replace(settings, optimizers=tuple(evidence.shortlist(here, seen, task.optimizers)))
+            print(f"trying {', '.join(settings.optimizers or ())} …", flush=True)
+        folder = asked.compared or asked.out or Path("runs") / task.name
         print(advice(here, on(name, task, folder, settings, command), seen))
         return 0
     except (LabError, TrialFailed) as error:

@@ -1,22 +1,18 @@
 """`ravine advise`: which optimizer should I use? By what was measured on other tasks, and a short look at this one."""
 
 import math
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 from . import evidence
-from .cli import Parser
+from .command import Parser, answer, of_task
 from .compare import on
-from .errors import LabError
 from .evidence import Seen, Traits, choose, expected, left_out
 from .outcome import Method, Outcome
 from .resume import recalled
 from .settings import Settings
-from .sweep import TrialFailed
-from .tasks import TASKS, load_task
+from .tasks import load_task
 from .verdict import doubts, words
 
 
@@ -66,29 +62,23 @@ def _percent(log_ratio: float) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        asked, seen = _parser().parse_args(argv[1:]), evidence.evidence()
-        settings, command = Settings(data=asked.data, tier="smoke", workers=asked.workers), "ravine advise"
-        if asked.compared is not None:
-            settings, command = recalled(asked.compared, {"train": False})
-        (name,) = settings.tasks or (asked.task,)
-        task = load_task(name, settings.data)
-        here = evidence.traits(task, task.load())
-        print(f"{task.name}: {here.words}")
-        if asked.compared is None:
-            settings = replace(settings, optimizers=tuple(evidence.shortlist(here, seen, task.optimizers)))
-            print(f"trying {', '.join(settings.optimizers or ())} …", flush=True)
-        folder = asked.compared or asked.out or Path("runs") / task.name
-        print(advice(here, on(name, task, folder, settings, command), seen))
-        return 0
-    except (LabError, TrialFailed) as error:
-        if os.environ.get("RAVINE_DEBUG"):
-            raise
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2 if isinstance(error, LabError) else 1
-    except KeyboardInterrupt:
-        print("ravine: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
-        return 130
+    return answer(lambda: _run(argv))
+
+
+def _run(argv: list[str]) -> None:
+    asked, seen = _parser().parse_args(argv[1:]), evidence.evidence()
+    settings, command = Settings(data=asked.data, tier="smoke", workers=asked.workers), "ravine advise"
+    if asked.compared is not None:
+        settings, command = recalled(asked.compared, {"train": False})
+    (name,) = settings.tasks or (asked.task or "digits",)
+    task = load_task(name, settings.data)
+    here = evidence.traits(task, task.load())
+    print(f"{task.name}: {here.words}")
+    if asked.compared is None:
+        settings = replace(settings, optimizers=tuple(evidence.shortlist(here, seen, task.optimizers)))
+        print(f"trying {', '.join(settings.optimizers or ())} …", flush=True)
+    folder = asked.compared or asked.out or Path("runs") / task.name
+    print(advice(here, on(name, task, folder, settings, command), seen))
 
 
 def _parser() -> Parser:
@@ -98,7 +88,7 @@ def _parser() -> Parser:
         "with which rate and schedule, and how far to trust that.",
     )
     add = parser.add_argument
-    add("--task", metavar="NAME", default="digits", help=f"{', '.join(TASKS)}, or your own as module:name")
+    of_task(parser, "digits")
     add(
         "--from",
         metavar="DIR",
@@ -106,7 +96,6 @@ def _parser() -> Parser:
         type=Path,
         help="by a finished comparison, from the folder it wrote to",
     )
-    add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add("--out", metavar="DIR", type=Path, help="where records go (default runs/TASK)")
     add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
     return parser

@@ -1,12 +1,10 @@
 """The arguments of `ravine compare`; every mistake in them is one line on stderr and exit status 2."""
 
 import argparse
-import os
 import shlex
-import sys
 from pathlib import Path
-from typing import NoReturn
 
+from .command import Parser, answer
 from .compare import compare
 from .curriculum import CURRICULA
 from .errors import LabError
@@ -16,34 +14,14 @@ from .resume import recalled
 from .search import DEFAULT
 from .settings import PRESETS, Settings
 from .study import TIERS
-from .sweep import ENGINES, TrialFailed
+from .sweep import ENGINES
 from .tasks import TASKS
 from .trackers import TRACKERS
 
 
-class Parser(argparse.ArgumentParser):
-    """Raises LabError where argparse would exit."""
-
-    def error(self, message: str) -> NoReturn:
-        raise LabError(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        compare(*_asked(argv))
-        return 0
-    except LabError as error:
-        if os.environ.get("RAVINE_DEBUG"):
-            raise
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2
-    except TrialFailed as error:
-        print(f"ravine: {error}\nwhat was finished is kept; run the same command to go on", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("ravine: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
-        return 130
+    return answer(lambda: compare(*_asked(argv)))
 
 
 def _asked(argv: list[str]) -> tuple[Settings, str]:

@@ -1,8 +1,6 @@
 """`ravine lr-find`: the range test on a task, with a picture and a suggestion."""
 
 import argparse
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +12,12 @@ from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
 from . import sparse
-from .cli import Parser
+from .command import Parser, answer, given, of_optimizer, of_task
 from .errors import LabError, extra
 from .range_test import ADAPTIVE, RangeTest, rates, read, rise
 from .search import entries
 from .seeding import seed_all
-from .tasks import TASKS, Data, Task, load_task
+from .tasks import Data, Task, load_task
 from .threads import one_thread
 
 FORMATS = (".html", ".png", ".svg", ".pdf")
@@ -104,25 +102,19 @@ def write(found: RangeTest, title: str, path: Path) -> None:
 
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        asked = Settings(**{k: x for k, x in vars(_parser().parse_args(argv[1:])).items() if x is not None})
-        task = load_task(asked.task, asked.data)
-        with one_thread():
-            found = test(task, task.load(), asked)
-        print(told(found, asked))
-        if asked.out is not None:
-            say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
-            write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
-            print(f"\n{asked.out}")
-        return 0
-    except LabError as error:
-        if os.environ.get("RAVINE_DEBUG"):
-            raise
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ravine: stopped", file=sys.stderr)
-        return 130
+    return answer(lambda: _run(argv), kept=False)
+
+
+def _run(argv: list[str]) -> None:
+    asked = Settings(**given(_parser(), argv))
+    task = load_task(asked.task, asked.data)
+    with one_thread():
+        found = test(task, task.load(), asked)
+    print(told(found, asked))
+    if asked.out is not None:
+        say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
+        write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
+        print(f"\n{asked.out}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,9 +124,8 @@ def _parser() -> argparse.ArgumentParser:
         "rough guide that takes seconds; `ravine compare` and `ravine tune` search.",
     )
     add, usual = parser.add_argument, Settings
-    add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default {usual.task})")
-    add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
-    add("--optimizer", metavar="NAME", help=f"which, or your own as module:Class (default {usual.optimizer})")
+    of_task(parser, usual.task)
+    of_optimizer(parser, usual.optimizer)
     add("--seeds", metavar="N", type=int, help=f"initial weights and batch orders (default {usual.seeds})")
     add("--batch", metavar="N", type=int, help="examples a step (default: the task's)")
     add("--steps", metavar="N", type=int, help=f"rates (default {usual.steps})")

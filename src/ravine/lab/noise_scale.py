@@ -2,8 +2,6 @@
 
 import argparse
 import math
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +11,13 @@ from ravine.instruments import NoiseScale, critical_batch
 from ravine.instruments.noise_scale import BLOCKS, Estimate, fieller
 from ravine.instruments.noisy_quadratic import GOAL, KINDS
 
-from .cli import Parser
+from .command import Parser, answer, given, of_optimizer, of_task
 from .errors import LabError
 from .passes import advance
 from .search import entries
 from .seeding import seed_all
 from .spaces import middle
-from .tasks import TASKS, Data, Task, load_task
+from .tasks import Data, Task, load_task
 
 PARTS = 4  # of the run, for each of which the noise scale is told: it grows while the loss falls
 
@@ -145,19 +143,13 @@ def interval(x: Estimate) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        asked = Settings(**{k: x for k, x in vars(_parser().parse_args(argv[1:])).items() if x is not None})
-        task = load_task(asked.task, asked.data)
-        print(told(*measure(task, task.load(), asked), asked))
-        return 0
-    except LabError as error:
-        if os.environ.get("RAVINE_DEBUG"):
-            raise
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ravine: stopped", file=sys.stderr)
-        return 130
+    return answer(lambda: _run(argv), kept=False)
+
+
+def _run(argv: list[str]) -> None:
+    asked = Settings(**given(_parser(), argv))
+    task = load_task(asked.task, asked.data)
+    print(told(*measure(task, task.load(), asked), asked))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,9 +159,8 @@ def _parser() -> argparse.ArgumentParser:
         "each batch, and says how large a batch is still worth it.",
     )
     add = parser.add_argument
-    add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default {Settings.task})")
-    add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
-    add("--optimizer", metavar="NAME", help=f"which, or your own as module:Class (default {Settings.optimizer})")
+    of_task(parser, Settings.task)
+    of_optimizer(parser, Settings.optimizer)
     add("--lr", metavar="X", type=float, help="its learning rate (default: the middle of those `compare` tries)")
     add("--batch", metavar="N", type=int, help=f"examples a step (default {Settings.batch})")
     add(

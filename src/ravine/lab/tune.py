@@ -2,8 +2,6 @@
 
 import argparse
 import math
-import os
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +13,7 @@ import ravine
 from ravine.schedules import find
 
 from . import sparse
-from .cli import Parser
+from .command import Parser, answer, given, of_optimizer, of_task
 from .devices import check, devices, kind
 from .errors import LabError, extra
 from .live import Live
@@ -23,8 +21,8 @@ from .records import Known, Records
 from .search import Entry, entries
 from .spaces import Space, arguments, space_of
 from .study import SELECTION, Hyper, Make
-from .sweep import TrialFailed, sweep
-from .tasks import TASKS, Task, load_task
+from .sweep import sweep
+from .tasks import Task, load_task
 from .trial import Result, Trial
 from .trials import maker
 
@@ -244,20 +242,7 @@ def python(cls: type, hyper: Hyper) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        print(tune(Settings(**{k: x for k, x in vars(_parser().parse_args(argv[1:])).items() if x is not None})))
-        return 0
-    except LabError as error:
-        if os.environ.get("RAVINE_DEBUG"):
-            raise
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2
-    except TrialFailed as error:
-        print(f"ravine: {error}\nwhat was finished is kept; run the same command to go on", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("ravine: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
-        return 130
+    return answer(lambda: print(tune(Settings(**given(_parser(), argv)))))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -267,9 +252,8 @@ def _parser() -> argparse.ArgumentParser:
         "with new seeds beside the defaults. Stopped at any moment, the same command goes on where it was.",
     )
     add, usual = parser.add_argument, Settings
-    add("--task", metavar="NAME", help=f"{', '.join(TASKS)}, or your own as module:name (default {usual.task})")
-    add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
-    add("--optimizer", metavar="NAME", help=f"which, or your own as module:Class (default {usual.optimizer})")
+    of_task(parser, usual.task)
+    of_optimizer(parser, usual.optimizer)
     add("--trials", metavar="N", type=int, help=f"settings that are tried (default {usual.trials})")
     add("--seeds", metavar="N", type=int, help=f"runs of each, whose mean counts (default {usual.seeds})")
     add("--confirm", metavar="N", type=int, help=f"new seeds for the best and the defaults (default {usual.confirm})")

@@ -93,7 +93,7 @@ def measure(record: Record, only: list[str], device: str, rounds: int) -> None:
 
 
 def dense() -> dict[str, type[ravine.Optimizer]]:
-    """The registry without what takes sparse gradients only: benchmarks/sparse.py has that."""
+    """The registry without what takes sparse gradients only: benchmarks/embedding.py has that."""
     return {name: cls for name, cls in ravine.optim.registry().items() if cls.dense}
 
 

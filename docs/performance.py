@@ -152,7 +152,7 @@ SECTIONS = {
     "Rows of an embedding": [
         Table(
             "SparseAdam on an embedding 64 wide, of which so many rows have a gradient.",
-            "sparse.py",
+            "embedding.py",
             {"rows": "model", "ravine": "ravine", "torch": "torch", "torch/ravine": "torch/ravine"},
         )
     ],

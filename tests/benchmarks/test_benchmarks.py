@@ -16,7 +16,7 @@ SCRIPTS = {
     "scaling": ["--numbers", "1000", str(10**15), "--tensors", "2", "5"],
     "peers": ["--model", "tiny", "--only", "ravine", "absent", "broken"],
     "step": ["--only", "tiny"],
-    "sparse": [],
+    "embedding": [],
     "monitor": ["--models", "mlp, batch 32"],
 }
 
@@ -39,7 +39,7 @@ def record(name, arguments, folder, monkeypatch):
 @pytest.fixture
 def small(monkeypatch):
     """Small cases for the scripts that have them as constants, and peers that do not run."""
-    monkeypatch.setattr(import_module("sparse"), "CASES", [(100, 10)])
+    monkeypatch.setattr(import_module("embedding"), "CASES", [(100, 10)])
     peers = import_module("peers")
     more = {"absent": peers.Peer("no-such-package", peers.torchs), "broken": peers.Peer("torch", peers.torchs)}
     monkeypatch.setattr(peers, "PEERS", peers.PEERS | more)  # the process of its own does not know the broken one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from ravine.instruments.sample import Layer, Sample
@@ -18,7 +19,8 @@ SETTLED = 50  # steps in which ‖Δw‖/‖w‖ means nothing: weights that beg
 GROWN = 2.0  # times the first loss, which is that of the weights before any step: no batch order explains this …
 RECENT = 10  # … in every one of so many losses
 WINDOW, ENOUGH = 100, 20  # losses before a spike that tell what is usual, and how few of them still do
-SPIKE = 10.0  # robust standard deviations (1.4826 MAD) above the median, and …
+SPIKE = 10.0  # robust standard deviations (1.4826 MAD) above the median, of losses and of their logarithms, since late
+# in training losses of small batches are spread over decades, and one hard example is no spike; and …
 LOST = 0.25  # … this part of what is usual, and of all progress so far: late in training batches scatter widely
 SPIKES = 3  # spikes among WINDOW steps that are more than bad luck with a batch
 
@@ -147,7 +149,13 @@ def high(losses: Sequence[float], i: int) -> bool:
         return False
     middle = median(usual)
     deviation = 1.4826 * median(abs(x - middle) for x in usual)
-    return losses[i] > max(lost(losses, middle), middle + SPIKE * deviation)
+    if losses[i] <= max(lost(losses, middle), middle + SPIKE * deviation):
+        return False
+    if min(usual) <= 0:
+        return True
+    logs = [math.log(x) for x in usual]  # from one to the next, since they fall by decades in a window too
+    deviation = 1.4826 * median(abs(a - b) for a, b in pairwise(logs)) / math.sqrt(2)
+    return math.log(losses[i]) > median(logs[-ENOUGH:]) + SPIKE * deviation
 
 
 def lost(losses: Sequence[float], middle: float) -> float:

@@ -1,6 +1,6 @@
 """How fast is a step on the touched rows of a large embedding? Beside torch's own, in turns, in one run.
 
-    python benchmarks/sparse.py                  a table, and benchmarks/results/sparse-cpu.json
+    python benchmarks/embedding.py                  a table, and benchmarks/results/embedding-cpu.json
 
 The gradient is uncoalesced, as nn.Embedding(sparse=True) makes it from a batch with repeated words, and each step
 adds equal rows up anew. A step of SparseAdam must cost what its rows cost, whatever the length of the table: the
@@ -43,7 +43,7 @@ def seconds(table: int, touched: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    args = arguments(__doc__, "sparse-cpu.json", rounds=101).parse_args()
+    args = arguments(__doc__, "embedding-cpu.json", rounds=101).parse_args()
     record = Record()
     for table, touched in CASES:
         s = seconds(table, touched, args.rounds)

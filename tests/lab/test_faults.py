@@ -111,11 +111,11 @@ class Sweep:
 
 
 def test_ten_faults_at_random_moments(ravine_command, tmp_path):
-    """Trials of 15 epochs, so that there is some time for ten faults."""
+    """Trials of 60 epochs, so that there is time for ten faults on an idle machine too."""
     (tmp_path / "undisturbed").mkdir()
-    status, printed = ravine_command(*COMMAND, "15", cwd=tmp_path / "undisturbed")
+    status, printed = ravine_command(*COMMAND, "60", cwd=tmp_path / "undisturbed")
     assert status == 0, printed
-    sweep = Sweep(tmp_path, seed=6, epochs=15)
+    sweep = Sweep(tmp_path, seed=6, epochs=60)
     try:
         for fault in FAULTS:
             sweep.suffer(fault)

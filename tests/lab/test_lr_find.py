@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ravine
 from ravine.cli import main
-from ravine.lab import LabError, find_lr, range_test
+from ravine.lab import LabError, find_lr, range_test, suggestion
 
 from .conftest import ROOT
 
@@ -226,7 +226,7 @@ def valley(x):
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
 def test_the_steepest_fall_is_found_in_noise(noise):
-    found = range_test.read(RATES, losses(valley, noise))
+    found = suggestion.read(RATES, losses(valley, noise))
     assert found.lr is not None and abs(math.log10(found.lr) + 3) < (0.1 if noise < 0.1 else 0.5)
     assert found.lowest is not None and found.highest is not None and found.lowest < found.lr < found.highest
     assert "it rises beyond" in found.reason
@@ -234,7 +234,7 @@ def test_the_steepest_fall_is_found_in_noise(noise):
 
 def test_a_straight_fall_stays_straight():
     line = [3 - 0.02 * i for i in range(101)]
-    found = range_test.read(RATES, [line] * 2)
+    found = suggestion.read(RATES, [line] * 2)
     assert (found.start, *found.smooth) == pytest.approx(line)
     assert found.highest is not None and found.highest > 0.5 and "still falls at the largest" in found.reason
 
@@ -244,7 +244,7 @@ def test_spikes_do_not_count():
     for curve, at in zip(spiked, (20, 40, 33), strict=True):
         curve[at] += 30
         curve[at + 1] -= 30
-    found = range_test.read(RATES, spiked)
+    found = suggestion.read(RATES, spiked)
     assert found.lr == pytest.approx(1e-3, rel=0.4)
 
 
@@ -252,30 +252,30 @@ def test_an_unlucky_first_batch_is_no_fall():
     curves = losses(valley, 0.01)
     for curve in curves:
         curve[0] += 5
-    assert range_test.read(RATES, curves).lr == pytest.approx(1e-3, rel=0.4)
+    assert suggestion.read(RATES, curves).lr == pytest.approx(1e-3, rel=0.4)
 
 
 def test_where_nothing_falls_there_is_no_suggestion():
     for seed in range(50):
         chance = random.Random(seed)
         flat = [[2 + chance.gauss(0, 0.1) for _ in range(101)] for _ in range(3)]
-        found = range_test.read(RATES, flat)
+        found = suggestion.read(RATES, flat)
         assert found.lr is None and str(found).startswith("no suggestion: the loss never falls below its noise")
 
 
 def test_what_only_rises_has_no_suggestion():
-    found = range_test.read(RATES, losses(lambda x: 2 + 2 * max(0.0, x + 3), 0.01))
+    found = suggestion.read(RATES, losses(lambda x: 2 + 2 * max(0.0, x + 3), 0.01))
     assert found.lr is None and "never falls" in found.reason
 
 
 def test_what_diverges_at_once_has_no_suggestion():
-    found = range_test.read(RATES, [[2.0, 2.0, 90.0, math.nan]] * 2)
+    found = suggestion.read(RATES, [[2.0, 2.0, 90.0, math.nan]] * 2)
     assert found.lr is None and "diverges at once" in found.reason and "smaller low" in found.reason
 
 
 def test_a_higher_start_of_one_seed_is_no_fall():
     curves = losses(lambda x: 2.0, 0.01, 2)
-    found = range_test.read(RATES, [curves[0], [x + 5 for x in curves[1]]])
+    found = suggestion.read(RATES, [curves[0], [x + 5 for x in curves[1]]])
     assert found.lr is None
 
 

@@ -104,7 +104,7 @@ def test_a_comparison_from_its_records():
     assert [m.name for m in shown.methods] == ["SGD", "Momentum"]
     first, second = shown.methods
     assert len(first.tried) == 16 and len(first.tuned) == len(first.defaults) == 5 and len(first.runner_up) == 3
-    assert min(t.score for t in first.tried) == first.tried[[t.hyper for t in first.tried].index(first.hyper)].score
+    assert min(first.tried, key=lambda tried: tried.results[0].final).hyper == first.hyper
     assert first.group == "a" and second.group == "b" and shown.baseline == "Momentum"
     assert shown.target == second.loss
     assert "lr" in second.edges and any("Momentum is best with lr at the highest" in line for line in doubts(shown))

@@ -14,9 +14,10 @@ from ravine.visuals.rates import rates as figure_of
 from . import sparse
 from .command import Parser, answer, given, of_optimizer, of_task
 from .errors import LabError, extra
-from .range_test import ADAPTIVE, RangeTest, rates, read, rise
+from .range_test import rates, rise
 from .search import entries
 from .seeding import seed_all
+from .suggestion import ADAPTIVE, RangeTest, read
 from .tasks import Data, Task, load_task
 from .threads import one_thread
 

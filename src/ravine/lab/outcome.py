@@ -8,7 +8,7 @@ from statistics import fmean, median
 from .inside import Inside
 from .search import Entry
 from .spaces import CONTAINS
-from .statistics import Difference, holm, letters, paired
+from .statistics import LEVEL, Difference, holm, letters, paired
 from .stopwatch import StepTime
 from .study import SELECTION, Study, Tier, Tried
 from .tasks import Data, Task
@@ -132,7 +132,7 @@ class Outcome:
         pairs = [(by[m], by[c]) for m in by for c in CONTAINS.get(m, ()) if c in by]
         lost = [(m, c, paired(c.losses, m.losses)) for m, c in pairs if m.loss > c.loss]
         corrected = holm([difference.p for *_, difference in lost])
-        return [(m, c) for (m, c, _), p in zip(lost, corrected, strict=True) if p < 0.05]
+        return [(m, c) for (m, c, _), p in zip(lost, corrected, strict=True) if p < LEVEL]
 
 
 def outcome(

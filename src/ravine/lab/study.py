@@ -7,7 +7,6 @@ after a stop it goes on where it was.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from .search import Entry, Point, edges, points
@@ -53,11 +52,6 @@ class Tried:
 
     hyper: dict[str, float]
     results: tuple[Result, ...]
-
-    @property
-    def score(self) -> float:
-        """Mean validation loss at the end; infinite if one diverged."""
-        return fmean(r.final for r in self.results)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Does the lab cost anything? Its trials against a loop written by hand, two workers against one, and against Keras.
 
-    RAVINE_DATA=FOLDER python benchmarks/lab.py     four minutes on 2 cores: benchmarks/results/lab-cpu.json
+    RAVINE_DATA=FOLDER python benchmarks/lab.py [--keras PYTHON]    eight minutes on 2 cores, and makes
+                                                                    benchmarks/results/lab-cpu.json
 
 FOLDER holds fashion-mnist/; without it the files are downloaded. All train the network of the classic preset,
 784-300-100-10 on Fashion-MNIST at batch 32, one thread a process. The first two train an epoch of 30,000 images, in
@@ -12,12 +13,16 @@ overhead     a trial, from the queue to the records, against the same steps and 
 two workers  the same trials on two workers and on one, which take turns; starting does not count. CPU seconds say how
              much two disturb one another
 classic      the whole command `ravine compare --preset classic`, SGD, NAdam and RMSprop of 15 epochs each with two
-             workers, against Keras (3.15, tensorflow-cpu 2.21, one after another; seconds per epoch as given, which
-             were measured on this kind of machine and not in this run)
+             workers, against 15 times the epochs of keras_classic.py, one after another: with --keras PYTHON, one that
+             has Keras and TensorFlow, before it and after it; else as given (Keras 3.15, tensorflow-cpu 2.21, measured
+             on this kind of machine and not in this run)
+standard     the whole command `ravine compare`: the standard tier of eight optimizers on digits with two workers; aim:
+             under ten minutes
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import statistics
@@ -154,23 +159,49 @@ def two_workers(record: Record, data: Data, rounds: int, trials: int = 4) -> Non
     record.say("two workers", "mlp", seconds, ratios, {"two/one": ("at most", 0.56)}, rounds=rounds, trials=trials)
 
 
-def classic(record: Record) -> None:
+def command(*arguments: str) -> float:
+    """The seconds that `ravine compare` takes with two workers."""
     code = "import sys; from ravine.cli import main; sys.exit(main())"
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code, "compare", "--preset", "classic", "--seeds", "1", "--workers", "2",
-                        "--epochs", str(EPOCHS), "--out", folder], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-        whole = time.perf_counter() - start
-    seconds = {"lab": whole, "Keras, as given": EPOCHS * sum(KERAS.values())}
-    record.say("classic", "mlp", seconds, {"lab/Keras": whole / seconds["Keras, as given"]},
+        subprocess.run([sys.executable, "-c", code, "compare", *arguments, "--workers", "2", "--out", folder],
+                       check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+        return time.perf_counter() - start
+
+
+def classic(record: Record, python: str | None) -> None:
+    before = keras(python)
+    whole = command("--preset", "classic", "--seeds", "1", "--epochs", str(EPOCHS))
+    theirs = EPOCHS * (before + keras(python)) / 2
+    name = "Keras" if python else "Keras, as given"
+    record.say("classic", "mlp", {"lab": whole, name: theirs}, {"lab/Keras": whole / theirs},
                {"lab/Keras": ("at most", 0.2)}, epochs=EPOCHS)  # fmt: skip
+
+
+def keras(python: str | None) -> float:
+    """The seconds of an epoch of each of the three."""
+    if python is None:
+        return sum(KERAS.values())
+    script = Path(__file__).with_name("keras_classic.py")
+    free = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS") and k != "PYTHONPATH"}
+    done = subprocess.run([python, str(script)], check=True, capture_output=True, text=True, env=free)
+    seconds = json.loads(done.stdout.splitlines()[-1])
+    print("Keras, seconds per epoch:", seconds)
+    return sum(seconds.values())
+
+
+def standard(record: Record) -> None:
+    seconds = {"lab": command(), "ten minutes": 600.0}
+    record.say(
+        "standard", "digits", seconds, {"lab/ten minutes": seconds["lab"] / 600}, {"lab/ten minutes": ("at most", 1)}
+    )
 
 
 def main() -> None:
     parser = arguments(__doc__, "lab-cpu.json", rounds=7)
-    parser.add_argument(
-        "--only", nargs="+", choices=("overhead", "two", "classic"), default=("overhead", "two", "classic")
-    )
+    questions = ("overhead", "two", "classic", "standard")
+    parser.add_argument("--only", nargs="+", choices=questions, default=questions)
+    parser.add_argument("--keras", metavar="PYTHON", help="an interpreter that has Keras and TensorFlow")
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = load_task(TASK).load()
@@ -183,7 +214,9 @@ def main() -> None:
     if "two" in args.only:
         two_workers(record, some, args.rounds)
     if "classic" in args.only:
-        classic(record)
+        classic(record, args.keras)
+    if "standard" in args.only:
+        standard(record)
     record.write(args.out)
 
 

@@ -145,8 +145,14 @@ SECTIONS = {
         Table(
             "The classic preset, whole, by two workers; Keras one after another.",
             "lab.py",
-            {"": "question", "lab": "lab", "Keras": "Keras, as given", "lab/Keras": "lab/Keras"},
+            {"": "question", "lab": "lab", "Keras": "Keras", "its time": "keras", "lab/Keras": "lab/Keras"},
             "classic",
+        ),
+        Table(
+            "`ravine compare` as it is: the standard tier of eight optimizers on digits, two workers.",
+            "lab.py",
+            {"": "question", "lab": "lab", "lab/ten minutes": "lab/ten minutes"},
+            "standard",
         ),
     ],
     "Rows of an embedding": [

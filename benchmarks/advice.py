@@ -4,8 +4,8 @@
     python benchmarks/advice.py --only digits adult
 
 Every task is compared at the standard tier and at the smoke tier, which is what `ravine advise` runs, for the epochs
-below. It writes benchmarks/results/advice-cpu.json and what advise reads, src/ravine/lab/evidence.json: tasks that are
-not in this run stay as they were.
+below. It writes what advise reads, src/ravine/lab/evidence.json, and benchmarks/results/advice-cpu.json, which also has
+the best setting of each method, of which docs/migrate.md is made. Tasks that are not in this run stay as they were.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ EPOCHS = {  # fewer than the task's where those take too long for ten methods
     "programs": 1,
 }
 TRUST = (0.0, 0.5, 1.0)
+Best = dict[str, dict[str, float]]  # each method's best setting, as its space calls the numbers
 
 
-def see(name: str, work: Path, workers: str | None) -> Seen:
+def see(name: str, work: Path, workers: str | None) -> tuple[Seen, Best]:
     """Both tiers of one task."""
     task = load_task(name)
     methods = task.optimizers or METHODS
@@ -56,7 +57,7 @@ def see(name: str, work: Path, workers: str | None) -> Seen:
 
     whole, short = found("standard", EPOCHS[name]), found("smoke", math.ceil(EPOCHS[name] / 10))
     losses, first = ({m.entry.ours: m.loss for m in o.methods} for o in (whole, short))
-    return Seen(name, traits(task, task.load()), losses, first)
+    return Seen(name, traits(task, task.load()), losses, first), {m.entry.ours: m.hyper for m in whole.methods}
 
 
 def interval(values: list[float], resamples: int = 10_000) -> tuple[float, float]:
@@ -74,12 +75,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "advice-cpu.json")
     args = parser.parse_args()
     seen = {one.task: one for one in evidence()}
+    best: dict[str, Best] = json.loads(args.out.read_text())["best"] if args.out.exists() else {}
     for name in args.only:
-        seen[name] = see(name, args.work, args.workers)
-        write(list(seen.values()), args.out)
+        seen[name], best[name] = see(name, args.work, args.workers)
+        write(list(seen.values()), best, args.out)
 
 
-def write(seen: list[Seen], out: Path) -> None:
+def write(seen: list[Seen], best: dict[str, Best], out: Path) -> None:
     """The evidence, and what following it would have been worth."""
     EVIDENCE.write_text(json.dumps({"tasks": [one.json() for one in seen]}, indent=1) + "\n", encoding="utf-8")
     ways: dict[str, list[float]] = {}
@@ -99,7 +101,8 @@ def write(seen: list[Seen], out: Path) -> None:
         )
     record = {
         "command": command_line(), "date": date.today().isoformat(), "machine": machine("cpu"),
-        "epochs": {one.task: EPOCHS[one.task] for one in seen}, "ways": rows,
+        "epochs": {one.task: EPOCHS[one.task] for one in seen}, "ways": rows, "best": best,
+        "losses": {one.task: one.losses for one in seen},
     }  # fmt: skip
     out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -2,13 +2,14 @@
 
 A page is made of the method's docstring, the equations as the compiler has traced them, its defaults beside the
 literature's, the rows of docs/divergences.md that are about it, and its papers. docs/performance.md comes from the
-records in benchmarks/results: performance.py. Schedules have a page and a picture.
+records in benchmarks/results: performance.py, and so does docs/migrate.md. Schedules have a page and a picture.
 """
 
 import inspect
 import sys
 from pathlib import Path
 
+import migrate
 import performance
 from tables import table
 
@@ -155,6 +156,7 @@ def pages() -> dict[Path, str]:
     every = registry()
     made = {FOLDER / f"{name}.md": page(cls, method(cls)) for name, cls in sorted(every.items())}
     others = {HERE / "modifiers.md": modifiers(), HERE / "performance.md": performance.page()}
+    others |= {HERE / "migrate.md": migrate.page()}
     others |= {HERE / "every_schedule.md": every_schedule(), HERE / "schedules.svg": curves()}
     return {INDEX: index(methods()), **others, **made}
 

@@ -1,6 +1,7 @@
 """Each benchmark runs on small shapes and leaves a record that the page shows; what misses its aim has a reason."""
 
 import json
+import math
 import sys
 from importlib import import_module
 from itertools import pairwise
@@ -157,3 +158,22 @@ def test_the_last_record_is_shown(tmp_path):
         (tmp_path / f"{file}.json").write_text(json.dumps(made))
     assert "1.22" in performance.page(tmp_path) and "1.11" not in performance.page(tmp_path)
     assert all(x["date"] <= y["date"] for x, y in pairwise(performance.records()))
+
+
+def test_where_to_start_is_the_middle_of_the_tasks(tmp_path):
+    best = {
+        f"task{i}": {
+            "adamw": {"lr": 1e-3, "weight_decay": 0.1},
+            "lion": {"lr": 1e-3 * times, "weight_decay": 0.3},
+            "nag": {"lr": 0.1, "1-momentum": 0.02},
+        }
+        for i, times in enumerate((0.01, 0.12, 3.0))
+    }
+    losses = {task: {"adamw": 0.2, "lion": 0.3, "nag": math.inf} for task in best}
+    found = {"date": "today", "machine": {"cpu": "this one"}, "command": "advice", "best": best, "losses": losses}
+    (tmp_path / "advice.json").write_text(json.dumps(found))
+    page = import_module("migrate").page(tmp_path / "advice.json")
+    assert "Start at 0.1 times AdamW's rate: 0.01 to 3 on 3 tasks. Its weight decay was 3 times AdamW's." in page
+    assert "| task1 | lr 0.00012, decay 0.3 | 0.12 | 1.5 |" in page
+    assert "| task2 | lr 0.1, momentum 0.98 | 100 | diverged |" in page
+    assert "Not measured yet" in import_module("migrate").page(tmp_path / "absent.json")

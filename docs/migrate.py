@@ -1,0 +1,67 @@
+"""docs/migrate.md: from AdamW to another method, by the best settings that benchmarks/advice.py found for both."""
+
+import json
+import math
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tables import figure, table
+
+from ravine.catalog.names import find
+
+RECORD = Path(__file__).parents[1] / "benchmarks" / "results" / "advice-cpu.json"
+FROM = "adamw"
+ABOUT = """# Coming from AdamW
+
+Made by `scripts/docs` of what `python benchmarks/advice.py` found: on each task every method was searched alike, 16
+points of its space at the standard tier ([compare.md](compare.md)), and what is told here is the best point of each.
+One search of 16 points finds a rate to within a factor of two or three, so the middle of several tasks says more than
+any one of them. The loss is that on test data, the mean of five new seeds: below 1 the method was better than AdamW,
+which was tuned as well.
+"""
+
+
+def page(path: Path = RECORD) -> str:
+    """The page; without a record it says how to make one."""
+    if not path.exists():
+        return f"{ABOUT}\nNot measured yet: `python benchmarks/advice.py`.\n"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    best, losses = record["best"], record["losses"]
+    tasks = [task for task in best if FROM in best[task]]
+    methods = dict.fromkeys(name for task in tasks for name in best[task] if name != FROM)
+    made = f"{record['date']}, {record['machine']['cpu']}: `{record['command']}`, " \
+           f"[{path.name}](../benchmarks/results/{path.name})."  # fmt: skip
+    own = table(("task", "its best"), [(task, setting(best[task][FROM])) for task in tasks])
+    parts = [section(name, [task for task in tasks if name in best[task]], best, losses) for name in methods]
+    return "\n\n".join([ABOUT.strip(), made, f"AdamW itself:\n\n{own}", *parts]) + "\n"
+
+
+def section(name: str, tasks: list[str], best: dict[str, Any], losses: dict[str, dict[str, float]]) -> str:
+    """One method: where to start, in a sentence, and what that is read from."""
+    cls = find(name)[0].__name__
+    times = [best[task][name]["lr"] / best[task][FROM]["lr"] for task in tasks]
+    worse = [losses[task][name] / losses[task][FROM] for task in tasks]
+    rows = [
+        (task, setting(best[task][name]), figure(ratio), figure(loss) if math.isfinite(loss) else "diverged")
+        for task, ratio, loss in zip(tasks, times, worse, strict=True)
+    ]
+    start = f"Start at {figure(rounded(median(times)))} times AdamW's rate: {figure(min(times))} to "
+    start += f"{figure(max(times))} on {len(tasks)} task{'s' * (len(tasks) != 1)}."
+    if decays := [best[task][name]["weight_decay"] / best[task][FROM]["weight_decay"] for task in tasks
+                  if "weight_decay" in best[task][name]]:  # fmt: skip
+        start += f" Its weight decay was {figure(rounded(median(decays)))} times AdamW's."
+    else:
+        start += " It has no decoupled weight decay; `mods=[DecoupledDecay(…)]` adds one, which was not searched here."
+    return f"## {cls}\n\n{start}\n\n{table(('task', 'its best', 'lr / AdamW’s', 'loss / AdamW’s'), rows)}"
+
+
+def setting(hyper: dict[str, float]) -> str:
+    """The numbers of a point, as a person says them."""
+    plain = {k.removeprefix("1-"): 1 - x if k.startswith("1-") else x for k, x in hyper.items()}
+    return ", ".join(f"{'decay' if k == 'weight_decay' else k} {x:.3g}" for k, x in plain.items())
+
+
+def rounded(x: float) -> float:
+    """One digit: no more is known."""
+    return float(f"{x:.0e}")

@@ -21,6 +21,11 @@ def pytest_unconfigure():
         shutil.rmtree(os.environ["RAVINE_CACHE"], ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first, so that no worker is alone with it at the end."""
+    items.sort(key=lambda item: "test_laws_hold_in_the_interpreter" not in item.nodeid)
+
+
 @pytest.fixture(autouse=True)
 def alone():
     """Each test begins with the same random numbers; what it did with the number of threads ends with it."""

@@ -51,6 +51,7 @@ def test_again_runs_nothing_and_says_so(smoke, ravine_command):
 
 
 @linux
+@pytest.mark.slow
 def test_killed_and_started_again(smoke, ravine_command, tmp_path):
     """kill -9 of the coordinator in mid-sweep: its workers go, what was recorded stays, and the end is the same."""
     folder = tmp_path / "runs" / "digits"

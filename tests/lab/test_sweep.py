@@ -73,7 +73,7 @@ def test_nothing_to_do_starts_nobody(data):
     assert list(sweep(deque(), SGD.task, None, data, workers=2)) == []
 
 
-@pytest.mark.parametrize("deaths", [1, 2])
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_worker_that_dies_is_replaced(data, deaths):
     dies = replace(SGD, optimizer="line_of:Dies", hyper=(("lr", 0.1), ("momentum", float(deaths))))
     said = list(sweep(deque([(dies,), (SGD,)]), SGD.task, None, data, workers=1))
@@ -81,6 +81,7 @@ def test_a_worker_that_dies_is_replaced(data, deaths):
     assert len([trial for kind, trial, _ in said if kind == "result"]) == 2 and results(said).keys() == {dies, SGD}
 
 
+@pytest.mark.slow
 def test_three_deaths_of_one_trial_are_enough(data):
     dies = replace(SGD, optimizer="line_of:Dies", hyper=(("lr", 0.1), ("momentum", 9.0)))
     with pytest.raises(TrialFailed, match=r"line_of:Dies at .* with seed 0: the worker process died 3 times "

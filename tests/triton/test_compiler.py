@@ -64,6 +64,11 @@ def ptx(function, wide):
     return build(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
 
 
+def more(*values: str) -> list:
+    """Cases of the slow suite."""
+    return [pytest.param(x, marks=pytest.mark.slow) for x in values]
+
+
 CASES = [(name, "float32") for name in registry()]
 CASES += [("rprop", "float64"), ("adamw", "bfloat16"), ("adamw", "float16"), ("lamb", "bfloat16")]
 
@@ -86,7 +91,7 @@ def test_every_rule_compiles(name, kind):
         assert len(re.findall(r"st\.global\.v[24]\.b(?:32|64)", text)) == writes * bytes_per_thread // 16
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("kind", ["float32", *more("float64", "bfloat16")])
 @pytest.mark.parametrize("name", ["adafactor", "came", "sm3"])
 def test_rules_of_matrices_compile(name, kind):
     plan, found = assembly(registry()[name], kind, (2, 2))
@@ -96,7 +101,7 @@ def test_rules_of_matrices_compile(name, kind):
         assert not re.findall(r"\b(?:atom|red)\.", text)
 
 
-@pytest.mark.parametrize("name", ["adamw", "lion", "lamb", "radam"])
+@pytest.mark.parametrize("name", ["adamw", *more("lion", "lamb", "radam")])
 @pytest.mark.parametrize(
     ("storage", "bits", "kind"),
     [("bf16", None, "float32"), ("int8", None, "float32"), ("int8", 8, "bfloat16"), (None, 0, "bfloat16")],
@@ -108,7 +113,7 @@ def test_storages_compile(name, storage, bits, kind):
         assert not re.findall(r"\b(?:atom|red)\.", text)
 
 
-@pytest.mark.parametrize("name", ["adamw", "radam", "prodigy", "momoadam", "lamb", "adafactor"])
+@pytest.mark.parametrize("name", ["prodigy", "adafactor", *more("adamw", "radam", "momoadam", "lamb")])
 def test_the_part_of_the_host_compiles(name):
     shape = (2, 2) if name == "adafactor" else (1,)
     plan, found = assembly(registry()[name], "float32", shape, capturable=True, mods=[ClipNorm(1.0)], nonfinite="skip")

@@ -80,6 +80,15 @@ def test_online_learns_adult_where_it_is():
     assert accuracy > 0.85 and 0.75 < naive < 0.77
 
 
+def test_paths_shows_three_of_them(tmp_path: Path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    plane = load("paths").main(str(tmp_path / "paths.png"), epochs=4, points=9)
+    assert (tmp_path / "paths.png").stat().st_size > 20_000
+    assert all(track.losses[-1] < track.losses[0] / 2 for track in plane.tracks.values())
+    assert sum(plane.shares) > sum(plane.walks)
+    assert len((ROOT / "examples" / "paths.py").read_text().splitlines()) < 40
+
+
 def test_contributing_code_makes_an_optimizer():
     import torch
 

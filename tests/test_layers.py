@@ -41,7 +41,7 @@ MAY = {  # a room, and the rooms that its files may import
     "instruments": ("compile", "optimizer", "strategies", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
-    "surfaces": ("optimizer", "optim", "visuals", "schedules"),
+    "surfaces": ("compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules"),
     "lab": ("optimizer", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals", "surfaces"),
     "cli": ("catalog", "lab", "schedules", "surfaces"),
     "root": (

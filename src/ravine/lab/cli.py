@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from .command import Parser, answer
+from .command import Parser, answer, names
 from .compare import compare
 from .curriculum import CURRICULA
 from .errors import LabError
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "--task",
         metavar="A,B",
         dest="tasks",
-        type=_names,
+        type=names,
         default=(),
         help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
     )
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--optimizers",
         metavar="A,B",
-        type=_names,
+        type=names,
         help=f"which, or your own as module:Class (default {','.join(DEFAULT)})",
     )
     add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--batch-sweep",
         metavar="A,B",
-        type=_names,
+        type=names,
         default=(),
         help="the same at these sizes: steps to target for each",
     )
@@ -100,10 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
     add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
-    add("--track", metavar="A,B", type=_names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
+    add("--track", metavar="A,B", type=names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
     add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
     return parser
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

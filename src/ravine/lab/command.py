@@ -55,3 +55,8 @@ def of_optimizer(parser: argparse.ArgumentParser, default: str) -> None:
 def given(parser: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any]:
     """What was said after the command's name; what was not is left to the defaults of its settings."""
     return {name: x for name, x in vars(parser.parse_args(argv[1:])).items() if x is not None}
+
+
+def names(text: str) -> tuple[str, ...]:
+    """What was typed with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,122 @@
+"""`ravine race`: optimizers on a loss surface, as a picture or a film."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from ravine.surfaces import lessons, maps
+from ravine.surfaces.entrants import Entrant, entrants
+from ravine.surfaces.find import NAMES, find
+from ravine.surfaces.race import FILMS, STILLS, race
+from ravine.surfaces.surface import Point, Surface
+
+CLASSIC = "sgd,momentum,nag,adagrad,adadelta,rmsprop,adam"
+MAPS: dict[str, Callable[[Surface, list[Entrant], int, str, Path], str]] = {
+    "rates": maps.rates,
+    "momentum": maps.momentum,
+    "basins": maps.basins,
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command in `argv` and returns its exit status."""
+    try:
+        print(run(_parser().parse_args(argv[1:])))
+        return 0
+    except (ValueError, TypeError, OSError) as error:
+        print(f"ravine: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ravine: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="ravine race",
+        description="Optimizers on a loss surface in lock-step, computed by the library's own classes: a still "
+        "(.png, .svg, .pdf) or a film (.gif; .mp4 where ffmpeg is installed).",
+    )
+    add = parser.add_argument
+    add("surface", metavar="SURFACE", nargs="?", help=", ".join(NAMES) + "; ravine:condition=30:angle=0 sets its own")
+    add("--optimizers", metavar="A,B,C", default=CLASSIC,
+        help=f"as in `ravine list`, with settings as in adam:lr=0.1:betas=(0.9,0.99) (default {CLASSIC})")  # fmt: skip
+    add("-o", metavar="FILE", dest="out", type=Path, default=Path("race.gif"), help="the picture (default race.gif)")
+    add("--lr", metavar="MODE", default="tuned", help="same, default, tuned or a number; it is written on the picture. "
+        "tuned: for each the best of 29 rates from 16 random starts in as many steps; same: for all what is best "
+        "so for gradient descent (default tuned)")  # fmt: skip
+    add("--steps", metavar="N", type=int, default=150, help="of each optimizer (default 150)")
+    add(
+        "--start",
+        metavar="X,Y",
+        type=_point,
+        help="where they begin, as in --start=-1,0.5 (default: the surface's own)",
+    )
+    add("--starts", metavar="N", type=int, help="in its place: so many random points")
+    add("--seed", metavar="N", type=int, default=0, help="of the surface's chance (default 0)")
+    add("--seeds", metavar="N", type=int, default=1, help="so many runs of each, with a cloud around their ends")
+    add("--3d", dest="deep", action="store_true", help="as a relief")
+    add("--map", choices=MAPS, help="rates: the loss over rate and step; momentum: over rate and momentum; "
+        "basins: which minimum is reached from where, and how soon")  # fmt: skip
+    add("--lesson", choices=lessons.LESSONS, help="a picture of the textbooks, which needs no surface")
+    return parser
+
+
+def run(asked: argparse.Namespace) -> str:
+    """Makes the picture, and says what it shows."""
+    out: Path = asked.out
+    if asked.lesson or asked.map:
+        kinds = STILLS
+        out = Path("race.png") if out == Path("race.gif") else out
+    else:
+        kinds = (*STILLS, *FILMS)
+    if out.suffix not in kinds:
+        raise ValueError(f"-o {out}: the name must end in {', '.join(kinds)}")
+    if asked.lesson:
+        return f"{lessons.LESSONS[asked.lesson](out)}\nwritten to {out}"
+    if asked.surface is None:
+        raise ValueError(f"which surface? One of {', '.join(NAMES)}")
+    for name in ("steps", "seeds", "starts"):
+        if (n := getattr(asked, name)) is not None and n < 1:
+            raise ValueError(f"--{name} {n}: must be 1 or more")
+    surface, racing = _surface(asked.surface), entrants(asked.optimizers)
+    if asked.map:
+        return f"{MAPS[asked.map](surface, racing, asked.steps, asked.lr, out)}\nwritten to {out}"
+    if asked.start and asked.starts:
+        raise ValueError("--start is one point and --starts how many random ones; give one of the two")
+    starts = asked.starts or ((asked.start,) if asked.start else ())
+    seeds = range(asked.seed, asked.seed + asked.seeds)
+    made = race(surface, racing, asked.steps, asked.lr, starts, seeds)
+    made.write(out, asked.deep)
+    return f"{made.table()}\nwritten to {out}"
+
+
+def _surface(written: str) -> Surface:
+    """Of `ravine:condition=30:angle=0`."""
+    name, *said = written.split(":")
+    fields: dict[str, float] = {}
+    for text in said:
+        field, _, value = text.partition("=")
+        try:
+            fields[field] = float(value) if "." in value or "e" in value else int(value)
+        except ValueError:
+            raise ValueError(f"{written!r}: {text!r} is no FIELD=NUMBER, such as condition=30") from None
+    return find(name, **fields)
+
+
+def _point(text: str) -> Point:
+    """Of `1,1.5`."""
+    try:
+        x, y = (float(v) for v in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y, such as 1,1.5") from None
+    return x, y

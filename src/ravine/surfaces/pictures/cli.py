@@ -1,0 +1,62 @@
+"""`ravine picture`: lists the pictures that teach, explains one, and draws it."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from ravine.surfaces.pictures import PICTURES
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command in `argv` and returns its exit status."""
+    try:
+        print(picture(**vars(_parser().parse_args(argv[1:]))))
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"ravine: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        missing = str(error.name).split(".")[0]
+        print(f'ravine: needs {missing}: pip install ".[lab]" in ravine\'s folder', file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="ravine picture",
+        description="Without a name: every picture in a line. With one: what it shows; drawn to a file with -o. The "
+        "library's own optimizers compute what is shown.",
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="as the list has it")
+    parser.add_argument("-o", metavar="FILE", dest="out", type=Path, help=f"draw it, as {', '.join(FORMATS)}")
+    return parser
+
+
+def picture(name: str | None, out: Path | None = None) -> str:
+    """What `ravine picture` prints."""
+    if name is None:
+        if out:
+            raise ValueError(f"which picture? One of {', '.join(PICTURES)}")
+        width = max(map(len, PICTURES))
+        return "\n".join(f"{x:{width}}  {(draw.__doc__ or '').splitlines()[0]}" for x, draw in PICTURES.items())
+    if name not in PICTURES:
+        near = get_close_matches(name.lower(), PICTURES, 1, 0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"unknown picture '{name}': {hint}It is one of {', '.join(PICTURES)}")
+    if out is None:
+        return inspect.cleandoc(PICTURES[name].__doc__ or "")
+    if out.suffix not in FORMATS:
+        raise ValueError(f"-o {out}: the name must end in {', '.join(FORMATS)}")
+    PICTURES[name]().savefig(out, dpi=110)
+    return f"written to {out}"

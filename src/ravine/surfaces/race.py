@@ -1,0 +1,114 @@
+"""Optimizers on a surface, in lock-step, as a picture or a film."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path as File
+
+import numpy as np
+
+from ravine.surfaces.entrants import Entrant
+from ravine.surfaces.ground import Ground
+from ravine.surfaces.path import Path, Run, descend
+from ravine.surfaces.rates import choose, random_starts, told
+from ravine.surfaces.surface import Point, Surface
+from ravine.visuals import ink
+from ravine.visuals.film import gif, mp4
+from ravine.visuals.trails import Trail, Trails
+
+STILLS, FILMS = (".png", ".svg", ".pdf"), (".gif", ".mp4")
+FRAMES, PER_SECOND = 75, 15
+
+
+@dataclass(frozen=True, eq=False)
+class Race:
+    """Who ran where, at which rate, and their paths: of each entrant one from each start and with each seed."""
+
+    surface: Surface
+    entrants: Sequence[Entrant]
+    mode: str
+    lrs: Sequence[float]
+    starts: Sequence[Point]
+    paths: Sequence[Sequence[Path]]
+
+    @property
+    def steps(self) -> int:
+        """How many each of them made."""
+        return len(self.paths[0][0].losses) - 1
+
+    @property
+    def seeds(self) -> int:
+        """How many runs there are of each from each start."""
+        return len(self.paths[0]) // len(self.starts)
+
+    def trails(self, deep: bool = False) -> Trails:
+        """The picture."""
+        ground = Ground(self.surface)
+        walked = [
+            Trail(self.label(i), ink(i), path.shown, ground.height(path.shown_losses))
+            for i, paths in enumerate(self.paths) for path in paths
+        ]  # fmt: skip
+        title = repr(self.surface).removesuffix("()")
+        return Trails(ground.land, walked, title, self.note(), deep=deep, cloud=self.seeds > 1)
+
+    def label(self, i: int) -> str:
+        """An entrant in the legend."""
+        lost = sum(path.diverged for path in self.paths[i])
+        many = f" {lost} of {len(self.paths[i])}" if len(self.paths[i]) > 1 else ""
+        lr = f" lr {self.lrs[i]:g}" if "lr" not in self.entrants[i].settings else ""
+        return f"{self.entrants[i].name}\n{lr}{f',{many} diverged' if lost else ''}".strip()
+
+    def note(self) -> str:
+        """What must be known to read the picture."""
+        x, y = self.starts[0]
+        where = f"from ({x:g}, {y:g})" if len(self.starts) == 1 else f"from {len(self.starts)} random starts"
+        return f"{told(self.mode, self.lrs)} · {where}" + (f", {self.seeds} seeds" if self.seeds > 1 else "")
+
+    def table(self) -> str:
+        """Who ended where: rate, median of the last losses, and how many have diverged."""
+        width = max(len("optimizer"), *(len(x.name) for x in self.entrants))
+        lines = [f"{'optimizer':{width}}  {'lr':<10} {'loss':<10} diverged"]
+        for x, lr, paths in zip(self.entrants, self.lrs, self.paths, strict=True):
+            lost = sum(path.diverged for path in paths)
+            last = float(np.median([np.inf if path.diverged else path.shown_losses[-1] for path in paths]))
+            lines.append(f"{x.name:{width}}  {lr:<10g} {last:<10.4g} {lost} of {len(paths)}")
+        return "\n".join(lines)
+
+    def write(self, file: File, deep: bool = False) -> None:
+        """A still or a film, as the name of the file says."""
+        trails = self.trails(deep)
+        if file.suffix in STILLS:
+            trails.still(self.steps).savefig(file, dpi=160)
+            return
+        steps = sorted({round(t) for t in np.linspace(0, self.steps, FRAMES)})
+        if file.suffix == ".gif":
+            gif(trails.frames(steps), file, PER_SECOND, sorted({x.ink.colour for x in trails.trails}))
+        else:
+            mp4(trails.frames([*steps, *[self.steps] * 2 * PER_SECOND]), file, PER_SECOND)
+
+
+def race(
+    surface: Surface,
+    entrants: Sequence[Entrant],
+    steps: int,
+    mode: str = "tuned",
+    starts: Sequence[Point] | int = (),
+    seeds: Sequence[int] = (0,),
+) -> Race:
+    """Let them run.
+
+    mode: how rates are chosen (`rates.choose`).
+    starts: points, or how many random ones; none: the surface's own.
+    seeds: of the surface's chance, each a run more from every start.
+    """
+    if isinstance(starts, int):
+        starts = random_starts(surface, starts, seed=1)  # others than those that rates are tuned on
+    starts = starts or (surface.start,)
+    lrs = choose(surface, entrants, mode, steps)
+    runs = [
+        Run(x.optimizer, {**x.settings, "lr": lr}, start, seed)
+        for x, lr in zip(entrants, lrs, strict=True) for start in starts for seed in seeds
+    ]  # fmt: skip
+    paths, each = descend(surface, runs, steps, shown=True), len(starts) * len(seeds)
+    return Race(surface, entrants, mode, lrs, starts, [paths[i : i + each] for i in range(0, len(runs), each)])

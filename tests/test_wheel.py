@@ -52,6 +52,8 @@ def test_is_pure_python_and_typed(wheel: Path):
     listing = subprocess.run([sys.executable, "-m", "zipfile", "-l", wheel], check=True, capture_output=True, text=True)
     assert "ravine/py.typed" in listing.stdout and "LICENSE" in listing.stdout
     assert "ravine/optim/papers.bib" in listing.stdout  # what `ravine cite` prints
+    for name in ("index.html", "style.css", "main.js", "vendor/uplot.js", "vendor/LICENSE"):
+        assert f"ravine/surfaces/play/page/{name}" in listing.stdout  # what `ravine play` serves
     assert not re.search(r"\.(so|pyd|dll|dylib)\b", listing.stdout)
 
 

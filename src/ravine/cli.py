@@ -3,21 +3,31 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
-COMMANDS = {
-    "list": "every optimizer: year, state, cost, and what it is",
-    "show": "one of them: meaning, equations, defaults, paper, plan",
-    "cite": "their papers, as BibTeX",
-    "schedule": "every schedule of a rate; one of them drawn",
-    "compare": "which optimizer for this task? Equal tuning for each, and a report",
-    "advise": "which optimizer should I use? A short look at the task, and what was measured on others",
-    "lr-find": "which learning rate for this task? The range test: seconds, and a rough guide",
-    "tune": "the best hyperparameters of one optimizer for this task, by Optuna",
-    "noise-scale": "which batch size for this task? The gradient noise scale, measured while it trains",
+COMMANDS = {  # name: the room that answers, and what it does
+    "list": ("catalog.cli", "every optimizer: year, state, cost, and what it is"),
+    "show": ("catalog.cli", "one of them: meaning, equations, defaults, paper, plan"),
+    "cite": ("catalog.cli", "their papers, as BibTeX"),
+    "schedule": ("schedules.cli", "every schedule of a rate; one of them drawn"),
+    "compare": ("lab.cli", "which optimizer for this task? Equal tuning for each, and a report"),
+    "advise": (
+        "lab.advise",
+        "which optimizer should I use? A short look at the task, and what was measured on others",
+    ),
+    "lr-find": ("lab.lr_find", "which learning rate for this task? The range test: seconds, and a rough guide"),
+    "tune": ("lab.tune", "the best hyperparameters of one optimizer for this task, by Optuna"),
+    "noise-scale": (
+        "lab.noise_scale",
+        "which batch size for this task? The gradient noise scale, measured while it trains",
+    ),
+    "race": ("surfaces.cli", "optimizers on a loss surface, as a picture or a film; maps of rates and basins"),
+    "play": ("surfaces.play.cli", "the same in the browser: drag the start, move the sliders"),
+    "paths": ("lab.paths", "where optimizers go in a network: its loss over the plane of their paths, drawn"),
+    "picture": ("surfaces.pictures.cli", "pictures that teach: RAdam's warm-up, bias correction, averages"),
 }
 
 
@@ -27,39 +37,21 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _about(argv)
     try:
-        run = _room(argv[0])
+        room = import_module(f"ravine.{COMMANDS[argv[0]][0]}")  # now, since most have not installed every extra
     except ModuleNotFoundError as error:
         missing = str(error.name).split(".")[0]
         if missing == "ravine":
             raise  # our own fault, to be seen
-        print(f'ravine: needs {missing}: pip install ".[lab]" in ravine\'s folder', file=sys.stderr)
+        extra = "play" if argv[0] == "play" else "lab"
+        print(f'ravine: needs {missing}: pip install ".[{extra}]" in ravine\'s folder', file=sys.stderr)
         return 2
     try:
-        status = run(argv)
+        status = room.main(argv)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-
-
-def _room(command: str) -> Callable[[list[str]], int]:
-    """What runs the command; imported here, since most people have not installed every extra."""
-    if command == "compare":
-        from .lab.cli import main
-    elif command == "schedule":
-        from .schedules.cli import main
-    elif command == "advise":
-        from .lab.advise import main
-    elif command == "lr-find":
-        from .lab.lr_find import main
-    elif command == "tune":
-        from .lab.tune import main
-    elif command == "noise-scale":
-        from .lab.noise_scale import main
-    else:
-        from .catalog.cli import main
-    return main
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,7 +64,7 @@ def _about(argv: list[str]) -> int:
     parser = _Parser(prog="ravine", description="Gradient-based optimizers for PyTorch.")
     parser.add_argument("--version", action="version", version=f"ravine {version('ravine')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for name, line in COMMANDS.items():
+    for name, (_, line) in COMMANDS.items():
         commands.add_parser(name, help=line)
     try:
         unknown = next((x for x in argv if not x.startswith("-")), None)

@@ -1,0 +1,173 @@
+"""The page and its answers, for this machine only: who may ask, how much, and in what words a mistake is told."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ravine.surfaces.play import answers, asked, maps
+from ravine.surfaces.play.expression import ExpressionError
+
+PAGE = Path(__file__).parent / "page"
+BODY = 32_768  # bytes of a question
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+                               "img-src 'self' data: blob:; media-src blob:; base-uri 'none'; form-action 'none'; "
+                               "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}  # fmt: skip
+Answer = Callable[[dict[str, Any]], Response]
+
+
+def application(port: int) -> Starlette:
+    """The server at this port of 127.0.0.1."""
+    one_at_a_time = asyncio.Lock()  # torch's work would only share the same cores
+
+    def route(name: str, answer: Answer) -> Route:
+        async def endpoint(request: Request) -> Response:
+            body = await question(request)
+            async with one_at_a_time:
+                return await run_in_threadpool(answered, answer, body)
+
+        return Route(f"/api/{name}", endpoint, methods=["POST"])
+
+    async def choices(_: Request) -> Response:
+        return JSONResponse(answers.choices())
+
+    async def alive(_: Request) -> Response:
+        return PlainTextResponse("yes")
+
+    routes = [
+        Route("/api/choices", choices),
+        Route("/api/alive", alive),
+        *(route(name, answer) for name, answer in ANSWERS.items()),
+        Mount("/", StaticFiles(directory=PAGE, html=True)),
+    ]
+    app = Starlette(routes=routes, exception_handlers={asked.Refused: refused, Exception: broken})  # pyright: ignore[reportArgumentType]
+    app.add_middleware(Guard, port=port)  # pyright: ignore[reportArgumentType]
+    return app
+
+
+class Guard:
+    """Lets in who came by our own address: no other site's page, and no name that somebody points at this machine."""
+
+    def __init__(self, app: ASGIApp, port: int):
+        self.app = app
+        self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        self.origins = {f"http://{host}" for host in self.hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
+            await send(message)
+
+        headers = Headers(scope=scope)
+        if reason := self.stranger(headers):
+            await JSONResponse({"error": reason}, 403)(scope, receive, guarded)
+            return
+        await self.app(scope, receive, guarded)
+
+    def stranger(self, headers: Headers) -> str | None:
+        """Why this request is not answered; None where it is."""
+        if headers.get("host") not in self.hosts:
+            return f"this server answers at {min(self.hosts)} only"
+        if headers.get("origin", min(self.origins)) not in self.origins:
+            return "this server answers its own page only"
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return "this server answers its own page only"
+        return None
+
+
+async def question(request: Request) -> dict[str, Any]:
+    """The body as an object, if it is JSON of a bearable size."""
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise asked.Refused("a question is JSON: Content-Type: application/json")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY:
+            raise asked.Refused(f"a question has at most {BODY} bytes")
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        raise asked.Refused("this is no JSON") from None
+    if not isinstance(read, dict):
+        raise asked.Refused("a question is a JSON object")
+    return read
+
+
+def answered(answer: Answer, body: dict[str, Any]) -> Response:
+    """The answer, or what is wrong with the question."""
+    torch.set_num_threads(1)  # of this thread: the tensors are small
+    try:
+        return answer(body)
+    except ExpressionError as error:
+        return JSONResponse({"error": str(error), "at": error.at, "field": "formula"}, 400)
+    except asked.Refused as error:
+        return JSONResponse({"error": str(error), "field": error.field}, 400)
+
+
+async def refused(_: Request, error: asked.Refused) -> Response:
+    """A question that could not be read."""
+    return JSONResponse({"error": str(error), "field": error.field}, 400)
+
+
+async def broken(_: Request, error: Exception) -> Response:
+    """Our own fault; the terminal has the rest."""
+    return JSONResponse({"error": f"ravine failed at this: {type(error).__name__}. The terminal says more."}, 500)
+
+
+def numbers(content: bytes) -> Response:
+    return Response(content, media_type="application/octet-stream")
+
+
+def ground(body: dict[str, Any]) -> Response:
+    surface = asked.surface_of(body)
+    columns = asked.whole(body, "columns", 2, asked.COLUMNS)
+    return numbers(answers.ground(surface, asked.view(body, surface), asked.aspect(body), columns))
+
+
+def race(body: dict[str, Any]) -> Response:
+    return numbers(answers.race(asked.race(body), body.get("momentum") is True))
+
+
+def tune(body: dict[str, Any]) -> Response:
+    race = asked.race(body, alone=True)
+    return JSONResponse({"rate": answers.tuned(race.surface, race.racers[0], race.steps)})
+
+
+def rates(body: dict[str, Any]) -> Response:
+    race = asked.race(body, alone=True)
+    return numbers(answers.packed({"rates": maps.RATES}, {"losses": maps.rates(race)}))
+
+
+def basins(body: dict[str, Any]) -> Response:
+    race = asked.race(body, alone=True)
+    if not race.surface.minima:
+        raise asked.Refused("no minimum of this surface is known, so nobody can say who arrives at it", "basins")
+    seen, found = maps.basins(race, asked.view(body, race.surface), asked.aspect(body))
+    return numbers(answers.packed({"view": seen, "minima": race.surface.minima}, found))
+
+
+ANSWERS: dict[str, Answer] = {"ground": ground, "race": race, "tune": tune, "rates": rates, "basins": basins}

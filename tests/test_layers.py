@@ -27,23 +27,27 @@ FRONT = (
 )
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
+    "command": (),  # how every command answers
     "optimizer": ("compile",),
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "mods", "matrix"),
-    "catalog": ("compile", "optimizer", "optim", "schedules"),  # reads the rules and their graphs; needs no extra
+    "catalog": ("command", "compile", "optimizer", "optim", "schedules"),  # reads rules and their graphs; no extra
     "groups": (),  # of a model's parameters: they know no optimizer
     "data": (),  # which sample comes next: torch alone
     "loop": (),  # parts of a loop around any optimizer
-    "schedules": ("compile", "optimizer", "visuals"),  # visuals: its command draws
+    "schedules": ("command", "compile", "optimizer", "visuals"),  # visuals: its command draws
     "feed": (),  # how a model is run on a batch
     "strategies": ("compile", "optimizer", "schedules", "feed"),
     "instruments": ("compile", "optimizer", "strategies", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
-    "surfaces": ("compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules"),
-    "lab": ("optimizer", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals", "surfaces"),
-    "cli": ("catalog", "lab", "schedules", "surfaces"),
+    "surfaces": ("command", "compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules"),
+    "lab": (
+        *("command", "optimizer", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals"),
+        "surfaces",
+    ),
+    "cli": ("command", "catalog", "lab", "schedules", "surfaces"),
     "root": (
         *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "schedules"),
         "strategies",

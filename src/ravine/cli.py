@@ -1,12 +1,12 @@
 """The `ravine` command: which room answers. What needs an extra that is missing says which to install."""
 
-import argparse
 import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
-from typing import NoReturn
+
+from ravine.command import Parser, lacks
 
 COMMANDS = {  # name: the room that answers, and what it does
     "list": ("catalog.cli", "every optimizer: year, state, cost, and what it is"),
@@ -39,12 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         room = import_module(f"ravine.{COMMANDS[argv[0]][0]}")  # now, since most have not installed every extra
     except ModuleNotFoundError as error:
-        missing = str(error.name).split(".")[0]
-        if missing == "ravine":
-            raise  # our own fault, to be seen
-        extra = "play" if argv[0] == "play" else "lab"
-        print(f'ravine: needs {missing}: pip install ".[{extra}]" in ravine\'s folder', file=sys.stderr)
-        return 2
+        return lacks(error, "play" if argv[0] == "play" else "lab")
     try:
         status = room.main(argv)
         sys.stdout.flush()
@@ -54,16 +49,11 @@ def main(argv: list[str] | None = None) -> int:
         return 141
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see ravine --help)")
-
-
 def _about(argv: list[str]) -> int:
     """--help, --version, or what is wrong with the command."""
-    parser = _Parser(prog="ravine", description="Gradient-based optimizers for PyTorch.")
+    parser = Parser(prog="ravine", description="Gradient-based optimizers for PyTorch.")
     parser.add_argument("--version", action="version", version=f"ravine {version('ravine')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for name, (_, line) in COMMANDS.items():
         commands.add_parser(name, help=line)
     try:

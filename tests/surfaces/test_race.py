@@ -87,6 +87,8 @@ def test_a_cloud_of_seeds_is_as_wide_as_its_points():
         ((), "which surface? One of ravine, quadratic"),
         (("beal",), "unknown surface 'beal': did you mean beale"),
         (("beale", "--optimizers", "adma"), "unknown optimizer 'adma'"),
+        (("beale", "--optimizers", "adam:lr=foo"), "Adam: lr is 'foo'; it must be a number"),
+        (("beale", "--steps", "2", "-o", "nowhere/a.png"), "nowhere/a.png: No such file or directory"),
         (("beale", "-o", "race.bmp"), r"race.bmp: the name must end in .png, .svg, .pdf, .gif, .mp4"),
         (("beale", "--map", "rates", "-o", "race.gif2"), "must end in .png, .svg, .pdf"),
         (("beale", "--steps", "0"), "--steps 0: must be 1 or more"),

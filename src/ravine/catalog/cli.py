@@ -8,12 +8,13 @@ import json
 import shutil
 import sys
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 from ravine.catalog.errors import CatalogError
 from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import ORDERS, Method, cited, defaults, method, methods, program
 from ravine.catalog.names import find
+from ravine.command import Parser, answer
 from ravine.compile.emit import text
 from ravine.explain import describe
 from ravine.optimizer import Optimizer
@@ -21,24 +22,14 @@ from ravine.schedules import Schedule
 from ravine.schedules import find as find_schedule
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise CatalogError(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        asked = _parser(argv[0]).parse_args(argv[1:])
-        print({"list": listing, "show": show, "cite": cite}[argv[0]](**vars(asked)))
-        return 0
-    except CatalogError as error:
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2
+    made = {"list": listing, "show": show, "cite": cite}[argv[0]]
+    return answer(lambda: print(made(**vars(_parser(argv[0]).parse_args(argv[1:])))))
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = _Parser(prog=f"ravine {command}")
+    parser = Parser(prog=f"ravine {command}")
     add = parser.add_argument
     if command == "list":
         parser.description = (

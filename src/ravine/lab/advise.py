@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from ravine.command import Parser
+
 from . import evidence
-from .command import Parser, answer, of_task
+from .command import answer, of_task
 from .compare import on
 from .evidence import Seen, Traits, choose, expected, left_out
 from .outcome import Method, Outcome

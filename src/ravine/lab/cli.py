@@ -4,7 +4,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from .command import Parser, answer, names
+from ravine.command import Parser, names
+
+from .command import answer
 from .compare import compare
 from .curriculum import CURRICULA
 from .errors import LabError

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ravine.command import Mistake
 
-class LabError(ValueError):
+
+class LabError(Mistake):
     """What was given, what was expected, what to do; never a fault of ravine's own."""
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ravine.command import Parser
 from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
 from . import sparse
-from .command import Parser, answer, given, of_optimizer, of_task
+from .command import answer, given, of_optimizer, of_task
 from .errors import LabError, extra
 from .range_test import rates, rise
 from .search import entries

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
+from ravine.command import Parser
 from ravine.instruments import NoiseScale, critical_batch
 from ravine.instruments.noise_scale import BLOCKS, Estimate, fieller
 from ravine.instruments.noisy_quadratic import GOAL, KINDS
 
-from .command import Parser, answer, given, of_optimizer, of_task
+from .command import answer, given, of_optimizer, of_task
 from .errors import LabError
 from .passes import advance
 from .search import entries

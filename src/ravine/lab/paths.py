@@ -10,11 +10,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ravine.command import Parser, names
 from ravine.strategies import PathRecorder
 from ravine.surfaces.plane import Plane
 
 from . import sparse
-from .command import Parser, answer, given, names, of_task
+from .command import answer, given, of_task
 from .errors import LabError, extra
 from .search import Entry, entries
 from .seeding import seed_all

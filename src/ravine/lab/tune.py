@@ -10,10 +10,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import ravine
+from ravine.command import Parser
 from ravine.schedules import find
 
 from . import sparse
-from .command import Parser, answer, given, of_optimizer, of_task
+from .command import answer, given, of_optimizer, of_task
 from .devices import check, devices, kind
 from .errors import LabError, extra
 from .live import Live

@@ -6,35 +6,22 @@ import argparse
 import ast
 import inspect
 import shutil
-import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from ravine.command import Mistake, Parser, answer
 from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
 from ravine.visuals import Line, Panel, curves, grid, ink, page, terminal
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        print(schedule(**vars(_parser().parse_args(argv[1:]))))
-        return 0
-    except (ValueError, TypeError, OSError) as error:
-        print(f"ravine: {error}", file=sys.stderr)
-    except ModuleNotFoundError as error:
-        missing = str(error.name).split(".")[0]
-        print(f'ravine: needs {missing}: pip install ".[lab]" in ravine\'s folder; or write an .svg', file=sys.stderr)
-    return 2
+    return answer(lambda: print(schedule(**vars(_parser().parse_args(argv[1:])))), ValueError, TypeError, OSError)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="ravine schedule",
         description="Without a name: every schedule in a line. With one: what it is; as a curve with --plot, as "
         "numbers with --table, as a picture with -o.",
@@ -104,6 +91,12 @@ def picture(out: Path, name: str, made: Schedule, values: list[float]) -> None:
         figure["layout"]["yaxis"] = figure["layout"]["xaxis"] | {
             "title": figure["layout"]["yaxis"]["title"]
         }  # no decades
-        out.write_text(page(figure, repr(made)), encoding="utf-8")
+        try:
+            text = page(figure, repr(made))
+        except ModuleNotFoundError as error:
+            missing, _, _ = str(error.name).partition(".")
+            install = 'pip install ".[lab]" in ravine\'s folder'
+            raise Mistake(f"{out} needs {missing}: {install}; or write an .svg") from error
+        out.write_text(text, encoding="utf-8")
     else:
         raise ValueError(f"{out} is neither .svg nor .html; pictures are made as these two")

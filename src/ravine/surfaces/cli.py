@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
+from ravine.command import Parser, answer
 from ravine.surfaces import lessons, maps
 from ravine.surfaces.entrants import Entrant, entrants
 from ravine.surfaces.find import NAMES, find
@@ -22,26 +21,13 @@ MAPS: dict[str, Callable[[Surface, list[Entrant], int, str, Path], str]] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        print(run(_parser().parse_args(argv[1:])))
-        return 0
-    except (ValueError, TypeError, OSError) as error:
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ravine: stopped", file=sys.stderr)
-        return 130
+    return answer(lambda: print(run(_parser().parse_args(argv[1:]))), ValueError, TypeError, OSError)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="ravine race",
         description="Optimizers on a loss surface in lock-step, computed by the library's own classes: a still "
         "(.png, .svg, .pdf) or a film (.gif; .mp4 where ffmpeg is installed).",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ravine.catalog.names import find
+from ravine.hyper import settle
 from ravine.optimizer import Optimizer
 
 
@@ -24,7 +25,7 @@ class Entrant:
 def entrants(names: str) -> list[Entrant]:
     """Of "sgd,momentum,adam:betas=(0.9,0.99):lr=0.1", which is names as `ravine list` has them and settings.
 
-    ValueError where a name is not known or stands twice; TypeError where a setting is not one of the optimizer's.
+    ValueError where a name is not known or stands twice; TypeError or ValueError where a setting is wrong.
     """
     found = [entrant(written.strip()) for written in re.split(r",(?![^(]*\))", names) if written.strip()]
     if not found:
@@ -48,4 +49,4 @@ def entrant(written: str) -> Entrant:
             settings[field] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             settings[field] = value
-    return Entrant(written, cls, settings)
+    return Entrant(written, cls, settle(cls, settings))

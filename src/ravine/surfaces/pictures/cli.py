@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
 
+from ravine.command import Parser, answer
 from ravine.surfaces.pictures import PICTURES
 
 FORMATS = (".png", ".svg", ".pdf")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        print(picture(**vars(_parser().parse_args(argv[1:]))))
-        return 0
-    except (ValueError, OSError) as error:
-        print(f"ravine: {error}", file=sys.stderr)
-    except ModuleNotFoundError as error:
-        missing = str(error.name).split(".")[0]
-        print(f'ravine: needs {missing}: pip install ".[lab]" in ravine\'s folder', file=sys.stderr)
-    return 2
+    return answer(lambda: print(picture(**vars(_parser().parse_args(argv[1:])))), ValueError, OSError)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="ravine picture",
         description="Without a name: every picture in a line. With one: what it shows; drawn to a file with -o. The "
         "library's own optimizers compute what is shown.",

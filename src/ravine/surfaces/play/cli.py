@@ -2,45 +2,34 @@
 
 import argparse
 import socket
-import sys
 import threading
 import webbrowser
 from pathlib import Path
-from typing import NoReturn
 
 import uvicorn
 
+from ravine.command import Mistake, Parser, answer, names
 from ravine.surfaces.play.export import write
 from ravine.surfaces.play.server import application
 
 PORT = 8247
 
 
-class Mistake(ValueError):
-    """Something in the arguments that the person can mend."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{message} (see {self.prog} --help)")
-
-
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    try:
-        asked = _parser().parse_args(argv[1:])
-        if asked.export is not None:
-            write(asked.export, names(asked.surfaces), names(asked.optimizers))
-        else:
-            serve(asked.port, browser=not asked.no_browser)
-        return 0
-    except ValueError as error:
-        print(f"ravine: {error}", file=sys.stderr)
-        return 2
+    return answer(lambda: run(_parser().parse_args(argv[1:])), ValueError, OSError)
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Writes the file, or serves the page."""
+    if asked.export is not None:
+        write(asked.export, asked.surfaces, asked.optimizers)
+    else:
+        serve(asked.port, browser=not asked.no_browser)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ravine play", description="Optimizers on loss surfaces, in the browser. Ctrl-C stops it.")
+    parser = Parser(prog="ravine play", description="Optimizers on loss surfaces, in the browser. Ctrl-C stops it.")
     add = parser.add_argument
     add("--port", type=int, metavar="N", help=f"at 127.0.0.1 (default {PORT}, or a free one where that is taken)")
     add("--no-browser", action="store_true", help="only say the address")
@@ -50,14 +39,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the page with computed paths into one file that opens offline",
     )
-    add("--surfaces", metavar="A,B", help="of the file (default all)")
-    add("--optimizers", metavar="A,B", help="of the file (default eight)")
+    add("--surfaces", metavar="A,B", type=names, help="of the file (default all)")
+    add("--optimizers", metavar="A,B", type=names, help="of the file (default eight)")
     return parser
-
-
-def names(text: str | None) -> list[str] | None:
-    """A list that was typed with commas."""
-    return None if text is None else [x.strip() for x in text.split(",") if x.strip()]
 
 
 def serve(port: int | None, browser: bool) -> None:

@@ -42,7 +42,7 @@ def write(file: File, surfaces: Sequence[str] | None, optimizers: Sequence[str] 
 
 def unknown(option: str, given: Sequence[str] | None, known: Sequence[str] | dict[str, Any]) -> str | None:
     """What is wrong with a list of names."""
-    if given == []:
+    if given is not None and not given:
         return f"{option}: it names nothing"
     wrong = next((name for name in given or () if name not in known), None)
     return wrong and f"{option}: {wrong!r} is not known; it is one of {', '.join(known)}"

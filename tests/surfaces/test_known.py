@@ -101,7 +101,7 @@ def test_the_noise_of_the_noisy_quadratic_is_that_of_a_batch():
     drawn = noisy.chance(200_000, torch.Generator().manual_seed(0))
     assert drawn is not None
     p = torch.tensor([[2.0, -1.0]], dtype=torch.float64).expand(len(drawn), 2).clone().requires_grad_()
-    losses = noisy.objective(p, 0, drawn)
+    losses = noisy.objective(p, torch.tensor(0), drawn)
     assert torch.equal(losses, noisy.loss(*p.unbind(-1)))  # the value is the expected loss
     (g,) = torch.autograd.grad(losses.sum(), p)
     assert g.mean(0).tolist() == pytest.approx([0.2, -1.0], abs=0.005)
@@ -111,7 +111,9 @@ def test_the_noise_of_the_noisy_quadratic_is_that_of_a_batch():
 def slopes(surface, steps, chance=None):
     p = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
     rows = (None if chance is None else chance[t : t + 1] for t in range(steps))
-    return torch.cat([torch.autograd.grad(surface.objective(p, t, x).sum(), p)[0] for t, x in enumerate(rows)])
+    return torch.cat(
+        [torch.autograd.grad(surface.objective(p, torch.tensor(t), x).sum(), p)[0] for t, x in enumerate(rows)]
+    )
 
 
 def test_the_online_counterexample_is_the_papers():
@@ -144,7 +146,7 @@ def test_adam_goes_the_wrong_way_and_amsgrad_the_right_one():
 def test_the_matrix_problem_has_the_curvature_that_it_says():
     matrix = find("matrix", condition=50.0)
     w = torch.zeros(SIDE, SIDE, dtype=torch.float64)
-    h = hessian(lambda w: matrix.objective(w.view(1, SIDE, SIDE), 0)[0], w.flatten())
+    h = hessian(lambda w: matrix.objective(w.view(1, SIDE, SIDE), torch.tensor(0))[0], w.flatten())
     found = torch.linalg.eigvalsh(h)  # pyright: ignore[reportArgumentType]
     assert float(found[-1] / found[0]) == pytest.approx(50.0) and float(found[-1]) == pytest.approx(1.0)
     a, b = turns()
@@ -160,8 +162,8 @@ def test_the_plane_of_the_matrix_problem_is_a_slice_through_its_minimum():
     inside = torch.zeros(1, SIDE, SIDE, dtype=torch.float64)
     inside[0, 0, 0], inside[0, -1, -1] = -1.8, 1.5
     flat = a @ inside @ b.T
-    assert matrix.objective(flat, 0).item() == pytest.approx(matrix.loss(*start[0]).item())
-    assert matrix.objective(w, 0).item() > 1.1 * matrix.loss(*start[0]).item()
+    assert matrix.objective(flat, torch.tensor(0)).item() == pytest.approx(matrix.loss(*start[0]).item())
+    assert matrix.objective(w, torch.tensor(0)).item() > 1.1 * matrix.loss(*start[0]).item()
 
 
 def test_names_are_found_and_wrong_ones_are_told():

@@ -7,7 +7,7 @@ import torch
 import ravine
 from ravine.optim import registry
 from ravine.strategies import SAM
-from ravine.surfaces import NAMES, Run, descend, find
+from ravine.surfaces import NAMES, Run, Surface, descend, find
 
 DENSE = {name: cls for name, cls in registry().items() if cls.dense}
 STEPS = 12
@@ -21,7 +21,7 @@ def loop(surface, run, steps):
     points, losses = [], []
     for t in range(steps + 1):
         opt.zero_grad()
-        loss = surface.objective(p[None], t, None if chance is None else chance[t : t + 1])[0]
+        loss = surface.objective(p[None], torch.tensor(t), None if chance is None else chance[t : t + 1])[0]
         loss.backward()
         points.append(surface.seen(p.detach().clone()).tolist())
         losses.append(loss.item())
@@ -47,6 +47,23 @@ def test_every_optimizer_walks_as_in_a_loop_by_hand_alone_and_in_company(name):
     others = [Run(ravine.Adam, {"lr": 0.1}, (2.0, 0.1)), Run(ravine.LAMB, {}, (0.3, 0.4))]
     for path, run in zip(descend(beale, [*runs, *others], STEPS), [*runs, *others], strict=True):
         same(path, beale, run)
+
+
+class Turns(Surface):
+    """What a step goes down is decided by Python."""
+
+    def loss(self, x, y):
+        return x**2 + 3 * y**2
+
+    def objective(self, parameters, t, chance=None):
+        x, y = parameters.unbind(-1)
+        return self.loss(x, y) if t % 3 else self.loss(y, x)
+
+
+def test_a_surface_may_decide_by_the_step():
+    run = Run(ravine.Momentum, {"lr": 0.01}, (1.0, -1.5))
+    (path,) = descend(Turns(), [run], STEPS)
+    same(path, Turns(), run)
 
 
 @pytest.mark.parametrize("name", NAMES)

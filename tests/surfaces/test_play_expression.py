@@ -105,7 +105,7 @@ def test_the_bounds_are_those_that_are_said():
 def test_it_is_a_surface():
     bumps = Expression("x**2 + 3")
     p = torch.tensor([[2.0, 5.0]], dtype=torch.float64, requires_grad=True)
-    value = bumps.objective(p, 0)
+    value = bumps.objective(p, torch.tensor(0))
     assert value.tolist() == [7.0] and torch.autograd.grad(value.sum(), p)[0].tolist() == [[4.0, 0.0]]
     assert bumps == Expression("x**2 + 3") != Expression("x**2 + 4")
     assert bumps.loss(torch.zeros(1, 3), torch.zeros(2, 1)).shape == (2, 3)

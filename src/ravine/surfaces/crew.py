@@ -23,7 +23,8 @@ class Lane:
     """The parameters of all runs, a row each, and their gradients; optimizers hold slices of both."""
 
     def __init__(self, surface: Surface, starts: Tensor, chance: Tensor | None):
-        self.surface, self.chance, self.t = surface, chance, 0
+        self.surface, self.chance = surface, chance
+        self.t, self.drawn = torch.tensor(0), None if chance is None else chance[0].clone()
         self.parameters = surface.begin(starts).requires_grad_()
         self.now = self.parameters.detach()  # the same memory
         self.gradients = torch.zeros_like(self.now)
@@ -34,13 +35,14 @@ class Lane:
 
     def look(self, t: int) -> None:
         """The losses and gradients where the runs are, before step t."""
-        self.t = t
-        if self.tape is not None:
-            self.tape.play()
-        elif type(self.surface).objective is Surface.objective:  # every step differentiates the same
-            with Tape() as tape:
+        self.t.fill_(t)
+        if self.chance is not None and self.drawn is not None:
+            self.drawn.copy_(self.chance[t])
+        if self.tape is None:
+            with Tape() as self.tape:
                 self.differentiate()
-            self.tape = tape
+        elif self.tape.whole:
+            self.tape.play()
         else:
             self.differentiate()
 
@@ -52,15 +54,15 @@ class Lane:
 
     def differentiate(self) -> None:
         """By autograd."""
-        losses = self.surface.objective(self.parameters, self.t, None if self.chance is None else self.chance[self.t])
+        losses = self.surface.objective(self.parameters, self.t, self.drawn)
         (gradients,) = torch.autograd.grad(losses, self.parameters, self.ones)
         self.gradients.copy_(gradients)
         self.losses.copy_(losses.detach())
 
     def loss(self, row: int, p: Tensor) -> Tensor:
         """The loss of one run at other parameters."""
-        chance = None if self.chance is None else self.chance[self.t, row : row + 1]
-        return self.surface.objective(p[None], self.t, chance)[0]
+        drawn = None if self.drawn is None else self.drawn[row : row + 1]
+        return self.surface.objective(p[None], self.t, drawn)[0]
 
     def leaf(self, row: int, count: int | None = None) -> torch.nn.Parameter:
         """A parameter in the memory of one row or of several, with the gradient in its memory."""

@@ -125,7 +125,7 @@ def evaluated(surface: Surface, points: Tensor, other: Tensor) -> tuple[Array, T
     same = other[1].flatten(1).isnan().all(1)
     other[0], other[:, same] = points[0], points[:, same]
     with torch.no_grad():
-        heights = [surface.objective(x, 0) for x in other]  # its value is the true loss at any step
+        heights = [surface.objective(x, torch.tensor(0)) for x in other]  # its value is the true loss at any step
     return surface.seen(other).numpy(), torch.stack(heights)
 
 

@@ -160,7 +160,7 @@ class Plane(Surface):
         parts = zip(*map(self.split, (self.found.points, self.found.away, self.found.distances)), strict=True)
         for (name, rows), (points, away, distances) in zip(self.rows.items(), parts, strict=True):
             with torch.no_grad():
-                losses = self.objective(torch.stack(rows).to(self.axes.device), 0)
+                losses = self.objective(torch.stack(rows).to(self.axes.device), torch.tensor(0))
                 beneath = self.loss(*torch.from_numpy(points).unbind(1))
             made[name] = Track(
                 steps=self.paths[name].steps[: len(rows)],
@@ -220,7 +220,7 @@ class Plane(Surface):
         """The nearest points of the plane."""
         return parameters @ self.axes[1:].to(parameters.dtype).T
 
-    def objective(self, parameters: Tensor, t: int, chance: Tensor | None = None) -> Tensor:
+    def objective(self, parameters: Tensor, t: Tensor, chance: Tensor | None = None) -> Tensor:
         """The true loss of these parameters, a row for each network."""
         return self._losses(lambda row: row, parameters).to(parameters.dtype)
 

@@ -71,9 +71,10 @@ class Surface:
         """What chance does in one run, a row for each step; None where nothing is left to it."""
         return None
 
-    def objective(self, parameters: Tensor, t: int, chance: Tensor | None = None) -> Tensor:
-        """What step t = 0, 1, 2 … differentiates, of each run: (n,). Its value is the true loss, whatever is drawn.
+    def objective(self, parameters: Tensor, t: Tensor, chance: Tensor | None = None) -> Tensor:
+        """What step t differentiates, of each run: (n,). Its value is the true loss, whatever is drawn.
 
+        t: 0, 1, 2 …, as a tensor.
         chance: what `chance` has for this step, a row for each run.
         """
         return self.loss(*parameters.unbind(-1))

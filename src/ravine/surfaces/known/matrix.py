@@ -50,7 +50,7 @@ class Matrix(Surface):
         inside = a.T @ parameters @ b
         return torch.stack([inside[..., 0, 0], inside[..., -1, -1]], -1)
 
-    def objective(self, parameters: Tensor, t: int, chance: Tensor | None = None) -> Tensor:
+    def objective(self, parameters: Tensor, t: Tensor, chance: Tensor | None = None) -> Tensor:
         (a, b), h = turns(), self.eigenvalues()
         return 0.5 * ((a.T @ parameters @ b) ** 2 * h[:, None] * h).sum((-2, -1))
 

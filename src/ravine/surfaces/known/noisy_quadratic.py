@@ -37,6 +37,6 @@ class NoisyQuadratic(Surface):
         drawn = torch.randn(whole, 2, dtype=torch.float64, generator=generator)[:steps]
         return drawn * (h / self.batch).sqrt()
 
-    def objective(self, parameters: Tensor, t: int, chance: Tensor | None = None) -> Tensor:
+    def objective(self, parameters: Tensor, t: Tensor, chance: Tensor | None = None) -> Tensor:
         true = super().objective(parameters, t)
         return true if chance is None else true + (chance * (parameters - parameters.detach())).sum(-1)

@@ -41,10 +41,10 @@ class Reddi(Surface):
     def chance(self, steps: int, generator: torch.Generator) -> Tensor:
         return torch.rand(steps, dtype=torch.float64, generator=generator) < self.chance_of_large
 
-    def objective(self, parameters: Tensor, t: int, chance: Tensor | None = None) -> Tensor:
+    def objective(self, parameters: Tensor, t: Tensor, chance: Tensor | None = None) -> Tensor:
         true = super().objective(parameters, t).detach()
         x, y = (parameters - parameters.detach()).unbind(-1)
-        slope = self.large if t % self.period == 0 else -self.small  # the paper counts t from 1
+        slope = torch.where(t % self.period == 0, self.large, -self.small)  # the paper counts t from 1
         if chance is None:
             return true + slope * x
         return true + slope * x + torch.where(chance, self.large, -self.small) * y

@@ -38,7 +38,8 @@ def run(steps, micro, micros, ranks=1, every=1, scale=1.0, sizes=None):
 
 @pytest.mark.parametrize("how", [
     {"micro": 8, "micros": 4}, {"micro": 16, "micros": 2}, {"micro": 8, "micros": 1, "ranks": 4},
-    {"micro": 4, "micros": 4, "ranks": 4, "scale": 0.25}, {"micro": 8, "micros": 4, "every": 3},
+    pytest.param({"micro": 4, "micros": 4, "ranks": 4, "scale": 0.25}, marks=pytest.mark.slow),
+    pytest.param({"micro": 8, "micros": 4, "every": 3}, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_known_noise_scale_is_measured(how):
     noise = run(600, **how)

@@ -61,6 +61,7 @@ def test_a_compiled_model_learns_the_same():
     assert compiled.valid == pytest.approx(plain.valid, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_lower_precision_is_another_comparison_and_the_report_says_so(ravine_command, tmp_path):
     arguments = ("compare", "--tier", "smoke", "--optimizers", "sgd", "--epochs", "1", "--workers", "cpu,cpu")
     for more in ((), ("--precision", "bf16")):

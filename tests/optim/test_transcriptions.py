@@ -420,6 +420,7 @@ def idle(name, hyper, other):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, key", [(name, key) for name in SPACES for key in SPACES[name]])
 def test_walk_sees(name, key):
     rows = combinations(name)

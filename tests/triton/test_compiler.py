@@ -69,8 +69,11 @@ def more(*values: str) -> list:
     return [pytest.param(x, marks=pytest.mark.slow) for x in values]
 
 
-CASES = [(name, "float32") for name in registry()]
-CASES += [("rprop", "float64"), ("adamw", "bfloat16"), ("adamw", "float16"), ("lamb", "bfloat16")]
+QUICK = {("sgd", "float32"), ("adamw", "float32"), ("lamb", "float32"), ("prodigy", "float32"), ("rprop", "float64"),
+         ("adamw", "bfloat16")}  # fmt: skip
+EVERY = [*((name, "float32") for name in registry()), ("rprop", "float64"), ("adamw", "bfloat16"),
+         ("adamw", "float16"), ("lamb", "bfloat16")]  # fmt: skip
+CASES = [pytest.param(*x, marks=() if x in QUICK else pytest.mark.slow) for x in EVERY]
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)

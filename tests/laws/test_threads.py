@@ -1,10 +1,10 @@
-"""The result does not depend on the number of threads, nor on whose threads they are."""
+"""The result does not depend on the number of threads, nor on whose they are, nor on where in a tensor an element is."""
 
 import pytest
 import torch
 from cases import every, parameters, same_states, walk
 
-from ravine.compile.launch import llvm
+from ravine.compile.launch import elementwise, llvm
 from ravine.compile.launch.llvm import SERIAL
 
 SHAPES = [(5,), (SERIAL, 2), (4097,), (), (333, 77), (0,), (16,), (8191,)]  # blocks and shares meet at odd places
@@ -37,6 +37,26 @@ def test_any_number_of_threads_gives_the_same_bits(cls):
     one = run(cls, 1)
     for threads in COUNTS:
         same_states(run(cls, threads), one)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@every
+def test_an_element_moves_alike_wherever_it_lies(cls, dtype):
+    torch.set_num_threads(1)
+    given = torch.randn(30, 19, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    p = torch.nn.Parameter(given[-1].clone())
+    opt = cls([p])
+    if not elementwise(opt.compiled(opt.param_groups[0], p).plan):
+        pytest.skip("an element's step depends on the whole tensor")
+    alone = [torch.nn.Parameter(x.clone()) for x in given[-1].split(1)]
+    others = cls(alone)
+    for g in given:
+        p.grad = g.clone()
+        for q, x in zip(alone, g.split(1), strict=True):
+            q.grad = x.clone()
+        opt.step()
+        others.step()
+    assert torch.equal(p, torch.cat(alone))
 
 
 @every

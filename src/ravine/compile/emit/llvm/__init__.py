@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ravine.compile.emit.llvm import blocks, elements, rows
-from ravine.compile.emit.llvm.body import DECLARE, LOOP, constant
+from ravine.compile.emit.llvm.body import DECLARE, NOTES, constant
 from ravine.compile.emit.llvm.chance import KEY
 from ravine.compile.emit.llvm.functions import CONSTANTS, NORMAL, cbrt
 from ravine.compile.emit.llvm.work import ALIGN as ALIGN
@@ -29,7 +29,7 @@ from ravine.compile.storage import CHANCE, beside
 def emit(plan: Plan, dtypes: Mapping[str, str]) -> str:
     """The IR of every kernel of the plan; `dtypes` names the kind of each array, in table order."""
     kernels = [part for i, k in enumerate(plan.kernels) for part in functions(plan, dtypes, k, i)]
-    return "\n".join([*kernels, *called(plan, dtypes), *DECLARE, *LOOP, ""])
+    return "\n".join([*kernels, *called(plan, dtypes), *DECLARE, *NOTES, ""])
 
 
 def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> list[str]:

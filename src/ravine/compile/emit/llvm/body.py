@@ -23,7 +23,7 @@ OPS = {
     "min": "call {f} {t} @llvm.minimum.{s}({t} {0}, {t} {1})",
     "gt": "fcmp ogt {t} {0}, {1}",
     "ge": "fcmp oge {t} {0}, {1}",
-    "where": "select {f} i1 {0}, {t} {1}, {t} {2}",
+    "where": "select {f} i1 {0}, {t} {1}, {t} {2}, !unpredictable !4",  # a branch would round as vectors do not
 }
 SUFFIX = {"float": "f32", "double": "f64"}
 DECLARE = [
@@ -40,11 +40,12 @@ DECLARE.extend(
     )
 )
 IDENTITY = {"sum": "0.0", "amax": "0xFFF0000000000000"}  # −∞
-LOOP = [  # of a long loop, and of one with few rounds
+NOTES = [  # of a long loop, and of one with few rounds; of a choice
     "!0 = distinct !{!0, !1}",
     '!1 = !{!"llvm.loop.vectorize.enable", i1 true}',
     "!2 = distinct !{!2, !3}",
     '!3 = !{!"llvm.loop.vectorize.enable", i1 false}',
+    "!4 = !{}",
 ]
 
 

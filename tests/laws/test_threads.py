@@ -1,4 +1,4 @@
-"""The result does not depend on the number of threads, nor on whose they are, nor on where in a tensor an element is."""
+"""The result depends neither on the number of threads nor on whose they are, nor on where in a tensor an element is."""
 
 import pytest
 import torch

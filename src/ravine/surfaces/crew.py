@@ -32,6 +32,7 @@ class Lane:
         self.ones = torch.ones_like(self.losses)
         self.bound = type(surface).project is not Surface.project
         self.tape: Tape | None = None
+        self.found = self.losses, self.gradients
 
     def look(self, t: int) -> None:
         """The losses and gradients where the runs are, before step t."""
@@ -39,12 +40,16 @@ class Lane:
         if self.chance is not None and self.drawn is not None:
             self.drawn.copy_(self.chance[t])
         if self.tape is None:
-            with Tape() as self.tape:
-                self.differentiate()
+            with Tape() as tape:
+                self.found = self.differentiate()
+            self.tape = tape
         elif self.tape.whole:
             self.tape.play()
         else:
-            self.differentiate()
+            self.found = self.differentiate()
+        losses, gradients = self.found
+        self.losses.copy_(losses)
+        self.gradients.copy_(gradients)
 
     def note(self, points: Tensor, gradients: Tensor, losses: Tensor) -> None:
         """Write down what it sees."""
@@ -52,12 +57,11 @@ class Lane:
         gradients.copy_(self.gradients)
         losses.copy_(self.losses)
 
-    def differentiate(self) -> None:
-        """By autograd."""
+    def differentiate(self) -> tuple[Tensor, Tensor]:
+        """Losses and gradients by autograd."""
         losses = self.surface.objective(self.parameters, self.t, self.drawn)
         (gradients,) = torch.autograd.grad(losses, self.parameters, self.ones)
-        self.gradients.copy_(gradients)
-        self.losses.copy_(losses.detach())
+        return losses.detach(), gradients
 
     def loss(self, row: int, p: Tensor) -> Tensor:
         """The loss of one run at other parameters."""

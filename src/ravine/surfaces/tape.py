@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Call = Callable[[], Any]
 
 SMALL = 4096  # numbers of a result; for more, the graph costs little and its memory may be much
 ATEN = torch.ops.aten
+READS = {Tensor.tolist, Tensor.numpy, Tensor.__array__}  # torch's dispatcher does not hear of them
 NUMPY = {
     ATEN.add.Tensor: np.add,
     ATEN.sub.Tensor: np.subtract,
@@ -44,21 +46,28 @@ POWERS = {1: np.positive, 2: np.square}  # torch's pow does so too
 class Tape(TorchDispatchMode):
     """Writes down what torch computes while it is entered; `play()` computes it again from what is now in memory.
 
-    whole: true if that is the same computation for all numbers: Python has not looked at any to decide, nothing was
-        changed where it lay, and the results are small tensors in the memory of the CPU.
+    whole: true if that is the same computation for all numbers: nobody has read any to decide, nothing was changed
+        where it lay, and the results are small tensors in the memory of the CPU, of shapes that no number decides.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.whole = True
         self.calls = list[Call]()
+        self.ear = Ear(self)
+
+    def __enter__(self) -> Self:
+        self.ear.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.ear.__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         self.whole = self.whole and repeatable(func, out)
-        if not self.whole:
-            self.calls.clear()
-        elif not (func.is_view or constant(func, args)):  # those are there for good
+        if self.whole and not (func.is_view or constant(func, args)):  # those are there for good
             self.calls.append(call(func, tuple(map(plain, args)), kwargs or {}, out.detach()))
         return out
 
@@ -73,12 +82,25 @@ class Tape(TorchDispatchMode):
             run()
 
 
+class Ear(TorchFunctionMode):
+    """Hears of numbers that Python or numpy read."""
+
+    def __init__(self, tape: Tape):
+        super().__init__()
+        self.tape = tape
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in READS:
+            self.tape.whole = False
+        return func(*args, **(kwargs or {}))
+
+
 def repeatable(func: Any, out: Any) -> bool:
     """True if the tape can do it again."""
     if func.is_view:
         return True
     kept = isinstance(out, Tensor) and out.device.type == "cpu" and out.numel() <= SMALL
-    return kept and (func is ATEN.copy_.default or not func._schema.is_mutable)
+    return kept and not func._schema.is_mutable and torch.Tag.dynamic_output_shape not in func.tags
 
 
 def constant(func: Any, args: tuple[Any, ...]) -> bool:
@@ -92,23 +114,24 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) 
     """The operation, with what it is given and the memory of its result."""
     if func in TORCH:
         return partial(TORCH[func], *args, out=out)
-    if (numpy := numpys(func, args)) is not None and not kwargs and shared(args):
-        return partial(numpy[0], *map(memory, numpy[1]), out.numpy())
+    if (found := numpys(func, args, out)) is not None and not kwargs:
+        run, given = found
+        return partial(run, *map(memory, given), out.numpy())
     return lambda: out.copy_(func(*args, **kwargs))
 
 
-def numpys(func: Any, args: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-    """What numpy calls the operation, and the arguments before the result's memory; None where it rounds otherwise."""
+def numpys(func: Any, args: tuple[Any, ...], out: Tensor) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """What numpy calls the operation, and what it is given; None where numpy rounds or decides otherwise."""
+    if func is ATEN.where.self and double(args[1:]):
+        return choose, args
+    if not double(args) or not (double(out) or func is ATEN.gt.Scalar):
+        return None
     if func is ATEN.pow.Tensor_Scalar and args[1] in POWERS:
         return POWERS[args[1]], args[:1]
     if func is ATEN.rsub.Scalar and len(args) == 2:
         return np.subtract, args[::-1]
     if func is ATEN.stack.default:
         return np.stack, (args[0], *(args[1:] or (0,)))
-    if func is ATEN.copy_.default:
-        return np.positive, args[1:]
-    if func is ATEN.where.self:
-        return choose, args
     return (NUMPY[func], args) if func in NUMPY else None
 
 
@@ -118,11 +141,9 @@ def choose(first: Any, a: Any, b: Any, out: Any) -> None:
     np.copyto(out, a, where=first)
 
 
-def shared(x: Any) -> bool:
-    """True if the tensors are of the types that torch and numpy promote alike."""
-    if isinstance(x, list | tuple):
-        return all(map(shared, x))
-    return not isinstance(x, Tensor) or x.dtype in (torch.float64, torch.bool)
+def double(x: Any) -> bool:
+    """True if the tensors have float64 alone, as all that numpy and torch promote alike."""
+    return all(map(double, x)) if isinstance(x, list | tuple) else not isinstance(x, Tensor) or x.dtype is torch.float64
 
 
 def memory(x: Any) -> Any:

@@ -23,6 +23,6 @@ class Ackley(Surface):
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         square = x**2 + y**2
         there = square > 0  # else the root has no gradient: none is taken
-        far = torch.where(there, square, 1.0).sqrt() * there
+        far = torch.where(there, torch.where(there, square, 1.0).sqrt(), 0.0)
         waves = (torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)) / 2
         return 20 + math.e - 20 * torch.exp(-0.2 / math.sqrt(2) * far) - torch.exp(waves)

@@ -134,6 +134,9 @@ def test_a_run_that_goes_on_from_a_file_goes_on_here():
     twin.load_state_dict(part.state_dict())
     train(twin.model, ravine.SGD(twin.model.parameters(), lr=0.1), 5, twin.step)
     assert part.steps == [0, 3] and twin.steps == [0, 3, 6, 9]  # one does not grow with the other
+    taken = part.state_dict()
+    part.keep()
+    assert taken["steps"] == [0, 3] and part.steps == [0, 3, 5]
 
 
 def test_errors_say_what_to_do():

@@ -66,6 +66,23 @@ def test_a_surface_may_decide_by_the_step():
     same(path, Turns(), run)
 
 
+def test_settings_that_look_alike_are_kept_apart():
+    rates = torch.tensor(0.12345, dtype=torch.float64), torch.tensor(0.12346, dtype=torch.float64)
+    runs = [Run(cls, {"lr": lr}, (1.0, 1.5)) for cls in (ravine.Adam, torch.optim.Adam) for lr in rates]
+    for path, run in zip(descend(find("quadratic"), runs, STEPS), runs, strict=True):
+        same(path, find("quadratic"), run)
+
+
+def test_who_looks_at_its_tensor_alone_shares_an_optimizer(monkeypatch):
+    made = []
+    counted = type("Counted", (ravine.LAMB,), {"__init__": lambda self, *a, **k: made.append(self) or
+                                               ravine.LAMB.__init__(self, *a, **k)})  # fmt: skip
+    runs = [Run(counted, {"lr": lr}, (1.0, y)) for lr in (0.01, 0.1) for y in (0.3, -0.4, 0.9)]
+    for path, run in zip(descend(find("beale"), runs, STEPS), runs, strict=True):
+        same(path, find("beale"), Run(ravine.LAMB, run.settings, run.start))
+    assert len(made) == 3  # one of each setting to be looked at, and the one that moves all
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_surface_is_walked_as_in_a_loop_by_hand(name):
     surface = find(name)

@@ -1,6 +1,8 @@
 """The server answers its own page on this machine, in numbers that are the library's own; everybody else gets words."""
 
+import http.client
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -127,6 +129,8 @@ WRONG = [
     ({"runs": [{"name": "sgd", "set": {"nesterov": True}}]}, "esterov"),
     ({"surface": "beale"}, "a name, or a formula"),
     ({"surface": {"name": "../beale"}}, "not known"),
+    ({"surface": {"name": []}}, "not known"),
+    ({"surface": {"formula": "x + \ud800"}}, "means nothing here"),
     ({"surface": {"name": "ravine", "parameters": {"condition": -1}}}, "must lie in"),
     ({"surface": {"name": "ravine", "parameters": {"condition": [1]}}}, "must be a number"),
     ({"surface": {"formula": "__import__('os')"}}, "means nothing here"),
@@ -179,6 +183,24 @@ def test_its_own_page_is_let_in(play):
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "http" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff" and "Access-Control-Allow-Origin" not in headers
+
+
+def test_a_link_to_it_may_be_anywhere(play):
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert play.send("GET", "/", headers=followed)[0] == 200
+    assert play.ask("race", RACE, **followed, Origin="http://evil.example")[0] == 403
+    assert play.send("GET", "/", headers=followed | {"Sec-Fetch-Dest": "iframe"})[0] == 403
+
+
+def test_ctrl_c_does_not_wait_for_what_is_computed():
+    with playground() as one:
+        body = json.dumps(RACE | {"runs": [{"name": "prodigy", "set": {}}], "steps": 600})
+        asking = http.client.HTTPConnection("127.0.0.1", one.port)
+        asking.request("POST", "/api/tune", body, {"Content-Type": "application/json"})
+        assert one.send("GET", "/api/alive")[0] == 200  # it has been read by now
+        one.process.send_signal(signal.SIGINT)
+        assert one.process.wait(8) in (0, 130)
+        asking.close()
 
 
 def test_only_the_page_is_served(play):

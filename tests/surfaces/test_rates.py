@@ -66,8 +66,10 @@ def test_modes_and_their_words():
     assert choose(surface, racing, "0.05", 20) == [0.05, 0.05, 3.0]
     same, tuned_ = choose(surface, racing, "same", 20), choose(surface, racing, "tuned", 20)
     assert same == [tuned_[0], tuned_[0], 3.0] and tuned_[1] != tuned_[0]
-    assert told("same", same) == f"lr: the same for all, {same[0]:g}, tuned for gradient descent"
-    assert told("default", same) == "lr: each optimizer's default"
+    assert told("same", racing, same) == f"lr: the same for all, {same[0]:g}, tuned for gradient descent"
+    assert told("default", racing, same) == "lr: each optimizer's default"
+    assert told("0.05", racing[::-1], [3.0, 0.05, 0.05]) == "lr: the same for all, 0.05"  # not that of who has its own
+    assert told("0.05", racing[2:], [3.0]) == "lr: each as it was given"
     with pytest.raises(ValueError, match="the rate is 'best'; it must be a number or one of same, default, tuned"):
         choose(surface, racing, "best", 20)
 

@@ -125,7 +125,8 @@ class PathRecorder:
 
     def state_dict(self) -> dict[str, Any]:
         """The snapshots, and when the next one is due."""
-        return {name: getattr(self, name) for name in FIELDS}
+        kept = {name: getattr(self, name) for name in FIELDS}
+        return {name: list(x) if isinstance(x, list) else x for name, x in kept.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on where state_dict() was taken."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +75,11 @@ def run(asked: argparse.Namespace) -> str:
     for name in ("steps", "seeds", "starts"):
         if (n := getattr(asked, name)) is not None and n < 1:
             raise ValueError(f"--{name} {n}: must be 1 or more")
+    if not 0 <= asked.seed < 2**63 - asked.seeds:
+        raise ValueError(f"--seed {asked.seed}: must be a whole number from 0 to 2**63 - 1")
     surface, racing = _surface(asked.surface), entrants(asked.optimizers)
+    if asked.map in ("rates", "momentum") and asked.lr != "tuned":
+        raise ValueError(f"--map {asked.map} tries every rate, so --lr {asked.lr} says nothing; leave it out")
     if asked.map:
         return f"{MAPS[asked.map](surface, racing, asked.steps, asked.lr, out)}\nwritten to {out}"
     if asked.start and asked.starts:
@@ -93,7 +98,7 @@ def _surface(written: str) -> Surface:
     for text in said:
         field, _, value = text.partition("=")
         try:
-            fields[field] = float(value) if "." in value or "e" in value else int(value)
+            fields[field] = int(value) if value.lstrip("+-").isdigit() else float(value)
         except ValueError:
             raise ValueError(f"{written!r}: {text!r} is no FIELD=NUMBER, such as condition=30") from None
     return find(name, **fields)
@@ -103,6 +108,8 @@ def _point(text: str) -> Point:
     """Of `1,1.5`."""
     try:
         x, y = (float(v) for v in text.split(","))
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y, such as 1,1.5") from None
     return x, y

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ravine.compile import Compiled
-from ravine.compile.expr import FULL
+from ravine.compile.expr import FULL, walk
 from ravine.compile.launch import elementwise
 from ravine.optimizer import Optimizer
 from ravine.surfaces.surface import Surface
@@ -110,15 +110,15 @@ class Crew:
         """Each group of ravine's, its parameter, and its rows of `out`."""
         at = self.rows.start
         for group in self.opt.param_groups if isinstance(self.opt, Optimizer) else ():
-            (p,) = group["params"]
-            count = p.numel() // out[0].numel()
-            yield self.opt, group, p, out[at : at + count]  # pyright: ignore[reportReturnType]
-            at += count
+            for p in group["params"]:
+                count = p.numel() // out[0].numel()
+                yield self.opt, group, p, out[at : at + count]  # pyright: ignore[reportReturnType]
+                at += count
 
 
-class Rows(Crew):
-    """An elementwise optimizer and all its rows. Nobody else holds them, so after the first step the launches that it
-    has arranged are run without asking again whether they still are right; that would be half of the time."""
+class Together(Crew):
+    """One optimizer and all its rows. Nobody else holds them, so after the first step the launches that it has
+    arranged are run without asking again whether they still are right; that would be half of the time."""
 
     opt: Optimizer
 
@@ -169,16 +169,18 @@ def crews(maker: Maker, alike: Sequence[tuple[Mapping[str, Any], int]], lane: La
         one = maker([lane.leaf(row)], **settings)
         if isinstance(one, Optimizer) and by_rows(program(one)):
             groups.append({"params": [lane.leaf(row, count)], **settings})
+        elif isinstance(one, Optimizer) and by_tensors(program(one)):
+            groups.append({"params": [lane.leaf(i) for i in range(row, row + count)], **settings})
         else:
             if groups:
-                yield Rows(maker(groups), first, row - first)
+                yield Together(maker(groups), first, row - first)
             for i in range(row, row + count):
                 p = lane.leaf(i)
                 yield alone(maker([p], **settings), i, lane, p)
             groups, first = [], row + count
         row += count
     if groups:
-        yield Rows(maker(groups), first, row - first)
+        yield Together(maker(groups), first, row - first)
 
 
 def alone(opt: torch.optim.Optimizer, row: int, lane: Lane, p: Tensor) -> Crew:
@@ -196,7 +198,14 @@ def program(opt: Optimizer) -> Compiled:
 
 def by_rows(compiled: Compiled) -> bool:
     """True if rows move together as they would move alone: nothing looks at more than an element, and no chance."""
-    return elementwise(compiled.plan) and not compiled.plan.chance and not compiled.loss
+    return elementwise(compiled.plan) and by_tensors(compiled)
+
+
+def by_tensors(compiled: Compiled) -> bool:
+    """True if tensors move together as they would move alone: nothing looks at more than one, and no chance."""
+    plan = compiled.plan
+    drawn = plan.chance or any(x.op == "normal" for x in walk(plan.outputs.values()))
+    return not (plan.gathers or drawn or compiled.loss)
 
 
 def momentum_of(compiled: Compiled) -> str | None:

@@ -95,12 +95,9 @@ def basins(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str, f
         each = [float((goal == k).mean()) for k in range(len(surface.minima))]
         said.append(f"{x.name:24} {lr:<10g} {part:>7.1%} {(goal == -2).mean():>9.1%}   "
                     + " ".join(f"{v:6.1%}" for v in each[:8]))  # fmt: skip
-    note = (
-        f"{told(mode, lrs)} · the colour of the minimum reached within {steps} steps, paler the later; how many arrive"
-    )
-    basin_tiles(tiles, surface.view, surface.minima, f"{name(surface)}: basins of attraction", note).savefig(
-        file, dpi=160
-    )
+    how = f"the colour of the minimum reached within {steps} steps, paler the later; how many arrive"
+    heading, note = f"{name(surface)}: basins of attraction", f"{told(mode, racing, lrs)} · {how}"
+    basin_tiles(tiles, surface.view, surface.minima, heading, note).savefig(file, dpi=160)
     first = " ".join(f"({x:.3g}, {y:.3g})" for x, y in surface.minima[:8])
     return "\n".join([f"{'optimizer':24} {'lr':10} {'arrive':>7} {'diverge':>9}   of these at {first}", *said])
 
@@ -115,15 +112,21 @@ def reached(surface: Surface, run: Run, steps: int, fine: int) -> tuple[NDArray[
         (x, y) for y in np.linspace(y0, y1, fine).tolist() for x in np.linspace(x0, x1, fine).tolist()
     ]
     paths = descend(surface, [Run(run.optimizer, run.settings, at, run.seed) for at in starts], steps, shown=True)
-    points = np.stack([path.shown for path in paths])  # (starts, steps + 1, 2)
-    goals, near = np.array(surface.minima), 0.02 * float(np.hypot(x1 - x0, y1 - y0))
-    with np.errstate(all="ignore"):
-        last = np.linalg.norm(points[:, -1, None] - goals, axis=2)  # (starts, goals)
-        goal = np.where(last.min(1) <= near, last.argmin(1), -1)
-        away = ~(np.linalg.norm(points - goals[goal][:, None], axis=2) <= near)  # (starts, steps + 1)
-    soon = np.where(away.any(1), away.shape[1] - away[:, ::-1].argmax(1), 0) / steps
+    near = 0.02 * float(np.hypot(x1 - x0, y1 - y0))
+    goal, step = arrivals([path.shown for path in paths], surface.minima, near)
     goal[[path.diverged for path in paths]] = -2
-    return goal.reshape(fine, fine), soon.clip(0, 1).reshape(fine, fine)
+    return goal.reshape(fine, fine), (step / steps).reshape(fine, fine)
+
+
+def arrivals(points: Sequence[Array], minima: Sequence[Point], near: float) -> tuple[NDArray[np.int64], Array]:
+    """The minimum that each path ends near, −1 where there is none; and the step from which on it stays there."""
+    walked, goals = np.stack(points), np.array(minima)  # (paths, steps + 1, 2), (goals, 2)
+    with np.errstate(all="ignore"):
+        last = np.linalg.norm(walked[:, -1, None] - goals, axis=2)  # (paths, goals)
+        goal = np.where(last.min(1) <= near, last.argmin(1), -1)
+        away = ~(np.linalg.norm(walked - goals[goal][:, None], axis=2) <= near)  # (paths, steps + 1)
+    left = np.where(away.any(1), away.shape[1] - away[:, ::-1].argmax(1), 0)
+    return goal, left.clip(0, away.shape[1] - 1)
 
 
 def name(surface: Surface) -> str:

@@ -62,8 +62,9 @@ def descend(
         >>> path.points.shape
         (301, 2)
 
-    Runs of one elementwise optimizer are rows of one tensor, with a parameter group for each of their settings; which
-    optimizers are elementwise is read from the compiled plan. The others have an optimizer for each run.
+    Runs of one optimizer are parameters of one, with a group for each of their settings: rows of one tensor where the
+    compiled plan says that an element's step looks at nothing else, tensors of their own where it looks at its tensor
+    alone. Else each run has its own optimizer.
 
     momentum: keep what each optimizer has averaged, too.
     shown: keep the weights to evaluate, too, where a rule has others: NAG's p, while the points are where it looks
@@ -71,16 +72,15 @@ def descend(
     """
     if steps < 1:
         raise ValueError(f"descend: steps is {steps!r}; it must be at least 1")
-    kinds: dict[Any, dict[str, list[int]]] = {}  # optimizer -> settings -> places in `runs`
+    kinds: dict[Any, dict[Any, list[int]]] = {}  # optimizer -> settings -> places in `runs`
     for i, run in enumerate(runs):
-        kinds.setdefault(run.optimizer, {}).setdefault(repr(sorted(run.settings.items())), []).append(i)
+        kinds.setdefault(run.optimizer, {}).setdefault(alike(run.settings), []).append(i)
     order = [i for kind in kinds.values() for alike in kind.values() for i in alike]
     starts = torch.tensor([runs[i].start for i in order], dtype=torch.float64).reshape(-1, 2)
     lane = Lane(surface, starts, chances(surface, [runs[i].seed for i in order], steps + 1))
     every, row = list[Crew](), 0
     for optimizer, kind in kinds.items():
-        alike = [(runs[places[0]].settings, len(places)) for places in kind.values()]
-        every += crews(optimizer, alike, lane, row)
+        every += crews(optimizer, [(runs[places[0]].settings, len(places)) for places in kind.values()], lane, row)
         row += sum(map(len, kind.values()))
 
     points, gradients = (torch.zeros(steps + 1, *lane.now.shape, dtype=torch.float64) for _ in range(2))
@@ -118,6 +118,19 @@ def descend(
             eyes[:, row], heights[:, row].numpy(), average,
         )  # fmt: skip
     return [paths[i] for i in range(len(runs))]
+
+
+def alike(settings: Mapping[str, Any]) -> Any:
+    """A key that equal settings share; what cannot be compared is equal to itself alone."""
+
+    def known(x: Any) -> Any:
+        try:
+            hash(x)
+        except TypeError:
+            return id(x)
+        return x
+
+    return frozenset((name, type(x), known(x)) for name, x in settings.items())
 
 
 def evaluated(surface: Surface, points: Tensor, other: Tensor) -> tuple[Array, Tensor]:

@@ -55,15 +55,18 @@ class Race:
     def label(self, i: int) -> str:
         """An entrant in the legend."""
         lost = sum(path.diverged for path in self.paths[i])
-        many = f" {lost} of {len(self.paths[i])}" if len(self.paths[i]) > 1 else ""
-        lr = f" lr {self.lrs[i]:g}" if "lr" not in self.entrants[i].settings else ""
-        return f"{self.entrants[i].name}\n{lr}{f',{many} diverged' if lost else ''}".strip()
+        many = f"{lost} of {len(self.paths[i])} " if len(self.paths[i]) > 1 else ""
+        lr = [f"lr {self.lrs[i]:g}"] if "lr" not in self.entrants[i].settings else []
+        said = ", ".join([*lr, *([f"{many}diverged"] if lost else [])])
+        return f"{self.entrants[i].name}\n {said}" if said else self.entrants[i].name
 
     def note(self) -> str:
         """What must be known to read the picture."""
         x, y = self.starts[0]
         where = f"from ({x:g}, {y:g})" if len(self.starts) == 1 else f"from {len(self.starts)} random starts"
-        return f"{told(self.mode, self.lrs)} · {where}" + (f", {self.seeds} seeds" if self.seeds > 1 else "")
+        return f"{told(self.mode, self.entrants, self.lrs)} · {where}" + (
+            f", {self.seeds} seeds" if self.seeds > 1 else ""
+        )
 
     def table(self) -> str:
         """Who ended where: rate, median of the last losses, and how many have diverged."""

@@ -41,13 +41,16 @@ def choose(surface: Surface, racing: Sequence[Entrant], mode: str, steps: int) -
     return [float(x.settings.get("lr", lr)) for x, lr in zip(racing, chosen, strict=True)]
 
 
-def told(mode: str, lrs: Sequence[float]) -> str:
-    """The mode in words, for the picture."""
+def told(mode: str, racing: Sequence[Entrant], lrs: Sequence[float]) -> str:
+    """How the rates of those that have none of their own were chosen, in words for the picture."""
+    chosen = [lr for x, lr in zip(racing, lrs, strict=True) if "lr" not in x.settings]
+    if not chosen:
+        return "lr: each as it was given"
     if mode == "default":
         return "lr: each optimizer's default"
     if mode == "tuned":
         return "lr: tuned for each on this surface"
-    return f"lr: the same for all, {lrs[0]:g}" + (", tuned for gradient descent" if mode == "same" else "")
+    return f"lr: the same for all, {chosen[0]:g}" + (", tuned for gradient descent" if mode == "same" else "")
 
 
 def tuned(surface: Surface, racing: Sequence[Entrant], steps: int, grid: Sequence[float] = GRID) -> list[float]:

@@ -101,7 +101,7 @@ def surface_of(body: Mapping[str, Any]) -> Surface:
     if isinstance(formula := asked.get("formula"), str):
         return Expression(formula)  # its errors know the place
     name, given = asked.get("name"), asked.get("parameters", {})
-    if name not in BY_NAME or not isinstance(given, dict):
+    if not isinstance(name, str) or name not in BY_NAME or not isinstance(given, dict):
         raise Refused(f"surface: {str(name)[:40]!r} is not known; it is one of {', '.join(BY_NAME)}")
     known = {field.name: field.type for field in fields(BY_NAME[name])}  # pyright: ignore[reportArgumentType]
     try:

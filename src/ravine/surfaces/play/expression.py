@@ -72,7 +72,7 @@ def read(text: str) -> Term:
         raise ExpressionError("there is nothing here; write a function of x and y, such as x**2 + 3*y**2")
     if found := FOREIGN.search(text):
         hint = "; a power is written **" if found[0] == "^" else f"; it may have {SPOKEN}"
-        raise ExpressionError(f"'{found[0]}' means nothing here{hint}", found.start())
+        raise ExpressionError(f"{found[0]!r} means nothing here{hint}", found.start())
     blank = len(text) - len(text.lstrip())
     try:
         with warnings.catch_warnings():

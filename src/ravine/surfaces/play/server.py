@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -41,8 +42,13 @@ def application(port: int) -> Starlette:
     def route(name: str, answer: Answer) -> Route:
         async def endpoint(request: Request) -> Response:
             body = await question(request)
-            async with one_at_a_time:
-                return await run_in_threadpool(answered, answer, body)
+            try:
+                async with one_at_a_time:
+                    if await request.is_disconnected():
+                        return Response(status_code=499)  # nobody waits for it any more
+                    return await apart(lambda: answered(answer, body))
+            except asyncio.CancelledError:  # Ctrl-C
+                return Response(status_code=503)
 
         return Route(f"/api/{name}", endpoint, methods=["POST"])
 
@@ -68,7 +74,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, port: int):
         self.app = app
-        self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        names = ("127.0.0.1", "localhost")
+        self.hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
         self.origins = {f"http://{host}" for host in self.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,9 +101,25 @@ class Guard:
             return f"this server answers at {min(self.hosts)} only"
         if headers.get("origin", min(self.origins)) not in self.origins:
             return "this server answers its own page only"
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return "this server answers its own page only"
+        followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") and not followed:
+            return "this server answers its own page only"  # a link to it may be anywhere
         return None
+
+
+async def apart(work: Callable[[], Response]) -> Response:
+    """What this gives, computed in a thread of its own that keeps nobody from ending the program."""
+    found = Future[Response]()
+    found.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:
+            found.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(found)
 
 
 async def question(request: Request) -> dict[str, Any]:
@@ -154,6 +177,10 @@ def race(body: dict[str, Any]) -> Response:
 
 def tune(body: dict[str, Any]) -> Response:
     race = asked.race(body, alone=True)
+    most = 10 * maps.bearable(race.racers[0]) // (len(answers.rates.GRID) * answers.rates.STARTS)
+    if race.steps > most:
+        raise asked.Refused(f"tuning {race.racers[0].name} over {race.steps} steps takes minutes; take at most {most}, "
+                            "or choose its rate by hand", "runs")  # fmt: skip
     return JSONResponse({"rate": answers.tuned(race.surface, race.racers[0], race.steps)})
 
 

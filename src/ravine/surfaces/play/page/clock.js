@@ -5,7 +5,7 @@ import { still } from "./theme.js";
 const SECONDS = 8; // a whole race at 1×
 
 export class Clock {
-  time = 0; end = 300; speed = 1; playing = false;
+  time = 0; end = 300; speed = 1; playing = null;
 
   constructor(tick, turned) {
     Object.assign(this, { tick, turned });
@@ -28,11 +28,11 @@ export class Clock {
   play() {
     if (this.playing) return;
     if (this.time >= this.end) this.time = 0;
-    this.playing = true;
+    const run = (this.playing = Symbol()); // stopped and played again within a frame, the older one ends
     this.turned();
     let last = performance.now();
     const frame = (now) => {
-      if (!this.playing) return;
+      if (this.playing !== run) return;
       this.time = Math.min(this.end, this.time + ((now - last) / 1000 / SECONDS) * this.speed * this.end);
       last = now;
       if (this.time >= this.end) this.stop();
@@ -43,7 +43,7 @@ export class Clock {
   }
 
   stop() {
-    this.playing = false;
+    this.playing = null;
     this.turned();
   }
 

@@ -23,7 +23,7 @@ const number = (x) => (x === "inf" ? Infinity : x === "-inf" ? -Infinity : x);
 
 // change(value, done): done is false while a slider is still moved.
 export function control(what, value, change) {
-  const name = what.part === null || what.part === undefined ? what.name : `${what.name}[${what.part}]`, id = `control-${control.count++}`;
+  const name = what.part === null || what.part === undefined ? what.name : `${what.name}[${what.part}]`, id = what.id ?? `control-${control.count++}`;
   const label = element("label", { htmlFor: id, textContent: name.replaceAll("_", " ") });
   if (what.kind === "switch") {
     const box = element("input", { id, type: "checkbox", checked: value, onchange: () => change(box.checked, true) });
@@ -52,7 +52,7 @@ export function control(what, value, change) {
   box.onchange = () => {
     const typed = box.value.trim(), x = typed === "inf" ? "inf" : what.values ? what.values[Math.round(among(what.values).to(Number(typed)) * (what.values.length - 1))] : Number(typed);
     if (typed === "" && what.optional) return show(null), change(null, true);
-    if (typed === "" || Number.isNaN(x)) return box.setAttribute("aria-invalid", "true");
+    if (typed === "" || (x === "inf" ? what.kind === "whole" || what.name === "lr" : !Number.isFinite(x))) return box.setAttribute("aria-invalid", "true");
     show(x);
     change(x, true);
   };

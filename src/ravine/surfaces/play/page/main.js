@@ -22,8 +22,9 @@ const clock = new Clock(draw, turned), charts = { loss: new Chart(byId("loss"), 
 // What the answers were asked with. One question is under way at a time; whatever changes meanwhile is asked next.
 
 const wanted = { surface: false, race: false, replay: false, maps: false };
-let asking = false;
+let asking = false, answered = {}; // what of the state the picture is an answer to
 const tuned = new Map();
+const shown = () => ({ ...state, ...answered });
 
 function changed(what, done = true) {
   if (what === "surface") wanted.surface = wanted.replay = true;
@@ -70,56 +71,62 @@ async function answer(anew, replay) {
 }
 
 async function askGround() {
-  const { width, height } = canvas.getBoundingClientRect();
-  const answer = await backend.ground({ surface: state.surface, view: state.view, aspect: width && height ? width / height : 4 / 3, columns: 161 });
+  const { width, height } = canvas.getBoundingClientRect(), { surface, view } = structuredClone(state);
+  const answer = await backend.ground({ surface, view, aspect: width && height ? width / height : 4 / 3, columns: 161 });
   ground = Object.assign(new Ground(answer), { minima: answer.minima, saddles: answer.saddles });
   if (backend.baked) Object.assign(state, { start: answer.start, steps: backend.steps, seed: 0, unit: "steps", view: null });
-  name();
+  if (!paths.length) answered = {};
+  answered.surface = surface;
+  name(surface);
   draw();
 }
 
 const question = () => ({ surface: state.surface, start: state.start, steps: state.steps, seed: state.seed });
 
 async function askRace() {
-  const settings = await settled();
-  const runs = state.racers.map(({ name, strategy, rho }, i) => ({ name, set: settings[i], strategy, rho }));
-  const answer = await backend.race({ ...question(), momentum: state.arrows.includes("momentum"), runs });
+  const asked = structuredClone({ ...question(), rate: state.rate, racers: state.racers }), live = [...state.racers];
+  const settings = await settled(asked);
+  const runs = asked.racers.map(({ name, strategy, rho }, i) => ({ name, set: settings[i], strategy, rho }));
+  const { surface, start, steps, seed } = asked;
+  const answer = await backend.race({ surface, start, steps, seed, momentum: state.arrows.includes("momentum"), runs });
   const part = (name, i) => {
     const { shape, data } = answer[name] ?? {}, size = data && data.length / shape[0];
     return data?.subarray(i * size, (i + 1) * size);
   };
-  paths = state.racers.map((racer, i) => ({
-    racer, asked: runs[i], settings: settings[i], rate: settings[i].lr ?? rateOf(racer.name), label: label(state, choices, i), ink: choices.inks[racer.ink % choices.inks.length],
+  answered = asked;
+  paths = live.map((racer, i) => ({
+    racer, asked: runs[i], settings: settings[i], byHand: asked.racers[i].set.lr !== undefined, rate: settings[i].lr ?? rateOf(racer.name), label: label(asked, choices, i), ink: choices.inks[racer.ink % choices.inks.length],
     ...Object.fromEntries(["points", "losses", "gradients", "norms", "evaluations", "momentum"].map((name) => [name, part(name, i)])),
   }));
   for (const path of paths) path.norms ??= Float64Array.from(path.losses, (_, k) => Math.hypot(path.gradients[2 * k], path.gradients[2 * k + 1]));
-  clock.reach(state.unit === "steps" ? state.steps : Math.max(...paths.map((path) => path.evaluations.at(-1))));
+  clock.reach(state.unit === "steps" ? steps : Math.max(...paths.map((path) => path.evaluations.at(-1))));
   drawCharts();
   draw();
 }
 
 // The settings of each racer with the learning rate that the mode gives it; one that was set by hand stays.
-async function settled() {
-  const { mode, lr } = state.rate;
-  if (mode === "tuned" && state.racers.some((racer) => racer.set.lr === undefined)) await tune();
-  return state.racers.map((racer) => {
-    const given = { same: { lr }, default: {}, tuned: { lr: tuned.get(tuneKey(racer)) } }[mode], set = { ...given, ...racer.set };
-    if (backend.baked && set.lr !== undefined) set.lr = backend.rate(state.surface.name, racer.name, set.lr);
+async function settled(asked) {
+  const { mode, lr } = asked.rate;
+  if (mode === "tuned") await tune(asked);
+  return asked.racers.map((racer) => {
+    const given = { same: { lr }, default: {}, tuned: { lr: tuned.get(tuneKey(asked, racer)) } }[mode], set = { ...given, ...racer.set };
+    if (backend.baked && set.lr !== undefined) set.lr = backend.rate(asked.surface.name, racer.name, set.lr);
     return set;
   });
 }
 
 const rateOf = (name) => choices.optimizers.find((o) => o.name === name).controls.find((c) => c.name === "lr").default;
-const tuneKey = ({ name, set }) => JSON.stringify([state.surface, state.steps, state.seed, name, { ...set, lr: undefined }]);
+const tuneKey = ({ surface, steps, seed }, { name, set }) => JSON.stringify([surface, steps, seed, name, { ...set, lr: undefined }]);
 
-async function tune() {
-  const missing = state.racers.filter((racer) => racer.set.lr === undefined && !tuned.has(tuneKey(racer)));
+async function tune(asked) {
+  const missing = asked.racers.filter((racer) => racer.set.lr === undefined && !tuned.has(tuneKey(asked, racer)));
+  if (!missing.length) return;
   const late = setTimeout(() => busy(`tuning ${missing.length === 1 ? "its learning rate" : "learning rates"} …`), 250);
+  const { surface, start, steps, seed } = asked;
   try {
     for (const racer of missing) {
-      const key = tuneKey(racer);
-      const { rate } = await backend.tune({ ...question(), runs: [{ name: racer.name, set: { ...racer.set, lr: undefined } }] });
-      tuned.set(key, rate);
+      const { rate } = await backend.tune({ surface, start, steps, seed, runs: [{ name: racer.name, set: { ...racer.set, lr: undefined } }] });
+      tuned.set(tuneKey(asked, racer), rate);
     }
   } finally {
     clearTimeout(late);
@@ -130,21 +137,22 @@ async function tune() {
 // Words.
 
 const short = (x) => (Number.isFinite(x) ? +x.toPrecision(4) : x);
-const surfaceName = () => (typeof state.surface.formula === "string" ? state.surface.formula : title(state.surface.name));
+const called = ({ name, formula }) => formula ?? title(name);
 
-function name() {
-  const known = choices.surfaces.find((s) => s.name === state.surface.name);
-  byId("title").textContent = known && state.surface.formula === undefined ? title(known.name) : "Your own function";
-  byId("about").textContent = known && state.surface.formula === undefined ? known.about : state.surface.formula;
-  document.title = `${surfaceName()} · ravine play`;
+function name(surface) {
+  const known = surface.formula === undefined && choices.surfaces.find((s) => s.name === surface.name);
+  byId("title").textContent = known ? title(known.name) : "Your own function";
+  byId("about").textContent = known ? known.about : surface.formula;
+  document.title = `${called(surface)} · ravine play`;
 }
 
 function caption() {
-  const parameters = Object.entries(state.surface.parameters ?? {}).map(([name, x]) => `, ${name.replaceAll("_", " ")} ${short(x)}`).join("");
-  const byHand = paths.filter((path) => path.racer.set.lr !== undefined).map((path) => path.label), notes = byHand.length ? [`by hand: ${byHand.join(", ")}`] : [];
-  const rate = { same: `lr ${short(state.rate.lr)} for all`, default: "lr: each one’s default", tuned: `lr tuned for each on this surface: ${choices.starts} starts × ${state.steps} steps` }[state.rate.mode];
-  if (state.rate.mode === "tuned" && paths.some((path) => (path.racer.strategy ?? "none") !== "none")) notes.push("a strategy has that of what it drives");
-  const where = `${surfaceName()}${parameters} from (${state.start.map(short).join(", ")}), ${now()}`;
+  const { surface, start, steps, rate: { mode, lr } } = shown();
+  const parameters = Object.entries(surface.parameters ?? {}).map(([name, x]) => `, ${name.replaceAll("_", " ")} ${short(x)}`).join("");
+  const byHand = paths.filter((path) => path.byHand).map((path) => path.label), notes = byHand.length ? [`by hand: ${byHand.join(", ")}`] : [];
+  const rate = { same: `lr ${short(lr)} for all`, default: "lr: each one’s default", tuned: `lr tuned for each on this surface: ${choices.starts} starts × ${steps} steps` }[mode];
+  if (mode === "tuned" && paths.some((path) => (path.asked.strategy ?? "none") !== "none")) notes.push("a strategy has that of what it drives");
+  const where = `${called(surface)}${parameters} from (${start.map(short).join(", ")}), ${now()}`;
   return [where, [rate, ...notes].join("; "), ...(state.arrows.length ? ["arrows are directions: their lengths say nothing"] : [])];
 }
 
@@ -344,9 +352,9 @@ byId("unit").onchange = () => {
 };
 for (const button of document.querySelectorAll("#looks button")) button.onclick = () => look(button.dataset.look);
 
-const fileName = () => `ravine-${(state.surface.name ?? "own").replaceAll(/\W+/g, "-")}`;
+const fileName = () => `ravine-${(shown().surface.name ?? "own").replaceAll(/\W+/g, "-")}`;
 const savers = {
-  python: async () => say((await copy(python(state, choices, paths.map((path) => path.settings)), fileName())) ? "The script is in the clipboard." : "The script was saved as a file."),
+  python: async () => say((await copy(python(shown(), choices, paths.map((path) => path.settings)), fileName())) ? "The script is in the clipboard." : "The script was saved as a file."),
   png: (w, h) => png(w, h, scene(), fileName()),
   svg: (w, h) => svg(w, h, scene(), fileName()),
   async webm(w, h) {

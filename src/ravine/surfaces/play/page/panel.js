@@ -49,7 +49,7 @@ export class Panel {
       this.changed("surface");
     }));
     if (!this.baked) parts.push(this.start());
-    byId("surface").replaceChildren(byId("surface").firstElementChild, ...parts);
+    refill(byId("surface"), ...parts);
   }
 
   formula() {
@@ -100,7 +100,7 @@ export class Panel {
   rate() {
     const { state } = this, place = byId("rate");
     const modes = element("div", { className: "switch", role: "group", ariaLabel: "Learning rate" }, ...Object.keys(RATES).map((mode) => element("button", {
-      textContent: mode, ariaPressed: String(state.rate.mode === mode), data: { mode }, onclick: () => {
+      id: `rate-${mode}`, textContent: mode, ariaPressed: String(state.rate.mode === mode), data: { mode }, onclick: () => {
         state.rate.mode = mode;
         for (const racer of state.racers) delete racer.set.lr; // a rate set by hand gives way
         this.rate();
@@ -112,7 +112,7 @@ export class Panel {
       state.rate.lr = lr;
       this.changed("race", done);
     }));
-    place.replaceChildren(place.firstElementChild, ...parts);
+    refill(place, ...parts);
   }
 
   racers() {
@@ -125,9 +125,8 @@ export class Panel {
       state.racers.push({ name: more.value, set: {}, ink });
       this.racers();
       this.changed("race");
-      byId("add").focus();
     };
-    place.replaceChildren(place.firstElementChild, ...state.racers.map((racer, i) => this.racer(racer, i)), more);
+    refill(place, ...state.racers.map((racer, i) => this.racer(racer, i)), more);
   }
 
   racer(racer, i) {
@@ -142,7 +141,7 @@ export class Panel {
     } }, swatch(this.choices.inks[racer.ink % this.choices.inks.length]), element("b", { textContent: name }), told);
     open.setAttribute("aria-controls", id);
     if (!inside.hidden) inside.append(...this.settings(racer, about));
-    const away = element("button", { className: "away", textContent: "×", ariaLabel: `Remove ${name}`, disabled: state.racers.length < 2, onclick: () => {
+    const away = element("button", { id: `away-${i}`, className: "away", textContent: "×", ariaLabel: `Remove ${name}`, disabled: state.racers.length < 2, onclick: () => {
       state.racers.splice(i, 1);
       this.racers();
       this.changed("race");
@@ -155,12 +154,12 @@ export class Panel {
     const { state } = this;
     const rates = this.baked && this.backend.grid(state.surface.name, racer.name);
     const shown = this.baked ? about.controls.filter((what) => what.name === "lr").map((what) => ({ ...what, values: rates })) : about.controls;
-    const reset = element("button", { textContent: "Defaults", onclick: () => {
+    const reset = element("button", { id: `defaults-${state.racers.indexOf(racer)}`, textContent: "Defaults", onclick: () => {
       Object.assign(racer, { set: {}, strategy: undefined, rho: undefined });
       this.racers();
       this.changed("race");
     } });
-    const strategy = (name, what, value) => this.baked ? null : control({ name, part: null, ...what }, value, (x, done) => {
+    const strategy = (name, what, value) => this.baked ? null : control({ id: `${name}-${state.racers.indexOf(racer)}`, name, part: null, ...what }, value, (x, done) => {
       racer[name] = x;
       if (name === "strategy") this.racers();
       this.changed("race", done);
@@ -197,13 +196,20 @@ export class Panel {
       state.arrows = ARROWS.filter((other) => (other === name ? on : state.arrows.includes(other)));
       this.changed("race");
     }));
-    place.replaceChildren(place.firstElementChild, ...parts);
+    refill(place, ...parts);
   }
 
   // What each is at now, beside its name.
   tell(words) {
     for (const [racer, place] of this.told) place.textContent = words(racer) ?? "";
   }
+}
+
+// New contents under the heading; who had the focus has it again.
+function refill(place, ...parts) {
+  const id = place.contains(document.activeElement) && document.activeElement.id;
+  place.replaceChildren(place.firstElementChild, ...parts);
+  if (id) (byId(id) ?? place.querySelector("select, button:not(:disabled)"))?.focus();
 }
 
 // "Adam", and "Adam 2" where there are two; "SAM(Adam)" where it is driven.

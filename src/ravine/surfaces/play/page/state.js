@@ -6,7 +6,7 @@ const FIRST = ["sgd", "momentum", "adagrad", "rmsprop", "adam"];
 
 export function beginning(choices) {
   const surface = choices.surfaces.find((s) => s.name === "beale") ?? choices.surfaces[0];
-  const names = FIRST.filter((name) => choices.optimizers.some((o) => o.name === name));
+  const there = choices.optimizers.map((o) => o.name), first = FIRST.filter((name) => there.includes(name)), names = first.length ? first : there.slice(0, FIRST.length);
   return {
     surface: { name: surface.name, parameters: {} }, start: [...surface.start], view: null, steps: 300, seed: 0,
     rate: { mode: "tuned", lr: 0.01 }, racers: names.map((name, ink) => ({ name, set: {}, ink })),
@@ -34,12 +34,13 @@ function checked(state, choices) {
   const number = (x) => typeof x === "number" && Number.isFinite(x);
   const pair = (x) => Array.isArray(x) && x.length === 2 && x.every(number);
   const object = (x) => x !== null && typeof x === "object" && !Array.isArray(x);
-  const known = (list, name) => list.some((one) => one.name === name);
-  const fits = object(state.surface) && pair(state.start) && (state.view === null || (state.view.length === 2 && state.view.every(pair)))
-    && (typeof state.surface.formula === "string" || (known(choices.surfaces, state.surface.name) && object(state.surface.parameters)))
+  const known = (list, name) => list.some((one) => one.name === name), rising = (x) => pair(x) && x[0] < x[1];
+  const parameters = ({ name, parameters: given }) => object(given) && Object.entries(given).every(([key, x]) => number(x) && known(choices.surfaces.find((s) => s.name === name).controls, key));
+  const fits = object(state.surface) && pair(state.start) && (state.view === null || (state.view.length === 2 && state.view.every(rising)))
+    && (typeof state.surface.formula === "string" || (known(choices.surfaces, state.surface.name) && parameters(state.surface)))
     && number(state.steps) && number(state.seed) && number(state.rate.lr) && ["same", "default", "tuned"].includes(state.rate.mode)
     && LOOKS.includes(state.look) && ["steps", "evaluations"].includes(state.unit) && pair(state.turn)
-    && Array.isArray(state.arrows) && state.arrows.every((a) => ARROWS.includes(a)) && Array.isArray(state.racers)
+    && Array.isArray(state.arrows) && state.arrows.every((a) => ARROWS.includes(a)) && Array.isArray(state.racers) && state.racers.length > 0
     && state.racers.every((r) => known(choices.optimizers, r.name) && object(r.set) && Number.isInteger(r.ink) && r.ink >= 0
       && (r.strategy === undefined || choices.strategies.includes(r.strategy)) && (r.rho === undefined || number(r.rho)));
   if (!fits) throw new Error("not a state");

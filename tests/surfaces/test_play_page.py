@@ -268,8 +268,10 @@ def test_the_address_keeps_everything(play, chromium):
         page.wait_for_selector("body[data-ready]")
         frames(page)
         assert told(page) == before
-    with tab(chromium, play.url + "#v1=bm9uc2Vuc2U") as page:
-        assert page.inner_text("#said").startswith("This address says nothing") and page.inner_text("h1") == "Beale"
+    foreign = [{"racers": []}, {"view": [[1, 1], [0, 0]]}, {"surface": {"name": "beale", "parameters": {"foo": 3}}}]
+    for address in (play.url + "#v1=bm9uc2Vuc2U", *(play.address(**state) for state in foreign)):
+        with tab(chromium, address) as page:
+            assert page.inner_text("#said").startswith("This address says nothing") and page.inner_text("h1") == "Beale"
 
 
 def test_an_own_function(play, chromium):
@@ -278,10 +280,38 @@ def test_an_own_function(play, chromium):
         before = pixels(page)
         after(page, page.fill, "#formula", "x**2 + 10*sin(y")
         assert "was never closed" in page.inner_text("#wrong") and page.inner_text("#wrong mark") == "("
-        assert pixels(page) == before  # what was drawn stays
+        assert pixels(page) == before and all(told(page))  # what was drawn stays
+        assert "10*sin" not in page.locator("#picture").get_attribute("aria-label")
         after(page, page.fill, "#formula", "x**2 + (y - 1)**4")
         assert page.locator("#wrong").is_hidden() and pixels(page) != before
         assert page.inner_text("#about") == "x**2 + (y - 1)**4"
+
+
+def test_what_changes_while_a_question_is_under_way_is_asked_next(play, chromium):
+    with tab(chromium, play.address()) as page:
+        count, held = len(told(page)), []
+        page.route("**/api/race", lambda route: route.continue_() if held else held.append(route))
+        page.select_option("#add", "lion")
+        while not held:
+            page.wait_for_timeout(25)
+        page.select_option("#add", "nadam")
+        held[0].continue_()
+        until(page, f"[...document.querySelectorAll('.told')].filter((x) => x.textContent).length === {count + 2}")
+
+
+def test_who_has_the_focus_keeps_it(play, chromium):
+    with tab(chromium, play.address()) as page:
+        page.focus("#which")
+        after(page, page.keyboard.press, "ArrowDown")
+        assert page.evaluate("document.activeElement.id") == "which"
+        after(page, page.click, "[data-mode=same]")
+        assert page.evaluate("document.activeElement.dataset.mode") == "same"
+        page.fill("[data-number=steps]", "inf")
+        page.keyboard.press("Enter")
+        assert page.locator("[data-number=steps]").get_attribute("aria-invalid") == "true"
+        before = len(told(page))
+        after(page, page.click, "#away-0")
+        assert len(told(page)) == before - 1 and page.evaluate("document.activeElement.id") == "away-0"
 
 
 def test_a_server_that_is_stopped_is_told(chromium):

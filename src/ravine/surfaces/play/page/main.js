@@ -62,21 +62,20 @@ async function ask() {
 }
 
 async function answer(anew, replay) {
-  if (replay) paths = []; // those of another surface
-  if (anew) await askGround();
+  if (anew) await askGround(replay);
   await askRace();
   trouble(null);
   panel.wrong(null);
   if (replay) clock.begin();
 }
 
-async function askGround() {
+async function askGround(replay) {
   const { width, height } = canvas.getBoundingClientRect(), { surface, view } = structuredClone(state);
   const answer = await backend.ground({ surface, view, aspect: width && height ? width / height : 4 / 3, columns: 161 });
   ground = Object.assign(new Ground(answer), { minima: answer.minima, saddles: answer.saddles });
   if (backend.baked) Object.assign(state, { start: answer.start, steps: backend.steps, seed: 0, unit: "steps", view: null });
-  if (!paths.length) answered = {};
-  answered.surface = surface;
+  if (replay) paths = []; // those of another surface
+  answered = paths.length ? { ...answered, surface } : { surface };
   name(surface);
   draw();
 }
@@ -161,6 +160,7 @@ const now = () => (state.unit === "steps" ? `step ${Math.floor(clock.time)} of $
 function told(path) {
   if (!path) return "";
   const k = Math.floor(progress(path, clock.time, state.unit)), loss = path.losses[k];
+  if (!Number.isFinite(path.losses[0])) return "no loss at this start";
   return `${Number.isFinite(loss) && Math.abs(loss) < 1e12 ? `loss ${loss ? loss.toPrecision(3) : 0}` : "diverged"} · lr ${short(path.rate)}`;
 }
 
@@ -376,7 +376,7 @@ const savers = {
   },
 };
 for (const button of document.querySelectorAll("[data-save]")) button.onclick = async () => {
-  if (!paths.length) return;
+  if (!paths.length) return say(asking ? "Not yet: the paths are being computed." : "There are no paths to save.");
   try {
     await savers[button.dataset.save](canvas.clientWidth || 880, canvas.clientHeight || 660);
   } catch (error) {

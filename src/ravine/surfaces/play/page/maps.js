@@ -28,7 +28,7 @@ export class Maps {
     if (look !== "rates" && look !== "basins") return;
     const round = ++this.round, draw = look === "rates" ? drawRates : drawBasins;
     const tiles = paths.map((path) => {
-      const canvas = element("canvas", { role: "img" }), words = element("p", { textContent: "…" });
+      const canvas = element("canvas", { role: "img" }), words = element("p", { textContent: "computing …" });
       const axis = element("div", { className: "axis" });
       return { canvas, words, axis, figure: element("figure", {}, element("figcaption", {}, swatch(path.ink), path.label), canvas, axis, words) };
     });
@@ -68,7 +68,7 @@ function drawRates({ canvas, words, axis }, { rates, losses: { shape: [rows, cou
   context.stroke();
   canvas.style.cursor = "pointer";
   canvas.onclick = (event) => take(rates[Math.min(rows - 1, Math.max(0, Math.floor((1 - event.offsetY / canvas.clientHeight) * rows)))]);
-  axis.replaceChildren(element("span", { textContent: `step 0, lr ${rates[0]} (bottom) to ${rates.at(-1)} (top)` }), element("span", { textContent: `step ${count - 1}` }));
+  axis.replaceChildren(element("span", { textContent: `up: lr ${rates[0]} to ${rates.at(-1)}` }), element("span", { textContent: `across: step 0 to ${count - 1}` }));
   const ends = rates.map((_, row) => data[(row + 1) * count - 1]).map((x) => (Number.isFinite(x) ? x : Infinity)), best = ends.indexOf(Math.min(...ends));
   words.textContent = `Lowest at the end: ${ends[best].toPrecision(3)} with lr ${rates[best]}.`;
   canvas.ariaLabel = `${path.label}: ${words.textContent}`;

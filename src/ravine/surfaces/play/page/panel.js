@@ -55,10 +55,12 @@ export class Panel {
   formula() {
     const { state } = this;
     const box = element("input", { id: "formula", type: "text", value: state.surface.formula, maxLength: 220, spellcheck: false, autocomplete: "off", ariaLabel: "A function of x and y", "aria-describedby": "wrong" });
+    let typing = 0; // every new function has its rates tuned, so it is asked for when the hand rests
     box.oninput = () => {
       state.surface = { formula: box.value };
       state.view = null;
-      this.changed("surface");
+      clearTimeout(typing);
+      typing = setTimeout(() => this.changed("surface"), 350);
     };
     return element("div", { className: "formula" }, box, element("p", { id: "wrong", className: "wrong", role: "alert", hidden: true }),
       element("p", { className: "note", textContent: "x, y, numbers, + − * / **, sin, cos, exp, log, sqrt, abs, tanh, min, max …" }));

@@ -2,7 +2,8 @@
 
 A page is made of the method's docstring, the equations as the compiler has traced them, its defaults beside the
 literature's, the rows of docs/divergences.md that are about it, and its papers. docs/performance.md comes from the
-records in benchmarks/results: performance.py, and so does docs/migrate.md. Schedules have a page and a picture.
+records in benchmarks/results: performance.py, and so do docs/migrate.md and a table in docs/advise.md. Schedules have
+a page and a picture.
 """
 
 import inspect
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import migrate
 import performance
+import worth
 from tables import table
 
 from ravine import mods, schedules, strategies
@@ -156,7 +158,7 @@ def pages() -> dict[Path, str]:
     every = registry()
     made = {FOLDER / f"{name}.md": page(cls, method(cls)) for name, cls in sorted(every.items())}
     others = {HERE / "modifiers.md": modifiers(), HERE / "performance.md": performance.page()}
-    others |= {HERE / "migrate.md": migrate.page()}
+    others |= {HERE / "migrate.md": migrate.page(), worth.PAGE: worth.page()}
     others |= {HERE / "every_schedule.md": every_schedule(), HERE / "schedules.svg": curves()}
     return {INDEX: index(methods()), **others, **made}
 

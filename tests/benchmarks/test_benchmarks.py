@@ -177,3 +177,13 @@ def test_where_to_start_is_the_middle_of_the_tasks(tmp_path):
     assert "| task1 | lr 0.00012, decay 0.3 | 0.12 | 1.5 |" in page
     assert "| task2 | lr 0.1, momentum 0.98 | 100 | diverged |" in page
     assert "Not measured yet" in import_module("migrate").page(tmp_path / "absent.json")
+
+
+def test_what_advice_is_worth_is_in_its_page(tmp_path):
+    ways = [{"way": "always adamw", "mean regret": math.log(1.2), "low": 0.0, "high": 1.0,
+             "regrets": [0.0, math.inf]}]  # fmt: skip
+    found = {"date": "today", "machine": {"cpu": "this one"}, "command": "advice", "ways": ways}
+    (tmp_path / "advice.json").write_text(json.dumps(found | {"losses": {"digits": {}, "adult": {}}}))
+    worth = import_module("worth")
+    assert "| always adamw | 20.0% (0.0% to 171.8%) | 0.0% | diverged |" in worth.page(tmp_path / "advice.json")
+    assert "Not measured yet." in worth.page(tmp_path / "absent.json")

@@ -84,18 +84,16 @@ def main() -> None:
 def write(seen: list[Seen], best: dict[str, Best], out: Path) -> None:
     """The evidence, and what following it would have been worth."""
     EVIDENCE.write_text(json.dumps({"tasks": [one.json() for one in seen]}, indent=1) + "\n", encoding="utf-8")
-    ways: dict[str, list[float]] = {}
+    ways: dict[str, dict[str, float]] = {}
     for trust in TRUST:
         regrets = left_out(seen, trust)
         ways[f"advice, trust {trust:g}"] = regrets.pop("advice")
         ways |= regrets
     rows: list[dict[str, Any]] = []
-    for way, values in ways.items():
-        low, high = interval([min(x, 1.0) for x in values])
-        mean = fmean(min(x, 1.0) for x in values)
-        rows.append(
-            {"way": way, "tasks": len(values), "mean regret": mean, "low": low, "high": high, "regrets": values}
-        )
+    for way, regrets in ways.items():
+        capped = [min(x, 1.0) for x in regrets.values()]
+        (low, high), mean = interval(capped), fmean(capped)
+        rows.append({"way": way, "mean regret": mean, "low": low, "high": high, "regrets": regrets})
         print(
             f"{way:20} {math.expm1(mean):7.1%} more loss than the best, {math.expm1(low):.1%} to {math.expm1(high):.1%}"
         )

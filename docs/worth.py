@@ -25,12 +25,17 @@ def worth(record: dict) -> str:
     tasks = list(record["losses"])
     rows = [
         (way["way"], f"{more(way['mean regret'])} ({more(way['low'])} to {more(way['high'])})",
-         *map(more, way["regrets"]))
+         *(more(way["regrets"][task]) if task in way["regrets"] else "–" for task in tasks))
         for way in record["ways"]
     ]  # fmt: skip
+    mean = {way["way"]: way["mean regret"] for way in record["ways"]}
+    better = all(mean["advice, trust 0.5"] < x for way, x in mean.items() if way.startswith("always"))
+    verdict = "Advice has been better than" if better else "So advice has not been better than"
     made = f"{record['date']}, {record['machine']['cpu']}: `{record['command']}`, "
     made += f"[{RECORD.name}](../benchmarks/results/{RECORD.name})."
-    return f"{table(('always, or by advice', 'mean (95 %)', *tasks), rows)}\n\n{made}"
+    return (
+        f"{table(('always, or by advice', 'mean (95 %)', *tasks), rows)}\n\n{verdict} always taking one method. {made}"
+    )
 
 
 def more(regret: float) -> str:

@@ -180,10 +180,11 @@ def test_where_to_start_is_the_middle_of_the_tasks(tmp_path):
 
 
 def test_what_advice_is_worth_is_in_its_page(tmp_path):
-    ways = [{"way": "always adamw", "mean regret": math.log(1.2), "low": 0.0, "high": 1.0,
-             "regrets": [0.0, math.inf]}]  # fmt: skip
+    about = {"mean regret": math.log(1.2), "low": 0.0, "high": 1.0, "regrets": {"adult": math.inf, "digits": 0.0}}
+    ways = [{"way": way, **about} for way in ("always adamw", "advice, trust 0.5")]
     found = {"date": "today", "machine": {"cpu": "this one"}, "command": "advice", "ways": ways}
-    (tmp_path / "advice.json").write_text(json.dumps(found | {"losses": {"digits": {}, "adult": {}}}))
+    (tmp_path / "advice.json").write_text(json.dumps(found | {"losses": {"digits": {}, "banking77": {}, "adult": {}}}))
     worth = import_module("worth")
-    assert "| always adamw | 20.0% (0.0% to 171.8%) | 0.0% | diverged |" in worth.page(tmp_path / "advice.json")
+    assert "| always adamw | 20.0% (0.0% to 171.8%) | 0.0% | – | diverged |" in worth.page(tmp_path / "advice.json")
+    assert "advice has not been better than always" in worth.page(tmp_path / "advice.json")
     assert "Not measured yet." in worth.page(tmp_path / "absent.json")

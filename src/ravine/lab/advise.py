@@ -43,8 +43,8 @@ def worth(seen: list[Seen]) -> str:
     if len(seen) < 3:
         return "There is no record of finished comparisons to judge such advice by."
     regrets = left_out(seen)
-    mean = {name: fmean(min(r, 1.0) for r in values) for name, values in regrets.items()}
-    near = sum(r < 0.05 for r in regrets["advice"])
+    mean = {name: fmean(min(r, 1.0) for r in found.values()) for name, found in regrets.items()}
+    near = sum(r < 0.05 for r in regrets["advice"].values())
     said = ", ".join(f"{name} {_percent(x)}" for name, x in mean.items())
     better = all(mean["advice"] < x for name, x in mean.items() if name != "advice")
     return (

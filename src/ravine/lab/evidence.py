@@ -123,17 +123,18 @@ def choose(short: Mapping[str, float], prior: Mapping[str, float], trust: float 
     return min(short, key=lambda name: (score(name), name))
 
 
-def left_out(seen: list[Seen], trust: float = 0.5) -> dict[str, list[float]]:
-    """The regret on each task of advice that knows the others alone, and of using the same method always."""
-    out: dict[str, list[float]] = {"advice": []} | {f"always {name}": [] for name in BASELINES}
+def left_out(seen: list[Seen], trust: float = 0.5) -> dict[str, dict[str, float]]:
+    """The regret on each task of advice that knows the others alone, and of using the same method always, where it can
+    train the task."""
+    out: dict[str, dict[str, float]] = {"advice": {}} | {f"always {name}": {} for name in BASELINES}
     for one in seen:
         others = [other for other in seen if other is not one]
         prior = expected(one.traits, others)
         names = [name for name in shortlist(one.traits, others, tuple(one.losses)) if name in one.short]
-        out["advice"].append(one.regret(choose({name: one.short[name] for name in names}, prior, trust)))
+        out["advice"][one.task] = one.regret(choose({name: one.short[name] for name in names}, prior, trust))
         for name in BASELINES:
             if name in one.losses:
-                out[f"always {name}"].append(one.regret(name))
+                out[f"always {name}"][one.task] = one.regret(name)
     return out
 
 

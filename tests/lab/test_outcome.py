@@ -66,7 +66,7 @@ def test_speed_is_told_of_the_easier_target():
 
     methods = (method("NAdam", [1.0], tuned=runs(9, 1, 1, 1)), method("SGD", [1.2], tuned=runs(9, 5, 3, 1.2)))
     told = speed(Outcome(methods, 1.0, 3.0, "SGD", FACTS))
-    assert told == "NAdam reaches a validation loss of 3 in 0.5 times the steps of SGD."
+    assert told == "NAdam reaches the easier target, a validation loss of 3, in 0.5 times the steps of SGD."
     assert speed(Outcome(methods, 1.0, 0.1, "SGD", FACTS)) == ""
 
 

@@ -46,8 +46,8 @@ def speed(found: Outcome) -> str:
     if not 0 < usual < math.inf or steps[quickest] == usual:
         return ""
     return (
-        f"{quickest} reaches a validation loss of {found.easy_target:.3g} in {steps[quickest] / usual:.2g} times the "
-        f"steps of {found.baseline}."
+        f"{quickest} reaches the easier target, a validation loss of {found.easy_target:.3g}, in "
+        f"{steps[quickest] / usual:.2g} times the steps of {found.baseline}."
     )
 
 

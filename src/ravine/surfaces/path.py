@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ravine.surfaces.crew import Crew, Lane, crews
+from ravine.surfaces.crew import Crew, crews
+from ravine.surfaces.lane import Lane
 from ravine.surfaces.surface import Point, Surface
 
 Array = NDArray[np.float64]

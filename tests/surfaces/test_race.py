@@ -61,7 +61,7 @@ def test_a_film_for_browsers_or_what_to_do_without_ffmpeg(tmp_path, capsys):
 def test_the_mode_of_the_rates_stands_on_the_picture():
     made = race(find("bowl"), entrants("sgd,adam"), 20, "tuned")
     words = [text.get_text() for text in made.trails().sheet.texts]
-    assert "Bowl" in words and str(find("bowl", long=0.5)) == "Bowl, long 0.5"
+    assert "Bowl" in words and find("bowl", long=0.5).title() == "Bowl, long 0.5"
     assert any("lr: tuned for each on this surface" in x for x in words)
     assert made.label(0) == f"sgd\n lr {made.lrs[0]:g}"
 

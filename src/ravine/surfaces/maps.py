@@ -45,7 +45,9 @@ def rates(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str, fi
         tiles.append(Heat(x.name, np.arange(steps + 2.0) - 0.5, edges(GRID), height(ground, found), lines))
         best.append(f"{x.name:24} {lr:<10g} {found[:, -1].min():.4g}")
     note = f"median over {STARTS} random starts; white: most have diverged"
-    sheet = heats(tiles, f"{surface}: loss over rate and step", note, ("step", "lr"), ground.land.title, (False, True))
+    sheet = heats(
+        tiles, f"{surface.title()}: loss over rate and step", note, ("step", "lr"), ground.land.title, (False, True)
+    )
     sheet.savefig(file, dpi=160)
     return "\n".join([f"{'optimizer':24} {'best lr':10} loss after {steps} steps", *best])
 
@@ -64,7 +66,7 @@ def momentum(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str,
     if not tiles:
         raise ValueError("none of these has momentum or betas; try --optimizers sgd,momentum,nag,adam")
     note = f"after {steps} steps, median over {STARTS} random starts; white: most have diverged"
-    sheet = heats(tiles, f"{surface}: loss over rate and momentum", note, ("momentum, or β₁", "lr"),
+    sheet = heats(tiles, f"{surface.title()}: loss over rate and momentum", note, ("momentum, or β₁", "lr"),
                   ground.land.title, (False, True))  # fmt: skip
     for box in sheet.axes[: len(tiles)]:
         box.set_xticks(range(len(MOMENTA)), [f"{m:g}".lstrip("0") or "0" for m in MOMENTA], rotation=60)
@@ -84,7 +86,7 @@ def memory(entrant: Entrant, m: float) -> dict[str, Any] | None:
 def basins(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str, file: File) -> str:
     """Which minimum is reached from each of 96 × 96 starts, and how soon."""
     if not surface.minima:
-        raise ValueError(f"{surface} has no minimum to be reached; try himmelblau, camel or styblinski-tang")
+        raise ValueError(f"{surface.title()} has no minimum to be reached; try himmelblau, camel or styblinski-tang")
     lrs, tiles, said = choose(surface, racing, mode, steps), list[Basin](), list[str]()
     for x, lr in zip(racing, lrs, strict=True):
         goal, soon = reached(surface, Run(x.optimizer, {**x.settings, "lr": lr}, surface.start), steps, FINE)
@@ -94,7 +96,7 @@ def basins(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str, f
         said.append(f"{x.name:24} {lr:<10g} {part:>7.1%} {(goal == -2).mean():>9.1%}   "
                     + " ".join(f"{v:6.1%}" for v in each[:8]))  # fmt: skip
     how = f"the colour of the minimum reached within {steps} steps, paler the later; how many arrive"
-    heading, note = f"{surface}: basins of attraction", f"{told(mode, racing, lrs)} · {how}"
+    heading, note = f"{surface.title()}: basins of attraction", f"{told(mode, racing, lrs)} · {how}"
     basin_tiles(tiles, surface.view, surface.minima, heading, note).savefig(file, dpi=160)
     first = " ".join(f"({x:.3g}, {y:.3g})" for x, y in surface.minima[:8])
     return "\n".join([f"{'optimizer':24} {'lr':10} {'arrive':>7} {'diverge':>9}   of these at {first}", *said])

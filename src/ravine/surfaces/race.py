@@ -51,7 +51,7 @@ class Race:
             Trail(self.label(i), ink(i), path.shown, ground.height(path.shown_losses))
             for i, paths in enumerate(self.paths) for path in paths
         ]  # fmt: skip
-        return Trails(ground.land, walked, str(self.surface), self.note(), deep=deep, cloud=self.seeds > 1)
+        return Trails(ground.land, walked, self.surface.title(), self.note(), deep=deep, cloud=self.seeds > 1)
 
     def label(self, i: int) -> str:
         """An entrant in the legend."""

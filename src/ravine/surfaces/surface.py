@@ -55,8 +55,8 @@ class Surface:
             within(owner, field.name, self.ranges.get(field.name, "(0, inf)"), float(value))
             object.__setattr__(self, field.name, value)
 
-    def __str__(self) -> str:
-        """As a title has it: "Rosenbrock, steepness 30"; what is at its default is not said."""
+    def title(self) -> str:
+        """For a picture: "Rosenbrock, steepness 30"; what is at its default is not said."""
         said = [f"{x.name} {getattr(self, x.name):g}" for x in fields(self)  # pyright: ignore[reportArgumentType]
                 if getattr(self, x.name) != x.default]  # fmt: skip
         return ", ".join([type(self).__name__, *said])

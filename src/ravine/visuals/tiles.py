@@ -52,7 +52,6 @@ def heats(
     sheet, boxes = _sheet(len(tiles), title, note, 0.9)
     values = np.concatenate([tile.z[np.isfinite(tile.z)] for tile in tiles])
     low, high = (float(v) for v in np.quantile(values, (0.005, 0.98))) if len(values) else (0.0, 1.0)
-    ends = "both" if len(values) else "neither"
     drawn: Any = None
     for i, (tile, box) in enumerate(zip(tiles, boxes, strict=True)):
         drawn = box.pcolormesh(tile.x, tile.y, tile.z, cmap=DARK.reversed(), vmin=low, vmax=high, rasterized=True)
@@ -74,7 +73,7 @@ def heats(
     sheet.supxlabel(axes[0], fontsize=FONT, y=0.005, va="bottom")
     sheet.supylabel(axes[1], fontsize=FONT, x=0.005, ha="left")
     wide = sheet.get_figwidth()
-    bar = sheet.colorbar(drawn, cax=sheet.add_axes((1 - 0.7 / wide, 0.2, 0.1 / wide, 0.5)), extend=ends)
+    bar = sheet.colorbar(drawn, cax=sheet.add_axes((1 - 0.7 / wide, 0.2, 0.1 / wide, 0.5)), extend="both")
     bar.set_label(amount, fontsize=FONT)
     bar.ax.tick_params(labelsize=FONT)
     return sheet

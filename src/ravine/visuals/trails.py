@@ -124,7 +124,7 @@ class Trails:
 def _widths(names: Sequence[str]) -> dict[str, float]:
     """Of lines, in points, the first widest: what lies under a later one is seen on both of its sides."""
     each = list(dict.fromkeys(names))
-    return dict(zip(each, np.linspace(3.2, 1.4, len(each)).tolist() if len(each) > 1 else [1.8], strict=True))
+    return dict(zip(each, np.linspace(4.0, 1.2, len(each)).tolist() if len(each) > 1 else [1.8], strict=True))
 
 
 def ellipse(points: Array) -> Array:

@@ -3,8 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
 
 
 class Mistake(ValueError):
@@ -48,6 +51,35 @@ def lacks(error: ModuleNotFoundError, extra: str) -> int:
         raise error  # our own fault, to be seen
     print(f'ravine: needs {missing}: pip install ".[{extra}]" in ravine\'s folder', file=sys.stderr)
     return 2
+
+
+def drawable(out: Path, kinds: Sequence[str]) -> None:
+    """Whether a picture can be written there, in one of these formats: a Mistake before the work, and not after it."""
+    if out.suffix not in kinds:
+        raise Mistake(f"-o {out}: the name must end in {', '.join(kinds)}")
+    if not out.parent.is_dir():
+        raise Mistake(f"-o {out}: there is no folder {out.parent}")
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise Mistake(f"-o {out}: it cannot be written; name another file")
+
+
+def own(typed: str, what: str) -> Any:
+    """What the person called module:name, from the folder that the command is called in or the path of Python."""
+    module_name, _, name = typed.partition(":")
+    if os.getcwd() not in sys.path:  # a console script does not see the folder it is called from
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = import_module(module_name)
+    except Exception as error:  # the person's file runs here: whatever it raises is about that file
+        raise Mistake(
+            f"{what} '{typed}': cannot import '{module_name}' from {os.getcwd()}: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+    if hasattr(module, name):
+        return getattr(module, name)
+    known = [n for n in vars(module) if not n.startswith("_")]
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    raise Mistake(f"{what} '{typed}': '{module_name}' has no '{name}'; it has {', '.join(near or known) or 'no names'}")
 
 
 def names(text: str) -> tuple[str, ...]:

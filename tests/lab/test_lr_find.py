@@ -313,7 +313,9 @@ def test_it_suggests_a_rate_for_the_digits(capsys, tmp_path, ending):
     assert main(["lr-find", "--optimizer", "momentum", "--low", "1e-5", "--steps", "60", "--out", str(file)]) == 0
     out = capsys.readouterr().out
     lr = float(out.split("\nlr ")[1].split(":")[0])
-    assert 0.01 < lr < 1 and "mean of 3 seeds" in out and "A rough guide" in out and out.endswith(f"\n{file}\n")
+    assert (
+        0.01 < lr < 1 and "mean of 3 seeds" in out and "A rough guide" in out and out.endswith(f"\nwritten to {file}\n")
+    )
     text = file.read_bytes()
     assert text.startswith(b"\x89PNG") if ending == "png" else b"learning rate" in text and b"plotly" in text
 
@@ -332,9 +334,7 @@ def test_without_the_extra_it_names_it(capsys, monkeypatch, tmp_path, package, f
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["lr-find", "--steps", "20", "--seeds", "1", "--out", file]) == 2
-    assert (
-        capsys.readouterr().err == f'ravine: --out {file} needs {package}: pip install ".[lab]" in ravine\'s folder\n'
-    )
+    assert capsys.readouterr().err == f'ravine: -o {file} needs {package}: pip install ".[lab]" in ravine\'s folder\n'
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,8 @@ def test_without_the_extra_it_names_it(capsys, monkeypatch, tmp_path, package, f
         ("--seeds 0", "--seeds 0: must be 1 or more"),
         ("--batch 0", "--batch 0: must be 1 or more"),
         ("--low 1 --high 0.1", "the rates are from 1 to 0.1"),
-        ("--out x.jpg", "--out x.jpg: the name must end in .html or .png"),
+        ("--out x.jpg", "-o x.jpg: the name must end in .html, .png, .svg, .pdf"),
+        ("-o nowhere/x.png", "-o nowhere/x.png: there is no folder nowhere"),
         ("--optimizer adm", "unknown optimizer 'adm': did you mean adam"),
         ("--task digit", "unknown task 'digit'"),
         ("--rates 3", "unrecognized arguments: --rates 3 (see ravine lr-find --help)"),

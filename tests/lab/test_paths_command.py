@@ -51,9 +51,9 @@ def test_the_rate_is_the_best_of_the_grid_on_validation_data_with_another_seed()
 def test_the_command_draws_and_tells(tmp_path, capsys):
     out = tmp_path / "paths.svg"
     argv = ["--optimizers", "sgd,adam", "--epochs", "2", "--rates", "1", "--points", "5", "--rows", "100"]
-    assert main(["paths", *argv, "--out", str(out)]) == 0
+    assert main(["paths", *argv, "-o", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "of the variance of the paths lies in the plane" in said and str(out) in said
+    assert "of the variance of the paths lies in the plane" in said and said.endswith(f"written to {out}\n")
     for name in ("SGD, lr 0.316", "Adam, lr 0.00316"):
         assert name in said
     assert out.stat().st_size > 10_000
@@ -62,10 +62,12 @@ def test_the_command_draws_and_tells(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     {
-        ("--out", "paths.gif"): "--out paths.gif: the name must end in .png or .svg or .pdf",
+        ("--out", "paths.gif"): "-o paths.gif: the name must end in .png, .svg, .pdf",
+        ("--out", "nowhere/p.png"): "-o nowhere/p.png: there is no folder nowhere",
         ("--rates", "0"): "--rates 0: must be 1 or more",
         ("--optimizers", "sgd,sgd"): "--optimizers sgd,sgd: name at least one, and each once",
         ("--optimizers", "adem"): "unknown optimizer 'adem': did you mean",
+        ("--optimizers", "nope"): "`ravine list` has them all, or your own as module:name",
         ("--centre", "end"): "invalid choice: 'end'",
     }.items(),
 )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import ravine
+from ravine.command import Mistake
 from ravine.lab import LabError, Task
 from ravine.lab.tasks import TASKS, load_task
 from ravine.lab.trial import Trial, run
@@ -126,5 +127,5 @@ def test_finding_one(tmp_path, monkeypatch):
         ("no_such_module:task", None, "cannot import 'no_such_module' from .*ModuleNotFoundError"),
         ("digist", None, "did you mean digits"),
     ):
-        with pytest.raises(LabError, match=message):
+        with pytest.raises(Mistake, match=message):
             load_task(typed, folder)

@@ -104,6 +104,7 @@ def test_the_command_lists_explains_and_draws(tmp_path, capsys, monkeypatch):
     for argv, message in {
         ("radan",): "unknown picture 'radan': did you mean radam? It is one of radam,",
         ("radam", "-o", "radam.gif"): "-o radam.gif: the name must end in .png, .svg, .pdf",
+        ("radam", "-o", "nowhere/a.png"): "-o nowhere/a.png: there is no folder nowhere",
         ("-o", "x.png"): "which picture? One of radam,",
         ("radam", "--fast"): "unrecognized arguments: --fast",
     }.items():

@@ -197,6 +197,7 @@ def test_paths_of_two_parameters_lie_in_their_plane():
 
 def test_a_race_on_it_is_a_training_of_the_network():
     plane = planes()
+    assert plane.title() == repr(plane)  # its fields are no numbers for a title
     start = plane.tracks["sgd"].points[0]
     run = Run(ravine.NAG, {"lr": 0.3}, (float(start[0]), float(start[1])))
     (found,) = descend(plane, [run], 8)

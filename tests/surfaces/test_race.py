@@ -14,7 +14,7 @@ from ravine.surfaces.maps import edges, medians, memory, reached
 from ravine.surfaces.race import race
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+heats = pytest.importorskip("ravine.visuals.tiles", reason="matplotlib is not installed").heats
 
 
 def run(*argv):
@@ -61,13 +61,14 @@ def test_a_film_for_browsers_or_what_to_do_without_ffmpeg(tmp_path, capsys):
 def test_the_mode_of_the_rates_stands_on_the_picture():
     made = race(find("bowl"), entrants("sgd,adam"), 20, "tuned")
     words = [text.get_text() for text in made.trails().sheet.texts]
-    assert "Bowl(long=0.1, steep=2.0)" in words and any("lr: tuned for each on this surface" in x for x in words)
+    assert "Bowl" in words and find("bowl", long=0.5).title() == "Bowl, long 0.5"
+    assert any("lr: tuned for each on this surface" in x for x in words)
     assert made.label(0) == f"sgd\n lr {made.lrs[0]:g}"
 
 
 def test_who_diverges_is_named():
     made = race(find("bowl"), entrants("sgd"), 200, "1")
-    assert made.label(0) == "sgd\n lr 1, diverged" and "1 of 1" in made.table()
+    assert made.label(0) == "sgd\n lr 1\n diverged" and "1 of 1" in made.table()
     assert np.isnan(made.trails().trails[0].points[-1]).all()
 
 
@@ -85,23 +86,33 @@ def test_a_cloud_of_seeds_is_as_wide_as_its_points():
     ("argv", "text"),
     [
         ((), "which surface? One of ravine, quadratic"),
-        (("beal",), "unknown surface 'beal': did you mean beale"),
+        (("beal",), "unknown surface 'beal': did you mean beale or bowl?\n"),
+        (("xyz",), "unknown surface 'xyz': it is one of ravine, quadratic"),
+        (("nowhere:Trough",), "surface 'nowhere:Trough': cannot import 'nowhere'"),
+        (("json:loads",), "surface 'json:loads' must be a class derived from ravine.surfaces.Surface"),
+        (("ravine.surfaces:Surface",), "must be a class derived from ravine.surfaces.Surface"),
         (("beale", "--optimizers", "adma"), "unknown optimizer 'adma'"),
         (("beale", "--optimizers", "adam:lr=foo"), "Adam: lr is 'foo'; it must be a number"),
-        (("beale", "--steps", "2", "-o", "nowhere/a.png"), "nowhere/a.png: No such file or directory"),
+        (("beale", "-o", "nowhere/a.png"), "-o nowhere/a.png: there is no folder nowhere"),
+        (("--lesson", "nag", "--out", "nowhere/a.png"), "-o nowhere/a.png: there is no folder nowhere"),
+        (("beale", "--lesson", "nag"), "--lesson nag has a surface of its own; leave out beale"),
         (("beale", "-o", "race.bmp"), r"race.bmp: the name must end in .png, .svg, .pdf, .gif, .mp4"),
         (("beale", "--map", "rates", "-o", "race.gif2"), "must end in .png, .svg, .pdf"),
         (("beale", "--steps", "0"), "--steps 0: must be 1 or more"),
         (("beale", "--start", "1"), "'1' is no point; write X,Y"),
         (("beale", "--start", "1,2", "--starts", "3"), "give one of the two"),
         (("beale", "--lr", "best"), "the rate is 'best'"),
+        (("beale", "--lr", "0"), "the rate is '0'; it must be a number above 0"),
+        (("beale", "--lr=-0.1"), "the rate is '-0.1'; it must be a number above 0"),
+        (("beale", "--start"), "'' is no point; write X,Y"),
+        (("beale", "--start", "-1e200,2"), "the loss at (-1e+200, 2) is inf: nothing can start there"),
         (("beale:steep=1",), "beale has no 'steep': It takes no parameters"),
         (("ravine:angle",), "'angle' is no FIELD=NUMBER"),
         (("ravine:condition=1E400",), "condition is inf"),
         (("beale", "--start=nan,1"), "'nan,1' is no point"),
         (("beale", "--seed", str(10**20)), "must be a whole number from 0"),
         (("beale", "--map", "rates", "--lr", "0.1"), "--map rates tries every rate"),
-        (("saddle", "--map", "basins", "--lr", "0.1"), "saddle has no minimum to be reached"),
+        (("saddle", "--map", "basins", "--lr", "0.1"), "Saddle has no minimum to be reached"),
         (("beale", "--map", "momentum", "--optimizers", "adagrad"), "none of these has momentum or betas"),
     ],
 )
@@ -111,6 +122,66 @@ def test_mistakes_are_one_line(argv, text, capsys, tmp_path, monkeypatch):
     said = capsys.readouterr().err
     assert text in said and said.startswith("ravine: ") and said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_picture(tmp_path, capsys):
+    (tmp_path / "a.png").mkdir()
+    assert run("beale", "-o", tmp_path / "a.png") == 2
+    assert "a.png: it cannot be written; name another file" in capsys.readouterr().err
+
+
+def test_a_surface_of_ones_own_and_a_start_left_of_zero(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_surfaces.py").write_text(
+        "from ravine.surfaces import Surface\n"
+        "class Trough(Surface):\n"
+        "    depth: float = 2.0\n"
+        "    def loss(self, x, y): return self.depth * x**2 + y**4\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_nothing.py").write_text("from ravine.surfaces import Surface\nclass Nothing(Surface): pass\n")
+    argv = ("--optimizers", "sgd", "--lr", "0.5", "--steps", 1, "--start", "-1,0", "--out", "a.png")
+    assert run("my_surfaces:Trough", *argv) == 0 and "  2  " in capsys.readouterr().out  # from −1 to 1
+    assert run("my_surfaces:Trough:depth=1", *argv) == 0 and "  0  " in capsys.readouterr().out  # to the bottom
+    assert run("my_surfaces:Trough:dept=1", *argv) == 2
+    assert "Trough has no 'dept': did you mean 'depth'? It takes depth" in capsys.readouterr().err
+    assert run("my_nothing:Nothing", *argv) == 2 and "Nothing has no loss()" in capsys.readouterr().err
+
+
+def test_the_view_is_widened_to_a_start_and_heights_stay():
+    beale = find("beale")
+    usual, wide = Ground(beale), Ground(beale, [(100.0, 0.0), (1.0, -6.0)])
+    assert (
+        wide.land.x[0] == -4.5 and 100 < wide.land.x[-1] < 110 and -7 < wide.land.y[0] < -6 and wide.land.y[-1] == 4.5
+    )
+    assert wide.height(np.array([0.0, 1.0])).tolist() == usual.height(np.array([0.0, 1.0])).tolist()
+    made = race(beale, entrants("sgd"), 1, "1e-9", [(100.0, 100.0)])
+    assert made.trails().axes.get_xlim()[1] > 100
+
+
+def test_several_runs_are_told_by_their_median_and_nothing_is_cut():
+    made = race(find("rosenbrock"), entrants("sgd,nag:lr=0.1,adam:lr=0.1:betas=(0.9,0.99)"), 150, "0.00178", 5)
+    assert "median loss" in made.table() and "median" not in race(find("bowl"), entrants("sgd"), 1, "0.1").table()
+    sheet = made.trails().still(150)
+    texts = [text.get_text() for text in sheet.legends[0].get_texts()]
+    assert texts[0] == "sgd\n lr 0.00178\n 1 of 5 diverged" and texts[2] == "adam\n lr=0.1\n betas=(0.9,0.99)"
+    sheet.draw_without_rendering()
+    assert sheet.legends[0].get_window_extent().x1 < sheet.bbox.x1
+    assert made.trails().still(1).texts[-1].get_text() == "1 step"
+
+
+def test_a_relief_lies_on_its_sheet():
+    sheet = race(find("camel"), entrants("sgd"), 1, "0.1").trails(deep=True).still(1)
+    sheet.draw_without_rendering()
+    drawn, (width, height) = sheet.get_tightbbox(), sheet.get_size_inches()
+    assert drawn.x0 > 0 and drawn.y0 > 0 and drawn.x1 < width and drawn.y1 < height
+
+
+def test_what_is_drawn_first_is_widest_and_clouds_have_the_inks():
+    made = race(find("noisy-quadratic"), entrants("sgd,momentum,adam"), 2, "0.1", seeds=range(4))
+    trails = made.trails()
+    first, *_, last = (line.get_linewidth() for line in trails.lines)
+    assert first > 2 * last
+    assert [cloud.get_color() for cloud in trails.clouds.values()] == [trails.trails[k].ink.colour for k in (0, 4, 8)]
 
 
 def test_maps_are_drawn(tmp_path, monkeypatch, capsys):
@@ -123,6 +194,18 @@ def test_maps_are_drawn(tmp_path, monkeypatch, capsys):
         assert run("himmelblau", "--map", kind, "--optimizers", "sgd,momentum", *rate, "--steps", 20, "-o", file) == 0
         assert file.stat().st_size > 10_000
     assert "best lr" in capsys.readouterr().out
+
+
+def test_a_map_frames_its_best_cell_and_has_colours_for_it(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(maps, "heats", lambda tiles, *said: drawn.append((tiles, heats(tiles, *said))) or drawn[0][1])
+    maps.momentum(find("ravine"), entrants("sgd"), 150, "tuned", tmp_path / "a.png")
+    ((tile,), sheet) = drawn[0]
+    assert tile.z[tile.best] == np.nanmin(tile.z) < -15
+    frame = sheet.axes[0].lines[-1].get_xydata()
+    assert frame.min(0).tolist() == [tile.x[tile.best[1]], tile.y[tile.best[0]]]
+    scale = sheet.axes[0].collections[0]
+    assert scale.get_clim()[0] < -10 and scale.colorbar.extend == "both"
 
 
 def test_medians_are_over_the_random_starts_and_infinite_where_most_diverge():

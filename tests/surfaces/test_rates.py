@@ -70,7 +70,9 @@ def test_modes_and_their_words():
     assert told("default", racing, same) == "lr: each optimizer's default"
     assert told("0.05", racing[::-1], [3.0, 0.05, 0.05]) == "lr: the same for all, 0.05"  # not that of who has its own
     assert told("0.05", racing[2:], [3.0]) == "lr: each as it was given"
-    with pytest.raises(ValueError, match="the rate is 'best'; it must be a number or one of same, default, tuned"):
+    with pytest.raises(
+        ValueError, match="the rate is 'best'; it must be a number above 0 or one of same, default, tuned"
+    ):
         choose(surface, racing, "best", 20)
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ravine.command import Mistake
+
 from .errors import LabError, extra
 from .search import optimizer_class
 from .spaces import default_lr
@@ -76,7 +78,7 @@ def stage(trial: Trial) -> str:
         return "search"
     try:
         usual = default_lr(optimizer_class(trial.optimizer))
-    except LabError:  # somebody's own class, which is no longer there
+    except Mistake:  # somebody's own class, which is no longer there
         return "confirm"
     return "defaults" if trial.hyper == (("lr", usual),) else "confirm"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ravine.command import Parser
+from ravine.command import Parser, drawable
 from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
@@ -45,8 +45,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise LabError(f"--{name} {value}: must be 1 or more")
-        if self.out is not None and self.out.suffix not in FORMATS:
-            raise LabError(f"--out {self.out}: the name must end in {' or '.join(FORMATS)}")
+        if self.out is not None:
+            drawable(self.out, FORMATS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def write(found: RangeTest, title: str, path: Path) -> None:
     """A page that opens offline, or a still picture."""
     figure = figure_of(found.lrs, found.losses, found.smooth, found.lr)
     try:
-        with extra("lab", f"--out {path}"):
+        with extra("lab", f"-o {path}"):
             if path.suffix == ".html":
                 path.write_text(page(figure, title), encoding="utf-8")
             else:
@@ -99,7 +99,7 @@ def write(found: RangeTest, title: str, path: Path) -> None:
 
                 still(figure | {"title": title}).savefig(path, dpi=200)
     except OSError as error:
-        raise LabError(f"--out {path}: cannot be written: {error.strerror}") from error
+        raise LabError(f"-o {path}: cannot be written: {error.strerror}") from error
 
 
 def main(argv: list[str]) -> int:
@@ -116,7 +116,7 @@ def _run(argv: list[str]) -> None:
     if asked.out is not None:
         say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
         write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
-        print(f"\n{asked.out}")
+        print(f"\nwritten to {asked.out}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,5 +134,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--low", metavar="X", type=float, help=f"the first rate (default {usual.low:g})")
     add("--high", metavar="X", type=float, help=f"the last rate (default {usual.high:g})")
     add("--linear", action="store_true", help="raise it in equal steps, as the paper does, not in equal ratios")
-    add("--out", metavar="FILE", type=Path, help=f"the curve as {' or '.join(FORMATS)}")
+    add("-o", "--out", metavar="FILE", type=Path, help=f"the curve as {' or '.join(FORMATS)}")
     return parser

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ravine.command import Parser, names
+from ravine.command import Parser, drawable, names
 from ravine.strategies import PathRecorder
 from ravine.surfaces.plane import Plane
 
@@ -52,8 +52,7 @@ class Settings:
                 raise LabError(f"--{name} {value}: must be {least} or more")
         if len(set(self.optimizers)) < len(self.optimizers) or not self.optimizers:
             raise LabError(f"--optimizers {','.join(self.optimizers)}: name at least one, and each once")
-        if self.out.suffix not in FORMATS:
-            raise LabError(f"--out {self.out}: the name must end in {' or '.join(FORMATS)}")
+        drawable(self.out, FORMATS)
 
 
 class Training:
@@ -148,8 +147,8 @@ def _run(argv: list[str]) -> None:
     try:
         sheet.savefig(asked.out, dpi=110)
     except OSError as error:
-        raise LabError(f"--out {asked.out}: cannot be written: {error.strerror}") from error
-    print(f"\n{asked.out}")
+        raise LabError(f"-o {asked.out}: cannot be written: {error.strerror}") from error
+    print(f"\nwritten to {asked.out}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,5 +181,5 @@ def _parser() -> argparse.ArgumentParser:
         choices=("mean", "first", "last"),
         help="of the plane: of all snapshots, the first, or the last (default mean)",
     )
-    add("--out", metavar="FILE", type=Path, help=f"the picture as {' or '.join(FORMATS)} (default {usual.out})")
+    add("-o", "--out", metavar="FILE", type=Path, help=f"the picture as {' or '.join(FORMATS)} (default {usual.out})")
     return parser

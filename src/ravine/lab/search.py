@@ -98,7 +98,7 @@ def optimizer_class(typed: str) -> type:
 
     from ravine.optim import registry
 
-    found = find(typed, registry(), "optimizer")
+    found = find(typed, registry(), "optimizer", "ravine list")
     if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
         raise LabError(f"optimizer '{typed}' must be a class derived from torch.optim.Optimizer or ravine.Optimizer")
     return found

@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from ravine.command import Parser, answer
+from ravine.command import Mistake, Parser, answer, drawable, own
 from ravine.surfaces import lessons, maps
 from ravine.surfaces.entrants import Entrant, entrants
-from ravine.surfaces.find import NAMES, find
+from ravine.surfaces.find import NAMES, find, made, plain
 from ravine.surfaces.race import FILMS, STILLS, race
 from ravine.surfaces.surface import Point, Surface
 
@@ -24,7 +24,9 @@ MAPS: dict[str, Callable[[Surface, list[Entrant], int, str, Path], str]] = {
 
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    return answer(lambda: print(run(_parser().parse_args(argv[1:]))), ValueError, TypeError, OSError)
+    words = iter(argv[1:])
+    said = [f"{x}={next(words, '')}" if x == "--start" else x for x in words]  # argparse takes -1,0.5 for an option
+    return answer(lambda: print(run(_parser().parse_args(said))), ValueError, TypeError, OSError, NotImplementedError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,10 +36,15 @@ def _parser() -> argparse.ArgumentParser:
         "(.png, .svg, .pdf) or a film (.gif; .mp4 where ffmpeg is installed).",
     )
     add = parser.add_argument
-    add("surface", metavar="SURFACE", nargs="?", help=", ".join(NAMES) + "; ravine:condition=30:angle=0 sets its own")
+    add(
+        "surface",
+        metavar="SURFACE",
+        nargs="?",
+        help=", ".join(NAMES) + "; ravine:condition=30:angle=0 sets its own; or your own Surface as module:Class",
+    )
     add("--optimizers", metavar="A,B,C", default=CLASSIC,
         help=f"as in `ravine list`, with settings as in adam:lr=0.1:betas=(0.9,0.99) (default {CLASSIC})")  # fmt: skip
-    add("-o", metavar="FILE", dest="out", type=Path, default=Path("race.gif"), help="the picture (default race.gif)")
+    add("-o", "--out", metavar="FILE", type=Path, default=Path("race.gif"), help="the picture (default race.gif)")
     add("--lr", metavar="MODE", default="tuned", help="same, default, tuned or a number; it is written on the picture. "
         "tuned: for each the best of 29 rates from 16 random starts in as many steps; same: for all what is best "
         "so for gradient descent (default tuned)")  # fmt: skip
@@ -46,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--start",
         metavar="X,Y",
         type=_point,
-        help="where they begin, as in --start=-1,0.5 (default: the surface's own)",
+        help="where they begin, as in --start -1,0.5 (default: the surface's own)",
     )
     add("--starts", metavar="N", type=int, help="in its place: so many random points")
     add("--seed", metavar="N", type=int, default=0, help="of the surface's chance (default 0)")
@@ -66,8 +73,9 @@ def run(asked: argparse.Namespace) -> str:
         out = Path("race.png") if out == Path("race.gif") else out
     else:
         kinds = (*STILLS, *FILMS)
-    if out.suffix not in kinds:
-        raise ValueError(f"-o {out}: the name must end in {', '.join(kinds)}")
+    drawable(out, kinds)
+    if asked.lesson and asked.surface:
+        raise Mistake(f"--lesson {asked.lesson} has a surface of its own; leave out {asked.surface}")
     if asked.lesson:
         return f"{lessons.LESSONS[asked.lesson](out)}\nwritten to {out}"
     if asked.surface is None:
@@ -92,8 +100,13 @@ def run(asked: argparse.Namespace) -> str:
 
 
 def _surface(written: str) -> Surface:
-    """Of `ravine:condition=30:angle=0`."""
+    """Of `ravine:condition=30:angle=0`, and of somebody's own `module:Class:depth=3`."""
     name, *said = written.split(":")
+    mine = None
+    if said and "=" not in said[0] and plain(name) not in map(plain, NAMES):
+        mine = own(f"{name}:{said.pop(0)}", "surface")
+        if not (isinstance(mine, type) and issubclass(mine, Surface) and mine is not Surface):
+            raise Mistake(f"surface '{written}' must be a class derived from ravine.surfaces.Surface")
     fields: dict[str, float] = {}
     for text in said:
         field, _, value = text.partition("=")
@@ -101,7 +114,7 @@ def _surface(written: str) -> Surface:
             fields[field] = int(value) if value.lstrip("+-").isdigit() else float(value)
         except ValueError:
             raise ValueError(f"{written!r}: {text!r} is no FIELD=NUMBER, such as condition=30") from None
-    return find(name, **fields)
+    return made(mine, fields) if mine else find(name, **fields)
 
 
 def _point(text: str) -> Point:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
@@ -27,13 +28,20 @@ def find(name: str, **parameters: Any) -> Surface:
     cls = called.get(plain(name))
     if cls is None:
         near = [called[x].name for x in get_close_matches(plain(name), called, 2, 0.5)]
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(f"unknown surface '{name}': {hint}It is one of {', '.join(NAMES)}")
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it is one of {', '.join(NAMES)}"
+        raise ValueError(f"unknown surface '{name}': {hint}")
+    return made(cls, parameters)
+
+
+def made(cls: type[Surface], parameters: Mapping[str, Any]) -> Surface:
+    """The surface with these parameters; TypeError says what it takes."""
     takes = [field.name for field in fields(cls)]  # pyright: ignore[reportArgumentType]
     if unknown := parameters.keys() - takes:
         near = get_close_matches(min(unknown), takes, 1, 0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        raise TypeError(f"{cls.name} has no '{min(unknown)}': {hint}It takes {', '.join(takes) or 'no parameters'}")
+        raise TypeError(
+            f"{cls.name or cls.__name__} has no '{min(unknown)}': {hint}It takes {', '.join(takes) or 'no parameters'}"
+        )
     return cls(**parameters)
 
 

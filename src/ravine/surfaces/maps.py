@@ -46,7 +46,7 @@ def rates(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str, fi
         best.append(f"{x.name:24} {lr:<10g} {found[:, -1].min():.4g}")
     note = f"median over {STARTS} random starts; white: most have diverged"
     sheet = heats(
-        tiles, f"{name(surface)}: loss over rate and step", note, ("step", "lr"), ground.land.title, (False, True)
+        tiles, f"{surface.title()}: loss over rate and step", note, ("step", "lr"), ground.land.title, (False, True)
     )
     sheet.savefig(file, dpi=160)
     return "\n".join([f"{'optimizer':24} {'best lr':10} loss after {steps} steps", *best])
@@ -61,12 +61,12 @@ def momentum(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str,
         lr, m = cells[int(found.argmin())]
         x_edges = np.arange(len(MOMENTA) + 1.0) - 0.5
         z = height(ground, found.reshape(len(COARSE), len(MOMENTA)))
-        tiles.append(Heat(x.name, x_edges, edges(COARSE), z, {}))
+        tiles.append(Heat(x.name, x_edges, edges(COARSE), z, {}, divmod(int(found.argmin()), len(MOMENTA))))
         best.append(f"{x.name:24} {lr:<10g} {m:<10g} {found.min():.4g}")
     if not tiles:
         raise ValueError("none of these has momentum or betas; try --optimizers sgd,momentum,nag,adam")
     note = f"after {steps} steps, median over {STARTS} random starts; white: most have diverged"
-    sheet = heats(tiles, f"{name(surface)}: loss over rate and momentum", note, ("momentum, or β₁", "lr"),
+    sheet = heats(tiles, f"{surface.title()}: loss over rate and momentum", note, ("momentum, or β₁", "lr"),
                   ground.land.title, (False, True))  # fmt: skip
     for box in sheet.axes[: len(tiles)]:
         box.set_xticks(range(len(MOMENTA)), [f"{m:g}".lstrip("0") or "0" for m in MOMENTA], rotation=60)
@@ -86,7 +86,7 @@ def memory(entrant: Entrant, m: float) -> dict[str, Any] | None:
 def basins(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str, file: File) -> str:
     """Which minimum is reached from each of 96 × 96 starts, and how soon."""
     if not surface.minima:
-        raise ValueError(f"{surface.name} has no minimum to be reached; try himmelblau, camel or styblinski-tang")
+        raise ValueError(f"{surface.title()} has no minimum to be reached; try himmelblau, camel or styblinski-tang")
     lrs, tiles, said = choose(surface, racing, mode, steps), list[Basin](), list[str]()
     for x, lr in zip(racing, lrs, strict=True):
         goal, soon = reached(surface, Run(x.optimizer, {**x.settings, "lr": lr}, surface.start), steps, FINE)
@@ -96,7 +96,7 @@ def basins(surface: Surface, racing: Sequence[Entrant], steps: int, mode: str, f
         said.append(f"{x.name:24} {lr:<10g} {part:>7.1%} {(goal == -2).mean():>9.1%}   "
                     + " ".join(f"{v:6.1%}" for v in each[:8]))  # fmt: skip
     how = f"the colour of the minimum reached within {steps} steps, paler the later; how many arrive"
-    heading, note = f"{name(surface)}: basins of attraction", f"{told(mode, racing, lrs)} · {how}"
+    heading, note = f"{surface.title()}: basins of attraction", f"{told(mode, racing, lrs)} · {how}"
     basin_tiles(tiles, surface.view, surface.minima, heading, note).savefig(file, dpi=160)
     first = " ".join(f"({x:.3g}, {y:.3g})" for x, y in surface.minima[:8])
     return "\n".join([f"{'optimizer':24} {'lr':10} {'arrive':>7} {'diverge':>9}   of these at {first}", *said])
@@ -129,14 +129,9 @@ def arrivals(points: Sequence[Array], minima: Sequence[Point], near: float) -> t
     return goal, left.clip(0, away.shape[1] - 1)
 
 
-def name(surface: Surface) -> str:
-    """A surface in a title."""
-    return repr(surface).removesuffix("()")
-
-
 def height(ground: Ground, losses: Array) -> Array:
-    """Losses in the units of the picture, nan where there are none."""
-    return np.where(np.isfinite(losses), ground.height(losses), np.nan)
+    """Losses in the units of the picture, far lower than a landscape needs them; nan where there are none."""
+    return np.where(np.isfinite(losses), ground.height(losses, least=1e-20), np.nan)
 
 
 def edges(values: Sequence[float]) -> Array:

@@ -123,6 +123,9 @@ class Plane(Surface):
         x, y = self.shares
         return f"Plane({', '.join(self.paths)}: {x:.0%} and {y:.0%} of the variance)"
 
+    def title(self) -> str:
+        return repr(self)
+
     @cached_property
     def rows(self) -> dict[str, list[Tensor]]:
         """The snapshots of each path, up to weights that are infinite or NaN."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 
 import numpy as np
+import torch
 
 from ravine.surfaces.entrants import Entrant
 from ravine.surfaces.ground import Ground
@@ -44,21 +46,21 @@ class Race:
 
     def trails(self, deep: bool = False) -> Trails:
         """The picture."""
-        ground = Ground(self.surface)
+        ground = Ground(self.surface, self.starts)
         walked = [
             Trail(self.label(i), ink(i), path.shown, ground.height(path.shown_losses))
             for i, paths in enumerate(self.paths) for path in paths
         ]  # fmt: skip
-        title = repr(self.surface).removesuffix("()")
-        return Trails(ground.land, walked, title, self.note(), deep=deep, cloud=self.seeds > 1)
+        return Trails(ground.land, walked, self.surface.title(), self.note(), deep=deep, cloud=self.seeds > 1)
 
     def label(self, i: int) -> str:
         """An entrant in the legend."""
-        lost = sum(path.diverged for path in self.paths[i])
-        many = f"{lost} of {len(self.paths[i])} " if len(self.paths[i]) > 1 else ""
-        lr = [f"lr {self.lrs[i]:g}"] if "lr" not in self.entrants[i].settings else []
-        said = ", ".join([*lr, *([f"{many}diverged"] if lost else [])])
-        return f"{self.entrants[i].name}\n {said}" if said else self.entrants[i].name
+        lost, many = sum(path.diverged for path in self.paths[i]), len(self.paths[i])
+        name, *said = self.entrants[i].name.split(":")
+        lines = [name, *said] if "lr" in self.entrants[i].settings else [name, *said, f"lr {self.lrs[i]:g}"]
+        if lost:
+            lines.append(f"{lost} of {many} diverged" if many > 1 else "diverged")
+        return "\n ".join(lines)
 
     def note(self) -> str:
         """What must be known to read the picture."""
@@ -71,11 +73,12 @@ class Race:
     def table(self) -> str:
         """Who ended where: rate, median of the last losses, and how many have diverged."""
         width = max(len("optimizer"), *(len(x.name) for x in self.entrants))
-        lines = [f"{'optimizer':{width}}  {'lr':<10} {'loss':<10} diverged"]
+        loss = "median loss" if len(self.paths[0]) > 1 else "loss"
+        lines = [f"{'optimizer':{width}}  {'lr':<10} {loss:<11} diverged"]
         for x, lr, paths in zip(self.entrants, self.lrs, self.paths, strict=True):
             lost = sum(path.diverged for path in paths)
             last = float(np.median([np.inf if path.diverged else path.shown_losses[-1] for path in paths]))
-            lines.append(f"{x.name:{width}}  {lr:<10g} {last:<10.4g} {lost} of {len(paths)}")
+            lines.append(f"{x.name:{width}}  {lr:<10g} {last:<11.4g} {lost} of {len(paths)}")
         return "\n".join(lines)
 
     def write(self, file: File, deep: bool = False) -> None:
@@ -108,6 +111,9 @@ def race(
     if isinstance(starts, int):
         starts = random_starts(surface, starts, seed=1)  # others than those that rates are tuned on
     starts = starts or (surface.start,)
+    for x, y in starts:
+        if not math.isfinite(loss := float(surface.loss(*torch.tensor((x, y), dtype=torch.float64)))):
+            raise ValueError(f"the loss at ({x:g}, {y:g}) is {loss:g}: nothing can start there")
     lrs = choose(surface, entrants, mode, steps)
     runs = [
         Run(x.optimizer, {**x.settings, "lr": lr}, start, seed)

@@ -35,9 +35,13 @@ def choose(surface: Surface, racing: Sequence[Entrant], mode: str, steps: int) -
         chosen = tuned(surface, [Entrant("sgd", SGD, {})], steps) * len(racing)
     else:
         try:
-            chosen = [float(mode)] * len(racing)
+            if not 0 < float(mode) < np.inf:
+                raise ValueError
         except ValueError:
-            raise ValueError(f"the rate is {mode!r}; it must be a number or one of {', '.join(MODES)}") from None
+            raise ValueError(
+                f"the rate is {mode!r}; it must be a number above 0 or one of {', '.join(MODES)}"
+            ) from None
+        chosen = [float(mode)] * len(racing)
     return [float(x.settings.get("lr", lr)) for x, lr in zip(racing, chosen, strict=True)]
 
 

@@ -55,6 +55,12 @@ class Surface:
             within(owner, field.name, self.ranges.get(field.name, "(0, inf)"), float(value))
             object.__setattr__(self, field.name, value)
 
+    def title(self) -> str:
+        """For a picture: "Rosenbrock, steepness 30"; what is at its default is not said."""
+        said = [f"{x.name} {getattr(self, x.name):g}" for x in fields(self)  # pyright: ignore[reportArgumentType]
+                if getattr(self, x.name) != x.default]  # fmt: skip
+        return ", ".join([type(self).__name__, *said])
+
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss at points, element by element, for tensors of any shape; autograd can differentiate it."""
         raise NotImplementedError(f"{type(self).__name__} has no loss()")

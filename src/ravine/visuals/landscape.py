@@ -60,6 +60,7 @@ def relief(axes: Any, land: Land) -> None:
     axes.tick_params(labelsize=8, pad=0)
     axes.locator_params(nbins=5)
     axes.view_init(elev=42, azim=-128)
+    axes.set_box_aspect((4, 4, 2.6), zoom=1.05)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.pane.set_facecolor("white")
         axis.pane.set_edgecolor("#d5dbe0")

@@ -23,13 +23,17 @@ LOST, NOWHERE = "#3a3a3a", "#e9e9e9"
 
 @dataclass(frozen=True, eq=False)
 class Heat:
-    """z[i, j] between edges y[i], y[i + 1] and x[j], x[j + 1]; nan is left white. Lines are levels of y, by name."""
+    """z[i, j] between edges y[i], y[i + 1] and x[j], x[j + 1]; nan is left white. Lines are levels of y, by name.
+
+    best: the row and column of a cell that is framed.
+    """
 
     title: str
     x: Array
     y: Array
     z: Array
     lines: Mapping[str, float]
+    best: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +49,9 @@ def heats(
     tiles: Sequence[Heat], title: str, note: str, axes: tuple[str, str], amount: str, log: tuple[bool, bool]
 ) -> Sheet:
     """All on one scale of colours; y is labelled at powers of ten where it is logarithmic, x too."""
-    sheet, boxes = _sheet(len(tiles), title, note, 0.10)
+    sheet, boxes = _sheet(len(tiles), title, note, 0.9)
     values = np.concatenate([tile.z[np.isfinite(tile.z)] for tile in tiles])
-    low, high = (float(v) for v in np.quantile(values, (0.0, 0.98))) if len(values) else (0.0, 1.0)
+    low, high = (float(v) for v in np.quantile(values, (0.005, 0.98))) if len(values) else (0.0, 1.0)
     drawn: Any = None
     for i, (tile, box) in enumerate(zip(tiles, boxes, strict=True)):
         drawn = box.pcolormesh(tile.x, tile.y, tile.z, cmap=DARK.reversed(), vmin=low, vmax=high, rasterized=True)
@@ -58,13 +62,18 @@ def heats(
             box.axhline(
                 at, color=COLOURS[1 - k], linewidth=1.2, linestyle=("-", "--")[k], label=name if i == 0 else None
             )
+        if tile.best:
+            (x0, x1), (y0, y1) = (edges[k : k + 2] for edges, k in zip((tile.x, tile.y), tile.best[::-1], strict=True))
+            for colour, width, name in (("white", 3.4, None), (COLOURS[1], 1.8, None if i else "the best")):
+                box.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=colour, linewidth=width, label=name)
         box.set_title(tile.title, fontsize=FONT, loc="left")
         box.minorticks_off()
-    if any(tile.lines for tile in tiles):
+    if any(tile.lines or tile.best for tile in tiles):
         sheet.legend(loc="upper right", bbox_to_anchor=(0.99, 0.995), fontsize=FONT, frameon=False, ncols=2)
     sheet.supxlabel(axes[0], fontsize=FONT, y=0.005, va="bottom")
     sheet.supylabel(axes[1], fontsize=FONT, x=0.005, ha="left")
-    bar = sheet.colorbar(drawn, cax=sheet.add_axes((0.925, 0.2, 0.014, 0.5)), extend="max")
+    wide = sheet.get_figwidth()
+    bar = sheet.colorbar(drawn, cax=sheet.add_axes((1 - 0.7 / wide, 0.2, 0.1 / wide, 0.5)), extend="both")
     bar.set_label(amount, fontsize=FONT)
     bar.ax.tick_params(labelsize=FONT)
     return sheet
@@ -100,15 +109,16 @@ def basins(
 
 
 def _sheet(count: int, title: str, note: str, right: float) -> tuple[Sheet, list[Any]]:
-    """Empty tiles under a title, at most four in a row."""
+    """Empty tiles under a title, at most four in a row; `right` of them are inches for a scale."""
     columns = min(4, count)
     rows = -(-count // columns)
     high = 1.3 + 2.05 * rows
-    sheet = Sheet(figsize=(max(5.0, 2.1 * columns + 0.7), high), dpi=110)
+    wide = max(5.0, 2.1 * columns + 0.7)
+    sheet = Sheet(figsize=(wide, high), dpi=110)
     FigureCanvasAgg(sheet)
     grid = sheet.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     sheet.subplots_adjust(
-        left=0.085, right=0.985 - right, bottom=0.5 / high, top=1 - 0.85 / high, hspace=0.28, wspace=0.13
+        left=0.085, right=0.985 - right / wide, bottom=0.5 / high, top=1 - 0.85 / high, hspace=0.28, wspace=0.13
     )
     sheet.text(0.012, 1 - 0.16 / high, title, fontsize=11, fontweight="bold", va="center")
     sheet.text(0.012, 1 - 0.40 / high, note, fontsize=FONT, va="center", color="#444")

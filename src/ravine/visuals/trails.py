@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Sheet
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from .landscape import FONT, Array, Land, contour, relief
@@ -42,7 +43,7 @@ class Trails:
         self.sheet = Sheet(figsize=(6.5, 5.2), dpi=110)
         self.canvas = FigureCanvasAgg(self.sheet)
         if deep:
-            self.axes: Any = self.sheet.add_axes((0.0, 0.02, GROUND + 0.03, 0.88), projection="3d")
+            self.axes: Any = self.sheet.add_axes((0.0, 0.05, GROUND + 0.05, 0.85), projection="3d")
             relief(self.axes, land)
         else:
             self.axes = self.sheet.add_axes((0.075, 0.06, GROUND - 0.03, 0.80))
@@ -55,23 +56,28 @@ class Trails:
         self.deep = deep
         self.lines, self.heads = list[Any](), list[Any]()
         named = dict[str, Any]()
+        widths = _widths([trail.name for trail in self.trails])
         empty = ([], [], []) if deep else ([], [])
         for trail in self.trails:
             dash, marker, colour = DASH[trail.ink.dash], MARKER[trail.ink.marker], trail.ink.colour
             style: dict[str, Any] = {"color": colour, "animated": True, "zorder": 5}
-            wide, seen = (1.8, 1.0) if len(self.trails) <= 8 else (1.0, 0.25 if cloud else 0.8)
+            wide, seen = (1.0, 1.0) if len(self.trails) <= 8 else (0.55, 0.25 if cloud else 0.8)
+            wide *= widths[trail.name]
             edge = {"markeredgecolor": "white", "markeredgewidth": 0.3 if cloud else 0.7}
             (line,) = self.axes.plot(*empty, dash, linewidth=wide, alpha=seen, solid_capstyle="round", **style)
-            (head,) = self.axes.plot(*empty, marker, markersize=3 if cloud else 4 + wide, **edge, **style)
+            (head,) = self.axes.plot(
+                *empty, marker, markersize=3 if cloud else 6 if len(self.trails) <= 8 else 5, **edge, **style
+            )
             self.lines.append(line)
             self.heads.append(head)
             if trail.name not in named:
-                (named[trail.name],) = self.axes.plot(*empty, dash + marker, color=colour, markersize=5)
+                (named[trail.name],) = self.axes.plot(*empty, dash + marker, color=colour, markersize=5, linewidth=wide)
         self.clouds = dict[str, Any]()
         for trail in self.trails if cloud and not deep else ():
             if trail.name not in self.clouds:
+                edge = [withStroke(linewidth=3, foreground="#222")]
                 (self.clouds[trail.name],) = self.axes.plot(
-                    [], [], color="black", linewidth=1.2, animated=True, zorder=6
+                    [], [], color=trail.ink.colour, linewidth=1.4, path_effects=edge, animated=True, zorder=6
                 )
         self.sheet.legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(GROUND + 0.055, 0.87),
                           fontsize=FONT, frameon=False, labelspacing=0.7, borderpad=0, handlelength=1.8)  # fmt: skip
@@ -100,7 +106,7 @@ class Trails:
         for part in self.moving:
             part.set_animated(False)
         self.to(step)
-        self.count.set_text(f"{step} steps")
+        self.count.set_text(f"{step} step{'s' * (step != 1)}")
         return self.sheet
 
     def frames(self, steps: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
@@ -113,6 +119,12 @@ class Trails:
             for part in self.moving:
                 (self.sheet if part is self.count else self.axes).draw_artist(part)
             yield np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
+
+
+def _widths(names: Sequence[str]) -> dict[str, float]:
+    """Of lines, in points, the first widest: what lies under a later one is seen on both of its sides."""
+    each = list(dict.fromkeys(names))
+    return dict(zip(each, np.linspace(4.0, 1.2, len(each)).tolist() if len(each) > 1 else [1.8], strict=True))
 
 
 def ellipse(points: Array) -> Array:

@@ -7,7 +7,7 @@ import inspect
 from difflib import get_close_matches
 from pathlib import Path
 
-from ravine.command import Parser, answer
+from ravine.command import Parser, answer, drawable
 from ravine.surfaces.pictures import PICTURES
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
         "library's own optimizers compute what is shown.",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="as the list has it")
-    parser.add_argument("-o", metavar="FILE", dest="out", type=Path, help=f"draw it, as {', '.join(FORMATS)}")
+    parser.add_argument("-o", "--out", metavar="FILE", type=Path, help=f"draw it, as {', '.join(FORMATS)}")
     return parser
 
 
@@ -42,7 +42,6 @@ def picture(name: str | None, out: Path | None = None) -> str:
         raise ValueError(f"unknown picture '{name}': {hint}It is one of {', '.join(PICTURES)}")
     if out is None:
         return inspect.cleandoc(PICTURES[name].__doc__ or "")
-    if out.suffix not in FORMATS:
-        raise ValueError(f"-o {out}: the name must end in {', '.join(FORMATS)}")
+    drawable(out, FORMATS)
     PICTURES[name]().savefig(out, dpi=110)
     return f"written to {out}"

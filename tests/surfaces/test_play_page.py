@@ -27,6 +27,11 @@ def play():
         yield running
 
 
+def slowly(*cases):
+    """Cases of the slow suite."""
+    return [pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=pytest.mark.slow) for x in cases]
+
+
 def told(page):
     """What stands beside each optimizer: its loss at the time of the clock, and its rate."""
     return page.locator(".told").all_inner_texts()
@@ -341,7 +346,7 @@ SCRIPTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", ["reddi", "ravine", "own", *slowly("beale", "noisy-quadratic")])
 def test_the_copied_script_makes_the_same_paths(play, chromium, capsys, name):
     surface = {"formula": "(x**2 + y - 3)**2 + 2*sin(3*x)"} if name == "own" else {"name": name, "parameters": {}}
     if name == "ravine":
@@ -365,7 +370,7 @@ def test_the_copied_script_makes_the_same_paths(play, chromium, capsys, name):
         assert answer["evaluations"][:, -1].tolist() == [120, 60, 120, 60] and "SAM(SGD)" in script
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (768, "light"), (1280, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark"), *slowly((390, "dark"), (768, "light"))])
 def test_every_width(play, chromium, width, scheme):
     with tab(chromium, play.address(), width, scheme) as page:
         page.click("[data-racer=adam] .open")

@@ -13,12 +13,17 @@ import ravine
 from ravine.compile.launch.triton import interpreting
 
 LAWS = sorted((Path(__file__).parents[1] / "gpu").glob("test_*.py"))
+LATER = ("test_gpu_recorded", "test_gpu_storage")  # whole in the slow suite: these take longest
+CASES = [
+    pytest.param(file, marks, id=f"{file.stem}-{marks}",
+                 marks=pytest.mark.slow if marks == "slow" or file.stem in LATER else ())
+    for file in LAWS for marks in ("not slow", "slow")
+]  # fmt: skip
 there = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
 
 
 @there
-@pytest.mark.parametrize("marks", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("file", LAWS, ids=[file.stem for file in LAWS])
+@pytest.mark.parametrize(("file", "marks"), CASES)
 def test_laws_hold_in_the_interpreter(file, marks):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "TRITON"))}
     done = subprocess.run(

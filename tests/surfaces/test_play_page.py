@@ -131,8 +131,10 @@ def test_how_rates_were_chosen_is_always_said(play, chromium):
         said = lambda: page.get_attribute("#picture", "aria-label")  # noqa: E731
         assert "lr tuned for each on this surface: 16 starts × 300 steps" in said()
         mode(page, "default")
+        until(page, "document.querySelector('#picture').ariaLabel.includes('default')")  # it tells what was answered
         assert "each one’s default" in said() and told(page)[0].endswith("lr 0.001")
         mode(page, "same")
+        until(page, "document.querySelector('#picture').ariaLabel.includes('for all')")
         assert "lr 0.01 for all" in said() and {t.split("lr ")[1] for t in told(page)} == {"0.01"}
         page.fill("#rate [data-number=lr]", "0.02")
         after(page, page.keyboard.press, "Enter")

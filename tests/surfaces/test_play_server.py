@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -16,6 +17,10 @@ from ravine.surfaces import Run, descend, find, rates
 from ravine.surfaces.entrants import entrant
 
 pytest.importorskip("starlette", reason="the extra play is not installed")
+
+from starlette.applications import Starlette
+
+from ravine.surfaces.play.server import Guard
 
 from .playing import playground
 
@@ -84,6 +89,15 @@ def test_rates_are_tuned_on_the_surface(play):
     for name in ("sgd", "adam"):
         status, answer = play.ask("tune", RACE | {"runs": [{"name": name, "set": {}}]})
         assert status == 200 and [answer["rate"]] == rates.tuned(find("beale"), [entrant(name)], 40)
+
+
+def test_tuning_that_would_take_minutes_is_refused(play):
+    status, answer = play.ask("tune", RACE | {"runs": [{"name": "prodigy", "set": {}}], "steps": 2000})
+    assert status == 400 and "tuning prodigy over 2000 steps takes minutes" in answer["error"]
+
+
+def test_at_port_80_browsers_leave_it_out():
+    assert "127.0.0.1" in Guard(Starlette(), 80).hosts and "127.0.0.1" not in Guard(Starlette(), 8247).hosts
 
 
 def test_choices_are_the_registry(play):
@@ -193,14 +207,12 @@ def test_a_link_to_it_may_be_anywhere(play):
 
 
 def test_ctrl_c_does_not_wait_for_what_is_computed():
-    with playground() as one:
+    with playground() as one, closing(http.client.HTTPConnection("127.0.0.1", one.port)) as asking:
         body = json.dumps(RACE | {"runs": [{"name": "prodigy", "set": {}}], "steps": 600})
-        asking = http.client.HTTPConnection("127.0.0.1", one.port)
         asking.request("POST", "/api/tune", body, {"Content-Type": "application/json"})
         assert one.send("GET", "/api/alive")[0] == 200  # it has been read by now
         one.process.send_signal(signal.SIGINT)
-        assert one.process.wait(8) in (0, 130)
-        asking.close()
+        assert one.process.wait(8) == 130
 
 
 def test_only_the_page_is_served(play):

@@ -63,6 +63,8 @@ class Tape(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self.ear.__exit__(*error)
+        if not self.whole:
+            self.calls.clear()  # which hold memory
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

@@ -114,6 +114,11 @@ def packed(head: Mapping[str, Any], arrays: Arrays) -> bytes:
                      *(np.ascontiguousarray(x, dtype="<f8").tobytes() for x in arrays.values())])  # fmt: skip
 
 
+def tunable(racer: asked.Racer) -> int:
+    """Over how many steps its rate may be tuned: what takes minutes is not waited for."""
+    return 10 * asked.bearable(racer) // (len(rates.GRID) * rates.STARTS)
+
+
 def tuned(surface: Surface, racer: asked.Racer, steps: int) -> float:
     """Its best rate on this surface, or that of what a strategy drives; asked again, it is remembered."""
     return _tuned(surface, racer.name, tuple(sorted(racer.settings.items())), steps)

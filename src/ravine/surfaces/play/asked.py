@@ -13,6 +13,7 @@ from ravine.hyper import settle
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.strategies import SAM, Lookahead
+from ravine.surfaces.crew import by_rows, by_tensors, program
 from ravine.surfaces.find import BY_NAME, find
 from ravine.surfaces.path import Run
 from ravine.surfaces.play.controls import Control, controls
@@ -22,6 +23,11 @@ from ravine.surfaces.surface import Point, Surface
 RUNS = 16
 STEPS = 2000
 WORK = 16_000  # steps of all runs together: about a second
+ROWS, TENSORS, ALONE = (
+    800_000,
+    300_000,
+    30_000,
+)  # steps of all runs of a map: together in one tensor, in one optimizer, or not
 FAR = 1e4  # coordinates
 COLUMNS = 241  # of a grid
 PARTS = 8  # of a tuple: AggMo's betas
@@ -68,6 +74,14 @@ class Racer:
         """What makes it; the class itself where nothing drives it, whose runs can be rows of one tensor."""
         cls = OPTIMIZERS[self.name]
         return cls if self.strategy == "none" else Maker(cls, self.strategy, self.rho)
+
+
+def bearable(racer: Racer) -> int:
+    """How many steps of all its runs may be waited for."""
+    one = racer.maker([torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))], **racer.settings)
+    if not isinstance(one, Optimizer):
+        return ALONE
+    return ROWS if by_rows(program(one)) else TENSORS if by_tensors(program(one)) else ALONE
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """`ravine play`: starts the playground and opens the browser, or writes it into one file."""
 
 import argparse
+import atexit
+import os
 import socket
+import sys
 import threading
 import webbrowser
 from pathlib import Path
@@ -10,7 +13,7 @@ import uvicorn
 
 from ravine.command import Mistake, Parser, answer, names
 from ravine.surfaces.play.export import write
-from ravine.surfaces.play.server import application
+from ravine.surfaces.play.server import COMPUTING, application
 
 PORT = 8247
 
@@ -53,7 +56,16 @@ def serve(port: int | None, browser: bool) -> None:
     if browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
     config = uvicorn.Config(application(number), log_level="warning", timeout_graceful_shutdown=1)
+    atexit.register(leave)
     uvicorn.Server(config).run([found])
+
+
+def leave() -> None:
+    """End at once where an answer is still computed: Python's own end would stop its thread within torch: an abort."""
+    if any(thread.name == COMPUTING for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
 
 
 def bound(port: int | None) -> socket.socket:

@@ -4,28 +4,16 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ravine.optimizer import Optimizer
-from ravine.surfaces.crew import by_rows, by_tensors, program
 from ravine.surfaces.maps import arrivals
 from ravine.surfaces.path import Run, descend
 from ravine.surfaces.play import asked
 from ravine.surfaces.play.answers import widened
 
 RATES = tuple(float(f"{10 ** (-5 + i / 8):.3g}") for i in range(49))  # eight to a decade, from 1e-5 to 10
-ROWS, TENSORS, ALONE = 800_000, 300_000, 30_000  # steps of all starts: together in one tensor, in one optimizer, or not
 NEAR = 0.02  # of the view: so close to a minimum, a run has arrived
 DIVERGED = -2  # in place of a minimum; −1 is elsewhere
-
-
-def bearable(racer: asked.Racer) -> int:
-    """How many steps of all its runs may be waited for."""
-    one = racer.maker([torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))], **racer.settings)
-    if not isinstance(one, Optimizer):
-        return ALONE
-    return ROWS if by_rows(program(one)) else TENSORS if by_tensors(program(one)) else ALONE
 
 
 def rates(race: asked.Race) -> NDArray[np.float64]:
@@ -42,7 +30,7 @@ def basins(race: asked.Race, view: asked.View, aspect: float) -> tuple[asked.Vie
     """
     (racer,) = race.racers
     (x0, x1), (y0, y1) = seen = widened(view, aspect)
-    rows = max(4, min(72, int(math.sqrt(bearable(racer) / race.steps / aspect))))
+    rows = max(4, min(72, int(math.sqrt(asked.bearable(racer) / race.steps / aspect))))
     columns = max(4, min(96, int(rows * aspect)))
     starts = [
         (x0 + (x1 - x0) * (c + 0.5) / columns, y0 + (y1 - y0) * (r + 0.5) / rows)

@@ -21,6 +21,7 @@ from ravine.surfaces.play import answers, asked, maps
 from ravine.surfaces.play.expression import ExpressionError
 
 PAGE = Path(__file__).parent / "page"
+COMPUTING = "ravine play"  # the name of a thread that computes an answer
 BODY = 32_768  # bytes of a question
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -118,7 +119,7 @@ async def apart(work: Callable[[], Response]) -> Response:
         except BaseException as error:
             found.set_exception(error)
 
-    Thread(target=run, daemon=True).start()
+    Thread(target=run, name=COMPUTING, daemon=True).start()
     return await asyncio.wrap_future(found)
 
 
@@ -177,8 +178,7 @@ def race(body: dict[str, Any]) -> Response:
 
 def tune(body: dict[str, Any]) -> Response:
     race = asked.race(body, alone=True)
-    most = 10 * maps.bearable(race.racers[0]) // (len(answers.rates.GRID) * answers.rates.STARTS)
-    if race.steps > most:
+    if race.steps > (most := answers.tunable(race.racers[0])):
         raise asked.Refused(f"tuning {race.racers[0].name} over {race.steps} steps takes minutes; take at most {most}, "
                             "or choose its rate by hand", "runs")  # fmt: skip
     return JSONResponse({"rate": answers.tuned(race.surface, race.racers[0], race.steps)})

@@ -69,7 +69,7 @@ def close(what, ours, law, eps=None):
     if not finite.any():
         return
     a, b = a[finite], b[finite]
-    small = (eps / 40 if eps < 1e-4 else eps) * b.abs().max()  # for sums that cancel
+    small = (eps / 20 if eps < 1e-4 else eps) * b.abs().max()  # for sums that cancel: two units in the last place
     gap = (a - b).abs() - eps * b.abs() - small
     assert gap.max() <= 0, f"{what}: {a[gap.argmax()]} where the law says {b[gap.argmax()]}"
     if eps > 1e-4:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.clock import Clock
+from ravine.clock import Clock, count, number, number_as_tensor
 from ravine.compile import Compiled
 from ravine.compile.expr import FULL, HOST
-from ravine.compile.launch import Bound, Launch, backend_for, elementwise, launch
+from ravine.compile.launch import Bound, Launch, backend_of, elementwise, launch
 from ravine.compile.launch.base import local, recording
-from ravine.compile.launch.look import Contents, Gradients, writer
+from ravine.compile.launch.look import PLAIN, Contents, Gradients, writer
+from ravine.compile.launch.overlap import layers
 from ravine.compile.plan import Gather
 from ravine.compile.storage import CODED
 from ravine.compile.watch import GUARD
@@ -67,7 +68,9 @@ class Batch:
         """All of a step that can fail."""
         self.loss = loss
         self.grads = [local(g) for g in grads] if self.launch.sharded else grads
-        self.launch.place(self.grads)
+        if self.launch.place(self.grads):
+            for row in self.rows:
+                row.clock.find()
         self.open()
         self.table = self.count(0)
 
@@ -345,23 +348,27 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
     for i, group, p, g in live:
         check(opt, i, group, p, g)
     found: dict[tuple[Any, ...], Batch] = {}
+    turn = turns(opt, live)
     shared: dict[str, Tensor] = {}  # the numbers that all parameters share
     for i, group, p, g in live:
         compiled = opt.compiled(group, p)
-        state, backend = begin(opt, compiled, group, p), opt.backend or backend_for(p.device)
+        state, backend = begin(opt, compiled, group, p), opt.backend or backend_of(p)
         recorded = group["capturable"] and backend == "triton"
         clocks = p.device if recorded else "cpu"
         keys, numbers = keys_of(opt, compiled, state), numbers_of(compiled)
         for k in numbers:
             if compiled.program.start[k].arg == "shared":
                 if k not in shared:
-                    shared[k] = newest(opt, k, state[k]).to(clocks)
+                    shared[k] = number_as_tensor(
+                        f"{type(opt).__name__}: parameter {i}", k, newest(opt, k, state[k]), clocks
+                    )
                 state[k] = shared[k]
         types = tuple(state[key].dtype for key in keys.values())
         sparse = g.layout is not torch.strided
-        kind = (compiled, backend, p.device, p.dtype, g.dtype, types, sparse)
+        kind = (turn[i], compiled, backend, p.device, p.dtype, g.dtype, types, sparse)
         batch = found.setdefault(kind, (Recorded if recorded else Batch)(compiled, backend, sparse))
-        counted = {key: float(state[key]) for key in ("step", *numbers)}
+        who = f"{type(opt).__name__}: parameter {i}"
+        counted = {"step": count(who, state["step"]), **{key: number(who, key, state[key]) for key in numbers}}
         row = next((r for r, x in enumerate(batch.rows) if x.group is group and x.began == counted), None)
         if row is None:
             row = len(batch.rows)
@@ -370,6 +377,7 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
             batch.rows.append(Row(group, clock, counted))
         batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row, i))
         batch.index.append(i)
+    found = dict(sorted(found.items(), key=lambda item: item[0][0]))
     for batch in found.values():
         batch.launch = launch(
             batch.backend, batch.compiled.plan, batch.bound, batch.sparse, recorded=isinstance(batch, Recorded)
@@ -385,10 +393,33 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
     return list(found.values())
 
 
-def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor:
-    """The tensor of a number that all parameters share: of the one that has moved most, or a new one."""
-    found = [state for state in opt.state.values() if k in state]
-    return max(reversed(found), key=lambda x: float(x["step"]))[k] if found else start.detach().clone()
+def turns(opt: Optimizer, live: Sequence[Live]) -> dict[int, int]:
+    """When each parameter moves: a parameter that shares memory with another moves after it, as in torch's loop.
+
+    Raises where a state shares memory with a parameter or with another state: a step would write both at once.
+    """
+    alone = [x for x in live if type(local(x[2])) in PLAIN and not x[2].is_meta]  # others own no memory here
+    states = [
+        (i, p, k, local(x))
+        for i, _, p, _ in alone
+        for k, x in opt.state.get(p, {}).items()
+        if isinstance(x, Tensor) and x.dim() and type(local(x)) in PLAIN and x.device == p.device
+    ]
+    found = layers([*(local(p) for _, _, p, _ in alone), *(x for *_, x in states)])
+    for (i, p, k, _), layer in zip(states, found[len(alone) :], strict=True):
+        if layer:
+            raise RuntimeError(
+                f"{type(opt).__name__}: state '{k}' of parameter {i} of shape {tuple(p.shape)} shares memory with a "
+                f"parameter or with another state; give it its own: opt.state[p]['{k}'] = opt.state[p]['{k}'].clone()"
+            )
+    order = {i: layer for (i, *_), layer in zip(alone, found, strict=False)}
+    return {i: order.get(i, 0) for i, *_ in live}
+
+
+def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor | float:
+    """The tensor of a number that all parameters share: of the one that has moved most; before any has, the number."""
+    who, found = type(opt).__name__, [state for state in opt.state.values() if k in state]
+    return max(reversed(found), key=lambda x: number(who, "step", x["step"]))[k] if found else number(who, k, start)
 
 
 def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
@@ -417,13 +448,20 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
         x = opt.state[p].get(opt.key(k))
         if x is None or start.shape is HOST:
             continue
+        if not isinstance(x, Tensor):
+            raise RuntimeError(f"{who}: its state {opt.key(k)} is {x!r}, not a tensor; delete opt.state[p]")
         beside = scale_of(opt.key(k))
         if x.dtype in CODED.values() and (wrong := misfit(beside, opt.state[p], p)):
             raise RuntimeError(f"{who}: {wrong}; delete opt.state[p], or load a checkpoint that is whole")
-        if list(x.shape) != shape_of(start, p, plan.view) or x.device != p.device:
+        if x.device != p.device:
             raise RuntimeError(
-                f"{who} is on {p.device}; its state {opt.key(k)} is of shape {tuple(x.shape)} on {x.device}. "
-                "Parameters keep shape and device between steps: delete opt.state[p], or make a new optimizer"
+                f"{who} is on {p.device}, its state {opt.key(k)} on {x.device}; call opt.to() to bring the states along"
+            )
+        types = x.dtype in (*TYPES, *CODED.values()) and x.is_complex() == (p.is_complex() and start.shape == FULL)
+        if list(x.shape) != shape_of(start, p, plan.view) or not types:
+            raise RuntimeError(
+                f"{who}: its state {opt.key(k)} is {x.dtype} of shape {tuple(x.shape)}, which does not fit. Parameters "
+                "keep their shape between steps: delete opt.state[p], or make a new optimizer"
             )
 
 

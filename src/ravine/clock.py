@@ -6,13 +6,42 @@ import ctypes
 from collections.abc import Mapping
 
 import torch
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+
+def number(who: str, key: str, x: object) -> float:
+    """A number of the host from a state, or one clear error."""
+    if isinstance(x, torch.Tensor) and x.numel() == 1 and not x.is_meta and not x.is_complex():
+        with unset_fake_temporarily():
+            return float(x)
+    if isinstance(x, int | float):
+        return float(x)
+    shown = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else repr(x)
+    raise ValueError(f"{who}: {key} is {shown} in its state; it must be a tensor of one number")
+
+
+def number_as_tensor(who: str, key: str, x: object, device: torch.device | str) -> torch.Tensor:
+    """The same as a 0-d tensor that has memory there: the given one, if it is of that kind."""
+    with unset_fake_temporarily():  # the host counts also where tensors are fake
+        made = torch.tensor(number(who, key, x), dtype=torch.float64, device=device)
+    if type(x) is torch.Tensor and (x.shape, x.dtype, x.device) == (made.shape, made.dtype, made.device):
+        return x
+    return made
+
+
+def count(who: str, x: object) -> float:
+    """A step count from a state, or one clear error: it must be a whole number, 0 or more."""
+    made = number(who, "step", x)
+    if not 0 <= made < 2**53 or made != int(made):
+        raise ValueError(f"{who}: step is {made:g} in its state; it must be a whole number, 0 or more")
+    return made
 
 
 class Clock:
     """0-d tensors that stand in the state of every parameter of the clock: one write moves all their counts.
 
-    `step` is float32 as in torch; a rule's own numbers (NAdam's product of momenta) are float64, so that a
-    run continues bit for bit after a checkpoint. `shared` are those that all clocks of an optimizer have in common.
+    All are float64, so that a run continues bit for bit after a checkpoint and a count stays exact: in float32, as in
+    torch, it stands still at 2²⁴. `shared` are those that all clocks of an optimizer have in common.
     device: where steps are made that the host has no part in; it cannot read such a clock.
     """
 
@@ -23,14 +52,15 @@ class Clock:
         shared: Mapping[str, torch.Tensor],
         device: torch.device | str = "cpu",
     ):
-        self.tensors = {"step": torch.tensor(step, dtype=torch.float32, device=device)}
-        self.tensors |= {k: torch.tensor(x, dtype=torch.float64, device=device) for k, x in numbers.items()}
-        self.tensors |= shared
-        if self.tensors["step"].device.type != "cpu":  # what moves it is there too
-            return
-        self._step = ctypes.c_float.from_address(self.tensors["step"].data_ptr())
-        kept = [k for k in self.tensors if k != "step"]
-        self._numbers = {k: ctypes.c_double.from_address(self.tensors[k].data_ptr()) for k in kept}
+        own = {"step": step, **numbers}
+        self.tensors = {k: number_as_tensor("", k, x, device) for k, x in own.items()} | dict(shared)
+        self.find()
+
+    def find(self) -> None:
+        """Find where the numbers lie: `.data =`, `share_memory_()` and their kind move a tensor of a state."""
+        if self.tensors["step"].device.type == "cpu":  # elsewhere what moves the count is there too
+            found = {k: ctypes.c_double.from_address(x.data_ptr()) for k, x in self.tensors.items()}
+            self._step, self._numbers = found.pop("step"), found
 
     @property
     def step(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from difflib import get_close_matches
 from operator import itemgetter
-from typing import Any, ClassVar, Literal, dataclass_transform, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
 from weakref import ref
 
 import torch
@@ -20,13 +20,13 @@ from ravine.arrange import Arrangement, Batch, NonFinite
 from ravine.compile import MATRIX, Compiled, compile_rule
 from ravine.compile.emit import latex
 from ravine.compile.expr import HOST
-from ravine.compile.launch import BACKENDS, Changed, backend_for
+from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
 from ravine.load import load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
-from ravine.state import numbers_of, widened
+from ravine.state import move, numbers_of, widened
 from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
 
@@ -83,8 +83,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
         on the GPU to change it between replays. Elsewhere it changes nothing.
     backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
 
-    Parameters that move together share one tensor `step` in `opt.state`: to set the count of one, put a new
-    tensor there, and do not change that one in place.
+    Parameters that move together share one tensor `step` in `opt.state`, in float64, so that it counts beyond 2²⁴: to
+    set the count of one, put a new tensor there, and do not change that one in place.
 
     torch's switches `foreach` and `fused` are accepted where torch's class has them and change nothing: they
     choose an implementation there, and here there is one. `differentiable=True` raises.
@@ -207,7 +207,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def _recorded(self) -> bool:
         """True if the host has no part in a step."""
         first = next(p for group in self.param_groups for p in group["params"])
-        return self.param_groups[0]["capturable"] and (self.backend or backend_for(first.device)) == "triton"
+        return self.param_groups[0]["capturable"] and (self.backend or backend_of(first)) == "triton"
 
     def _move(self, loss: Any, found: Tensor | None = None) -> None:
         """New values for all parameters that have gradients."""
@@ -377,6 +377,22 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._released.close()
         load(self, state_dict, super().load_state_dict)
         self._arranged = None
+
+    def to(self, device: torch.device | str | None = None) -> Self:
+        """Move the states to a device; None: each beside its parameter. Returns the optimizer itself.
+
+        After `model.to("cuda")` the states of the steps before are still on the CPU, and the next step says so:
+
+            >>> import torch, ravine
+            >>> model = torch.nn.Linear(3, 1)
+            >>> opt = ravine.Adam(model.parameters())
+            >>> opt = opt.to()  # wherever the model is now
+
+        `opt.to("cpu")` also frees a GPU's memory while nothing is trained; `opt.to()` brings the states back. Step
+        counts and other numbers of the host stay on the CPU. Parameters, gradients and lr stay where they are.
+        """
+        move(self, device)
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"backend": self.backend, "_skipped": self.skipped}

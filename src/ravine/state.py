@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from ravine.compile import Compiled
 from ravine.compile.emit.reference import evaluate, extent
@@ -41,16 +44,31 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
     missing = {k: x for k, x in start.items() if state.get(opt.key(k)) is None}
     if missing:
         view = compiled.plan.view
-        values = evaluate(missing.values(), lambda x: leaf_value(x, group, p, view), real(p.detach()), view=view)
-        for k, x in missing.items():
-            state |= as_state(opt.key(k), values[x], x, group, p, view)
+        leaves = partial(leaf_value, group=group, p=p, view=view)
+        for hosted in (False, True):
+            made = {k: x for k, x in missing.items() if (x.shape is HOST) == hosted}
+            with unset_fake_temporarily() if hosted else nullcontext():  # the host counts also where tensors are fake
+                values = evaluate(made.values(), leaves, real(p.detach()), view=view)
+                for k, x in made.items():
+                    state |= as_state(opt.key(k), values[x], x, group, p, view)
     state = stored(opt, compiled, group, p, state, other=group["storage"] in ("bf16", "int8"))
     bits = bits_of(group, p)
     if bits and BITS not in state:
         state[BITS] = torch.zeros_like(p, dtype=bits, requires_grad=False)
     # a state that came without a count has been stepped: only the first step of some rules is special
-    state.setdefault("step", torch.tensor(float(bool(state) and len(missing) != len(start)), device="cpu"))
+    began = float(bool(state) and len(missing) != len(start))
+    state.setdefault("step", torch.tensor(began, dtype=torch.float64, device="cpu"))
     return state
+
+
+def move(opt: Optimizer, device: torch.device | str | None) -> None:
+    """Move every state to a device, or beside its parameter; numbers of the host stay where they are."""
+    for group in opt.param_groups:
+        for p in group["params"]:
+            state = opt.state.get(p, {})
+            stays = {"step", *numbers_of(opt.compiled(group, p))} if state else set[str]()
+            to = p.device if device is None else device
+            state.update({k: x.to(to) for k, x in state.items() if isinstance(x, Tensor) and k not in stays})
 
 
 def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:

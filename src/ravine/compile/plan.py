@@ -89,13 +89,17 @@ class Plan:
         return [x for x in self.reductions if x.shape == SCALAR]
 
     @cached_property
+    def hosted(self) -> dict[str, Expr]:
+        """The states that are numbers of the host, and what a step leaves in them."""
+        return {k: x for k, x in self.outputs.items() if k != "p" and self.start[k].shape is HOST}
+
+    @cached_property
     def stages(self) -> list[list[Expr]]:
         """What the host computes: the numbers that meet a tensor or are kept, before a step and after each gather."""
         order = walk([*self.outputs.values(), *self.measures.values()])
         met = [s for x in order if not x.on_host for s in x.src]
         wanted = [x for x in met if x.on_host and x.op != "const"]
-        wanted += [x for k, x in self.outputs.items() if k != "p" and self.start[k].shape is HOST]
-        wanted += self.chance
+        wanted += [*self.hosted.values(), *self.chance]
         stage = {x: 1 + i for i, step in enumerate(self.gathers) for x in step.everys}
         for x in order:
             if x.on_host and x not in stage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from weakref import ref
 
 import torch
@@ -69,6 +69,17 @@ class Strategy(torch.optim.Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or with set_to_none=False set them to zero."""
         self.optimizer.zero_grad(set_to_none)
+
+    def to(self, device: torch.device | str | None = None) -> Self:
+        """Move what it keeps, and the states of the driven optimizer, to a device; None: each beside its parameter."""
+        driven = self.optimizer
+        if isinstance(driven, Optimizer | Strategy):
+            driven.to(device)
+        for opt in (self, *([] if isinstance(driven, Optimizer | Strategy) else [driven])):
+            for p, state in opt.state.items():
+                to = p.device if device is None else device
+                state.update({k: x.to(to) for k, x in state.items() if isinstance(x, Tensor) and k != "step"})
+        return self
 
     def state_dict(self, **how: Any) -> dict[str, Any]:
         """As in torch: beside what the driven optimizer keeps for a parameter stands what the strategy keeps.

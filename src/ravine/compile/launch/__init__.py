@@ -1,8 +1,10 @@
 """Bind a plan to the tensors of a model and run it, once per step. One file per backend."""
 
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
-from ravine.compile.launch.base import Bound, Changed, Launch
+from ravine.compile.launch.base import Bound, Changed, Launch, local
 from ravine.compile.launch.llvm import LLVM
 from ravine.compile.launch.reference import Reference
 from ravine.compile.launch.rows import LLVMRows, ReferenceRows, elementwise
@@ -14,6 +16,12 @@ BACKENDS = ("llvm", "triton", "reference")
 def backend_for(device: torch.device) -> str:
     """llvm on the CPU, triton on CUDA, reference elsewhere."""
     return {"cpu": "llvm", "cuda": "triton"}.get(device.type, "reference")
+
+
+def backend_of(p: Tensor) -> str:
+    """The fastest for a parameter; one that wraps other tensors, or is fake, is left to torch's operations."""
+    x = local(p)
+    return "reference" if hasattr(x, "__tensor_flatten__") or isinstance(x, FakeTensor) else backend_for(x.device)
 
 
 def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False, recorded: bool = False) -> Launch:
@@ -32,4 +40,4 @@ def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False, r
     return found[backend](plan, bound)
 
 
-__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "elementwise", "launch"]
+__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "backend_of", "elementwise", "launch"]

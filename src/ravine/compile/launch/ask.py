@@ -21,7 +21,8 @@ from ravine.compile.native import Code
 
 AHEAD = 8  # so many tensors further on is fetched already: there may be more than the caches hold
 TORCH = {
-    **{k: f"aoti_torch_get_{k}" for k in ("data_ptr", "strides", "dim", "dtype", "numel")},
+    **{k: f"aoti_torch_get_{k}" for k in ("data_ptr", "sizes", "strides", "dim", "dtype")},
+    **{k: f"aoti_torch_get_{k}" for k in ("storage_size", "storage_offset", "device_type", "device_index")},
     **{k: f"_ZN2at6native{len(k)}{k}ERKNS_6TensorE" for k in ("is_conj", "is_neg")},
     "bump_version": "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE",
     "grad": "_ZNK3c1010TensorImpl4gradEv",
@@ -50,6 +51,12 @@ define internal i64 @exchange(ptr %table, i64 %i, i64 %new) alwaysinline {  ; 1 
   %other = icmp ne i64 %old, %new
   %changed = zext i1 %other to i64
   ret i64 %changed
+}
+
+define internal i64 @mix(i64 %so.far, i64 %x) alwaysinline {
+  %turned = mul i64 %so.far, 6364136223846793005
+  %mixed = add i64 %turned, %x
+  ret i64 %mixed
 }
 
 define internal ptr @tensor(ptr %tensors, i64 %i) alwaysinline {  ; an at::Tensor, whose one word is a TensorImpl
@@ -92,52 +99,85 @@ stop:
   ret i64 -1
 }}
 """
-# writes where each tensor lies, and a number mixed of all else;
-# found: 1 if a tensor after those that stay lies elsewhere, 2 if one that stays does or if such a number is new
+# writes where each tensor lies, and a number mixed of all else that can change: type, sizes, strides and the size of
+# the memory; of those that do not stay also the device and where in its memory it begins (one that stays and moves
+# has another address). Returns 1 if a tensor after those that stay lies elsewhere, 2 if
+# one that stays does or if such a number is new. Leaves where an address is not above `lows`: the memory was freed
 LOOK = """
   %x = call ptr @tensor(ptr %tensors, i64 %i)
   %r1 = call i32 %data_ptr(ptr %x, ptr %a)
-  %r2 = call i32 %strides(ptr %x, ptr %s)
-  %r3 = call i32 %dim(ptr %x, ptr %d)
-  %r4 = call i32 %dtype(ptr %x, ptr %t)
-  %r5 = call i32 %numel(ptr %x, ptr %e)
+  %r2 = call i32 %sizes(ptr %x, ptr %z)
+  %r3 = call i32 %strides(ptr %x, ptr %s)
+  %r4 = call i32 %dim(ptr %x, ptr %d)
+  %r5 = call i32 %dtype(ptr %x, ptr %t)
+  %r6 = call i32 %storage_size(ptr %x, ptr %e)
   %r12 = or i32 %r1, %r2
   %r34 = or i32 %r3, %r4
+  %r56 = or i32 %r5, %r6
   %r1234 = or i32 %r12, %r34
-  %wrong = or i32 %r1234, %r5
+  %r16 = or i32 %r1234, %r56
+  %stays = icmp slt i64 %i, %stay
+  br i1 %stays, label %known, label %new
+known:
+  br label %asked
+new:
+  %n1 = call i32 %storage_offset(ptr %x, ptr %o)
+  %n2 = call i32 %device_type(ptr %x, ptr %v)
+  %n3 = call i32 %device_index(ptr %x, ptr %w)
+  %n12 = or i32 %n1, %n2
+  %n123 = or i32 %n12, %n3
+  %offset = load i64, ptr %o
+  %device = load i32, ptr %v
+  %device.wide = zext i32 %device to i64
+  %device.high = shl i64 %device.wide, 16
+  %which = load i32, ptr %w
+  %which.wide = zext i32 %which to i64
+  %which.high = shl i64 %which.wide, 32
+  %where = or i64 %device.high, %which.high
+  %placed = call i64 @mix(i64 %offset, i64 %where)
+  br label %asked
+asked:
+  %place = phi i64 [0, %known], [%placed, %new]
+  %r7 = phi i32 [0, %known], [%n123, %new]
+  %wrong = or i32 %r16, %r7
   %fine = icmp eq i32 %wrong, 0
   br i1 %fine, label %answered, label %stop
 answered:
+  %address = load i64, ptr %a
+  %low = call i64 @word(ptr %lows, i64 %i)
+  %exists = icmp sgt i64 %address, %low
+  br i1 %exists, label %there, label %stop
+there:
   %conj = call zeroext i1 %is_conj(ptr %x)
   %neg = call zeroext i1 %is_neg(ptr %x)
   %conj.wide = select i1 %conj, i64 256, i64 0
   %neg.wide = select i1 %neg, i64 512, i64 0
   %type = load i32, ptr %t
   %type.wide = zext i32 %type to i64
-  %size = load i64, ptr %e
-  %turned = mul i64 %size, 6364136223846793005
-  %mixed = add i64 %turned, %type.wide
-  %mixed1 = add i64 %mixed, %conj.wide
-  %mixed2 = add i64 %mixed1, %neg.wide
+  %flags = or i64 %conj.wide, %neg.wide
+  %first = or i64 %flags, %type.wide
+  %bytes = load i64, ptr %e
+  %second = call i64 @mix(i64 %first, i64 %bytes)
+  %third = call i64 @mix(i64 %second, i64 %place)
+  %size = load ptr, ptr %z
   %stride = load ptr, ptr %s
   %dims = load i64, ptr %d
   br label %mix
 mix:
-  %j = phi i64 [0, %answered], [%j.next, %more]
-  %kind = phi i64 [%mixed2, %answered], [%kind.next, %more]
+  %j = phi i64 [0, %there], [%j.next, %more]
+  %kind = phi i64 [%third, %there], [%kind.next, %more]
   %left = icmp slt i64 %j, %dims
   br i1 %left, label %more, label %next
 more:
-  %length = call i64 @word(ptr %stride, i64 %j)
-  %kind.turned = mul i64 %kind, 6364136223846793005
-  %kind.next = add i64 %kind.turned, %length
+  %length = call i64 @word(ptr %size, i64 %j)
+  %step = call i64 @word(ptr %stride, i64 %j)
+  %kind.half = call i64 @mix(i64 %kind, i64 %length)
+  %kind.next = call i64 @mix(i64 %kind.half, i64 %step)
   %j.next = add i64 %j, 1
   br label %mix
 next:
-  %address = load i64, ptr %a
   %moved = call i64 @exchange(ptr %addresses, i64 %i, i64 %address)
   %other = call i64 @exchange(ptr %kinds, i64 %i, i64 %kind)
-  %stays = icmp slt i64 %i, %stay
   %weight = select i1 %stays, i64 2, i64 1
   %moved.weighed = mul i64 %moved, %weight
   %other.weighed = shl i64 %other, 1
@@ -187,13 +227,21 @@ compare:
 next:"""
 
 
-SPACE = {"a": "i64", "s": "ptr", "d": "i64", "t": "i32", "e": "i64", "position": "i64", "key": "ptr", "value": "i64"}
+SPACE = {
+    **dict.fromkeys(("a", "d", "e", "o", "position", "value"), "i64"),
+    **dict.fromkeys(("z", "s", "key"), "ptr"),
+    **dict.fromkeys(("t", "v", "w"), "i32"),
+}
 NEXT = """call i32 %PyDict_Next(ptr %box, ptr %position, ptr %key, ptr %value)
   %x = load i64, ptr %value"""
 ITEM = """%at = sub i64 %j, %found
   %x = call i64 %PyList_GetItem(ptr %box, i64 %at)"""
 FUNCTIONS = {  # what is in the table after n, and the text
-    "look": ("tensors addresses kinds stay data_ptr strides dim dtype numel is_conj is_neg", LOOK),
+    "look": (
+        "tensors addresses kinds lows stay data_ptr sizes strides dim dtype storage_size storage_offset device_type "
+        "device_index is_conj is_neg",
+        LOOK,
+    ),
     "gradients": ("tensors out nothing grad", GRADIENTS),
     "written": ("tensors bump_version", WRITTEN),
     "dicts": ("boxes lengths values PyDict_Size PyDict_Next", HOLD.replace("X_", "Dict_").replace("VALUE", NEXT)),
@@ -275,12 +323,19 @@ def native() -> Native | None:
 
 def tried(made: Native) -> bool:
     """True if the functions are right about a few tensors and a dict."""
-    x, c = zeros(5, 3, dtype=torch.float64)[1:, :2], zeros(2, dtype=torch.complex64)
+    x, c = zeros(5, 4, dtype=torch.float64)[1:, :2], zeros(2, dtype=torch.complex64)
     # neighbours are alike in all but one thing
-    tensors = [x.t(), x, x[:2], x.view(torch.int64), c, c.conj(), c.conj().imag, c.imag]
-    addresses, kinds = array("q", bytes(64)), array("q", bytes(64))
-    look = made.bind("look", 8, tensors=made.names(tensors), addresses=addresses, kinds=kinds, stay=4)
-    looked = look() == 3 and look() == 0 and list(addresses) == [t.data_ptr() for t in tensors] and len(set(kinds)) == 8
+    tensors = [x.t(), x, x.as_strided((2, 4), (4, 1)), x[:2], x[1:3], x.view(torch.int64)]
+    tensors += [c, c.conj(), c.conj().imag, c.imag, zeros(0), torch.zeros(0, device="meta")]
+    tensors.append(zeros(6, 4, dtype=torch.float64)[1:5, :2])  # as the second, in larger memory
+    count = len(tensors)
+    addresses, kinds, lows = array("q", bytes(8 * count)), array("q", bytes(8 * count)), array("q", [-1] * count)
+    given = {"tensors": made.names(tensors), "addresses": addresses, "kinds": kinds, "lows": lows}
+    look = made.bind("look", count, **given, stay=1)
+    looked = look() == 3 and look() == 0 and list(addresses) == [t.data_ptr() for t in tensors]
+    looked = looked and len(set(kinds)) == count
+    lows[3] = addresses[3]  # as if it were freed
+    looked = looked and look() == -1
 
     a, b, out = torch.nn.Parameter(zeros(1)), torch.nn.Parameter(zeros(1)), array("q", [0, 0])
     a.grad, version = zeros(1), a._version

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, VECTORS, Expr, Shape
-from ravine.compile.launch.look import Changed, Gradients, Places
+from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
+from ravine.compile.launch.overlap import layers, repeats
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
 from ravine.compile.storage import CODED, decode, join, table
 
+Kind = tuple[torch.Size, torch.dtype, torch.device]
 Steps = Generator[dict[str, float], Sequence[float], None]  # a step, which waits for sums over all tensors
 
 
@@ -65,14 +67,22 @@ class Launch:
             for i, b in enumerate(bound)
         ]
         self.sharded = any(local(x) is not x for x in fixed)
+        first = {b.row: b.state for b in reversed(bound)}
+        clocks = [first[row][k] for row in sorted(first) for k in ("step", *plan.hosted)]
         # asked anew at each step: a tensor may move, and a distributed one may take another shard
-        self.places = Places(fixed, len(bound), python=self.sharded)
+        self.places = Places([*clocks, *fixed], len(bound), python=self.sharded)
+        self.clocks = clocks
         self.live = Gradients(b.p for b in bound)
+        self.known = False  # all tensors are of the kinds that were bound
         self.ready = False  # the table says where all lies
-        self.kinds = [(local(b.p).shape, b.p.dtype, b.p.device) for b in bound]
-        self.states = [(b, key, b.state[key].dtype) for b in bound for key in b.keys.values()]
+        self.kinds = [kind_of(x) for x in self.walked(())]
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
+
+    def walked(self, grads: Sequence[Tensor]) -> list[Tensor]:
+        """What the step works on, on this machine: numbers of the host, arrays, states of matrices, and gradients."""
+        matrices = [b.state[b.keys[k]] for k in self.matrices for b in self.bound]
+        return [*map(local, [*self.places.stay, *matrices]), *grads]
 
     def extent(self, b: Bound, shape: Shape) -> list[int]:
         """The shape that an array of a parameter is computed in: as a matrix, or a batch of them."""
@@ -91,41 +101,74 @@ class Launch:
         found |= {name: self.compute for name in self.plan.between.values()}
         return kinds_of(self.plan, found)
 
-    def place(self, grads: Sequence[Tensor]) -> None:
-        """Find where every array lies now. Raises before anything has changed; does little when nothing moved."""
+    def place(self, grads: Sequence[Tensor]) -> bool:
+        """Find where every array lies now: True if something else than gradients has moved. Raises before anything has
+        changed; does little when nothing moved."""
         ready, self.ready = self.ready, False  # until the table is right again: should this fail, it is not trusted
         try:
             found = self.places.look(grads, local)
-        except RuntimeError:  # a sparse gradient, or another that has no memory
-            raise Changed from None
-        if not ready or found > 1:
+        except Unbacked as error:
+            raise self.unbacked(error.place) from None
+        except Changed:
+            raise
+        except RuntimeError as error:  # a sparse gradient, or another that has no memory
+            kinds = {f"{type(x).__name__} ({x.layout})" for x in self.walked(grads)} - {"Tensor (torch.strided)"}
+            raise Changed(f"there is no memory to step in, in one of {', '.join(sorted(kinds))}: {error}") from None
+        if found > 1 or not self.known:
             self.recognize(grads)
+            if any(layers(self.walked(())[len(self.clocks) :])):
+                raise Changed("parameters or states that were apart share memory now")
+        addresses = self.places.addresses[len(self.clocks) :]
+        if not ready or found > 1:
             self.held, self.back = [], []
-            self.point(self.flatten(grads, self.places.addresses[:]))
+            self.point(self.flatten(grads, addresses))
         elif found:  # only the gradients are elsewhere, as after every zero_grad()
-            self.point(self.places.addresses)
+            self.point(addresses)
         self.ready = True
+        return found > 1
 
     def recognize(self, grads: Sequence[Tensor]) -> None:
         """Raise Changed unless every tensor is of the kind that was bound."""
-        for b, g, (shape, dtype, device) in zip(self.bound, grads, self.kinds, strict=True):
+        self.known = False
+        tensors = self.walked(grads)
+        count = len(tensors) - len(grads)
+        for i, (x, kind) in enumerate(zip(tensors, self.kinds, strict=False)):
+            if kind_of(x) != kind:
+                raise Changed(f"{self.name(i)} was {described(kind)} and is {described(kind_of(x))}")
+        for b, g in zip(self.bound, tensors[count:], strict=True):
             p = local(b.p)
-            if (p.shape, p.dtype, p.device) != (shape, dtype, device) or (g.shape, g.dtype) != (shape, self.gradients):
-                raise Changed
-        if any(b.state[key].dtype != dtype for b, key, dtype in self.states):
-            raise Changed
+            kind = (p.shape, self.gradients, p.device)
+            if kind_of(g) != kind:
+                raise Changed(f"the gradient of parameter {b.index} was {described(kind)}, is {described(kind_of(g))}")
+        for i, x in enumerate(tensors[:count]):
+            if x._is_zerotensor() or repeats(x):  # torch writes to neither
+                raise RuntimeError(
+                    f"{self.name(i)} has fewer numbers in memory than elements, as after expand(), and cannot be "
+                    "written to; clone() it"
+                )
+        self.known = True
+
+    def name(self, place: int) -> str:
+        """What the tensor at this place of `walked()` is called in errors."""
+        arrays, count = [*list(self.types)[:-1], *self.matrices, "g"], len(self.bound)
+        which, i = divmod(place - len(self.clocks), count)
+        if which < 0:
+            return "the step count, or another number of a state,"
+        b, name = self.bound[i], arrays[which]
+        what = {"p": "", "g": "the gradient of "}.get(name, f"state {b.keys.get(name, name)!r} of ")
+        return f"{what}parameter {b.index} of shape {tuple(b.p.shape)}"
+
+    def unbacked(self, place: int) -> RuntimeError:
+        """An error about a tensor that is larger than its memory."""
+        return RuntimeError(
+            f"{self.name(place)} has no memory for all of its elements: its storage was freed or made smaller "
+            "(untyped_storage().resize_()); give the memory back before the step"
+        )
 
     @torch.no_grad()
     def flatten(self, grads: Sequence[Tensor], addresses: array[int]) -> array[int]:
         """The addresses, with those of copies for tensors that one index cannot walk through."""
         count = len(self.bound)
-        for a, address in enumerate(addresses):
-            p = self.bound[a % count].p
-            if address == 0 and local(p).numel():
-                raise RuntimeError(
-                    f"a parameter of shape {tuple(p.shape)} ({type(p).__name__}), its state or its gradient has no "
-                    "memory of its own: it was freed, or it is a wrapper around other tensors; give the tensors inside"
-                )
         for i, (b, g) in enumerate(zip(self.bound, grads, strict=True)):
             names = [name for name in self.types if name == "p" or name in b.keys]
             tensors = [*(local(self.array(b, name)) for name in names), g]
@@ -134,7 +177,7 @@ class Launch:
             rest = [x for x, is_short in zip(tensors, short, strict=True) if is_short]
             if lies_flat(whole, any_order=not self.ordered) and all(x.is_contiguous() for x in rest):
                 continue
-            copies = [x.resolve_conj().resolve_neg().contiguous() for x in tensors]
+            copies = [flat(x) for x in tensors]
             self.held.append(copies)
             self.back += [(x, copy) for x, copy in zip(tensors[:-1], copies, strict=False) if x is not copy]
             for a, copy in enumerate(copies[:-1]):
@@ -267,6 +310,17 @@ def as_numbers(b: Bound, name: str) -> Tensor:
     return x
 
 
+def kind_of(x: Tensor) -> Kind:
+    """What may not change while a tensor is bound."""
+    return x.shape, x.dtype, x.device
+
+
+def described(kind: Kind) -> str:
+    """The same in words."""
+    shape, dtype, device = kind
+    return f"{dtype} of shape {tuple(shape)} on {device}"
+
+
 def local(x: Tensor) -> Tensor:
     """What lies on this machine: the shard of a distributed tensor (DTensor); any other as it is."""
     return getattr(x, "_local_tensor", x)
@@ -295,9 +349,14 @@ def real(x: Tensor) -> Tensor:
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
+def flat(x: Tensor) -> Tensor:
+    """A tensor whose elements lie one after the other in memory: itself, or a copy."""
+    return x.clone() if x._is_zerotensor() else x.resolve_conj().resolve_neg().contiguous()
+
+
 def lies_flat(tensors: Sequence[Tensor], any_order: bool) -> bool:
     """True if one index reaches the same element of each tensor, without gaps."""
-    if any(x.is_conj() or x.is_neg() for x in tensors):
+    if any(x.is_conj() or x.is_neg() or x._is_zerotensor() for x in tensors):
         return False
     if all(x.is_contiguous() for x in tensors):
         return True

@@ -3,11 +3,11 @@ hold. All of it is asked anew in every step, in one call for all where machine c
 
 from __future__ import annotations
 
+import _thread
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import is_
-from threading import active_count
 from typing import Any
 
 import torch
@@ -15,11 +15,20 @@ from torch import Tensor
 
 from ravine.compile.launch.ask import AHEAD, native
 
+threads: Callable[[], int] = getattr(_thread, "_count")  # noqa: B009 - of those started in Python, by any module
 PLAIN = (Tensor, torch.nn.Parameter)  # another class may have gradients of its own making
 
 
-class Changed(Exception):
+class Changed(RuntimeError):
     """A tensor has another type, shape or device than when it was bound, or no gradient: it must be bound anew."""
+
+
+class Unbacked(RuntimeError):
+    """Not all elements of the tensor at this place lie in memory."""
+
+    def __init__(self, place: int):
+        super().__init__(place)
+        self.place = place
 
 
 class Gradients(Sequence[Any]):
@@ -38,7 +47,7 @@ class Gradients(Sequence[Any]):
 
     def __getitem__(self, i: Any) -> Any:
         if (g := self.params[i].grad) is None:
-            raise Changed
+            raise Changed(f"a parameter of shape {tuple(self.params[i].shape)} has lost its gradient within the step")
         return g
 
     def present(self) -> int:
@@ -47,7 +56,7 @@ class Gradients(Sequence[Any]):
 
     def held(self) -> Sequence[Tensor]:
         """What a step can count on to its end: itself, or a list where something else may let go of a gradient."""
-        return self if self.native is not None and active_count() == 1 else list(self)
+        return self if self.native is not None and threads() == 0 else list(self)
 
 
 class Places:
@@ -57,35 +66,71 @@ class Places:
         self.stay, self.count = list(stay), len(stay) + change
         self.native = None if python else native()
         self.addresses, self.kinds = array("q", bytes(8 * self.count)), array("q", bytes(8 * self.count))
+        self.lows = array("q", [-1] * self.count)  # an address that is not above belongs to memory that was freed
         if self.native is not None:
             self.names = self.native.names(self.stay, change)
-            given = {"tensors": self.names, "addresses": self.addresses, "kinds": self.kinds, "stay": len(stay)}
-            self.ask = self.native.bind("look", self.count, **given)
+            given = {"tensors": self.names, "addresses": self.addresses, "kinds": self.kinds, "lows": self.lows}
+            self.ask = self.native.bind("look", self.count, **given, stay=len(stay))
 
     def look(self, changing: Sequence[Any], local: Callable[[Any], Tensor]) -> int:
         """Ask anew: 0 if all lie as they lay, 1 if only tensors that change lie elsewhere, else more.
 
-        Raises Changed where a gradient is missing, RuntimeError where a tensor has no memory of its own.
+        Raises Changed where a gradient is missing, Unbacked where a tensor is larger than its memory, RuntimeError
+        where it can have none.
         """
+        found = -1
         if self.native is not None:
             if isinstance(changing, Gradients) and changing.native is not None:
                 if changing.present() < len(changing):
-                    raise Changed
+                    raise Changed("a gradient was taken away within the step")
                 names = changing.names
             else:
                 changing = list(changing)  # they live while they are asked
                 names = array("q", [id(x) + self.native.slot for x in changing])
             self.names[len(self.stay) : self.count] = names
-            if (found := self.ask()) >= 0:
+            if 0 <= (found := self.ask()) <= 1:
                 return found
         tensors = [local(x) for x in (*self.stay, *changing)]
+        if found < 0:
+            found = self.compare(tensors)
+        if found > 1:
+            for i, x in enumerate(tensors):
+                if lacks(x):
+                    self.kinds[:] = array("q", bytes(8 * self.count))  # until it is mended, nothing is known
+                    raise Unbacked(i)
+                self.lows[i] = low(x)
+        return found
+
+    def compare(self, tensors: Sequence[Tensor]) -> int:
+        """The same, in Python."""
         addresses = array("q", [x.data_ptr() for x in tensors])
-        kinds = array("q", [hash((x.stride(), x.dtype, x.numel(), x.is_conj(), x.is_neg())) for x in tensors])
+        kinds = array("q", map(kind, tensors))
         first = len(self.stay)
         other = addresses[:first] != self.addresses[:first] or kinds != self.kinds
         found = 2 * other | (addresses[first:] != self.addresses[first:])
         self.addresses[:], self.kinds[:] = addresses, kinds
         return found
+
+
+def kind(x: Tensor) -> int:
+    """A number mixed of all that a step relies on in a tensor, but for its address."""
+    # whether there is any memory: a freed tensor may keep its address, and one of efficient zeros has none
+    flags = x.is_conj(), x.is_neg(), x._is_zerotensor(), x.data_ptr() <= low(x)
+    memory = x.untyped_storage().nbytes(), x.storage_offset()
+    return hash((x.shape, x.stride(), x.dtype, str(x.device), memory, flags))
+
+
+def low(x: Tensor) -> int:
+    """Where in its memory it begins, in bytes: an address that is not above is that of memory that is gone."""
+    return int(x.storage_offset()) * x.element_size() if x.numel() else -1
+
+
+def lacks(x: Tensor) -> bool:
+    """True if not all elements lie in memory: it was freed, or made smaller. One of efficient zeros needs none."""
+    if not x.numel() or x.is_meta or x._is_zerotensor():
+        return False
+    last = x.storage_offset() + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+    return x.data_ptr() <= low(x) or (last + 1) * x.element_size() > x.untyped_storage().nbytes()
 
 
 class Contents:

@@ -29,11 +29,8 @@ class Recorded(Triton):
         if any(isinstance(step, Small) for step in plan.steps) or any(map(is_matrix, plan.start.values())):
             raise RuntimeError("capturable=True takes no rules with matrix operations, which torch runs; leave it out")
         super().__init__(plan, bound)
-        names = ["step", *prologue.kept(plan)]
-        first = {b.row: b.state for b in reversed(bound)}
-        self.rows = 1 + max(first)
-        self.clocks = [[first[row][name] for name in names] for row in range(self.rows)]  # keeps them alive
-        self.clock = self.send(torch.tensor([[x.data_ptr() for x in row] for row in self.clocks], device="cpu"))
+        self.rows = 1 + max(b.row for b in bound)
+        self.clock = self.send(self.clock_table())
         self.names = prologue.given(plan)
         self.sent: list[list[float]] = []
         width = 1 + len(self.names)
@@ -59,12 +56,18 @@ class Recorded(Triton):
         self.kept.append(place)
         return to.copy_(place.copy_(table), non_blocking=True)
 
-    def place(self, grads: Sequence[Tensor]) -> None:
+    def clock_table(self) -> Tensor:
+        """Where the step count and the other numbers of each row lie."""
+        return torch.tensor([x.data_ptr() for x in self.clocks], dtype=torch.int64, device="cpu")
+
+    def place(self, grads: Sequence[Tensor]) -> bool:
         if recording(self.device):
             self.ready, self.sent = False, []  # the graph sends both tables
         else:
             self.provide()
-        super().place(grads)
+        if moved := super().place(grads):
+            self.send(self.clock_table(), self.clock)
+        return moved
 
     def take(self, groups: Sequence[Mapping[str, Any]], loss: Any, found: Tensor | None) -> None:
         """What a step is given: the hyperparameters of each row, the loss, and the infinity that was found."""

@@ -4,12 +4,19 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from ravine.compile.emit.reference import evaluate, wide
 from ravine.compile.expr import FULL, VECTORS, Expr
 from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local, real
+from ravine.compile.launch.look import PLAIN, lacks
 from ravine.compile.plan import Plan
 from ravine.compile.storage import CODED, EXTRA, drawn, encode, half, key, round_by_chance, split, words
+
+
+def number(x: Tensor) -> float:
+    """A number of one element; of a tensor without memory, as estimates of memory use, any will do."""
+    return 0.0 if x.is_meta or isinstance(x, FakeTensor) else float(x)
 
 
 class Reference(Launch):
@@ -19,11 +26,15 @@ class Reference(Launch):
         super().__init__(plan, bound)
         self.drawn = drawn(self.types)
 
-    def place(self, grads: Sequence[Tensor]) -> None:
+    def place(self, grads: Sequence[Tensor]) -> bool:
         """torch finds the memory; the types decide what is computed in."""
         if any(g.layout is not torch.strided for g in grads):
-            raise Changed
+            raise Changed("a gradient is not strided")
         self.recognize(grads)
+        for i, x in enumerate(self.walked(grads)):
+            if type(x) in PLAIN and lacks(x):
+                raise self.unbacked(i)
+        return True
 
     def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
         outputs = self.plan.outputs
@@ -33,7 +44,7 @@ class Reference(Launch):
                 sums[i] |= self.values(i, [x.src[0] for x in gather.everys], grads, numbers, sums[i])
                 for x in gather.everys:
                     self.sums[i, self.plan.sums.index(x.src[0])] = sums[i][x.src[0]]
-            numbers = yield {str(x.arg): sum((float(made[x.src[0]]) for made in sums), 0.0) for x in gather.everys}
+            numbers = yield {str(x.arg): sum((number(made[x.src[0]]) for made in sums), 0.0) for x in gather.everys}
         written = {k: x for k, x in outputs.items() if k == "p" or k in self.bound[0].keys}
         for i, b in enumerate(self.bound):
             seen = self.plan.measures.values()

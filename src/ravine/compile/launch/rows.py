@@ -13,6 +13,7 @@ from ravine.compile.emit.llvm import ALIGN, COLUMNS, CONTEXT
 from ravine.compile.expr import FULL, HOST, walk
 from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local
 from ravine.compile.launch.llvm import LLVM, SERIAL
+from ravine.compile.launch.look import lacks
 from ravine.compile.launch.reference import Reference
 from ravine.compile.plan import Plan
 
@@ -23,6 +24,7 @@ class Touched:
 
     rows: Tensor  # which rows, in order, each once
     values: Tensor  # their gradients: a matrix, a line for each row
+    of: int  # how many rows the parameter has
 
 
 @dataclass(eq=False, slots=True)
@@ -44,15 +46,16 @@ class Rows(Launch):
     touched: Sequence[Touched] = ()
 
     @torch.no_grad()
-    def place(self, grads: Sequence[Tensor]) -> None:
+    def place(self, grads: Sequence[Tensor]) -> bool:
         """Find the touched rows and lay the tables. Raises before anything has changed."""
         if any(g.layout is not torch.sparse_coo for g in grads):
-            raise Changed
+            raise Changed("a gradient is not sparse")
         self.recognize(grads)
         for b in self.bound:
             self.check(b)
         self.touched = [touched(b, g) for b, g in zip(self.bound, grads, strict=True)]
         self.lay()
+        return True
 
     def check(self, b: Bound) -> None:
         """Raise unless a row of this parameter is a stretch of memory."""
@@ -62,8 +65,8 @@ class Rows(Launch):
                 raise RuntimeError(f"{who}is distributed: give dense gradients")
             if not x.is_contiguous() or x.is_conj() or x.is_neg():
                 raise RuntimeError(f"{who}does not lie row after row in memory; make it contiguous()")
-            if x.numel() and not x.data_ptr():
-                raise RuntimeError(f"{who}has no memory of its own: it was freed, or it wraps other tensors")
+            if lacks(x):
+                raise RuntimeError(f"{who}has no memory for all of its elements: its storage was freed or made smaller")
 
     def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
         yield from super().run(grads, numbers)
@@ -146,7 +149,7 @@ class ReferenceRows(Rows, Reference):
             parts: list[Bound] = [
                 Part(
                     lines(b.p, t)[t.rows],
-                    {b.keys[k]: lines(b.state[b.keys[k]], t)[t.rows] for k in self.keys},
+                    b.state | {b.keys[k]: lines(b.state[b.keys[k]], t)[t.rows] for k in self.keys},
                     b.keys,
                     b.row,
                     b.index,
@@ -165,7 +168,7 @@ class ReferenceRows(Rows, Reference):
 
 def lines(x: Tensor, t: Touched) -> Tensor:
     """A parameter or its state as a matrix with a line for each of its rows."""
-    return x.detach().view(-1, t.values.shape[1])
+    return x.detach().view(t.of, t.values.shape[1])
 
 
 def touched(b: Bound, g: Tensor) -> Touched:
@@ -183,7 +186,8 @@ def touched(b: Bound, g: Tensor) -> Touched:
     for d in range(sparse):
         rows = rows * shape[d] + index[d] if d else index[0]
     values = g._values().to(g.dtype).resolve_conj().resolve_neg()
-    return Touched(rows, values.reshape(len(rows), shape[sparse:].numel()).contiguous())
+    width, of = shape[sparse:].numel(), shape[:sparse].numel()
+    return Touched(rows, values.reshape(len(rows), width).contiguous(), of)
 
 
 def whole(x: Tensor) -> list[int]:

@@ -10,15 +10,15 @@ import re
 from collections.abc import Sequence
 
 from ravine.compile.emit.triton.body import Body
-from ravine.compile.expr import COMPARE, EVERY, HOST, Expr, walk
+from ravine.compile.expr import COMPARE, EVERY, Expr, walk
 from ravine.compile.plan import Plan
 from ravine.compile.watch import GUARD
 
 FRONT = 2  # places before the table for it; two, so that the table begins at a multiple of 16 bytes
 MADE = f"numbers - {FRONT}"  # where it stands whether the step is made
 GIVEN = ("hyper", "loss")  # leaves whose values come from outside
-STEP = "tl.load(clocks).to(tl.pointer_type(tl.float32))"  # where a clock's step lies, and its other numbers
-NUMBER = "tl.load(clocks + {}).to(tl.pointer_type(tl.float64))"
+NUMBER = "tl.load(clocks + {}).to(tl.pointer_type(tl.float64))"  # where a clock's step lies, and its other numbers
+STEP = NUMBER.format(0)
 
 # Of a negative number only whole powers exist.
 POWER = """
@@ -38,11 +38,6 @@ def given(plan: Plan) -> list[str]:
     return list(dict.fromkeys(str(x.arg) for x in leaves))
 
 
-def kept(plan: Plan) -> dict[str, Expr]:
-    """The numbers that are carried to the next step, in the order of the table of clocks."""
-    return {k: x for k, x in plan.outputs.items() if k != "p" and plan.start[k].shape is HOST}
-
-
 def emit(plan: Plan) -> str:
     """The source of `stage0`, `stage1` …, of `gather0`, `gather1` … for each sum, and of `close`."""
     stages = [stage(plan, i, numbers) for i, numbers in enumerate(plan.stages)]
@@ -53,7 +48,7 @@ def emit(plan: Plan) -> str:
 def stage(plan: Plan, i: int, numbers: Sequence[Expr]) -> str:
     """The numbers of one stage, and whether the step is made, as far as it is known by now."""
     b, known = Body(plan, {"p": "float64"}), [x for step in plan.gathers[:i] for x in step.everys]
-    places, carried = given(plan), list(kept(plan))
+    places, carried = given(plan), list(plan.hosted)
     b.lines += ["row = tl.program_id(0)", f"given += {1 + len(places)} * row", f"clocks += {1 + len(carried)} * row"]
     made = b.put("tl.load(given) == 0")
     for x in known:
@@ -67,7 +62,7 @@ def stage(plan: Plan, i: int, numbers: Sequence[Expr]) -> str:
         if x.op in GIVEN:
             b.double[x] = b.put(f"tl.load(given + {1 + places.index(str(x.arg))})")
         elif x.op == "t":
-            b.double[x] = b.put(f"tl.load({STEP}).to(tl.float64) + 1")
+            b.double[x] = b.put(f"tl.load({STEP}) + 1")
         elif x.op == "state":
             b.double[x] = b.put(f"tl.load({NUMBER.format(1 + carried.index(str(x.arg)))})")
         else:
@@ -106,9 +101,9 @@ def close(plan: Plan) -> str:
     lines = [f"tl.store({STEP}, tl.load({STEP}) + 1)"]
     lines += [
         f"tl.store({NUMBER.format(i)}, tl.load(numbers + {plan.numbers.index(x)}))"
-        for i, x in enumerate(kept(plan).values(), 1)
+        for i, x in enumerate(plan.hosted.values(), 1)
     ]
-    moves = [f"clocks += {1 + len(kept(plan))}", f"numbers += {len(plan.numbers)}", "row += 1"]
+    moves = [f"clocks += {1 + len(plan.hosted)}", f"numbers += {len(plan.numbers)}", "row += 1"]
     body = "".join(f"            {line}\n" for line in [*lines, *moves])
     return f"""
 @triton.jit

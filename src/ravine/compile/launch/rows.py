@@ -173,21 +173,32 @@ def lines(x: Tensor, t: Touched) -> Tensor:
 
 def touched(b: Bound, g: Tensor) -> Touched:
     """The rows that a sparse gradient reaches, with equal ones added up; raises where one is not there."""
-    index, shape, sparse = g._indices(), b.p.shape, g.sparse_dim()
+    index, values, shape, sparse = g._indices(), g._values(), b.p.shape, g.sparse_dim()
+    who = f"the sparse gradient of parameter {b.index} of shape {tuple(shape)}"
+    if lacks(index) or lacks(values):
+        raise RuntimeError(f"{who} has no memory for all of its elements: its storage was freed or made smaller")
+    if index.shape[0] != sparse or values.shape != (index.shape[1], *shape[sparse:]):
+        raise RuntimeError(f"{who} has indices of shape {tuple(index.shape)} and values of {tuple(values.shape)}")
     if index.numel():  # torch's coalesce() would write outside its memory
         low, high = whole(index.amin(1)), whole(index.amax(1))
         if any(not 0 <= i <= j < n for i, j, n in zip(low, high, shape, strict=False)):
-            raise RuntimeError(
-                f"parameter {b.index} of shape {tuple(shape)} has a sparse gradient with indices from {low} to {high}"
-            )
+            raise RuntimeError(f"{who} has indices from {low} to {high}")
     g = g.coalesce()
-    index = g._indices()
-    rows = index.new_zeros(index.shape[1])
-    for d in range(sparse):
-        rows = rows * shape[d] + index[d] if d else index[0]
+    rows = numbered(g._indices(), shape)
+    if not bool((rows[1:] > rows[:-1]).all()):  # written to since it was coalesced
+        g = torch.sparse_coo_tensor(g._indices(), g._values(), g.shape, check_invariants=True).coalesce()  # pyright: ignore[reportUnknownMemberType]
+        rows = numbered(g._indices(), shape)
     values = g._values().to(g.dtype).resolve_conj().resolve_neg()
     width, of = shape[sparse:].numel(), shape[:sparse].numel()
     return Touched(rows, values.reshape(len(rows), width).contiguous(), of)
+
+
+def numbered(index: Tensor, shape: torch.Size) -> Tensor:
+    """The number of each row among all rows of a parameter of this shape."""
+    rows = index.new_zeros(index.shape[1])
+    for d, i in enumerate(index):
+        rows = rows * shape[d] + i if d else i
+    return rows
 
 
 def whole(x: Tensor) -> list[int]:

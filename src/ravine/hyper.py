@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType
@@ -23,6 +23,7 @@ SWITCHES = (
 def fields(cls: type) -> dict[str, tuple[Any, Any]]:
     """{name: (type, default)} of the hyperparameters that `cls` takes, its own first, then the common ones."""
     hints = {k: t for k, t in get_type_hints(cls).items() if get_origin(t) is not ClassVar and not k.startswith("_")}
+    hints = {k: tuple[get_args(t)[0], ...] if get_origin(t) is Sequence else t for k, t in hints.items()}
     found: dict[str, tuple[Any, Any]] = {}  # `lr: float = 1` means 1.0
     for base in cls.__mro__:
         for name in inspect.get_annotations(base) if hasattr(base, "twin") else ():

@@ -102,7 +102,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
     params: torch_optimizer.ParamsT = arg(kw_only=False)
     lr: float | Tensor = arg(1e-3, kw_only=False)
     maximize: bool = False
-    mods: tuple[Modifier, ...] = ()
+    mods: Sequence[Modifier] = ()
     storage: Literal["float32", "bf16", "int8"] | None = None
     master_bits: Literal[0, 8, 16] | None = None
     seed: int = 0
@@ -121,7 +121,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         super().__init__(params, defaults | constants(type(self)))
 
     def _begin(self) -> None:
-        """Notes of its own; none are the class's, where a wrapper that imitates it, as Lightning's, would find them."""
+        """Sets private attributes per instance: Lightning's wrapper copies the class, where class attributes would leak."""
         self._rule = type(self)
         self._skipped: int | Tensor = 0  # a tensor where the host has no part in steps
         self._arranged: Arrangement | None = None  # found again after a copy or a load

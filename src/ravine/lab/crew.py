@@ -110,7 +110,7 @@ class Crew:
         return job, message
 
     def close(self) -> None:
-        """Everybody goes home."""
+        """Stop and join all workers."""
         try:
             for worker in self.places:
                 worker.kill()

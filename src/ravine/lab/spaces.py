@@ -55,7 +55,7 @@ SPACES: dict[str, Space] = {
     for name in names.split()
 }
 
-CONTAINS = {  # a method, and those that it is for some setting: tuned as well, it cannot lose to them but by noise
+CONTAINS = {  # method -> methods it contains as special cases; with equal tuning it can only lose to them by noise
     "momentum": ("sgd",),
     "nag": ("sgd",),
     "qhm": ("momentum", "sgd"),

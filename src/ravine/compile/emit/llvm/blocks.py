@@ -22,7 +22,7 @@ from ravine.compile.plan import Kernel, Plan
 from ravine.compile.storage import BLOCK, EXTRA, WIDTH, beside
 
 STRIP = 16  # numbers
-AHEAD = 512  # memory is asked for a number when the kernel is so many before it
+AHEAD = 512  # prefetch distance, in elements
 
 
 def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays: list[str]) -> str:

@@ -125,7 +125,7 @@ def modifiers() -> str:
 def entry(title: str, cls: type) -> list[str]:
     """A class as blocks of text: its arguments, and its docstring part by part."""
     said, takes = parts(cls), str(inspect.signature(cls)).removesuffix(" -> None")
-    blocks = [f"## {title}", code(f"{cls.__name__}{takes}", "python"), said.sentence]
+    blocks = [f"## {title}", code(f"{cls.__name__}{takes}", "python signature"), said.sentence]
     blocks += [code(said.equations) if said.equations else "", said.paragraphs, said.use]
     return [*blocks, said.references.replace("\n", "  \n")]
 

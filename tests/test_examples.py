@@ -1,4 +1,4 @@
-"""Every example runs, and the README's too."""
+"""Every example runs, and those in docstrings and CONTRIBUTING too; the pages' are in tests/docs."""
 
 import doctest
 import importlib
@@ -36,26 +36,6 @@ def test_the_whole_loop_learns_the_digits(capsys: pytest.CaptureFixture[str]):
 def test_every_example_is_short():
     for path in (ROOT / "examples").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 100, path
-
-
-def test_readme_code_runs():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
-
-
-# a class without its model, signatures, and what tests/integrations runs
-OTHERS = ("compare.md", "every_schedule.md", "modifiers.md", "integrations.md")
-PAGES = [x for x in sorted((ROOT / "docs").glob("*.md")) if x.name not in OTHERS and "```python\n" in x.read_text()]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_the_code_of_pages_runs(page: Path):
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    scope: dict[str, object] = {}  # each goes on where the one before it ended
-    for block in blocks:
-        exec(compile(block, page.name, "exec"), scope)
 
 
 def test_the_shares_of_the_paces_are_those_of_the_page():

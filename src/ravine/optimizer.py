@@ -121,7 +121,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         super().__init__(params, defaults | constants(type(self)))
 
     def _begin(self) -> None:
-        """Sets private attributes per instance: Lightning's wrapper copies the class, where class attributes would leak."""
+        """Sets private attributes per instance: Lightning's wrapper copies the class, and class attributes leak."""
         self._rule = type(self)
         self._skipped: int | Tensor = 0  # a tensor where the host has no part in steps
         self._arranged: Arrangement | None = None  # found again after a copy or a load

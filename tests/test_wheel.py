@@ -1,4 +1,4 @@
-"""The wheel is pure Python and needs torch and llvmlite, nothing else."""
+"""The wheel is pure Python and needs torch, llvmlite and numpy, nothing else."""
 
 import os
 import re
@@ -58,11 +58,11 @@ def test_is_pure_python_and_typed(wheel: Path):
 
 
 def test_takes_a_step_in_a_bare_environment(wheel: Path, tmp_path: Path):
-    """Only torch, llvmlite and what they require are there (linked from this environment, to save a download)."""
+    """Only torch, llvmlite, numpy and what they require are there, linked from this environment to save a download."""
     venv.create(tmp_path / "bare", with_pip=False)
     python = tmp_path / "bare" / "bin" / "python"
     site = next((tmp_path / "bare" / "lib").glob("python*/site-packages"))
-    for name in needed(["torch", "llvmlite"]):
+    for name in needed(["torch", "llvmlite", "numpy"]):
         dist = distribution(name)
         for top in {path.parts[0] for path in dist.files or [] if path.parts[0] not in ("..", "__pycache__")}:
             if not (site / top).exists():
@@ -74,4 +74,4 @@ def test_takes_a_step_in_a_bare_environment(wheel: Path, tmp_path: Path):
     )
     env = {k: x for k, x in os.environ.items() if k != "PYTHONPATH"} | {"RAVINE_CACHE": str(tmp_path / "cache")}
     done = subprocess.run([python, "-c", STEP], env=env, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and done.stderr == "", done.stderr

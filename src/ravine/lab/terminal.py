@@ -32,7 +32,7 @@ def show(found: Outcome, page: Path) -> None:
     console.print(f"\n{words(found)}{' ' if speed(found) else ''}{speed(found)}", soft_wrap=True)
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)
-    console.print(f"\n{page}", soft_wrap=True)
+    console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)
 
 
 def steps(n: float) -> str:

@@ -141,7 +141,7 @@ def test_steps_after_the_first_allocate_no_tensors(cls):
     params = parameters([(64, 3), (7,)])
     opt = cls(params)
     if gathers(opt):
-        return  # torch adds up what the tensors give
+        pytest.skip("torch adds up what the tensors give")
     give(params, 0)
     opt.step()
     with torch.profiler.profile(profile_memory=True) as seen:

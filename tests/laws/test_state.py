@@ -154,7 +154,7 @@ def test_a_state_of_another_optimizer_is_refused(cls, far):
     walk(a, 2)
     walk(b, 2)
     if a.state[of(a)[0]].keys() == b.state[of(b)[0]].keys():
-        return  # they remember the same things
+        pytest.skip("they remember the same things")
     refused(b, a.state_dict())
 
 
@@ -363,7 +363,7 @@ def test_groups_have_their_own_hyperparameters(cls):
     p, q = parameters(SHAPES), parameters(SHAPES)
     a = cls([{"params": p[:2], "lr": 0.1}, {"params": p[2:], "lr": 0.01}])
     if gathers(a):
-        return
+        pytest.skip("its groups share a sum over all tensors")
     b, c = cls(q[:2], lr=0.1), cls(q[2:], lr=0.01)
     for t in range(3):
         give(p, t)

@@ -189,7 +189,7 @@ def test_reset_leaves_an_average_that_a_modifier_keeps():
 @pytest.mark.parametrize("steps", [0, 3, 5, 7])
 def test_a_checkpoint_anywhere_continues_bit_for_bit(name, hyper, inner_state, library, steps):
     if library is torch.optim and name == "NAdam":
-        return  # torch itself rounds its product of momenta when it loads a state
+        pytest.skip("torch itself rounds its product of momenta when it loads a state")
     opt, params = made(name, hyper, library, inner_state=inner_state)
     walk(opt, params, steps)
     other, others = made(

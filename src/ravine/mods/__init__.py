@@ -1,10 +1,10 @@
-"""Changes that any rule can wear, one file each: `opt = ravine.AdamW(params, mods=[ClipNorm(1.0), EMA(0.999)])`.
+"""Modifiers change any rule, one file each: `opt = ravine.AdamW(params, mods=[ClipNorm(1.0), EMA(0.999)])`.
 
-Those that change the gradient (clipping, `AGC`, `Centralize`, `GradientNoise`, `GradientAveraging`) come before the
-rule, those that change its step (`Cautious`, `Grams`, `DecoupledDecay`, `L1`) or watch it (`EMA`, `Averaging`) after
-it; among themselves each acts on what the one before it in the list has made. A group may have mods of its own:
-`{"params": biases, "mods": []}`. Rows are those of a tensor as a matrix of its first size by all others; under a rule
-that sees batches of matrices, such as Adafactor, those of its last two.
+Modifiers of the gradient (clipping, `AGC`, `Centralize`, `GradientNoise`, `GradientAveraging`) act before the rule;
+modifiers of its step (`Cautious`, `Grams`, `DecoupledDecay`, `L1`) and averages of the weights (`EMA`, `Averaging`) act
+after it. Within each kind they act in the order of the list, each on the result of the one before. A group may have
+modifiers of its own: `{"params": biases, "mods": []}`. "Rows" are the rows of a tensor seen as a matrix, its first
+dimension by all others; under a rule that works on batches of matrices, such as Adafactor, of its last two dimensions.
 """
 
 from ravine.mods.agc import AGC as AGC

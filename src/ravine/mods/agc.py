@@ -5,18 +5,18 @@ from ravine.words import is_vector, maximum, row_total, sqrt, total
 
 
 class AGC(Modifier):
-    """Shorten the gradient of each unit where it is long beside the unit's weights.
+    """Clip the gradient of each unit where it is large relative to the unit's weights.
 
         W = max(‖pᵢ‖, ε)                      of a row i: the weights into one unit
         gᵢ ← gᵢ / max(1, ‖gᵢ‖ / (λ W))        λ = clipping
 
-    A row is all but the first dimension: so torch keeps the weights of linear and convolutional layers, though not
-    those of transposed convolutions. Vectors and 0-d tensors are one unit, as in the authors' code, timm and optax; the
-    authors and optax count an n × 1 matrix as a vector too. ε lets units that begin at zero move. The paper leaves the
-    last layer unclipped: give that group mods=[].
+    A unit is an index of the first dimension, which is how torch stores linear and convolutional layers, but not
+    transposed convolutions. Vectors and 0-d tensors are one unit, as in the authors' code, timm and optax; the
+    authors and optax also count an n × 1 matrix as a vector. ε lets units that begin at zero move. The paper does not
+    clip the last layer: give that group mods=[].
 
     Use it for networks without batch normalization and for large batches; the paper has λ of 0.01 for batches of 4096
-    and more for smaller ones.
+    and a larger λ for smaller ones.
 
     Brock et al. 2021, equation 3    https://arxiv.org/abs/2102.06171
     Defaults are those of the authors' code.

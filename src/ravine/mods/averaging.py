@@ -10,15 +10,15 @@ class Averaging(Shown):
         a ← a + (p − a) / max(1, n),  n = ⌊(t − t₀) / k⌋      where n has just grown, or is not yet 1
 
     Before the step t₀ + k the average is the newest p, from there on the mean of p at the steps t₀ + k, t₀ + 2k … t.
-    With start t₀ = 0 and k = `every` = 1 it is Polyak and Ruppert's mean of all steps, without the initial weights; a
-    later start is tail averaging, which forgets how training began; and with the steps of an epoch (or of a cycle of
-    the learning rate) for k it is stochastic weight averaging: weights that lie further apart, one for each epoch.
-    As torch.optim.swa_utils.AveragedModel updated after the steps t₀ + k, t₀ + 2k …, in the pass of the step itself.
-    `ASGD` is torch's optimizer with such a mean.
+    With start t₀ = 0 and k = `every` = 1 it is Polyak and Ruppert's mean of all steps, without the initial weights. A
+    later start is tail averaging, which forgets the beginning of training. With k the number of steps in an epoch (or
+    in a cycle of the learning rate) it is stochastic weight averaging, of weights one epoch apart.
+    It computes what torch.optim.swa_utils.AveragedModel computes when it is updated after the steps t₀ + k, t₀ + 2k …,
+    but in the pass of the step itself. `ASGD` is torch's optimizer with such a mean.
 
-    Use it with a constant learning rate (torch's SWALR goes there), and a start after the loss has settled: noise of
-    the last steps goes, and that is what a falling rate would have done. Statistics of batch normalization must be
-    gathered again: `opt.eval()`, then `torch.optim.swa_utils.update_bn(loader, model)`.
+    Use it with a constant learning rate (torch's SWALR leads to one), and start after the loss has settled: it removes
+    the noise of the last steps, as a decaying rate would. The statistics of batch normalization must be computed
+    again: `opt.eval()`, then `torch.optim.swa_utils.update_bn(loader, model)`.
 
     Polyak & Juditsky 1992, equation 3    https://doi.org/10.1137/0330046
     Tail averaging: Jain et al. 2018    https://jmlr.org/papers/v18/16-595.html

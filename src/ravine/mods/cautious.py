@@ -12,12 +12,12 @@ class Cautious(Modifier):
         p ← p − u φ / max(mean(φ), floor)     the mean is over the tensor
 
     As the authors' C-AdamW and timm, with a floor of 0.001. plus_one=True divides by (Σφ + 1) / n, as the authors'
-    C-Lion and C-Adafactor do; the paper's Algorithm 1 has mean(φ) + ε. g is what the rule was given, after the
-    gradient's modifiers. Signs are compared, so that products too small for the type count. A step that is lost in
-    rounding beside its weight counts as one that does not agree.
+    C-Lion and C-Adafactor do; the paper's Algorithm 1 has mean(φ) + ε. g is the gradient that the rule was given, after
+    its modifiers. Signs are compared rather than multiplied, so that an underflow of u g does not matter. A step that
+    rounding makes zero counts as one that does not agree.
 
-    A weight decay inside the rule is part of u, and is masked and enlarged with it; the authors' is not. For theirs
-    take a rule without decay: `Adam(mods=[Cautious(), DecoupledDecay(0.1)])` is C-AdamW, but for ε, which theirs adds
+    A weight decay inside the rule is part of u, and is masked and enlarged with it; the authors' is not. To get theirs
+    use a rule without decay: `Adam(mods=[Cautious(), DecoupledDecay(0.1)])` is C-AdamW, except for ε, which theirs adds
     to √v before its correction. Decay that a rule adds to the gradient is in u and not in g.
 
     Use it with rules that have momentum, where it makes AdamW or Lion a little faster at their tuned rates. It does

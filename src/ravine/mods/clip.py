@@ -5,16 +5,16 @@ from ravine.words import every, maximum, minimum, norm, sqrt, total
 
 
 class ClipNorm(Modifier):
-    """Shorten the gradient of all parameters together where it is longer than max_norm.
+    """Scale the gradient of all parameters down where its norm is larger than max_norm.
 
         G ← √(Σ‖g‖²)                          over all tensors of the optimizer
         g ← g min(1, max_norm / (G + ε))
 
-    As torch.nn.utils.clip_grad_norm_, but the gradients in memory stay as they are, and it is a part of the step.
+    As torch.nn.utils.clip_grad_norm_, but it is part of the step, and the gradients in memory are not changed.
     G is over the groups that have this modifier. A NaN anywhere makes every gradient NaN, and an infinite G makes the
-    finite ones 0 and the infinite ones NaN: as there, with error_if_nonfinite=False.
+    finite ones 0 and the infinite ones NaN, as in torch with error_if_nonfinite=False.
 
-    Use it for recurrent networks and transformers, where a rare batch would throw the weights far: 1.0 is usual.
+    Use it for recurrent networks and transformers, where a rare batch has a huge gradient: 1.0 is usual.
 
     Pascanu, Mikolov & Bengio 2013, Algorithm 1    https://arxiv.org/abs/1211.5063
     """
@@ -31,14 +31,14 @@ class ClipNorm(Modifier):
 
 
 class ClipTensorNorm(Modifier):
-    """Shorten the gradient of each tensor where it is longer than max_norm.
+    """Scale the gradient of each tensor down where its norm is larger than max_norm.
 
         g ← g min(1, max_norm / (‖g‖ + ε))
 
     As torch.nn.utils.clip_grad_norm_ called for each parameter, and Keras's `clipnorm`. A NaN stays in its tensor.
 
-    Use it where one tensor (an embedding, the last layer) has gradients of another size than the rest and `ClipNorm`
-    would shorten all others with it. It turns the whole gradient; `ClipNorm` does not.
+    Use it where one tensor (an embedding, the last layer) has much larger gradients than the rest, and `ClipNorm` would
+    scale all others down with it. It changes the direction of the whole gradient; `ClipNorm` does not.
 
     Pascanu, Mikolov & Bengio 2013, Algorithm 1, per tensor    https://arxiv.org/abs/1211.5063
     """
@@ -54,7 +54,7 @@ class ClipTensorNorm(Modifier):
 
 
 class ClipValue(Modifier):
-    """Cut each element of the gradient at ±max_value.
+    """Clamp each element of the gradient to ±max_value.
 
         g ← min(max(g, −c), c)                c = max_value
 

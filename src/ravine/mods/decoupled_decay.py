@@ -9,11 +9,11 @@ class DecoupledDecay(Modifier):
         p ← u − lr λ p                        u: what the rule made of p
 
     As in torch's AdamW: `Adam(mods=[DecoupledDecay(0.1)])` is AdamW with weight_decay=0.1. fully_decoupled=True takes
-    λ p instead, which lr does not touch: the paper's η λ p, where η is the schedule's multiplier. A schedule then sets
-    λ itself: `group["mods"][0].weight_decay`. A decay that the rule has of its own acts as well.
+    λ p instead, independent of lr: the paper's η λ p, where η is the schedule's multiplier. A schedule then sets
+    λ itself: `group["mods"][0].weight_decay`. The rule's own decay, if it has one, acts as well.
 
-    Use it to decay under rules that have no such decay, and after `Cautious` or `Grams`, which would change a decay of
-    the rule's own: `mods=[Cautious(), DecoupledDecay(0.1)]`.
+    Use it with rules that have no decoupled decay, and after `Cautious` or `Grams`, which would change the rule's own
+    decay: `mods=[Cautious(), DecoupledDecay(0.1)]`.
 
     Loshchilov & Hutter 2019, Algorithms 1 and 2    https://arxiv.org/abs/1711.05101
     """

@@ -11,18 +11,18 @@ class EMA(Shown):
 
         a ← β a + (1 − β) p                    a begins as p
 
-    warmup says what happens while the average is young, when it still holds much of the initial weights:
-    "ramp" takes min(β, (1 + t) / (10 + t)) for β, as TensorFlow's `num_updates` (t = 1 at the first step; diffusers
-    and timm count from 0); "unbiased" weighs the steps so far by βᵏ and leaves the initial weights out:
-    (1 − β) / (1 − βᵗ) for 1 − β, which is Adam's correction, and with β = 1 the plain mean. None, the default, is
-    torch's `get_ema_avg_fn`; `AveragedModel` itself takes the weights after the first step as they are.
+    warmup says how the first steps are averaged, while the average still consists largely of the initial weights:
+    "ramp" uses min(β, (1 + t) / (10 + t)) for β, as TensorFlow's `num_updates` (t = 1 at the first step; diffusers
+    and timm count from 0); "unbiased" weights the steps so far by βᵏ and leaves the initial weights out: it uses
+    (1 − β) / (1 − βᵗ) for 1 − β, which is Adam's bias correction, and with β = 1 the plain mean. None, the default, is
+    torch's `get_ema_avg_fn`; `AveragedModel` itself begins with the weights after the first step.
 
-    The average is of what the rule leaves, after the modifiers before this one. It is a state of the optimizer, so with
-    bf16 weights give the optimizer storage="float32": in bf16 an average with β > 0.996 stands still. Buffers of the
-    model, such as those of batch normalization, are not averaged.
+    What is averaged are the weights after the rule and the modifiers before this one. The average is a state of the
+    optimizer, so with bf16 weights give the optimizer storage="float32": in bf16 an average with β > 0.996 stands
+    still. Buffers of the model, such as those of batch normalization, are not averaged.
 
     Use it where the weights are evaluated or shipped while the learning rate is still high: for diffusion models and
-    image classifiers β of 0.999 to 0.9999. Where lr falls to zero it gives little.
+    image classifiers β of 0.999 to 0.9999. Where lr decays to zero it gains little.
 
     Polyak & Juditsky 1992    https://doi.org/10.1137/0330046
     """

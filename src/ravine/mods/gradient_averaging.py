@@ -8,11 +8,11 @@ from ravine.words import lerp, zeros
 class GradientAveraging(Modifier):
     """Give the rule an average of the gradients so far.
 
-        m ← m + (g − m) (1 − β) / (1 − βᵗ)    the gradients so far, each older one weighing β times the next
+        m ← m + (g − m) (1 − β) / (1 − βᵗ)    the gradients so far, each with β times the weight of the next
         g ← m
 
-    This is Adam's first moment with its correction for the start, m / (1 − βᵗ), so the first gradient is taken as it
-    is. With β = 1 it is the plain mean of all gradients, m + (g − m) / t, which dual averaging steps along.
+    This is Adam's first moment with its bias correction, m / (1 − βᵗ), so the first average is the first gradient.
+    With β = 1 it is the plain mean of all gradients, m + (g − m) / t, which dual averaging steps along.
 
     Use it to give momentum to a rule that has none, such as plain SGD or RMSprop, without making its steps longer.
 

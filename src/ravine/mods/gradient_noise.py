@@ -5,17 +5,17 @@ from ravine.words import normal, sqrt
 
 
 class GradientNoise(Modifier):
-    """Add noise to the gradient that dies down.
+    """Add Gaussian noise to the gradient, less and less of it.
 
         g ← g + n                             n ~ N(0, σ²),  σ² = η / (1 + k)^γ
 
-    η / (1 + k)^γ is the variance, not the deviation. k is the number of steps before this one, so the first
-    has variance η, as in optax. The paper takes η out of 0.01, 0.3 and 1.0, and γ = 0.55.
-    The noise is a function of seed, step and place in the optimizer alone: a run that is stopped and resumed has the
-    same. Two of these in one list need two seeds.
+    η / (1 + k)^γ is the variance, not the standard deviation. k is the number of steps before this one, so the first
+    has variance η, as in optax. The paper chooses η from 0.01, 0.3 and 1.0, and γ = 0.55.
+    The noise depends on the seed, the step and the position in the optimizer alone, so a resumed run has the same
+    noise. Two of these in one list need two seeds.
 
-    Use it for deep networks that are hard to begin with, together with clipping before it in the list. It does
-    little for networks that train well without.
+    Use it for deep networks that are hard to train at first, with clipping before it in the list. It does little for
+    networks that train well without it.
 
     Neelakantan et al. 2015, equation 1    https://arxiv.org/abs/1511.06807
     """

@@ -14,8 +14,8 @@ class GradientNoise(Modifier):
     The noise depends on the seed, the step and the position in the optimizer alone, so a resumed run has the same
     noise. Two of these in one list need two seeds.
 
-    Use it for deep networks that are hard to train at first, with clipping before it in the list. It does little for
-    networks that train well without it.
+    Use it for deep networks that are hard to begin with, together with clipping before it in the list. It does
+    little for networks that train well without.
 
     Neelakantan et al. 2015, equation 1    https://arxiv.org/abs/1511.06807
     """

@@ -64,20 +64,20 @@ class Optimizer(Fields, torch.optim.Optimizer):
     lr: the step size; a float, or a tensor of one element.
     maximize: go up the gradient instead of down.
     mods: changes that any rule can wear, traced into the same pass: `mods=[ClipNorm(1.0), EMA(0.999)]` (`ravine.mods`).
-    storage: how the states lie in memory. None: in the parameter's type; "float32": in float32 also where parameters
-        are bf16 or fp16; "bf16": in 2 bytes, rounded up or down by chance so that slow averages still move; "int8": in
-        1 byte, with a scale for each block of 256 numbers (the root's code where a state is never negative). Sums over
-        tensors, rows and columns, averages of the weights, and with "int8" tensors of fewer than 4096 numbers, stay
-        in float32.
-    master_bits: for bf16 parameters. 8 or 16: so many more bits of each weight are kept as a state and steps are made
-        on both together, so that small steps count; 16 is float32. 0: no more bits, but rounding by chance. None: to
-        the nearest.
-    seed: of the chance in these roundings.
-    nonfinite: what becomes of a step where a gradient is NaN or infinite. "ignore" makes it; "skip" leaves parameters
+    storage: how states are stored. None: in the parameter's dtype; "float32": in float32 also where parameters are bf16
+        or fp16; "bf16": in 2 bytes with stochastic rounding, so that slow averages still move; "int8": in 8-bit codes
+        with stochastic rounding and a scale for each block of 256 elements (codes of the square root where a state is
+        never negative). Per-tensor, per-row and per-column states, averages of the weights and, with "int8", tensors
+        of fewer than 4096 elements stay in float32.
+    master_bits: master weights for bf16 parameters. 8 or 16: that many more bits of each weight are kept as a state, and
+        the step is made on both together, so that small steps count; 16 is float32. 0: no more bits, but stochastic
+        rounding. None: rounding to nearest.
+    seed: of stochastic rounding.
+    nonfinite: what happens where a gradient is NaN or infinite. "ignore" makes the step; "skip" leaves parameters
         and states as they are, bit for bit, and counts it in `opt.skipped`; "raise" does so too and raises
         FloatingPointError with the name of the parameter. Both read all gradients once before anything moves; a
         `ClipNorm` does so anyway, and then it costs nothing.
-    measured: sum up in each step what `metrics()` tells.
+    measured: compute what `metrics()` returns in each step.
     capturable: on a GPU, make steps without the host, so that they can be recorded in a CUDA graph: numbers that it
         computes otherwise (bias corrections, norms over all parameters) are computed there, and give it lr as a tensor
         on the GPU to change it between replays. Elsewhere it changes nothing.

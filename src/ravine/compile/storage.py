@@ -1,17 +1,17 @@
 """How an array lies in memory: its kind, and the codes of compressed states.
 
     float32, float64, float16, bfloat16    as torch has them; a store rounds to the nearest
-    bfloat16~       bfloat16, rounded up or down by chance, so that the mean of many roundings is the number itself
-    bfloat16+8      the upper 16 bits of a float32; the next 8 lie in another array, and the rest is chance
+    bfloat16~       bfloat16 with stochastic rounding: the mean of many roundings is the number itself
+    bfloat16+8      the upper 16 bits of a float32; the next 8 are in another array, the rest is rounded stochastically
     bfloat16+16     the upper 16 bits of a float32; the lower 16 lie in another array
     linear8         x = scale c / 127 with c = −127 … 127, and a scale for each block of 256 numbers: its largest |x|
     root8           x = (scale c / 255)² with c = 1 … 255, for numbers that are never negative: the code of the root
 
 A linear code of Adam's v makes most of a block zero and the step infinite; the code of the root does not, and is never
-0 but where the scale is. Codes are rounded by chance too: else a slow average, which moves by less than half a code in
-a step, would stand still. The chance is a pure function of seed, step, the parameter's place and the element's index in
-it, the same on every backend: 16 bits of `words`. (Without blocks the elements of a channels_last parameter are counted
-in the order of memory; the reference counts them in that of dimensions.)
+0 except where the scale is. Codes use stochastic rounding too: otherwise a slow average, which moves by less than half
+a code in a step, would stand still. The random bits are a pure function of seed, step, the parameter's position and the
+element's index in it, the same on every backend: 16 bits of `words`. (Without blocks the elements of a channels_last
+parameter are counted in the order of memory; the reference counts them in that of dimensions.)
 """
 
 from __future__ import annotations

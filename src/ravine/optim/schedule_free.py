@@ -14,7 +14,7 @@ class ScheduleFree(Optimizer):
         c = w / Σ w                        w = tʳ (largest γ so far)^weight_lr_power
         x ← (1 − c) x + c z                the average: what the model holds after eval()
 
-    Kept is d = z − x, which begins at 0, so x = y − (1 − β) d and nothing is divided by β.
+    The state is d = z − x, which begins at 0, so x = y − (1 − β) d and nothing is divided by β.
     """
 
     papers = ("defazio2024road",)

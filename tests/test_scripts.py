@@ -91,6 +91,12 @@ def test_an_unknown_option_is_named(clone: Path):
     assert done.stderr == "scripts/setup: unknown option '--gpu'; it takes --demo, --all and --browser\n"
 
 
+def test_extras_that_pages_and_commands_name_are_there():
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
+    named = re.findall(r"pip install \"\.\[([\w,]+)\]\"", "\n".join(x.read_text(encoding="utf-8") for x in texts))
+    assert len(named) > 5 and {extra for names in named for extra in names.split(",")} <= EXTRAS.keys()
+
+
 def test_all_is_every_extra_that_a_command_has():
     (everything,) = EXTRAS["all"]
     named = set(re.findall(r"\w+", everything)) - {"ravine"}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.hyper import constants
+from ravine.hyper import ELSEWHERE, PLACES, called_here, constants, fields
 from ravine.optim import registry
 
 ALL = registry()
@@ -34,7 +34,43 @@ def refuses(error, *words, make):
 @every
 def test_an_unknown_name_with_the_nearest_one(cls):
     refuses(TypeError, cls.__name__, "'learning_rate'", "lr", make=lambda: cls(weights(), learning_rate=0.1))
-    refuses(TypeError, "'maximise'", "did you mean 'maximize'", make=lambda: cls(weights(), maximise=True))
+    refuses(TypeError, "'maximise'", "did you mean maximize", make=lambda: cls(weights(), maximise=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "here"),
+    [
+        ("adam", "learning_rate", "here it is lr. It takes"),
+        ("adam", "epsilon", "here it is eps. It takes"),
+        ("adam", "beta_1", "here it is betas[0], as in betas=(0.9, 0.999). It takes"),
+        ("adam", "beta2", "here it is betas[1]"),
+        ("adam", "weight-decay", "did you mean weight_decay? It takes"),
+        ("adam", "momentum", "here it is betas. It takes"),
+        ("adam", "clipnorm", "here it is mods=[ClipNorm(1.0)]. It takes"),
+        ("adam", "clip_value", "here it is mods=[ClipValue(1.0)]"),
+        ("adam", "use_ema", "here it is mods=[EMA(0.999)]"),
+        ("rmsprop", "rho", "here it is alpha. It takes"),
+        ("adadelta", "decay_rate", "here it is rho. It takes"),
+        ("adadelta", "l1", "here it is mods=[L1(…)]. It takes"),
+        ("asgd", "wd", "here it is weight_decay. It takes"),
+        ("rprop", "weight_decay", "here it is mods=[DecoupledDecay(0.01)]. It takes"),
+        ("sgd", "use_nesterov", "here it is nesterov. It takes"),
+        ("adagrad", "initial_accumulator", "here it is initial_accumulator_value"),
+        ("sgd", "beta1", "It takes"),  # nothing that it could be
+    ],
+)
+def test_other_libraries_names_are_told_what_they_are_here(name, given, here):
+    assert given not in inspect.signature(ALL[name]).parameters
+    refuses(TypeError, f"has no '{given}': {here}", make=lambda: ALL[name](weights(), **{given: 0.1}))
+
+
+@every
+def test_what_it_is_here_is_taken(cls):
+    """Each hint names something that the class takes."""
+    known = fields(cls)
+    for given in [*ELSEWHERE, *PLACES]:
+        said = called_here(given, known).removeprefix("here it is ").split(".")[0].split("=")[0].split("[")[0]
+        assert not said or said in known or said == "ravine", (given, said)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +84,7 @@ def test_an_unknown_name_with_the_nearest_one(cls):
         ({"lr": True}, TypeError, ["lr", "True", "number"]),
         ({"lr": [0.1]}, TypeError, ["lr", "[0.1]", "number"]),
         ({"lr": 1j}, TypeError, ["lr", "1j", "number"]),
-        ({"beta": (0.9, 0.99)}, TypeError, ["'beta'", "did you mean 'betas'"]),
+        ({"beta": (0.9, 0.99)}, TypeError, ["'beta'", "did you mean betas"]),
         ({"betas": (1.0, 0.9)}, ValueError, ["betas[0]", "1", "[0, 1)"]),
         ({"betas": (0.9, -0.1)}, ValueError, ["betas[1]", "-0.1", "[0, 1)"]),
         ({"betas": (0.9, float("nan"))}, ValueError, ["betas[1]", "nan"]),
@@ -121,7 +157,7 @@ def test_parameters(cls):
     refuses(ValueError, "more than one parameter group", make=lambda: cls([{"params": [p[0]]}, {"params": [p[0]]}]))
     refuses(ValueError, "'params'", make=lambda: cls([{"param": p}]))
     refuses(TypeError, "parameter group", make=lambda: cls([{"params": p}, 3]))
-    refuses(TypeError, "'maximise'", "'maximize'", make=lambda: cls([{"params": p, "maximise": True}]))
+    refuses(TypeError, "'maximise'", "did you mean maximize", make=lambda: cls([{"params": p, "maximise": True}]))
     refuses(ValueError, "lr", "-1", make=lambda: cls([{"params": p, "lr": -1.0}]))
 
 

@@ -27,27 +27,28 @@ FRONT = (
 )
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
-    "command": (),  # how every command answers
-    "optimizer": ("compile",),
+    "typed": (),  # what people type; no torch
+    "command": ("typed",),  # how every command answers
+    "optimizer": ("compile", "typed"),
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "mods", "matrix"),
-    "catalog": ("command", "compile", "optimizer", "optim", "schedules"),  # reads rules and their graphs; no extra
+    "catalog": ("command", "compile", "optimizer", "optim", "schedules", "typed"),  # it needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
     "data": (),  # which sample comes next: torch alone
     "loop": (),  # parts of a loop around any optimizer
-    "schedules": ("command", "compile", "optimizer", "visuals"),  # visuals: its command draws
+    "schedules": ("command", "compile", "optimizer", "visuals", "typed"),  # visuals: its command draws
     "feed": (),  # how a model is run on a batch
     "strategies": ("compile", "optimizer", "schedules", "feed"),
     "instruments": ("compile", "optimizer", "strategies", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
-    "surfaces": ("command", "compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules"),
+    "surfaces": ("command", "compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules", "typed"),
     "lab": (
         *("command", "optimizer", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals"),
-        "surfaces",
+        *("catalog", "surfaces", "typed"),
     ),
-    "cli": ("command", "catalog", "lab", "schedules", "surfaces"),
+    "cli": ("command", "catalog", "lab", "schedules", "surfaces", "typed"),
     "root": (
         *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "schedules"),
         "strategies",

@@ -4,10 +4,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
+
+from ravine.typed import nearest
 
 
 class Mistake(ValueError):
@@ -78,10 +79,5 @@ def own(typed: str, what: str) -> Any:
     if hasattr(module, name):
         return getattr(module, name)
     known = [n for n in vars(module) if not n.startswith("_")]
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    near = nearest(name, known, 3)
     raise Mistake(f"{what} '{typed}': '{module_name}' has no '{name}'; it has {', '.join(near or known) or 'no names'}")
-
-
-def names(text: str) -> tuple[str, ...]:
-    """What was typed with commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from types import NoneType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from torch import Tensor
+
+from ravine.typed import hint, plain
 
 SWITCHES = (
     "foreach",
@@ -41,14 +42,59 @@ def constants(cls: type) -> dict[str, Any]:
     return {name: getattr(cls, name) for name in above - fields(cls).keys() if hasattr(cls, name)}
 
 
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {  # names in other libraries: what it may be here, the first that there is
+    "learningrate": ("lr",),
+    "stepsize": ("lr",),
+    "eta": ("lr",),
+    "epsilon": ("eps",),
+    "rho": ("alpha",),
+    "decay": ("weight_decay",),
+    "decayrate": ("alpha", "rho"),
+    "wd": ("weight_decay",),
+    "l2": ("weight_decay",),
+    "alpha": ("lr",),
+    "lambda": ("weight_decay",),
+    "beta": ("momentum",),
+    "momentum": ("betas", "beta1", "beta", "alpha"),
+    "mu": ("momentum", "betas"),
+    "nesterov": ("form",),
+    "usenesterov": ("nesterov",),
+    "decoupleddecay": ("decoupled_weight_decay",),
+    "weightdecouple": ("decoupled_weight_decay",),
+    "initialaccumulator": ("initial_accumulator_value",),
+    "epsroot": ("eps_inside",),
+}
+PLACES: Mapping[str, str] = {  # and what is a part of something here, or a modifier
+    **dict.fromkeys(("beta1", "b1"), "betas[0], as in betas=(0.9, 0.999)"),
+    **dict.fromkeys(("beta2", "b2"), "betas[1], as in betas=(0.9, 0.999)"),
+    "beta3": "betas[2]",
+    **dict.fromkeys(("clipnorm", "globalclipnorm", "maxgradnorm", "clipgradnorm", "gradclip"), "mods=[ClipNorm(1.0)]"),
+    **dict.fromkeys(("clipvalue", "gradclipvalue"), "mods=[ClipValue(1.0)]"),
+    **dict.fromkeys(("useema", "ema", "emadecay", "emamomentum"), "mods=[EMA(0.999)]"),
+    **dict.fromkeys(("weightdecay", "wd", "decay", "l2"), "mods=[DecoupledDecay(0.01)]"),
+    "l1": "mods=[L1(…)]",
+    "lrschedule": "ravine.Scheduler(opt, lr=…)",
+}
+
+
+def called_here(name: str, known: Mapping[str, Any]) -> str:
+    """What another library's name of a hyperparameter is here, to begin the rest of an error with; or nothing."""
+    if any(plain(k) == plain(name) for k in known):
+        return ""  # a matter of dashes: the hint says it
+    for here in ELSEWHERE.get(plain(name), ()):
+        if here in known:
+            return f"here it is {here}. "
+    place = PLACES.get(plain(name), "")
+    return f"here it is {place}. " if place and ("betas" in known or not place.startswith("betas")) else ""
+
+
 def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given hyperparameters, each of its field's type and in its range, or an error that says what to write."""
     known = fields(cls)
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise TypeError(f"{cls.__name__} has no '{name}': {hint}It takes {', '.join(known)}")
+            said = called_here(name, known) or hint(name, known)
+            raise TypeError(f"{cls.__name__} has no '{name}': {said}It takes {', '.join(known)}")
     out = {name: value_of(f"{cls.__name__}: {name}", known[name][0], value) for name, value in given.items()}
     if out.get("differentiable"):
         raise ValueError(f"{cls.__name__}: differentiable=True is not possible: a compiled step has no autograd graph")

@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any, ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
 from weakref import ref
@@ -27,6 +26,7 @@ from ravine.load import load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
 from ravine.state import move, numbers_of, widened
+from ravine.typed import hint, nearest
 from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
 
@@ -304,8 +304,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 raise TypeError(f"{owner}: backend is the whole optimizer's, not a group's; give it to {owner}(…)")
             if name in always and param_group[name] != always[name]:
                 raise TypeError(f"{owner}: {name} is always {always[name]!r}")
-            if near := get_close_matches(name, known, 1, 0.8):
-                raise TypeError(f"{owner} has no '{name}': did you mean '{near[0]}'?")
+            if nearest(name, known, least=0.8):
+                raise TypeError(f"{owner} has no '{name}': {hint(name, known)}It takes {', '.join(known)}")
         group = param_group | settle(type(self), {k: x for k, x in param_group.items() if k in known})
         self.validate(self.defaults | group)
         if group.get("nonfinite", self.defaults["nonfinite"]) != self.defaults["nonfinite"]:

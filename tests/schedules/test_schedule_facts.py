@@ -117,7 +117,7 @@ def test_points():
         (lambda: Plateau(factor=1.0), r"factor is 1; it must lie in \(0, 1\)"),
         (lambda: create("cosin", 10), "unknown schedule 'cosin': did you mean cosine"),
         (lambda: create("qqq", 10), "unknown schedule 'qqq': `ravine schedule` lists them"),
-        (lambda: create("cosine", 10, ned=0.1), "cosine has no 'ned': did you mean 'end'"),
+        (lambda: create("cosine", 10, ned=0.1), "cosine has no 'ned': did you mean end"),
         (lambda: create("constant", 10, absolute=True), "has no 'absolute'"),
         (lambda: create("cosine", 0), "total is 0"),
         (lambda: create("cosine", 10, warmup=10), "warmup is 10; .* below total = 10"),

@@ -174,7 +174,7 @@ def test_a_plateau_that_two_hyperparameters_share_is_told_once():
         ({"lr": 0.1}, TypeError, "lr is 0.1; give a schedule, such as Cosine"),
         ({"betas": (None, 0.9)}, TypeError, r"betas.1 is 0.9; give a schedule"),
         ({"momentm": Linear(3)}, ValueError, "no 'momentm'.*It has lr, betas, eps, weight_decay"),
-        ({"weight_dcay": Linear(3)}, ValueError, "did you mean 'weight_decay'"),
+        ({"weight_dcay": Linear(3)}, ValueError, "did you mean weight_decay"),
         ({"betas": (None, None, Linear(3))}, ValueError, "no 'betas.2'"),
         ({"mods.1.eta": Linear(3)}, ValueError, "no 'mods.1.eta'"),
         ({"mods.0.etta": Linear(3)}, ValueError, "no 'mods.0.etta'"),

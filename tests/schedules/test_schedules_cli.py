@@ -58,7 +58,7 @@ def test_html_is_a_page_with_the_values(capsys, tmp_path):
         ("cosne --plot", "unknown schedule 'cosne': did you mean cosine"),
         ("--plot", "which schedule? One of constant, step"),
         ("cosine end", "'end' is no FIELD=VALUE, such as end=0.1"),
-        ("cosine edn=0.1", "cosine has no 'edn': did you mean 'end'?"),
+        ("cosine edn=0.1", "cosine has no 'edn': did you mean end?"),
         ("cosine end=x", "end is 'x'; it must be a number"),
         ("cosine --steps 0", "total is 0"),
         ("cosine --steps x", "invalid int value: 'x' (see ravine schedule --help)"),

@@ -40,7 +40,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add("--json", dest="as_json", action="store_true", help="the same for programs")
     elif command == "show":
         parser.description = "What a method is: its docstring, its equations as traced, defaults, paper and plan."
-        add("name", metavar="NAME", help="as `ravine list` has it, or as it is often called")
+        add(
+            "name",
+            metavar="NAME",
+            help="as `ravine list` has it, or as it is often called; with settings as in adam:eps=1e-4",
+        )
     else:
         parser.description = "The papers of methods and schedules as BibTeX, each once."
         add("names", metavar="NAME", nargs="+", help="as `ravine list` has them, or as they are often called")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import inspect
 import shutil
 from pathlib import Path
-from typing import Any
 
 from ravine.command import Mistake, Parser, answer
 from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
+from ravine.typed import assigned
 from ravine.visuals import Line, Panel, curves, grid, ink, page, terminal
 
 
@@ -68,17 +67,6 @@ def about(cls: type[Schedule], made: Schedule) -> str:
 def sentence(cls: type[Schedule]) -> str:
     """What a schedule is, in one line."""
     return (cls.__doc__ or "").splitlines()[0]
-
-
-def assigned(text: str) -> tuple[str, Any]:
-    """`end=0.1` as a name and a value."""
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise ValueError(f"{text!r} is no FIELD=VALUE, such as end=0.1")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value  # a word
 
 
 def picture(out: Path, name: str, made: Schedule, values: list[float]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from ravine.hyper import fields
 from ravine.optimizer import Optimizer
 from ravine.schedules.plateau import Plateau
 from ravine.schedules.schedule import Schedule
+from ravine.typed import hint
 
 Given = Schedule | Callable[[int], float]
 TINY = sys.float_info.min  # 2e-308: it adds nothing to a float, and `if self.weight_decay:` takes it for a number
@@ -135,9 +135,9 @@ class Scheduler(LRScheduler):
                 numbers = [
                     k for k, x in group.items() if is_number(x) or (isinstance(x, tuple) and any(map(is_number, x)))
                 ]
-                near = get_close_matches(path, numbers, 1, 0.5)
-                hint = f"did you mean '{near[0]}'? " if near else ""
-                raise ValueError(f"Scheduler: a group has no '{path}': {hint}It has {', '.join(numbers)}") from error
+                raise ValueError(
+                    f"Scheduler: a group has no '{path}': {hint(path, numbers)}It has {', '.join(numbers)}"
+                ) from error
             opt = self.optimizer
             if not is_number(value) or (isinstance(opt, Optimizer) and fields(type(opt)).get(at, (None,))[0] is int):
                 raise TypeError(f"Scheduler: {path} is {value!r}, and only numbers with a fraction are scheduled")

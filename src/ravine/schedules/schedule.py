@@ -69,6 +69,8 @@ class Schedule:
 
     def __mul__(self, other: Schedule | float) -> Product:
         """Both at once: their product."""
+        if isinstance(other, type):
+            raise TypeError(f"{self!r} * {other.__name__}: that is a class; make one: {other.__name__}(…)")
         return Product(self, other if isinstance(other, Schedule) else Constant(other))
 
     __rmul__ = __mul__

@@ -61,6 +61,8 @@ class Scheduler(LRScheduler):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, lr: Any = None, *, last_epoch: int = -1, **hyper: Any):
+        if isinstance(optimizer, type):
+            raise TypeError(f"Scheduler takes an optimizer, and this is the class {optimizer.__name__}; make one first")
         self.schedules: dict[str, Given | list[Given | None]] = {}
         for name, given in {"lr": lr, **hyper}.items():
             for path, schedule in spread(name, given).items():
@@ -189,6 +191,8 @@ def spread(name: str, given: Any) -> dict[str, Any]:
         columns = [[None if x is None else x[i] for x in given] for i in range(places)]
         return {k: x for i, part in enumerate(columns) if any(part) for k, x in spread(f"{name}.{i}", part).items()}
     for x in given if isinstance(given, list) else [given]:
+        if isinstance(x, type):
+            raise TypeError(f"Scheduler: {name} is the class {x.__name__}; make one: {x.__name__}(…)")
         if x is not None and not callable(x):
             raise TypeError(f"Scheduler: {name} is {x!r}; give a schedule, such as Cosine(1000), or a function of t")
     return {} if given is None else {name: given}

@@ -416,9 +416,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
         known = {k: d for k, (_, d) in fields(cls).items()} | settle(cls, hyper)
         return latex.equations(compiled(cls, cls.flags(known), known).program)
 
-    def explain(self) -> str:
-        """Equations, plan, bytes moved per element, and the emitted source, for each program of this optimizer."""
-        return explain(self)
+    def explain(self, *, code: bool = False) -> str:
+        """Equations, plan and bytes moved per element, for each program of this optimizer.
+
+        code: also what the host computes once per step, and the source that was emitted: hundreds of lines.
+        """
+        return explain(self, code)
 
 
 def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

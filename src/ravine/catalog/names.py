@@ -5,7 +5,8 @@ Every command and `ravine.create` read names here: `adam`, `Adam`, `nesterov`, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 
@@ -141,6 +142,14 @@ def _set(cls: type, implied: Mapping[str, Any], settings: Sequence[str], typed: 
     except (TypeError, ValueError) as error:
         raise CatalogError(f"'{typed}': {error}") from error
     return given
+
+
+def no_name(name: str, known: Iterable[str]) -> str:
+    """What to say of `ravine.NAME` that there is not."""
+    said = next((f"{x} is not here yet" for x in ABSENT if plain(x) == plain(name)), "")
+    if not said and find_spec(f"ravine.{name}"):
+        said = f"write `import ravine.{name}` before"
+    return f"module 'ravine' has no attribute '{name}': {said or hint(name, known, 3).rstrip() or 'see dir(ravine)'}"
 
 
 def _unknown(name: str, there: str) -> str:

@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-from ravine.command import Parser, lacks
+from ravine.command import Parser, lacks, say
 from ravine.typed import hint
 
 COMMANDS = {  # name: the room that answers, and what it does
@@ -63,5 +63,5 @@ def _about(argv: list[str]) -> int:
         parser.parse_args(argv)
         return 0
     except ValueError as error:
-        print(f"ravine: {error}", file=sys.stderr)
+        say(error)
         return 2

@@ -61,7 +61,7 @@ def test_html_is_a_page_with_the_values(capsys, tmp_path):
         ("cosine edn=0.1", "cosine has no 'edn': did you mean end?"),
         ("cosine end=x", "end is 'x'; it must be a number"),
         ("cosine --steps 0", "total is 0"),
-        ("cosine --steps x", "invalid int value: 'x' (see ravine schedule --help)"),
+        ("cosine --steps x", "'x' is not a whole number (see ravine schedule --help)"),
         ("cosine -o x.png", "x.png is neither .svg nor .html"),
         ("cosine -o /nowhere/at/all.svg", "No such file"),
     ],

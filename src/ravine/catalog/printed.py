@@ -6,6 +6,7 @@ import inspect
 import json
 import shutil
 import sys
+import textwrap
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,8 @@ from ravine.optimizer import Optimizer
 from ravine.schedules import Schedule
 from ravine.schedules import find as find_schedule
 
+NARROW = 30  # letters in which a sentence can still be read
+
 
 def listing(by: str = "name", as_json: bool = False) -> str:
     """What `ravine list` prints."""
@@ -27,13 +30,22 @@ def listing(by: str = "name", as_json: bool = False) -> str:
 
 
 def table(rows: list[Method]) -> str:
-    """The methods as columns; on a terminal each line ends where the terminal does."""
+    """The methods as columns; on a terminal the last one goes on in lines below, within its column."""
     cells = [("name", "year", "state", "moved", "what it is (state and moved: bytes per float32 parameter)")]
     cells += [(x.name, str(x.year or "-"), str(x.state), str(x.moved), x.sentence) for x in rows]
     name = max(len(row[0]) for row in cells)
-    lines = [f"{a:{name}}  {b:>4}  {c:>5}  {d:>5}  {e}" for a, b, c, d, e in cells]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else max(map(len, lines))
-    return "\n".join(line if len(line) <= width else line[: width - 1] + "…" for line in lines)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return "\n".join(folded(f"{a:{name}}  {b:>4}  {c:>5}  {d:>5}  ", e, width) for a, b, c, d, e in cells)
+
+
+def folded(head: str, text: str, width: int) -> str:
+    """`text` after `head` in lines of at most `width` letters, below it where there is no room; in one line for 0."""
+    if not width:
+        return head + text
+    indent = " " * len(head)
+    if width - len(head) >= NARROW:
+        return textwrap.fill(text, width, initial_indent=head, subsequent_indent=indent)
+    return f"{head.rstrip()}\n{textwrap.fill(text, max(width, 12), initial_indent='  ', subsequent_indent='  ')}"
 
 
 def show(name: str) -> str:

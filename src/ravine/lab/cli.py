@@ -27,6 +27,13 @@ def main(argv: list[str]) -> int:
     return answer(lambda: compare(*_asked(argv)))
 
 
+def tasks(text: str) -> tuple[str, ...]:
+    """Names with commas; none at all is a mistake, and not the default."""
+    if not (found := listed(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no task")
+    return found
+
+
 def _asked(argv: list[str]) -> tuple[Settings, str]:
     """The settings, and the command that made them: this one, or that of the comparison that is gone on with."""
     parser = _parser()
@@ -53,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--task",
         metavar="A,B",
         dest="tasks",
-        type=listed,
+        type=tasks,
         default=(),
         help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
     )

@@ -136,6 +136,8 @@ def test_going_on_at_an_epoch():
     with pytest.raises(KeyError, match="load the optimizer's state_dict"):
         Scheduler(again, lr=Linear(10), last_epoch=2)
     again.load_state_dict(opt.state_dict())
+    assert Scheduler(again, lr=Linear(10), momentum=Linear(10), last_epoch=2).last_epoch == 3  # steps made, as torch's
+    assert torch.optim.lr_scheduler.LambdaLR(again, lambda t: 1 - t / 10, last_epoch=2).last_epoch == 3
     (group,) = step(Scheduler(again, lr=Linear(10), momentum=Linear(10), last_epoch=2), 1)
     assert (group["lr"], group["momentum"]) == pytest.approx((0.6, 0.48))
 

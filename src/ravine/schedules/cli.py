@@ -44,7 +44,13 @@ def schedule(
             raise ValueError(f"which schedule? One of {', '.join(registry())}")
         width = max(map(len, registry()))
         return "\n".join(f"{x:{width}}  {sentence(cls)}" for x, cls in registry().items())
-    made = create(name, steps, **dict(map(assigned, fields)))
+    if steps < 1:
+        raise ValueError(f"--steps {steps}: must be 1 or more")
+    given = dict(map(assigned, fields))
+    for field, instead in (("total", "the length of the run is --steps N"), ("name", "the name comes first")):
+        if field in given:
+            raise ValueError(f"{field}={given[field]}: {instead}")
+    made = create(name, steps, **given)
     values = sampled(made, steps)
     sections = [repr(made)] if plot or table or out else [about(find(name), made)]
     if plot:

@@ -126,11 +126,12 @@ class Product(Schedule):
 
 
 class Then(Schedule):
-    """One schedule after another. `a.then(at, b)` makes it."""
+    """One schedule after another. `a.then(at, b)` makes it; at = 0 is b alone."""
 
     first: Schedule
     at: int
     following: Schedule
+    ranges = {"at": "[0, inf)"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

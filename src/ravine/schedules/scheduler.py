@@ -47,8 +47,8 @@ class Scheduler(LRScheduler):
         A tuple has a schedule for each place, or None to leave that alone; a list has one for each group. A number of
         a modifier is written "mods.0.eta", one place of a tuple "betas.1". `momentum` means β₁ in optimizers that have
         `betas` and no momentum.
-    last_epoch: as torch's: −1 to begin; else how many steps have been made, by an optimizer whose groups say what they
-        began with.
+    last_epoch: as torch's: −1 to begin; to go on after n steps n − 1, with an optimizer whose groups say what they
+        began with. In both cases the constructor counts on by one.
 
     It is a torch LRScheduler: call `step()` after the optimizer's. Nothing is compiled again: numbers are no part of a
     program, but for whether one is zero, so a scheduled number is 2e-308 where it would be 0. That adds nothing and is

@@ -9,6 +9,8 @@ from typing import Any
 from tables import figure, table
 
 from ravine.catalog.names import find
+from ravine.hyper import fields
+from ravine.optimizer import Optimizer
 
 RECORD = Path(__file__).parents[1] / "benchmarks" / "results" / "advice-cpu.json"
 FROM = "adamw"
@@ -52,14 +54,31 @@ def section(name: str, tasks: list[str], best: dict[str, Any], losses: dict[str,
                   if "weight_decay" in best[task][name]]:  # fmt: skip
         start += f" Its weight decay was {figure(rounded(median(decays)))} times AdamW's."
     else:
-        start += " It has no decoupled weight decay; `mods=[DecoupledDecay(…)]` adds one, which was not searched here."
+        start += f" Weight decay was not searched here: {decay_of(find(name)[0])}."
     return f"## {cls}\n\n{start}\n\n{table(('task', 'its best', 'lr / AdamW’s', 'loss / AdamW’s'), rows)}"
 
 
+def decay_of(cls: type[Optimizer]) -> str:
+    """How to have weight decay as AdamW's with a method."""
+    takes = fields(cls)
+    for flag in ("decoupled_weight_decay", "weight_decouple"):
+        if flag in takes:
+            return f"`weight_decay=…, {flag}=True` takes it off the weights, as AdamW does"
+    own = "its `weight_decay` goes into the gradient, and " if "weight_decay" in takes else "it has none, and "
+    return f"{own}`mods=[DecoupledDecay(…)]` takes it off the weights, as AdamW does"
+
+
 def setting(hyper: dict[str, float]) -> str:
-    """The numbers of a point, as a person says them."""
-    plain = {k.removeprefix("1-"): 1 - x if k.startswith("1-") else x for k, x in hyper.items()}
-    return ", ".join(f"{'decay' if k == 'weight_decay' else k} {x:.3g}" for k, x in plain.items())
+    """The numbers of a point, with digits enough to be typed in."""
+    return ", ".join(
+        f"{k[2:]} {below_one(x)}" if k.startswith("1-") else f"{'decay' if k == 'weight_decay' else k} {x:.3g}"
+        for k, x in hyper.items()
+    )
+
+
+def below_one(x: float) -> str:
+    """1 − x, with three digits of x: 0.99987, and not 1."""
+    return f"{1 - x:.{max(3, 2 - math.floor(math.log10(x)))}f}".rstrip("0") if x < 1 else "0"
 
 
 def rounded(x: float) -> float:

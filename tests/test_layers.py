@@ -27,28 +27,30 @@ FRONT = (
 )
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
-    "command": (),  # how every command answers
-    "optimizer": ("compile",),
+    "typed": (),  # what people type; no torch
+    "command": ("typed",),  # how every command answers
+    "optimizer": ("compile", "typed"),
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "mods", "matrix"),
-    "catalog": ("command", "compile", "optimizer", "optim", "schedules"),  # reads rules and their graphs; no extra
+    "catalog": ("command", "compile", "optimizer", "optim", "schedules", "typed"),  # it needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
     "data": (),  # which sample comes next: torch alone
     "loop": (),  # parts of a loop around any optimizer
-    "schedules": ("command", "compile", "optimizer", "visuals"),  # visuals: its command draws
+    "schedules": ("command", "compile", "optimizer", "visuals", "typed"),  # visuals: its command draws
     "feed": (),  # how a model is run on a batch
     "strategies": ("compile", "optimizer", "schedules", "feed"),
     "instruments": ("compile", "optimizer", "strategies", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),
-    "surfaces": ("command", "compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules"),
+    "surfaces": ("command", "compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules", "typed"),
     "lab": (
         *("command", "optimizer", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals"),
-        "surfaces",
+        *("catalog", "surfaces", "typed"),
     ),
-    "cli": ("command", "catalog", "lab", "schedules", "surfaces"),
-    "root": (
+    "cli": ("command", "catalog", "lab", "schedules", "surfaces", "typed"),
+    "root": ("public",),  # which it imports when the first of its names is used
+    "public": (
         *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "schedules"),
         "strategies",
     ),
@@ -110,7 +112,7 @@ def test_the_graph_and_its_stages_know_no_later_stage(path):
 def test_import_costs_torch_and_llvmlite_only():
     extras = ("plotly", "rich", "sklearn", "triton", "jinja2", "typer", "pandas", "scipy", "matplotlib", "latex2mathml")
     code = (
-        "import sys, torch; before = set(sys.modules); import ravine; new = set(sys.modules) - before;"
+        "import sys, torch; before = set(sys.modules); import ravine; ravine.Adam; new = set(sys.modules) - before;"
         "print(sorted({m.split('.')[0] for m in new if m.split('.')[0] not in sys.stdlib_module_names}));"
         f"print([m for m in {extras!r} if m in new]);"
         "print([m for m in new if m.startswith('ravine.lab') or m.startswith('ravine.visuals')])"

@@ -1,18 +1,28 @@
 """Gradient-based optimizers for PyTorch: a page each, compiled into one pass, compared with evidence."""
 
-from ravine import data as data
-from ravine import groups as groups
-from ravine import instruments as instruments
-from ravine import loop as loop
-from ravine import mods as mods
-from ravine import optim as optim
-from ravine import schedules as schedules
-from ravine import strategies as strategies
-from ravine.catalog.create import create as create
-from ravine.gradient_release import release as release
-from ravine.instruments import Monitor as Monitor
-from ravine.instruments import NoiseScale as NoiseScale
-from ravine.instruments import check_gradients as check_gradients
-from ravine.optim import *  # noqa: F403
-from ravine.optimizer import Optimizer as Optimizer
-from ravine.schedules.scheduler import Scheduler as Scheduler
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ravine.public import *  # noqa: F403
+
+    __version__: str
+else:
+    from importlib import import_module
+
+    def __getattr__(name):
+        """A public name. All are imported when the first is used, so that `ravine --help` needs no torch."""
+        if name == "__version__":
+            return import_module("importlib.metadata").version("ravine")
+        if name.startswith("_") and name != "__all__":
+            raise AttributeError(f"module 'ravine' has no attribute '{name}'")
+        made = {k: x for k, x in vars(import_module("ravine.public")).items() if not k.startswith("_")}
+        globals().update(made)
+        if name == "__all__":
+            return sorted(made)
+        if name in globals():
+            return globals()[name]
+        raise AttributeError(import_module("ravine.catalog.names").no_name(name, made))
+
+    def __dir__():
+        """All public names."""
+        return [*globals(), "__version__", *__getattr__("__all__")]

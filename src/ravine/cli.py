@@ -2,11 +2,11 @@
 
 import os
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 
-from ravine.command import Parser, lacks
+from ravine.command import Parser, lacks, say
+from ravine.typed import hint
 
 COMMANDS = {  # name: the room that answers, and what it does
     "list": ("catalog.cli", "every optimizer: year, state, cost, and what it is"),
@@ -59,11 +59,9 @@ def _about(argv: list[str]) -> int:
     try:
         unknown = next((x for x in argv if not x.startswith("-")), None)
         if unknown is not None and unknown not in COMMANDS:
-            near = get_close_matches(unknown, COMMANDS, 1, 0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            parser.error(f"unknown command '{unknown}': {hint}It is one of {', '.join(COMMANDS)}")
+            parser.error(f"unknown command '{unknown}': {hint(unknown, COMMANDS)}It is one of {', '.join(COMMANDS)}")
         parser.parse_args(argv)
         return 0
     except ValueError as error:
-        print(f"ravine: {error}", file=sys.stderr)
+        say(error)
         return 2

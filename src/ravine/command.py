@@ -1,13 +1,15 @@
 """How every command answers: results on stdout, a mistake as one line on stderr, and an exit status."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
+
+from ravine.typed import nearest
 
 
 class Mistake(ValueError):
@@ -15,7 +17,12 @@ class Mistake(ValueError):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises a Mistake where argparse would exit."""
+    """Raises a Mistake where argparse would exit, and reads numbers in words of its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.register("type", int, whole)
+        self.register("type", float, number)
 
     def error(self, message: str) -> NoReturn:
         raise Mistake(f"{message} (see {self.prog} --help)")
@@ -35,13 +42,38 @@ def answer(run: Callable[[], object], *also: type[Exception], stopped: str = "st
         if os.environ.get("RAVINE_DEBUG"):
             raise
         file = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
-        print(f"ravine: {file or error}", file=sys.stderr)
+        say(file or error)
         return 2
     except ModuleNotFoundError as error:
         return lacks(error, "lab")
     except KeyboardInterrupt:
-        print(f"ravine: {stopped}", file=sys.stderr)
+        say(stopped)
         return 130
+
+
+def say(what: object) -> None:
+    """One line on stderr, whatever was typed: what is no printable character is written as Python escapes it."""
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(what))
+    print(f"ravine: {line}", file=sys.stderr)
+
+
+def whole(text: str) -> int:
+    """What was typed as a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def number(text: str) -> float:
+    """What was typed as a number; NaN is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
 
 
 def lacks(error: ModuleNotFoundError, extra: str) -> int:
@@ -49,7 +81,7 @@ def lacks(error: ModuleNotFoundError, extra: str) -> int:
     missing = str(error.name).split(".")[0]
     if missing == "ravine":
         raise error  # our own fault, to be seen
-    print(f'ravine: needs {missing}: pip install ".[{extra}]" in ravine\'s folder', file=sys.stderr)
+    say(f'needs {missing}: pip install ".[{extra}]" in ravine\'s folder')
     return 2
 
 
@@ -78,10 +110,5 @@ def own(typed: str, what: str) -> Any:
     if hasattr(module, name):
         return getattr(module, name)
     known = [n for n in vars(module) if not n.startswith("_")]
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    near = nearest(name, known, 3)
     raise Mistake(f"{what} '{typed}': '{module_name}' has no '{name}'; it has {', '.join(near or known) or 'no names'}")
-
-
-def names(text: str) -> tuple[str, ...]:
-    """What was typed with commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())

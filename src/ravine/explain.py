@@ -22,28 +22,30 @@ if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 
-def explain(opt: Optimizer) -> str:
-    """Equations, plan, bytes, host code and source of each program that the optimizer's groups need."""
+def explain(opt: Optimizer, code: bool = False) -> str:
+    """Equations, plan and bytes of each program that the optimizer's groups need, with `code` host code and source."""
     programs = dict.fromkeys(
         (compiled, p.dtype, p.device, tuple(types_of(opt, compiled, group, p).items()))
         for group in opt.param_groups
         for p in group["params"]
         for compiled in [opt.compiled(group, p)]
     )
-    parts: list[str] = []
+    pages: list[str] = []
     for compiled, dtype, device, found in programs:
         plan, kind, types = compiled.plan, str(dtype).removeprefix("torch."), dict(found)
         backend = opt.backend or backend_for(device)
-        parts += [
+        parts = [
             f"{compiled.program.name} on {device.type} in {kind} by {backend}",
             f"\nEquations\n{text.equations(compiled.program)}",
             "\nPlan",
             *(f"  {i + 1}. {describe(plan, step)}" for i, step in enumerate(plan.steps)),
             f"  {moved(plan, types) * (2 if dtype.is_complex else 1):.4g} bytes moved per element",
-            f"\nOn the host, once per step\n{host.emit(plan.numbers)}",
-            f"\nSource\n{source(backend, plan, types)}",
         ]
-    return "\n".join(parts)
+        if code:
+            parts.append(f"\nOn the host, once per step\n{host.emit(plan.numbers)}")
+            parts.append(f"\nSource\n{source(backend, plan, types)}")
+        pages.append("\n".join(parts))
+    return "\n\n".join(pages)
 
 
 def types_of(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> dict[str, str]:

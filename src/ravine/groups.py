@@ -77,7 +77,8 @@ def layer_decay(
     decay: above 0; 1 gives every layer the same rate.
     layers: regular expressions from the input up, one a layer, the first that is found in a name has it. None takes
         the model's children in their order, and the items of a ModuleList or Sequential one by one; embeddings that
-        follow each other are one layer, and a norm goes with the layer before it.
+        follow each other are one layer, the tokens, positions and patches of a vision transformer too (as in timm),
+        and a norm goes with the layer before it.
     weight_decay: if given, each layer is two groups, as `no_decay` makes them.
     frozen: keep parameters with requires_grad=False.
     """
@@ -244,8 +245,8 @@ def _layers(model: nn.Module) -> list[list[Tensor]]:
     def put(kind: str, params: Iterable[Tensor]) -> None:
         new = [p for p in params if id(p) not in seen]
         seen.update(id(p) for p in new)
-        if new and found and (kind == "norm" or kind == found[-1][0] == "embedding"):
-            found[-1][1].extend(new)
+        if new and found and (kind == "norm" or {kind, found[-1][0]} in ({"embedding"}, {"embedding", "patches"})):
+            found[-1] = ("embedding" if kind != "norm" else found[-1][0], [*found[-1][1], *new])
         elif new:
             found.append((kind, new))
 
@@ -268,8 +269,17 @@ def _holds_list(module: nn.Module) -> bool:
     return any(isinstance(x, nn.ModuleList | nn.Sequential) for x in module.modules())
 
 
+def _cuts_patches(module: nn.Module) -> bool:
+    """A convolution that sees each input once: its kernel is as wide as its stride."""
+    if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return False
+    return module.kernel_size == module.stride and max(module.stride) > 1
+
+
 def _kind(module: nn.Module) -> str:
     holders = [x for x in module.modules() if next(x.parameters(False), None) is not None]
     if holders and all(isinstance(x, nn.Embedding | nn.EmbeddingBag) for x in holders):
         return "embedding"
+    if holders and _cuts_patches(holders[0]) and all(isinstance(x, NORMS) for x in holders[1:]):
+        return "patches"  # of an image, where embeddings stand beside it; else a layer as any other
     return "norm" if all(p.ndim < 2 for p in module.parameters()) else "layer"

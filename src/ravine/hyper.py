@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
-from types import NoneType
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
+from torch.nn import Module
+
+from ravine.typed import hint, plain
 
 SWITCHES = (
     "foreach",
@@ -23,16 +25,65 @@ SWITCHES = (
 def fields(cls: type) -> dict[str, tuple[Any, Any]]:
     """{name: (type, default)} of the hyperparameters that `cls` takes, its own first, then the common ones."""
     hints = {k: t for k, t in get_type_hints(cls).items() if get_origin(t) is not ClassVar and not k.startswith("_")}
-    hints = {k: tuple[get_args(t)[0], ...] if get_origin(t) is Sequence else t for k, t in hints.items()}
     found: dict[str, tuple[Any, Any]] = {}  # `lr: float = 1` means 1.0
     for base in cls.__mro__:
         for name in inspect.get_annotations(base) if hasattr(base, "twin") else ():
             if name in hints and name != "params":
                 default = value_of(f"{cls.__name__}: {name}", hints[name], getattr(cls, name))
-                found.setdefault(name, (hints[name], default))
+                found.setdefault(name, (as_tuple(hints[name]), default))
     twin = getattr(cls, "twin", None)
     taken = inspect.signature(twin).parameters if twin else {}
     return found | {name: (bool | None, taken[name].default) for name in SWITCHES if name in taken}
+
+
+@cache
+def places(cls: type) -> tuple[str, ...]:
+    """The hyperparameters that the constructor takes by place, after params: lr, or what torch's class takes so."""
+    known, twin = fields(cls), getattr(cls, "twin", None)
+    taken = inspect.signature(twin).parameters.values() if twin else ()
+    names = [x.name for x in taken if x.kind is x.POSITIONAL_OR_KEYWORD and x.name in known]
+    return tuple(names) or ("lr",)
+
+
+def constructor(cls: type) -> inspect.Signature:
+    """What an optimizer's constructor takes: params and `places` by place too, all else by name."""
+    by_either, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    known = {k: default for k, (_, default) in fields(cls).items()}
+    first = [inspect.Parameter(k, by_either, default=known[k]) for k in places(cls)]
+    others = [inspect.Parameter(k, by_name, default=default) for k, default in known.items() if k not in places(cls)]
+    backend = inspect.Parameter("backend", by_name, default=None)
+    return inspect.Signature([inspect.Parameter("params", by_either), *first, *others, backend])
+
+
+def by_place(cls: type, more: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """{name: value} of the arguments that were given by place after lr."""
+    known = places(cls)[1:]
+    if len(more) > len(known):
+        most, other = ", ".join(("params", "lr", *known)), next(k for k in fields(cls) if k not in places(cls))
+        raise TypeError(f"{cls.__name__} takes {most} by place, and {len(more) + 2} arguments were given so; "
+                        f"write the others with their names, such as {other}=…")  # fmt: skip
+    found = dict(zip(known, more, strict=False))
+    if twice := found.keys() & named.keys():
+        raise TypeError(f"{cls.__name__}: {min(twice)} is given twice, by place and by name")
+    return found
+
+
+def no_parameters(given: object) -> str:
+    """What to say where params is a module, or a method that was not called."""
+    if isinstance(given, type):
+        return f"params is the class {given.__name__}; make a model of it, and give its parameters: model.parameters()"
+    if isinstance(given, Module):
+        return f"params is a module, {type(given).__name__}; give its parameters: model.parameters()"
+    return f"params is a function, {getattr(given, '__name__', given)!r}; call it: model.parameters()"
+
+
+def as_tuple(kind: Any) -> Any:
+    """The type of a field whose lists become tuples, as the tuple that it will be."""
+    if get_origin(kind) is Sequence:
+        return tuple[get_args(kind)[0], ...]
+    if get_origin(kind) in (UnionType, Union) and any(get_origin(x) is list for x in get_args(kind)):
+        return next(x for x in get_args(kind) if get_origin(x) is tuple)
+    return kind
 
 
 def constants(cls: type) -> dict[str, Any]:
@@ -41,14 +92,59 @@ def constants(cls: type) -> dict[str, Any]:
     return {name: getattr(cls, name) for name in above - fields(cls).keys() if hasattr(cls, name)}
 
 
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {  # names in other libraries: what it may be here, the first that there is
+    "learningrate": ("lr",),
+    "stepsize": ("lr",),
+    "eta": ("lr",),
+    "epsilon": ("eps",),
+    "rho": ("alpha",),
+    "decay": ("weight_decay",),
+    "decayrate": ("alpha", "rho"),
+    "wd": ("weight_decay",),
+    "l2": ("weight_decay",),
+    "alpha": ("lr",),
+    "lambda": ("weight_decay",),
+    "beta": ("momentum",),
+    "momentum": ("betas", "beta1", "beta", "alpha"),
+    "mu": ("momentum", "betas"),
+    "nesterov": ("form",),
+    "usenesterov": ("nesterov",),
+    "decoupleddecay": ("decoupled_weight_decay",),
+    "weightdecouple": ("decoupled_weight_decay",),
+    "initialaccumulator": ("initial_accumulator_value",),
+    "epsroot": ("eps_inside",),
+}
+PLACES: Mapping[str, str] = {  # and what is a part of something here, or a modifier
+    **dict.fromkeys(("beta1", "b1"), "betas[0], as in betas=(0.9, 0.999)"),
+    **dict.fromkeys(("beta2", "b2"), "betas[1], as in betas=(0.9, 0.999)"),
+    "beta3": "betas[2]",
+    **dict.fromkeys(("clipnorm", "globalclipnorm", "maxgradnorm", "clipgradnorm", "gradclip"), "mods=[ClipNorm(1.0)]"),
+    **dict.fromkeys(("clipvalue", "gradclipvalue"), "mods=[ClipValue(1.0)]"),
+    **dict.fromkeys(("useema", "ema", "emadecay", "emamomentum"), "mods=[EMA(0.999)]"),
+    **dict.fromkeys(("weightdecay", "wd", "decay", "l2"), "mods=[DecoupledDecay(0.01)]"),
+    "l1": "mods=[L1(…)]",
+    "lrschedule": "ravine.Scheduler(opt, lr=…)",
+}
+
+
+def called_here(name: str, known: Mapping[str, Any]) -> str:
+    """What another library's name of a hyperparameter is here, to begin the rest of an error with; or nothing."""
+    if any(plain(k) == plain(name) for k in known):
+        return ""  # a matter of dashes: the hint says it
+    for here in ELSEWHERE.get(plain(name), ()):
+        if here in known:
+            return f"here it is {here}. "
+    place = PLACES.get(plain(name), "")
+    return f"here it is {place}. " if place and ("betas" in known or not place.startswith("betas")) else ""
+
+
 def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """The given hyperparameters, each of its field's type and in its range, or an error that says what to write."""
     known = fields(cls)
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise TypeError(f"{cls.__name__} has no '{name}': {hint}It takes {', '.join(known)}")
+            said = called_here(name, known) or hint(name, known)
+            raise TypeError(f"{cls.__name__} has no '{name}': {said}It takes {', '.join(known)}")
     out = {name: value_of(f"{cls.__name__}: {name}", known[name][0], value) for name, value in given.items()}
     if out.get("differentiable"):
         raise ValueError(f"{cls.__name__}: differentiable=True is not possible: a compiled step has no autograd graph")
@@ -66,6 +162,7 @@ INTERVALS = {"betas": "[0, 1)"}  # of tuples and floats by name; all others are 
 
 def value_of(what: str, kind: Any, value: Any) -> Any:
     """`value` as the annotated type `kind`, or a TypeError that names both."""
+    kind = as_tuple(kind)
     options = get_args(kind)
     if NoneType in options:
         rest = [x for x in options if x is not NoneType]
@@ -82,17 +179,20 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
         if isinstance(value, Tensor):
             value = value.item()
         if isinstance(value, bool) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
-            raise TypeError(f"{what} is {value!r}; it must be a number")
+            also = "; a schedule goes into ravine.Scheduler(opt, …)" if callable(value) else ""
+            raise TypeError(f"{what} is {value!r}; it must be a number{also if not isinstance(value, type) else ''}")
         return float(value)
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list) or (options[-1] is not Ellipsis and len(value) != len(options)):
             numbers = options[0] is float or float in get_args(options[0])
-            kind = "numbers" if numbers else "objects such as " + options[0].__name__
+            kind = "numbers" if numbers else f"{options[0].__name__} objects"
             wanted = kind if options[-1] is Ellipsis else f"{len(options)} {kind}"
-            raise TypeError(f"{what} is {value!r}; it must be a tuple of {wanted}")
+            raise TypeError(f"{what} is {value!r}; it must be a list or tuple of {wanted}")
         kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
         return tuple(value_of(f"{what}[{i}]", kinds[i], x) for i, x in enumerate(value))
     if isinstance(kind, type) and kind not in (bool, int, float, str) and not isinstance(value, kind):
+        if isinstance(value, type) and issubclass(value, kind):
+            raise TypeError(f"{what} is the class {value.__name__}; make one: {value.__name__}(…)")
         raise TypeError(f"{what} is {value!r}; it must be a {kind.__name__}")
     if kind is bool and not isinstance(value, bool):
         raise TypeError(f"{what} is {value!r}; it must be True or False")

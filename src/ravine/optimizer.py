@@ -6,9 +6,9 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from difflib import get_close_matches
+from dataclasses import KW_ONLY
 from operator import itemgetter
-from typing import Any, ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
 from weakref import ref
 
 import torch
@@ -22,28 +22,30 @@ from ravine.compile.emit import latex
 from ravine.compile.expr import HOST
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.explain import explain
-from ravine.hyper import constants, fields, settle
+from ravine.hyper import by_place, constants, constructor, fields, no_parameters, settle
 from ravine.load import load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
 from ravine.state import move, numbers_of, widened
+from ravine.typed import hint, nearest
 from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
 
-
-def arg(default: Any = ..., *, kw_only: bool = True) -> Any:
-    """A field, with its place in the constructor said to type checkers."""
-    return default
-
+Pair = tuple[float, float] | list[float]  # of hyperparameters, which are tuples once they are given
+Triple = tuple[float, float, float] | list[float]
 
 # torch's own, without the wrapper that imports torch._dynamo at the first call: seconds at every start
 add_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 clear_gradients = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(arg,))
+@dataclass_transform()
 class Fields:
-    """Lets editors and type checkers read the fields of a rule as its constructor."""
+    """Lets editors and type checkers read the fields of a rule as its constructor.
+
+    They take what comes before `_: KW_ONLY` by place too. In rules that torch has, that is torch's order but for the
+    switches at its end; in others the constructor takes params and lr by place, and all else by name.
+    """
 
 
 class Optimizer(Fields, torch.optim.Optimizer):
@@ -99,8 +101,9 @@ class Optimizer(Fields, torch.optim.Optimizer):
     real_only: ClassVar[bool] = False  # refuses complex parameters though it has a twin; without one every rule does
     flags: ClassVar[Callable[[Mapping[str, Any]], tuple[Any, ...]]]  # of a group: what a program is made for
 
-    params: torch_optimizer.ParamsT = arg(kw_only=False)
-    lr: float | Tensor = arg(1e-3, kw_only=False)
+    params: torch_optimizer.ParamsT
+    lr: float | Tensor = 1e-3
+    _: KW_ONLY
     maximize: bool = False
     mods: Sequence[Modifier] = ()
     storage: Literal["float32", "bf16", "int8"] | None = None
@@ -109,8 +112,19 @@ class Optimizer(Fields, torch.optim.Optimizer):
     nonfinite: Literal["ignore", "skip", "raise"] = "ignore"
     measured: bool = False
     capturable: bool = False
+    if TYPE_CHECKING:  # torch's switches, where its class has them; backend, which is no group's
+        foreach: bool | None = None
+        fused: bool | None = None
+        differentiable: bool = False
+        backend: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, params: torch_optimizer.ParamsT, lr: Any = None, *, backend: str | None = None, **hyper: Any):
+    def __init__(
+        self, params: torch_optimizer.ParamsT, lr: Any = None, *more: Any, backend: str | None = None, **hyper: Any
+    ):
+        if isinstance(params, torch.nn.Module) or callable(params):
+            raise TypeError(f"{type(self).__name__}: {no_parameters(params)}")
+        if more:
+            hyper |= by_place(type(self), more, hyper)
         if backend is not None and backend not in BACKENDS:
             raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
         self.backend = backend
@@ -135,18 +149,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         super().__init_subclass__()
         known = fields(cls)
         cls.flags = fixed(known)
-        cls.__signature__ = inspect.Signature(
-            [  # pyright: ignore[reportAttributeAccessIssue]
-                inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD),
-                inspect.Parameter("lr", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=cls.lr),
-                *(
-                    inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=d)
-                    for k, (_, d) in known.items()
-                    if k != "lr"
-                ),
-                inspect.Parameter("backend", inspect.Parameter.KEYWORD_ONLY, default=None),
-            ]
-        )
+        cls.__signature__ = constructor(cls)  # pyright: ignore[reportAttributeAccessIssue]
 
     # the rule: what a subclass writes
 
@@ -304,8 +307,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 raise TypeError(f"{owner}: backend is the whole optimizer's, not a group's; give it to {owner}(…)")
             if name in always and param_group[name] != always[name]:
                 raise TypeError(f"{owner}: {name} is always {always[name]!r}")
-            if near := get_close_matches(name, known, 1, 0.8):
-                raise TypeError(f"{owner} has no '{name}': did you mean '{near[0]}'?")
+            if nearest(name, known, least=0.8):
+                raise TypeError(f"{owner} has no '{name}': {hint(name, known)}It takes {', '.join(known)}")
         group = param_group | settle(type(self), {k: x for k, x in param_group.items() if k in known})
         self.validate(self.defaults | group)
         if group.get("nonfinite", self.defaults["nonfinite"]) != self.defaults["nonfinite"]:
@@ -313,6 +316,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 f"{owner}: nonfinite is the whole optimizer's, not a group's: no group moves without others"
             )
         params = group["params"]
+        if isinstance(params, torch.nn.Module) or callable(params):
+            raise TypeError(f"{owner}: {no_parameters(params)}")
         group["params"] = params = (
             [params] if isinstance(params, Tensor) else params if isinstance(params, set) else list(params)
         )
@@ -411,9 +416,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
         known = {k: d for k, (_, d) in fields(cls).items()} | settle(cls, hyper)
         return latex.equations(compiled(cls, cls.flags(known), known).program)
 
-    def explain(self) -> str:
-        """Equations, plan, bytes moved per element, and the emitted source, for each program of this optimizer."""
-        return explain(self)
+    def explain(self, *, code: bool = False) -> str:
+        """Equations, plan and bytes moved per element, for each program of this optimizer.
+
+        code: also what the host computes once per step, and the source that was emitted: hundreds of lines.
+        """
+        return explain(self, code)
 
 
 def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

@@ -1,7 +1,9 @@
 """Each benchmark runs on small shapes and leaves a record that the page shows; what misses its aim has a reason."""
 
+import inspect
 import json
 import math
+import re
 import sys
 from importlib import import_module
 from itertools import pairwise
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+import ravine
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
@@ -177,6 +181,34 @@ def test_where_to_start_is_the_middle_of_the_tasks(tmp_path):
     assert "| task1 | lr 0.00012, decay 0.3 | 0.12 | 1.5 |" in page
     assert "| task2 | lr 0.1, momentum 0.98 | 100 | diverged |" in page
     assert "Not measured yet" in import_module("migrate").page(tmp_path / "absent.json")
+
+
+def test_what_the_page_of_migration_says_can_be_typed_in():
+    """Every setting, as it stands there, makes its optimizer; a decay is offered as the class has it."""
+    page = (ROOT / "docs" / "migrate.md").read_text(encoding="utf-8")
+    seen = 0
+    for part in page.split("AdamW itself:")[1].split("\n## "):
+        cls = getattr(ravine, part.splitlines()[0] or "AdamW")
+        takes = inspect.signature(cls).parameters
+        for text in re.findall(r"\| (lr [0-9][^|]*) \|", part):
+            said = {k: float(x) for k, x in (pair.split() for pair in text.split(", "))}
+            assert all(0 <= x < 1 for k, x in said.items() if k not in ("lr", "decay")), text
+            if "beta1" in said:
+                said["betas"] = (said.pop("beta1"), said.pop("beta2", takes["betas"].default[1]))
+            if "decay" in said:
+                said["weight_decay"] = said.pop("decay")
+            cls([torch.nn.Parameter(torch.zeros(1))], **said)
+            seen += 1
+        start = next((line for line in part.splitlines() if line.startswith("Start at")), "")
+        decoupled = "decoupled_weight_decay" in takes and "not searched" in start
+        assert ("decoupled_weight_decay=True" in start) == decoupled
+        assert ("mods=[DecoupledDecay" in start) == ("not searched" in start and not decoupled)
+    assert seen > 30
+
+
+def test_numbers_near_one_keep_their_digits():
+    below_one = import_module("migrate").below_one
+    assert [below_one(x) for x in (1.0, 0.469, 0.05, 1.91e-4, 1e-4)] == ["0", "0.531", "0.95", "0.999809", "0.9999"]
 
 
 def test_what_advice_is_worth_is_in_its_page(tmp_path):

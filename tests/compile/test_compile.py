@@ -588,18 +588,16 @@ def test_the_host_computes_as_torch_does(name, t):
     assert found == pytest.approx(expected, rel=1e-14, nan_ok=True)
 
 
-def test_what_is_on_the_host_is_shown():
-    p = nn.Parameter(torch.ones(3))
-    text = ravine.Adam([p]).explain()
-    for word in (
-        "Equations",
-        "Plan",
-        "bytes moved per element",
-        "def numbers(t, state, hyper",
-        "define internal void",
-    ):
-        assert word in text
-    assert "28 bytes moved per element" in text
+def test_explain_is_a_page_and_the_code_comes_where_it_is_asked_for():
+    p, q = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, dtype=torch.float64))
+    opt = ravine.Adam([p, q])
+    text, whole = opt.explain(), opt.explain(code=True)
+    for word in ("Adam on cpu in float32", "Equations", "Plan", "28 bytes moved per element", "in float64", "56 bytes"):
+        assert word in text and word in whole
+    for word in ("On the host", "def numbers(t, state, hyper", "Source", "define internal void"):
+        assert word not in text and word in whole
+    assert len(text.splitlines()) < 40 < len(whole.splitlines())
+    assert not text.endswith("\n") and "\n\n\n" not in text
 
 
 @pytest.mark.parametrize("level", ["1", "2", "3"])
@@ -617,7 +615,7 @@ def test_explain_takes_the_types_that_the_states_have():
     p, q = nn.Parameter(torch.ones(3, dtype=torch.bfloat16)), nn.Parameter(torch.ones(3))
     opt = ravine.Adam([p, q], storage="float32")
     for _ in range(2):  # before the states are made and after
-        text = opt.explain()
+        text = opt.explain(code=True)
         assert "22 bytes moved per element" in text and "28 bytes moved per element" in text
         p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
         opt.step()

@@ -27,7 +27,7 @@ from .conftest import COMMAND
         ("compare --optimizers json:loads", "must be a class derived from torch.optim.Optimizer"),
         ("compare --epochs 0", "--epochs 0: must be 1 or more"),
         ("compare --seeds -1", "--seeds -1: must be 1 or more"),
-        ("compare --epochs many", "--epochs: invalid int value: 'many' (see ravine compare --help)"),
+        ("compare --epochs many", "--epochs: 'many' is not a whole number (see ravine compare --help)"),
         ("compare --tier smoky", "invalid choice: 'smoky'"),
         ("compare --epoch-s 3", "unrecognized arguments: --epoch-s 3"),
         ("compare --task nowhere:task", "task 'nowhere:task': cannot import 'nowhere'"),

@@ -67,7 +67,7 @@ def test_the_command_draws_and_tells(tmp_path, capsys):
         ("--rates", "0"): "--rates 0: must be 1 or more",
         ("--optimizers", "sgd,sgd"): "--optimizers sgd,sgd: name at least one, and each once",
         ("--optimizers", "adem"): "unknown optimizer 'adem': did you mean",
-        ("--optimizers", "nope"): "`ravine list` has them all, or your own as module:name",
+        ("--optimizers", "nope"): "`ravine list` has them all, or your own as module:Class",
         ("--centre", "end"): "invalid choice: 'end'",
     }.items(),
 )

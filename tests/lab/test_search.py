@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import ravine
+from ravine.command import Mistake
 from ravine.lab import search, spaces
 from ravine.lab.errors import LabError
 from ravine.lab.search import Entry, edges, points
@@ -90,7 +91,7 @@ def test_one_name_twice_is_told_apart_and_torch_s_own_gets_the_same_space():
     found = search.entries(["sgd", "torch.optim:SGD", "ravine:Adam"])
     assert [entry.label for entry in found] == ["sgd", "torch.optim:SGD", "Adam"]
     assert spaces.space_of(found[1].cls) == spaces.SPACES["sgd"] and found[1].ours == "sgd"
-    with pytest.raises(LabError, match="must be a class derived from"):
+    with pytest.raises(Mistake, match="must be a class derived from"):
         search.entries(["torch:zeros"])
 
 
@@ -102,3 +103,34 @@ def test_classic_is_the_article_s():
     ]
     with pytest.raises(LabError, match="classic preset 'adam': did you mean nadam"):
         search.classic(["adam"])
+
+
+def test_names_are_those_of_all_commands_and_have_one_form():
+    found = search.entries(["Adam", "nesterov", "adam:eps=1e-4", "sgd-nesterov", "adam-eps", "heavy-ball"])
+    assert [e.name for e in found] == [
+        *("adam", "nag", "adam:eps=0.0001", "sgd:momentum=0.9:nesterov=True", "adameps", "momentum"),
+    ]
+    assert [e.label for e in found] == ["adam", "NAG", found[2].name, found[3].name, "AdamEps", "Momentum"]
+    assert [search.optimizer_class(e.name) for e in found] == [e.cls for e in found]  # as a worker reads it
+    with pytest.raises(LabError, match="Adam,ADAM: adam is named twice"):
+        search.entries(["Adam", "ADAM"])
+    assert [e.name for e in search.classic(["SGD", "RMS-prop"])] == ["sgd", "rmsprop"]
+
+
+def test_what_settings_say_is_not_searched():
+    (free,) = search.entries(["adam"])
+    (lr,), (betas,), (eps,) = (search.entries([f"adam:{x}"]) for x in ("lr=0.1", "betas=(0.9,0.99)", "eps=1e-4"))
+    assert list(free.space) == ["lr", "1-beta1", "1-beta2"] == list(eps.space)
+    assert list(lr.space) == ["1-beta1", "1-beta2"] and list(betas.space) == ["lr"]
+    for entry in (lr, betas, eps):
+        for point in points(entry, entry.space, 4, 0):
+            assert dict(point.hyper).items() >= dict(entry.hyper).items()
+            assert (
+                entry.cls([nn.Parameter(torch.zeros(1))], **dict(point.hyper)).defaults.items()
+                >= {**dict(point.hyper)}.items()
+            )
+            assert "lr" in dict(point.at)  # which is told of every point, searched or not
+    (whole,) = search.entries(["sgd:lr=0.5"])
+    assert [(p.at, p.hyper) for p in points(whole, whole.space, 4, 0)] == [((("lr", 0.5),), (("lr", 0.5),))]
+    assert dict(lr.defaults) == {"lr": 0.1} and dict(eps.defaults) == {"lr": 1e-3, "eps": 1e-4}
+    assert edges({"lr": 0.5}, [{"lr": 0.5}] * 4) == {}

@@ -13,6 +13,7 @@ import ravine
 from ravine.catalog.bib import papers, parse, plain
 from ravine.catalog.docstring import parts
 from ravine.catalog.methods import cited, defaults, method, methods
+from ravine.catalog.printed import table
 from ravine.cli import COMMANDS, main
 from ravine.optim import registry
 
@@ -161,6 +162,23 @@ def test_list_prints_a_line_for_each(capsys):
     assert adam.split()[1:4] == ["2015", "8", "28"] and adam.endswith(parts(ravine.Adam).sentence)
 
 
+@pytest.mark.parametrize("width", [120, 80, 50, 20])
+def test_a_narrow_terminal_keeps_every_column_and_every_word(monkeypatch, width):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = methods()
+    columns = [
+        ["name", "year", "state", "moved"],
+        *([x.name, str(x.year or "-"), str(x.state), str(x.moved)] for x in rows),
+    ]
+    sentences = ["what it is (state and moved: bytes per float32 parameter)", *(x.sentence for x in rows)]
+    lines = table(rows).splitlines()
+    assert [line.split()[:4] for line in lines if not line.startswith(" ")] == columns
+    said = [word for column, text in zip(columns, sentences, strict=True) for word in [*column, *text.split()]]
+    assert "".join(" ".join(lines).split()) == "".join(said)  # a word may be longer than the line
+    assert all(len(line) <= width for line in lines if width >= 80 or line.startswith(" "))
+
+
 @every
 def test_show_says_all_of_it(capsys, cls):
     status, out, err = run(capsys, f"show {cls.__name__}")
@@ -196,6 +214,8 @@ def test_cite_prints_each_paper_once(capsys):
         ("show", "required: NAME (see ravine show --help)"),
         ("show adam sgd", "unrecognized arguments: sgd"),
         ("cite", "required: NAME"),
+        ("show ad\x1b[31mam", r"unknown optimizer 'ad\x1b[31mam'"),
+        ("show ad\u202exm", r"unknown optimizer 'ad\u202exm'"),
         ("cite adam adm", "unknown optimizer 'adm'"),
         ("list --by size", "invalid choice: 'size'"),
         ("list adam", "unrecognized arguments: adam"),
@@ -205,6 +225,30 @@ def test_a_mistake_is_one_line_and_status_2(capsys, arguments, message):
     status, out, err = run(capsys, arguments)
     assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("ravine: ")
     assert message in err
+
+
+@pytest.mark.parametrize("command", ["", "show ", "cite ", "schedule ", "race ", "compare --task ", "tune --batch "])
+@pytest.mark.parametrize("letters", ["a\nb", "\r", "\x1b[2J", "\x00", "\u2028", "\udc80", "\x85", "\u202e"])
+def test_an_error_stays_one_line_whatever_was_typed(capsys, command, letters):
+    assert main([*command.split(), letters]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ravine: ") and err.endswith("\n") and err[:-1].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("tune --batch None", "argument --batch: 'None' is not a whole number (see ravine tune --help)"),
+        ("lr-find --steps 1.5", "argument --steps: '1.5' is not a whole number"),
+        ("lr-find --low fast", "argument --low: 'fast' is not a number"),
+        ("compare --target nan", "argument --target: 'nan' is not a number"),
+        ("race beale --steps ten", "argument --steps: 'ten' is not a whole number"),
+        ("play --port x", "argument --port: 'x' is not a whole number"),
+    ],
+)
+def test_numbers_are_asked_for_in_words(capsys, arguments, message):
+    status, out, err = run(capsys, arguments)
+    assert (status, out) == (2, "") and message in err
 
 
 def test_a_method_without_a_paper_says_what_to_do(capsys, monkeypatch):

@@ -1,14 +1,18 @@
 """An optimizer by its name: as people type it, for a model or for parameters, with torch's defaults or the paper's."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 import ravine
+from ravine.catalog.errors import CatalogError
 from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import defaults
-from ravine.catalog.names import ALIASES, find, plain
+from ravine.catalog.names import ABSENT, ALIASES, ELSEWHERE, find, find_or_own
 from ravine.optim import registry
+from ravine.typed import plain
 
 
 @pytest.mark.parametrize("name", registry())
@@ -109,7 +113,7 @@ def test_groups_and_pairs_go_through():
         (lambda m: ravine.create("", m), ValueError, "unknown optimizer '': `ravine list` has them all"),
         (lambda m: ravine.create(ravine.Adam, m), TypeError, "create: the first argument is .*; it must be the name"),
         (lambda m: ravine.create("adam", m, defaults="papers"), ValueError, "defaults is 'papers'; it must be 'torch'"),
-        (lambda m: ravine.create("adam", m, beta=(0.9, 0.9)), TypeError, "did you mean 'betas'"),
+        (lambda m: ravine.create("adam", m, beta=(0.9, 0.9)), TypeError, "did you mean betas"),
         (lambda m: ravine.create("adam", nn.ReLU()), ValueError, "empty parameter list"),
     ],
 )
@@ -121,3 +125,76 @@ def test_mistakes(make, error, message):
 def test_the_nearest_are_offered_as_they_are_written():
     with pytest.raises(ValueError, match=r"did you mean .*rectified-adam"):
         find("rectifid adam")
+
+
+# one resolver
+
+
+@pytest.mark.parametrize(
+    ("typed", "cls", "hyper"),
+    [
+        ("adam:eps=1e-4", "Adam", {"eps": 1e-4}),
+        ("Adam: betas=(0.9, 0.99) :amsgrad=true", "Adam", {"betas": (0.9, 0.99), "amsgrad": True}),
+        ("sgd-nesterov:lr=1", "SGD", {"momentum": 0.9, "nesterov": True, "lr": 1.0}),
+        ("momentum:form=average", "Momentum", {"form": "average"}),
+    ],
+)
+def test_settings_may_follow_a_name(typed, cls, hyper):
+    assert find(typed) == (getattr(ravine, cls), hyper)
+    assert find_or_own(typed) == find(typed)
+    opt = ravine.create(typed, nn.Linear(2, 1))
+    assert type(opt).__name__ == cls and all(opt.defaults[k] == x for k, x in hyper.items())
+
+
+def test_what_is_given_goes_before_what_is_written():
+    assert ravine.create("adam:eps=1e-4:lr=0.5", nn.Linear(2, 1), 0.1, eps=1e-5).defaults["eps"] == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("adam:lr", "'adam:lr': 'lr' is no FIELD=VALUE, such as lr=0.1"),
+        ("adam:learning_rate=1", "Adam has no 'learning_rate': here it is lr. It takes lr, betas"),
+        ("adam:lr=-1", "Adam: lr is -1; it must lie in [0, inf)"),
+        ("adam:lr=fast", "lr is 'fast'; it must be a number"),
+        ("sgd:nesterov=True", "nesterov"),  # what does not go together
+        ("os:system", "unknown optimizer 'os'"),  # create() imports nothing
+    ],
+)
+def test_settings_that_are_wrong(typed, message):
+    with pytest.raises(CatalogError, match=re.escape(message)):
+        ravine.create(typed, nn.Linear(2, 1))
+
+
+def test_a_class_of_ones_own_is_for_commands():
+    assert find_or_own("torch.optim:SGD:momentum=0.9") == (torch.optim.SGD, {"momentum": 0.9})
+    with pytest.raises(CatalogError, match="SGD has no 'momentom': did you mean momentum"):
+        find_or_own("torch.optim:SGD:momentom=0.9")
+    with pytest.raises(CatalogError, match="must be a class derived from"):
+        find_or_own("torch:zeros")
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_what_is_not_here_yet_is_said_so(name):
+    assert plain(name) not in registry() and plain(name) not in map(plain, ALIASES)  # else take it out of ABSENT
+    with pytest.raises(CatalogError, match=f"{name} is not here yet; `ravine list` has all that are$"):
+        find(name.lower())
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_is_no_optimizer_is_found_elsewhere(name):
+    assert name not in map(plain, [*registry(), *ALIASES])
+    with pytest.raises(CatalogError, match="is no optimizer by itself: "):
+        find(name)
+    for path in re.findall(r"ravine\.strategies\.(\w+)", ELSEWHERE[name]):
+        assert hasattr(ravine.strategies, path)
+    for path in re.findall(r"mods=\[(\w+)", ELSEWHERE[name]):
+        assert hasattr(ravine.mods, path)
+
+
+def test_a_typing_error_of_a_known_method_is_not_taken_for_one_that_is_absent():
+    for typed, meant in {"loin": "lion", "momoo": "momo", "adamw2": "adamw", "adan2k": "adam2k"}.items():
+        with pytest.raises(CatalogError, match=f"did you mean .*{meant}"):
+            find(typed)
+    with pytest.raises(CatalogError, match="Muon is not here yet"):
+        find("moun")

@@ -118,6 +118,65 @@ def test_adams_bound_has_max():
     assert -p.item() == pytest.approx(bound, rel=1e-6) and bound > 1.0
 
 
+def test_adams_own_bound_is_exceeded_by_growing_gradients():
+    b1, b2, n = 0.9, 0.999, 300
+    growing = [(b1 / b2) ** (n - i) for i in range(n + 1)]
+    long_ago = [1e-60] * 7000  # no silence: 0 / 0 is no step
+    gradients = [*long_ago, *growing]
+    (_, before), (_, p) = (one_step(ravine.Adam, *x, start=0.0, lr=1.0, eps=0.0) for x in (gradients[:-1], gradients))
+    step, paper = before.item() - p.item(), (1 - b1) / math.sqrt(1 - b2)
+    assert step == pytest.approx(paper / math.sqrt(1 - b1**2 / b2), rel=1e-3) == pytest.approx(7.27, abs=0.01)
+    assert paper == pytest.approx(3.16, abs=0.01)
+
+
+def test_rare_features_take_large_steps_with_adagrad():
+    steps = []
+    for every in (1, 10):
+        gradients = [float((t + 1) % every == 0) for t in range(100)]
+        (_, before), (_, after) = (one_step(ravine.Adagrad, *x, lr=1.0) for x in (gradients[:-1], gradients))
+        steps.append(before.item() - after.item())
+    assert steps == pytest.approx([100**-0.5, 10**-0.5])
+
+
+def test_adamax_divides_by_the_largest_gradient_and_no_root_of_it():
+    _, p = one_step(ravine.Adamax, 4.0, 4.0, start=0.0, lr=1.0)
+    assert p.item() == pytest.approx(-2.0)  # with √u it would be −4
+
+
+def test_the_velocitys_weight_is_beta_at_every_rate():
+    """v ← μ v + η g with μ = β is torch's momentum, whatever η; with μ = η β it would hardly remember."""
+    for lr in (0.5, 0.01):
+        _, velocity = one_step(ravine.Momentum, 1.0, -2.0, 0.5, start=0.0, lr=lr, momentum=0.9)
+        _, torchs = one_step(ravine.SGD, 1.0, -2.0, 0.5, start=0.0, lr=lr, momentum=0.9)
+        assert velocity.item() == pytest.approx(torchs.item())
+
+
+def test_a_sum_of_gradients_scales_by_one_over_one_minus_beta():
+    for form, times in (("heavy_ball", 10.0), ("average", 1.0)):
+        (_, before), (_, after) = (
+            one_step(ravine.Momentum, *[1.0] * n, start=0.0, lr=1.0, momentum=0.9, form=form) for n in (400, 401)
+        )
+        assert before.item() - after.item() == pytest.approx(times)
+
+
+def test_nadams_momentum_is_corrected_for_the_next_step_and_its_gradient_is_at_the_weights():
+    _, p = one_step(ravine.NAdam, 1.0, start=0.0, lr=1.0, eps=0.0, constant_beta=True)
+    assert -p.item() == pytest.approx(1 + 0.9 * (1 - 0.9) / (1 - 0.9**2))  # with 1 − β₁ below both it would be 1.9
+    q = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    opt, seen = ravine.NAdam([q], lr=0.1), []
+    for _ in range(3):
+        seen.append(q.item())
+        q.grad = q.detach() - 1
+        opt.step()
+        assert q.grad.item() == seen[-1] - 1  # what the gradient was taken at is the weight that the last step left
+
+
+def test_qhadam_averages_below_too():
+    """ν₂ = 0 divides by |g|, whatever v is; an average of two steps would divide by v's root."""
+    _, p = one_step(ravine.QHAdam, 5.0, 1.0, start=0.0, lr=1.0, eps=0.0, nus=(0.0, 0.0))
+    assert p.item() == pytest.approx(-2.0)
+
+
 # defects elsewhere, and that they are not here
 
 

@@ -113,6 +113,72 @@ def test_layer_decay_goes_from_the_input_up():
     assert names(groups[2])[-2:] == ["norm.weight", "norm.bias"]  # and a norm goes with what it follows
 
 
+class Patches(nn.Module):
+    """As timm's PatchEmbed."""
+
+    def __init__(self, norm=False):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 4, 2, 2)
+        self.norm = nn.LayerNorm(4) if norm else nn.Identity()
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.attn, self.mlp = nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+
+class Vision(nn.Module):
+    """The names and the order of timm's VisionTransformer."""
+
+    def __init__(self, norm=False):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 5, 4))
+        self.patch_embed = Patches(norm)
+        self.blocks = nn.Sequential(Attention(), Attention())
+        self.norm, self.head = nn.LayerNorm(4), nn.Linear(4, 2)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pos_embedding = nn.Parameter(torch.zeros(1, 5, 4))
+        self.layers = nn.Sequential(Attention(), Attention())
+        self.ln = nn.LayerNorm(4)
+
+
+class Torchvision(nn.Module):
+    """Those of torchvision's, whose tokens, patches and positions stand apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv_proj = nn.Conv2d(3, 4, 2, 2)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.encoder = Encoder()
+        self.heads = nn.Sequential(nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_input_of_a_vision_transformer_is_one_layer(norm):
+    """timm numbers tokens, positions and patches 0, block i i + 1, and its norm goes with the last of them."""
+    groups = layer_decay(Vision(norm), lr=1.0, decay=0.5)
+    assert [group["lr"] for group in groups] == [0.125, 0.25, 0.5, 1.0]
+    begins = [{name.split(".")[0] if "blocks" not in name else name[:8] for name in names(group)} for group in groups]
+    assert begins == [{"cls_token", "pos_embed", "patch_embed"}, {"blocks.0"}, {"blocks.1", "norm"}, {"head"}]
+
+
+def test_so_it_is_where_positions_belong_to_the_encoder():
+    groups = layer_decay(Torchvision(), lr=1.0, decay=0.5)
+    assert [group["lr"] for group in groups] == [0.125, 0.25, 0.5, 1.0]
+    assert {name.split(".")[-1] for name in names(groups[0])} == {"class_token", "weight", "bias", "pos_embedding"}
+
+
+def test_convolutions_that_cut_patches_are_layers_of_their_own_elsewhere():
+    model = nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.ReLU(), nn.Conv2d(4, 4, 2, 2), nn.ReLU(), nn.Conv2d(4, 2, 2, 2))
+    assert [group["lr"] for group in layer_decay(model, lr=1.0, decay=0.5)] == [0.25, 0.5, 1.0]
+
+
 def test_layer_decay_by_expressions():
     layers = ["^w[tp]e", r"blocks\.0", r"blocks\.1", "^norm"]
     groups = layer_decay(Transformer(), 1.0, 0.1, layers=layers)

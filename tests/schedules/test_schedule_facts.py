@@ -101,6 +101,31 @@ def test_points():
 
 
 @pytest.mark.parametrize(
+    ("none", "same"),
+    [
+        (Warmup(0), Constant()),
+        (Warmup(0, start=0.1), Constant()),
+        (Warmup(0) * Cosine(9), Cosine(9)),
+        (Warmup(0).then(0, Cosine(9)), Cosine(9)),
+        (ExponentialWarmup(0), Constant()),
+        (InverseSqrt(0), InverseSqrt(1)),
+        (WSD(9, warmup=0, decay=9, shape="linear"), Linear(9)),
+        (WSD(9, warmup=0, decay=0), Constant()),
+        (create("cosine", 9, warmup=0), Cosine(9)),
+    ],
+    ids=repr,
+)
+def test_a_warmup_of_0_steps_is_none(none, same):
+    assert [none(t) for t in range(12)] == [same(t) for t in range(12)]
+
+
+@pytest.mark.parametrize("make", [lambda: Warmup(-1), lambda: Warmup(3).then(-1, Cosine(9)), lambda: InverseSqrt(-1)])
+def test_and_one_of_fewer_is_an_error(make):
+    with pytest.raises(ValueError, match=r"is -1; it must lie in \[0, inf\)"):
+        make()
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Cosine(0), r"Cosine: total is 0; it must lie in \[1, inf\)"),
@@ -117,7 +142,7 @@ def test_points():
         (lambda: Plateau(factor=1.0), r"factor is 1; it must lie in \(0, 1\)"),
         (lambda: create("cosin", 10), "unknown schedule 'cosin': did you mean cosine"),
         (lambda: create("qqq", 10), "unknown schedule 'qqq': `ravine schedule` lists them"),
-        (lambda: create("cosine", 10, ned=0.1), "cosine has no 'ned': did you mean 'end'"),
+        (lambda: create("cosine", 10, ned=0.1), "cosine has no 'ned': did you mean end"),
         (lambda: create("constant", 10, absolute=True), "has no 'absolute'"),
         (lambda: create("cosine", 0), "total is 0"),
         (lambda: create("cosine", 10, warmup=10), "warmup is 10; .* below total = 10"),

@@ -136,6 +136,8 @@ def test_going_on_at_an_epoch():
     with pytest.raises(KeyError, match="load the optimizer's state_dict"):
         Scheduler(again, lr=Linear(10), last_epoch=2)
     again.load_state_dict(opt.state_dict())
+    assert Scheduler(again, lr=Linear(10), momentum=Linear(10), last_epoch=2).last_epoch == 3  # steps made, as torch's
+    assert torch.optim.lr_scheduler.LambdaLR(again, lambda t: 1 - t / 10, last_epoch=2).last_epoch == 3
     (group,) = step(Scheduler(again, lr=Linear(10), momentum=Linear(10), last_epoch=2), 1)
     assert (group["lr"], group["momentum"]) == pytest.approx((0.6, 0.48))
 
@@ -174,7 +176,7 @@ def test_a_plateau_that_two_hyperparameters_share_is_told_once():
         ({"lr": 0.1}, TypeError, "lr is 0.1; give a schedule, such as Cosine"),
         ({"betas": (None, 0.9)}, TypeError, r"betas.1 is 0.9; give a schedule"),
         ({"momentm": Linear(3)}, ValueError, "no 'momentm'.*It has lr, betas, eps, weight_decay"),
-        ({"weight_dcay": Linear(3)}, ValueError, "did you mean 'weight_decay'"),
+        ({"weight_dcay": Linear(3)}, ValueError, "did you mean weight_decay"),
         ({"betas": (None, None, Linear(3))}, ValueError, "no 'betas.2'"),
         ({"mods.1.eta": Linear(3)}, ValueError, "no 'mods.1.eta'"),
         ({"mods.0.etta": Linear(3)}, ValueError, "no 'mods.0.etta'"),

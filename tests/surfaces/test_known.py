@@ -168,7 +168,7 @@ def test_names_are_found_and_wrong_ones_are_told():
     assert repr(find("ravine", angle=0)) == "Ravine(condition=100.0, angle=0.0)"
     with pytest.raises(ValueError, match="unknown surface 'beal': did you mean beale"):
         find("beal")
-    with pytest.raises(TypeError, match="ravine has no 'kondition': did you mean 'condition'"):
+    with pytest.raises(TypeError, match="ravine has no 'kondition': did you mean condition"):
         find("ravine", kondition=3)
     with pytest.raises(ValueError, match=r"Ravine: condition is 0.5; it must lie in \[1, inf\)"):
         find("ravine", condition=0.5)

@@ -72,10 +72,12 @@ def test_codes_say_where_there_is_nothing():
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--surfaces", "beal", "--surfaces: 'beal' is not known; it is one of"),
-        ("--optimizers", "sgd,adum", "--optimizers: 'adum' is not known; it is one of"),
+        ("--surfaces", "beal", "unknown surface 'beal': did you mean beale"),
+        ("--optimizers", "sgd,adum", "unknown optimizer 'adum': did you mean adam"),
+        ("--optimizers", "Adam:lr=1", "'Adam:lr=1' has settings, which the page has controls for"),
+        ("--optimizers", "sparse-adam", "SparseAdam takes sparse gradients only"),
         ("--surfaces", ",", "--surfaces: it names nothing"),
-        ("--port", "x", "invalid int value"),
+        ("--port", "x", "'x' is not a whole number"),
         ("--prot", "1", "unrecognized arguments"),
     ],
 )

@@ -143,7 +143,7 @@ def test_a_surface_of_ones_own_and_a_start_left_of_zero(tmp_path, monkeypatch, c
     assert run("my_surfaces:Trough", *argv) == 0 and "  2  " in capsys.readouterr().out  # from −1 to 1
     assert run("my_surfaces:Trough:depth=1", *argv) == 0 and "  0  " in capsys.readouterr().out  # to the bottom
     assert run("my_surfaces:Trough:dept=1", *argv) == 2
-    assert "Trough has no 'dept': did you mean 'depth'? It takes depth" in capsys.readouterr().err
+    assert "Trough has no 'dept': did you mean depth? It takes depth" in capsys.readouterr().err
     assert run("my_nothing:Nothing", *argv) == 2 and "Nothing has no loss()" in capsys.readouterr().err
 
 

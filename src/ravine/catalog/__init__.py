@@ -7,4 +7,5 @@ literature   the defaults that the papers name, beside torch's
 names        from what a person types to a method
 create       from a name to an optimizer
 cli          the commands
+printed      what they print
 """

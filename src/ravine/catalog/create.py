@@ -31,7 +31,7 @@ def create(
         0.0001
 
     name: as `ravine list` has it, or as it is often called: nesterov, heavy-ball, sgd-momentum, rectified-adam.
-        Case, dashes and underscores do not count.
+        Case, dashes and underscores do not count. Settings may follow, as in "adam:eps=1e-4:betas=(0.9,0.99)".
     model_or_params: a module, whose parameters are then known by name in the optimizer's groups; or what any
         optimizer takes: tensors, (name, tensor) pairs, or groups.
     lr: the step size; None takes the default.

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ravine.catalog.bib import Entry, papers
+from ravine.catalog.cli import ORDERS
 from ravine.catalog.docstring import parts
 from ravine.catalog.errors import CatalogError
 from ravine.compile import Compiled
@@ -63,9 +64,6 @@ def method(cls: type[Optimizer]) -> Method:
         sentence=parts(cls).sentence,
         papers=cls.papers,
     )
-
-
-ORDERS = ("name", "year", "state", "cost")
 
 
 def methods(by: str = "name") -> list[Method]:

@@ -1,14 +1,23 @@
-"""From what a person types to a method: case, dashes, underscores and spaces do not count."""
+"""From what a person types to a method: case, dashes, underscores and spaces do not count; settings may follow.
+
+Every command and `ravine.create` read names here: `adam`, `Adam`, `nesterov`, `adam:eps=1e-4`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
+import torch
+
 from ravine.catalog.errors import CatalogError
+from ravine.command import own
+from ravine.hyper import fields, settle
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
+from ravine.typed import assigned, hint, nearest, plain
 
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the method and what they say of it
     "gd": ("sgd", {}),
@@ -56,25 +65,98 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
 }
 
 
-def plain(typed: str) -> str:
-    """A name without case, dashes, underscores, dots and spaces."""
-    return "".join(letter for letter in typed.lower() if letter.isalnum())
+ABSENT = (  # methods of the literature that are not here yet: whoever asks for one is told so, and not sent elsewhere
+    *("AdaHessian", "Apollo", "Conda", "Dion", "EKFAC", "Fromage", "FTRL", "GaLore", "K-FAC", "L-BFGS", "LOMO", "Muon"),
+    *("PSGD", "Ranger", "Scion", "Shampoo", "SOAP", "Sophia", "SpectralDescent", "SPlus", "VSGD"),
+)
+ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
+    "sam": "ravine.strategies.SAM drives any optimizer",
+    "asam": "ravine.strategies.SAM(…, adaptive=True) drives any optimizer",
+    "lookahead": "ravine.strategies.Lookahead drives any optimizer",
+    "ema": "any optimizer takes mods=[EMA(0.999)] (ravine.mods)",
+    "swa": "any optimizer takes mods=[Averaging()] (ravine.mods)",
+}
 
 
 def find(typed: str) -> tuple[type[Optimizer], dict[str, Any]]:
-    """The class that `typed` names, and the hyperparameters that the name implies.
+    """The class that `typed` names, and the hyperparameters that the name implies or that are written after it.
 
     >>> from ravine.catalog.names import find
     >>> find("RMS-prop"), find("sgd_momentum")
     ((<class 'ravine.optim.rmsprop.RMSprop'>, {}), (<class 'ravine.optim.sgd.SGD'>, {'momentum': 0.9}))
+    >>> find("adam:eps=1e-4:betas=(0.9,0.99)")[1]
+    {'eps': 0.0001, 'betas': (0.9, 0.99)}
     """
+    name, *settings = typed.split(":")
+    called = _called()
+    if plain(name) not in called:
+        raise CatalogError(_unknown(name, "`ravine list` has them all"))
+    cls, implied = called[plain(name)]
+    return cls, dict(implied) | _set(cls, implied, settings, typed)
+
+
+def find_or_own(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """As `find`, or somebody's own class at module:Class, as commands take it: the module is imported."""
+    name, *rest = typed.split(":")
+    if not _is_own(typed):
+        if plain(name) not in _called():
+            raise CatalogError(_unknown(name, "`ravine list` has them all, or your own as module:Class"))
+        return find(typed)
+    cls = own(f"{name}:{rest[0]}", "optimizer")
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        raise CatalogError(
+            f"optimizer '{typed}' must be a class derived from torch.optim.Optimizer or ravine.Optimizer"
+        )
+    return cls, _set(cls, {}, rest[1:], typed)
+
+
+def written(typed: str, cls: type, settings: Mapping[str, Any]) -> str:
+    """The one name of what was typed so: of our methods the class in lower case with its settings, else as it was."""
+    if _is_own(typed):
+        return typed
+    return ":".join([cls.__name__.lower(), *(f"{k}={x!r}".replace(" ", "") for k, x in settings.items())])
+
+
+def _is_own(typed: str) -> bool:
+    name, *rest = typed.split(":")
+    return bool(rest) and "=" not in rest[0] and plain(name) not in _called()
+
+
+def _called() -> dict[str, tuple[type[Optimizer], Mapping[str, Any]]]:
+    """{plain name: the class and what the name implies}."""
     known = registry()
-    called = {plain(name): (cls, {}) for name, cls in known.items()}
-    other = {plain(name): (known[of], dict(hyper)) for name, (of, hyper) in ALIASES.items() if of in known}
-    found = (other | called).get(plain(typed))
-    if found is None:
-        written = {plain(name): name for name in ALIASES} | {plain(name): name for name in known}
-        near = [written[x] for x in get_close_matches(plain(typed), other | called, 3, 0.5)]
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise CatalogError(f"unknown optimizer '{typed}': {hint}`ravine list` has them all")
-    return found
+    other = {plain(x): (known[of], hyper) for x, (of, hyper) in ALIASES.items() if of in known}
+    return other | {plain(x): (cls, {}) for x, cls in known.items()}
+
+
+def _set(cls: type, implied: Mapping[str, Any], settings: Sequence[str], typed: str) -> dict[str, Any]:
+    """The settings that are written after a name, checked as the class would."""
+    try:
+        given = dict(assigned(text, "lr=0.1") for text in settings)
+        if issubclass(cls, Optimizer):
+            given = settle(cls, given)
+            cls.validate({k: default for k, (_, default) in fields(cls).items()} | dict(implied) | given)
+        elif unknown := given.keys() - (takes := signature(cls).parameters):
+            name = min(unknown)
+            raise TypeError(f"{cls.__name__} has no '{name}': {hint(name, takes)}It takes {', '.join(takes)}")
+    except (TypeError, ValueError) as error:
+        raise CatalogError(f"'{typed}': {error}") from error
+    return given
+
+
+def no_name(name: str, known: Iterable[str]) -> str:
+    """What to say of `ravine.NAME` that there is not."""
+    said = next((f"{x} is not here yet" for x in ABSENT if plain(x) == plain(name)), "")
+    if not said and find_spec(f"ravine.{name}"):
+        said = f"write `import ravine.{name}` before"
+    return f"module 'ravine' has no attribute '{name}': {said or hint(name, known, 3).rstrip() or 'see dir(ravine)'}"
+
+
+def _unknown(name: str, there: str) -> str:
+    """What to say of a name that is not here; `there` is what there is."""
+    known = [*ALIASES, *registry()]
+    if place := ELSEWHERE.get(plain(name)):
+        return f"'{name}' is no optimizer by itself: {place}"
+    if (near := nearest(name, [*known, *ABSENT], least=0.7)) and near[0] in ABSENT:
+        return f"unknown optimizer '{name}': {near[0]} is not here yet; `ravine list` has all that are"
+    return f"unknown optimizer '{name}': {hint(name, known, 3)}{there}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -39,7 +40,7 @@ class Curriculum(Shuffle):
 
     def __init__(
         self,
-        difficulty: Tensor,
+        difficulty: Tensor | Sequence[float],
         pace: Pace,
         *,
         first: Literal["easy", "hard", "random"] = "easy",
@@ -52,6 +53,7 @@ class Curriculum(Shuffle):
         super().__init__(difficulty, seed=seed, num_replicas=num_replicas, rank=rank, drop_last=drop_last)
         if first not in ("easy", "hard", "random"):
             raise ValueError(f"Curriculum: first is {first!r}; easy, hard or random")
+        paced("Curriculum", pace)
         self.pace, self.first = pace, first
         self.sorted = difficulty.argsort(descending=first == "hard", stable=True)
 
@@ -79,8 +81,19 @@ class Curriculum(Shuffle):
         return torch.cat(passes)
 
 
-def one_each(name: str, x: Tensor) -> Tensor:
+def paced(owner: str, pace: object) -> None:
+    """Raise TypeError unless this is a function of the epochs."""
+    if not callable(pace) or isinstance(pace, type):
+        raise TypeError(f"{owner}: pace is {pace!r}; give a function of the epochs, such as pacing.root(over=10)")
+
+
+def one_each(name: str, x: Tensor | Sequence[float]) -> Tensor:
     """The numbers of all samples on the CPU, or an error that says what they are."""
+    if not isinstance(x, Tensor):
+        try:
+            x = torch.as_tensor(x)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"{name} is a {type(x).__name__}; give a tensor or list of one number a sample") from error
     if x.dim() != 1 or not len(x) or x.isnan().any():
         raise ValueError(f"{name} is a tensor of one number for each sample and no NaN, not of shape {tuple(x.shape)}")
     return x.detach().cpu()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ravine.data.curriculum import one_each
+from ravine.data.curriculum import one_each, paced
 from ravine.data.pacing import Pace
 from ravine.data.shuffle import Shuffle
 
@@ -41,7 +42,7 @@ class Mixed(Shuffle):
 
     def __init__(
         self,
-        levels: Tensor,
+        levels: Tensor | Sequence[float],
         pace: Pace | None = None,
         *,
         mixed: float = 0.2,
@@ -51,6 +52,8 @@ class Mixed(Shuffle):
         drop_last: bool = False,
     ):
         levels = one_each("levels", levels)
+        if pace is not None:
+            paced("Mixed", pace)
         if not 0 <= mixed <= 1:
             raise ValueError(f"Mixed: mixed is {mixed!r}; it is a share in [0, 1]")
         super().__init__(levels, seed=seed, num_replicas=num_replicas, rank=rank, drop_last=drop_last)

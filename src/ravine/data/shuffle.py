@@ -53,6 +53,9 @@ class Shuffle(DistributedSampler[int]):
         rank: int | None = None,
         drop_last: bool = False,
     ):
+        if isinstance(data, type) or not hasattr(data, "__len__"):
+            given = f"the class {data.__name__}" if isinstance(data, type) else f"a {type(data).__name__}"
+            raise TypeError(f"{type(self).__name__}: data is {given}; give the data set, or range(n)")
         alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
         super().__init__(
             cast(Dataset[int], data),  # of which torch takes the length

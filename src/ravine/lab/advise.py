@@ -21,7 +21,7 @@ from .verdict import doubts, words
 def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     """What to use, how sure that is, and why: after a short search also by other tasks."""
     tier, epochs, whole = found.facts.tier, found.facts.epochs, found.facts.tier.share == 1
-    by = {m.entry.ours: m for m in found.methods}
+    by = {m.entry.ours: m for m in reversed(found.methods)}  # of one method with several settings the best
     chosen = by[choose({name: m.loss for name, m in by.items()}, expected(here, seen), trust=1.0 if whole else 0.5)]
     first, others = found.methods[0], [m.name for m in found.methods if m is not chosen]
     lines = [f"Use {chosen.name} with {_settings(chosen)}, schedule {found.facts.schedule}."]

@@ -4,9 +4,10 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ravine.command import Parser, names
+from ravine.command import Parser
+from ravine.typed import listed
 
-from .command import answer
+from .command import NAMED, answer
 from .compare import compare
 from .curriculum import CURRICULA
 from .errors import LabError
@@ -24,6 +25,13 @@ from .trackers import TRACKERS
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
     return answer(lambda: compare(*_asked(argv)))
+
+
+def tasks(text: str) -> tuple[str, ...]:
+    """Names with commas; none at all is a mistake, and not the default."""
+    if not (found := listed(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no task")
+    return found
 
 
 def _asked(argv: list[str]) -> tuple[Settings, str]:
@@ -52,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--task",
         metavar="A,B",
         dest="tasks",
-        type=names,
+        type=tasks,
         default=(),
         help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
     )
@@ -60,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--optimizers",
         metavar="A,B",
-        type=names,
-        help=f"which, or your own as module:Class (default {','.join(DEFAULT)})",
+        type=listed,
+        help=f"{NAMED} (default {','.join(DEFAULT)})",
     )
     add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
     add("--points", metavar="N", type=int, help="settings that are tried of each optimizer (default 16)")
@@ -77,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--batch-sweep",
         metavar="A,B",
-        type=names,
+        type=listed,
         default=(),
         help="the same at these sizes: steps to target for each",
     )
@@ -102,6 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
     add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
-    add("--track", metavar="A,B", type=names, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
+    add("--track", metavar="A,B", type=listed, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
     add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
     return parser

@@ -11,6 +11,7 @@ from ravine import command
 from .sweep import TrialFailed
 from .tasks import TASKS
 
+NAMED = "as in `ravine list`, with settings as in adam:eps=1e-4, or your own as module:Class"
 KEPT = "what was finished is kept, run the same command to go on"
 
 
@@ -32,7 +33,7 @@ def of_task(parser: argparse.ArgumentParser, default: str) -> None:
 
 def of_optimizer(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds what names one optimizer."""
-    parser.add_argument("--optimizer", metavar="NAME", help=f"which, or your own as module:Class (default {default})")
+    parser.add_argument("--optimizer", metavar="NAME", help=f"{NAMED} (default {default})")
 
 
 def given(parser: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any]:

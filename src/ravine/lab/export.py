@@ -10,8 +10,7 @@ from typing import Any
 from ravine.command import Mistake
 
 from .errors import LabError, extra
-from .search import optimizer_class
-from .spaces import default_lr
+from .search import entries
 from .study import SELECTION, Hyper
 from .trial import Result, Trial
 
@@ -77,10 +76,10 @@ def stage(trial: Trial) -> str:
     if trial.seed >= SELECTION:
         return "search"
     try:
-        usual = default_lr(optimizer_class(trial.optimizer))
+        (entry,) = entries([trial.optimizer])
     except Mistake:  # somebody's own class, which is no longer there
         return "confirm"
-    return "defaults" if trial.hyper == (("lr", usual),) else "confirm"
+    return "defaults" if trial.hyper == entry.defaults else "confirm"
 
 
 def columns(hyper: Hyper) -> dict[str, Any]:

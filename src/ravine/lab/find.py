@@ -1,10 +1,10 @@
 """From a name the person typed to the thing it names: one of ours, or `module:name` of their own."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from ravine.command import own
+from ravine.typed import hint
 
 from .errors import LabError
 
@@ -18,7 +18,5 @@ def find(typed: str, known: Mapping[str, Any], what: str, lists: str = "") -> An
         return own(typed, what)
     if typed in known:
         return known[typed]
-    near = get_close_matches(typed.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
     there = f"`{lists}` has them all" if lists else f"known are {', '.join(known)}"
-    raise LabError(f"unknown {what} '{typed}': {hint}{there}, or your own as module:name")
+    raise LabError(f"unknown {what} '{typed}': {hint(typed, known, 3)}{there}, or your own as module:name")

@@ -71,7 +71,7 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
     for seed in range(asked.seeds):
         seed_all(seed)
         model = task.model()
-        opt = entry.cls(model.parameters(), lr=asked.low)
+        opt = entry.cls(model.parameters(), **(dict(entry.hyper) | {"lr": asked.low}))
         batches = Batches(data.x, data.y, asked.batch or task.batch)
         losses.append(rise(model, [opt], batches, lambda output, y, model=model: task.objective(model, output, y), lrs))
     return read(lrs, losses)

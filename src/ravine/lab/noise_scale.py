@@ -62,10 +62,11 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     if len(x) < asked.batch:
         raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(x)} examples to train on")
     (entry,) = entries([asked.optimizer])
-    lr = middle(entry.cls) if asked.lr is None else asked.lr
+    said = dict(entry.hyper)
+    lr = said.get("lr", middle(entry.cls)) if asked.lr is None else asked.lr
     seed_all(asked.seed)
     model = task.model()
-    opt = entry.cls(model.parameters(), lr=lr)
+    opt = entry.cls(model.parameters(), **(said | {"lr": lr}))
     order = torch.Generator().manual_seed(asked.seed)
     losses: list[float] = []
     with NoiseScale(model.parameters()) as noise:

@@ -128,7 +128,7 @@ class Outcome:
 
     def excluded(self) -> list[tuple[Method, Method]]:
         """Methods that lost, by more than noise, to one that they contain: their search was too small."""
-        by = {m.entry.ours: m for m in self.methods if not m.diverged}
+        by = {m.entry.ours: m for m in self.methods if not (m.diverged or m.entry.hyper)}  # settings change the space
         pairs = [(by[m], by[c]) for m in by for c in CONTAINS.get(m, ()) if c in by]
         lost = [(m, c, paired(c.losses, m.losses)) for m, c in pairs if m.loss > c.loss]
         corrected = holm([difference.p for *_, difference in lost])

@@ -10,12 +10,13 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ravine.command import Parser, drawable, names
+from ravine.command import Parser, drawable
 from ravine.strategies import PathRecorder
 from ravine.surfaces.plane import Plane
+from ravine.typed import listed
 
 from . import sparse
-from .command import answer, given, of_task
+from .command import NAMED, answer, given, of_task
 from .errors import LabError, extra
 from .search import Entry, entries
 from .seeding import seed_all
@@ -64,11 +65,13 @@ class Training:
 
     def trial(self, entry: Entry, lr: float, seed: int) -> Trial:
         """One training."""
-        hyper = (("lr", lr), *entry.hyper)
+        hyper = (("lr", lr), *((k, x) for k, x in entry.hyper if k != "lr"))
         return Trial(self.task.name, entry.name, hyper, seed, self.epochs, self.batch, content="")
 
     def rate(self, entry: Entry) -> float:
         """Of rates over the published space of lr the one with the lowest validation loss; of one, its middle."""
+        if "lr" in dict(entry.hyper):
+            return dict(entry.hyper)["lr"]
         if self.asked.rates == 1:
             return middle(entry.cls)
         low, high = space_of(entry.cls)["lr"]
@@ -162,8 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--optimizers",
         metavar="A,B",
-        type=names,
-        help=f"which, or your own as module:Class (default {','.join(usual.optimizers)})",
+        type=listed,
+        help=f"{NAMED} (default {','.join(usual.optimizers)})",
     )
     add("--epochs", metavar="N", type=int, help="how long each runs (default: the task's)")
     add("--batch", metavar="N", type=int, help="examples a step (default: the task's)")

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch.quasirandom import SobolEngine
 
+from ravine.catalog.names import find_or_own, written
+
 from .errors import LabError
 from .find import find
-from .spaces import Space, arguments, default_lr, ours
+from .spaces import Space, arguments, default_lr, ours, space_of
 
 DEFAULT = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "nadam", "radam")
 # The experiment of the literature: its optimizers at the values its article used.
@@ -23,12 +25,12 @@ CLASSIC = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One optimizer in a comparison: its class, and what it is built with where nothing is searched."""
+    """One optimizer in a comparison: its class, and what it is built with whatever is searched."""
 
     name: str
     cls: type
     hyper: tuple[tuple[str, Any], ...] = ()
-    shared: bool = False  # another in the comparison has a class of the same name
+    shared: bool = False  # its class does not say which it is: another has that name, or it has settings
 
     @property
     def label(self) -> str:
@@ -41,10 +43,16 @@ class Entry:
         return ours(self.cls) or self.name
 
     @property
+    def space(self) -> Space:
+        """What is searched: the published space without what the entry's settings say."""
+        said = dict(self.hyper).keys()
+        return {k: ends for k, ends in space_of(self.cls).items() if said.isdisjoint(arguments(self.cls, {k: ends[0]}))}
+
+    @property
     def defaults(self) -> tuple[tuple[str, Any], ...] | None:
         """What it is built with when nothing is tuned; None where lr has no default."""
-        lr = default_lr(self.cls)
-        return None if lr is None else (("lr", lr), *self.hyper)
+        said, lr = dict(self.hyper), default_lr(self.cls)
+        return None if lr is None and "lr" not in said else tuple(({"lr": lr} | said).items())
 
 
 @dataclass(frozen=True)
@@ -57,17 +65,18 @@ class Point:
 
 def points(entry: Entry, space: Space, n: int, seed: int) -> list[Point]:
     """The first `n` of a scrambled Sobol sequence, on a log scale; numbers of 3 digits so that they can be typed."""
+    fixed = {k: x for k, x in entry.hyper if k == "lr"}  # every point tells its rate
     if not space:
-        return [Point((), entry.hyper)]
+        return [Point(tuple(fixed.items()), entry.hyper)]
     name = f"{seed} {sorted(space.items())}"
     scramble = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
     out: list[Point] = []
     for cube in SobolEngine(len(space), scramble=True, seed=scramble).draw(n).tolist():
-        at = {
+        at = fixed | {
             name: float(f"{low * (high / low) ** u:.3g}")
             for u, (name, (low, high)) in zip(cube, space.items(), strict=True)
         }
-        out.append(Point(tuple(at.items()), (*arguments(entry.cls, at).items(), *entry.hyper)))
+        out.append(Point(tuple(at.items()), tuple((arguments(entry.cls, at) | dict(entry.hyper)).items())))
     return out
 
 
@@ -76,29 +85,28 @@ def edges(at: dict[str, float], tried: Sequence[dict[str, float]]) -> dict[str, 
     if len(tried) < 3:
         return {}
     ends = {name: (min(t[name] for t in tried), max(t[name] for t in tried)) for name in at}
-    return {name: "lowest" if x == ends[name][0] else "highest" for name, x in at.items() if x in ends[name]}
+    return {name: "lowest" if x == low else "highest" for name, x in at.items()
+            for low, high in [ends[name]] if low < high and x in (low, high)}  # fmt: skip
 
 
 def entries(names: Sequence[str]) -> list[Entry]:
-    """The optimizers called `names`."""
-    classes = [optimizer_class(name) for name in names]
-    count = Counter(cls.__name__ for cls in classes)
-    return [Entry(name, cls, shared=count[cls.__name__] > 1) for name, cls in zip(names, classes, strict=True)]
+    """The optimizers called `names`, which may have settings: adam:eps=1e-4. What these say is not searched."""
+    found = [find_or_own(name) for name in names]
+    count = Counter(cls.__name__ for cls, _ in found)
+    out = [Entry(written(name, cls, said), cls, tuple(said.items()), shared=count[cls.__name__] > 1 or bool(said))
+           for name, (cls, said) in zip(names, found, strict=True)]  # fmt: skip
+    if twice := [name for name, n in Counter(entry.name for entry in out).items() if n > 1]:
+        raise LabError(f"--optimizers {','.join(names)}: {twice[0]} is named twice")
+    return out
 
 
 def classic(names: Sequence[str] | None) -> list[Entry]:
     """Those of the classic experiment that are in `names`, each at its one setting."""
     known = {name: Entry(name, optimizer_class(name), tuple(hyper.items())) for name, hyper in CLASSIC}
-    return [find(name, known, "optimizer of the classic preset") for name in names or known]
+    typed = [written(name, *find_or_own(name)) for name in names or known]
+    return [find(name, known, "optimizer of the classic preset") for name in typed]
 
 
 def optimizer_class(typed: str) -> type:
-    """A class of ravine's by its lower-case name, or the person's own at module:name."""
-    import torch
-
-    from ravine.optim import registry
-
-    found = find(typed, registry(), "optimizer", "ravine list")
-    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
-        raise LabError(f"optimizer '{typed}' must be a class derived from torch.optim.Optimizer or ravine.Optimizer")
-    return found
+    """The class of an optimizer as a trial names it."""
+    return find_or_own(typed)[0]

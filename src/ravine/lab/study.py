@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .search import Entry, Point, edges, points
-from .spaces import Space, space_of, widened
+from .spaces import Space, widened
 from .trial import Result, Trial
 
 SELECTION = 1000  # the first seed that points are chosen with: none of these is reported
@@ -74,7 +74,7 @@ class Round:
         """Where a better point may lie outside of the space; below it, if everything in it diverges."""
         best, values = dict(self.ranked(known)[0].at), [dict(p.at) for p in self.points]
         if all(math.isinf(known[t].final) for t in self.trials):
-            return {"lr": "lowest"}
+            return {"lr": "lowest"} if "lr" in self.space else {}
         return edges(best, values)
 
 
@@ -113,7 +113,7 @@ class Study:
 
     def rounds(self, known: Mapping[Trial, Result]) -> list[Round]:
         """The searches: the first, and with `extend` as many points in a wider space while the best lies at an edge."""
-        space = dict(list(space_of(self.entry.cls).items())[: self.tier.dimensions])
+        space = dict(list(self.entry.space.items())[: self.tier.dimensions])
         out = [self._round(space)]
         while self.extend and len(out) <= WIDER and all(t in known for t in out[-1].trials):
             if not (found := out[-1].edges(known)):

@@ -20,7 +20,7 @@ from .errors import LabError, extra
 from .live import Live
 from .records import Known, Records
 from .search import Entry, entries
-from .spaces import Space, arguments, space_of
+from .spaces import Space, arguments
 from .study import SELECTION, Hyper, Make
 from .sweep import sweep
 from .tasks import Task, load_task
@@ -110,7 +110,7 @@ class Tuning:
         for _ in range(n):
             trial = self.study.ask(scale)
             at = {name: float(f"{x:.3g}") for name, x in trial.params.items()}
-            hyper = (*arguments(self.entry.cls, at).items(), *self.entry.hyper)
+            hyper = tuple((arguments(self.entry.cls, at) | dict(self.entry.hyper)).items())
             seeds = range(SELECTION, SELECTION + self.asked.seeds)
             point = Point(at, hyper, tuple(self.make(hyper, seed) for seed in seeds))
             self.open.append((trial, point))
@@ -134,6 +134,8 @@ def tune(asked: Settings) -> str:
     """Runs what is not in the records yet, and says what was found."""
     task = load_task(asked.task, asked.data)
     (entry,) = entries([asked.optimizer])
+    if not entry.space:
+        raise LabError(f"--optimizer {asked.optimizer}: its settings leave nothing to search; leave one out")
     crew = devices(asked.workers)
     check(crew)
     with Records(asked.out or Path("runs") / f"tune-{task.name}") as records:
@@ -146,7 +148,7 @@ def tune(asked: Settings) -> str:
         common = {"task": asked.task, "epochs": epochs, "batch": task.batch, "schedule": asked.schedule,
                   "device": kind(crew)}  # fmt: skip
         with extra("tune", "ravine tune"):
-            search = Tuning(entry, space_of(entry.cls), maker(entry, task.rehearse(data), common), asked)
+            search = Tuning(entry, entry.space, maker(entry, task.rehearse(data), common), asked)
         known, queue, queued = Known(records), deque[tuple[Trial, ...]](), set[Trial]()
 
         def ask() -> None:

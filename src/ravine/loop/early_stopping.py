@@ -62,6 +62,8 @@ class EarlyStopping:
         mode: Literal["min", "max"] = "min",
         opt: torch.optim.Optimizer | None = None,
     ):
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"EarlyStopping: model is {model!r}; give the torch.nn.Module whose weights to keep")
         if patience < 0 or min_delta < 0 or mode not in ("min", "max"):
             raise ValueError(
                 "EarlyStopping: patience and min_delta must not be negative and mode is min or max, not "

@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, maximum, sqrt, where, zeros
 
 
@@ -34,7 +34,7 @@ class AdaBelief(Optimizer):
     papers = ("zhuang2020adabelief", "liu2020radam")
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-16
     weight_decay: float = 0.0
     amsgrad: bool = False

@@ -1,5 +1,7 @@
 """Adadelta."""
 
+from dataclasses import KW_ONLY
+
 import torch
 
 from ravine.optimizer import Optimizer
@@ -31,6 +33,7 @@ class Adadelta(Optimizer):
     rho: float = 0.9
     eps: float = 1e-6
     weight_decay: float = 0.0
+    _: KW_ONLY
     eps_inside: bool = True
 
     ranges = {"rho": "[0, 1]"}

@@ -1,5 +1,6 @@
 """Adafactor."""
 
+from dataclasses import KW_ONLY
 from typing import Any, Literal
 
 import torch
@@ -65,9 +66,10 @@ class Adafactor(Optimizer):
 
     lr: float | torch.Tensor = 1e-2
     beta2_decay: float = -0.8
-    eps: tuple[float | None, float] = (None, 1e-3)
+    eps: tuple[float | None, float] | list[float] = (None, 1e-3)
     d: float = 1.0
     weight_decay: float = 0.0
+    _: KW_ONLY
     form: Literal["torch", "paper"] = "torch"
     relative_step: bool = True
     scale_parameter: bool = True

@@ -1,5 +1,7 @@
 """Adagrad."""
 
+from dataclasses import KW_ONLY
+
 import torch
 
 from ravine.optimizer import Optimizer
@@ -31,6 +33,7 @@ class Adagrad(Optimizer):
     weight_decay: float = 0.0
     initial_accumulator_value: float = 0.0
     eps: float = 1e-10
+    _: KW_ONLY
     eps_inside: bool = False
 
     def init(self, s, p):

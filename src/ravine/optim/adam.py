@@ -1,10 +1,11 @@
 """Adam and its decoupled-decay twin."""
 
+from dataclasses import KW_ONLY
 from typing import ClassVar
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, maximum, root, zeros
 
 
@@ -32,10 +33,11 @@ class Adam(Optimizer):
     sparse = True
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     amsgrad: bool = False
+    _: KW_ONLY
     decoupled_weight_decay: bool = False
     eps_inside: bool = False
     bias_correction: bool = True

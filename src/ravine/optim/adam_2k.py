@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import sqrt, where, zeros
 
 
@@ -28,7 +28,7 @@ class Adam2k(Optimizer):
     papers = ("liu2020radam",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     warmup: int = 2000

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import cols, decayed, is_vector, numel, per_row, root, row_total, scalar, total, zeros
 
 
@@ -33,7 +33,7 @@ class AdamMini(Optimizer):
     papers = ("zhang2025adammini", "kingma2015adam")
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     partition: Literal["row", "tensor", "element"] = "row"

@@ -1,8 +1,10 @@
 """Adamax."""
 
+from dataclasses import KW_ONLY
+
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import abs, maximum, zeros
 
 
@@ -27,9 +29,10 @@ class Adamax(Optimizer):
     names = {"m": "exp_avg", "u": "exp_inf"}
 
     lr: float | torch.Tensor = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    _: KW_ONLY
     eps_inside: bool = True
     bias_correction: bool = True
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import abs, cols, is_vector, maximum, norm, numel, row_total, sqrt, total, where, zeros
 
 
@@ -45,7 +45,7 @@ class AdamP(Optimizer):
     papers = ("heo2021adamp",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     delta: float = 0.1

@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Triple
 from ravine.words import sqrt, where, zeros
 
 
@@ -30,7 +30,7 @@ class Adan(Optimizer):
     papers = ("xie2024adan",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float, float] = (0.98, 0.92, 0.99)
+    betas: Triple = (0.98, 0.92, 0.99)
     eps: float = 1e-8
     weight_decay: float = 0.0
     no_prox: bool = False

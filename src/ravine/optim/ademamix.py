@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Triple
 from ravine.words import decayed, exp, log, minimum, sqrt, where, zeros
 
 
@@ -32,7 +32,7 @@ class AdEMAMix(Optimizer):
     papers = ("pagliardini2025ademamix",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float, float] = (0.9, 0.999, 0.9999)
+    betas: Triple = (0.9, 0.999, 0.9999)
     alpha: float = 2.0
     beta3_warmup: int | None = None
     alpha_warmup: int | None = None

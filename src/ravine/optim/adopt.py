@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, maximum, minimum, sqrt, where, zeros
 
 
@@ -30,7 +30,7 @@ class ADOPT(Optimizer):
     papers = ("taniguchi2024adopt",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.9999)
+    betas: Pair = (0.9, 0.9999)
     eps: float = 1e-6
     weight_decay: float = 0.0
     decouple: bool = False

@@ -30,7 +30,7 @@ class AggMo(Optimizer):
     papers = ("lucas2019aggmo",)
 
     lr: float | torch.Tensor = 1e-2
-    betas: tuple[float, ...] = (0.0, 0.9, 0.99)
+    betas: tuple[float, ...] | list[float] = (0.0, 0.9, 0.99)
     weight_decay: float = 0.0
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import maximum, root, zeros
 
 
@@ -25,7 +25,7 @@ class AMSGrad(Optimizer):
     papers = ("reddi2018amsgrad", "kingma2015adam")
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     eps_inside: bool = False

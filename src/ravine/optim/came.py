@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair, Triple
 from ravine.words import (
     col_total,
     cols,
@@ -47,9 +47,9 @@ class CAME(Optimizer):
     view = "last"
 
     lr: float | torch.Tensor = 2e-4
-    eps: tuple[float, float] = (1e-30, 1e-16)
+    eps: Pair = (1e-30, 1e-16)
     clip_threshold: float = 1.0
-    betas: tuple[float, float, float] = (0.9, 0.999, 0.9999)
+    betas: Triple = (0.9, 0.999, 0.9999)
     weight_decay: float = 0.0
 
     def init(self, s, p):

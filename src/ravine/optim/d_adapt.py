@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import abs, decayed, every, maximum, minimum, shared, sqrt, total, where, zeros
 
 
@@ -76,7 +76,7 @@ class DAdaptAdam(Optimizer):
     ranges = {"d0": "(0, inf)", "eps": "(0, inf)", "growth_rate": "[1, inf]"}
 
     lr: float | torch.Tensor = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     decouple: bool = False

@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import minimum, norm, root, where, zeros
 
 
@@ -29,7 +29,7 @@ class LAMB(Optimizer):
     papers = ("you2020lamb",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-6
     weight_decay: float = 0.0
     eps_inside: bool = False

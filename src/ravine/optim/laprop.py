@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import maximum, sqrt, zeros
 
 
@@ -27,7 +27,7 @@ class LaProp(Optimizer):
     papers = ("ziyin2020laprop",)
 
     lr: float | torch.Tensor = 4e-4
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-15
     weight_decay: float = 0.0
     amsgrad: bool = False

@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, sign, zeros
 
 
@@ -25,7 +25,7 @@ class Lion(Optimizer):
     papers = ("chen2023lion",)
 
     lr: float | torch.Tensor = 1e-4
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: Pair = (0.9, 0.99)
     weight_decay: float = 0.0
 
     def init(self, s, p):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import abs, sqrt, zeros
 
 
@@ -30,7 +30,7 @@ class LpAdam(Optimizer):
     papers = ("kingma2015adam",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     p: int = 4

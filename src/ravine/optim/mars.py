@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, maximum, norm, sqrt, zeros
 
 
@@ -32,7 +32,7 @@ class MARS(Optimizer):
     papers = ("yuan2025mars",)
 
     lr: float | torch.Tensor = 3e-3
-    betas: tuple[float, float] = (0.95, 0.99)
+    betas: Pair = (0.95, 0.99)
     eps: float = 1e-8
     weight_decay: float = 0.0
     amsgrad: bool = False

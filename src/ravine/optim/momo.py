@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import every, lerp, maximum, minimum, shared, sqrt, total, where, zeros
 
 
@@ -73,7 +73,7 @@ class MoMoAdam(Optimizer):
     ranges = {"lb": "(-inf, inf)", "eps": "(0, inf)"}
 
     lr: float | torch.Tensor = 1e-2
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     lb: float = 0.0

@@ -1,8 +1,10 @@
 """NAdam."""
 
+from dataclasses import KW_ONLY
+
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, number, root, zeros
 
 
@@ -28,11 +30,12 @@ class NAdam(Optimizer):
     names = {"m": "exp_avg", "v": "exp_avg_sq"}
 
     lr: float | torch.Tensor = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     momentum_decay: float = 4e-3
     decoupled_weight_decay: bool = False
+    _: KW_ONLY
     constant_beta: bool = False
     eps_inside: bool = False
     bias_correction: bool = True

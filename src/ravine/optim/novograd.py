@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import maximum, scalar, sqrt, total, where, zeros
 
 
@@ -28,7 +28,7 @@ class NovoGrad(Optimizer):
     papers = ("ginsburg2019novograd",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.95, 0.98)
+    betas: Pair = (0.95, 0.98)
     eps: float = 1e-8
     weight_decay: float = 0.0
     grad_averaging: bool = False

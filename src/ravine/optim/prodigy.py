@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import abs, decayed, every, maximum, minimum, shared, sqrt, total, where, zeros
 
 
@@ -40,7 +40,7 @@ class Prodigy(Optimizer):
     ranges = {"beta3": "[0, 1)", "d0": "(0, inf)", "eps": "(0, inf)", "growth_rate": "[1, inf]"}
 
     lr: float | torch.Tensor = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     beta3: float | None = None
     eps: float = 1e-8
     weight_decay: float = 0.0

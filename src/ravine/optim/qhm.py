@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, lerp, number, sqrt, zeros
 
 
@@ -65,8 +65,8 @@ class QHAdam(Optimizer):
     ranges = {"nus": "[0, 1]"}
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    nus: tuple[float, float] = (1.0, 1.0)
+    betas: Pair = (0.9, 0.999)
+    nus: Pair = (1.0, 1.0)
     eps: float = 1e-8
     weight_decay: float = 0.0
     decoupled_weight_decay: bool = False

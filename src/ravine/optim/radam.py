@@ -1,10 +1,11 @@
 """RAdam."""
 
+from dataclasses import KW_ONLY
 from typing import Literal
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, root, sqrt, where, zeros
 
 
@@ -31,10 +32,11 @@ class RAdam(Optimizer):
     names = {"m": "exp_avg", "v": "exp_avg_sq"}
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     decoupled_weight_decay: bool = False
+    _: KW_ONLY
     threshold: float = 5.0
     fallback: Literal["momentum", "skip"] = "momentum"
     eps_inside: bool = False

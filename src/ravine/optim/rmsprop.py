@@ -1,5 +1,7 @@
 """RMSprop."""
 
+from dataclasses import KW_ONLY
+
 import torch
 
 from ravine.optimizer import Optimizer
@@ -35,6 +37,7 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
     momentum: float = 0.0
     centered: bool = False
+    _: KW_ONLY
     eps_inside: bool = False
 
     def init(self, s, p):

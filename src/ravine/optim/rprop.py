@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import filled, maximum, minimum, sign, where, zeros
 
 
@@ -32,8 +32,8 @@ class Rprop(Optimizer):
     ranges = {"etas[0]": "(0, 1)", "etas[1]": "(1, inf)"}
 
     lr: float | torch.Tensor = 1e-2
-    etas: tuple[float, float] = (0.5, 1.2)
-    step_sizes: tuple[float, float] = (1e-6, 50.0)
+    etas: Pair = (0.5, 1.2)
+    step_sizes: Pair = (1e-6, 50.0)
 
     @classmethod
     def validate(cls, hyper: Mapping[str, Any]) -> None:

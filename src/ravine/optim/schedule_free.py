@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import maximum, minimum, number, sqrt, where, zeros
 
 
@@ -97,7 +97,7 @@ class ScheduleFreeAdamW(ScheduleFree):
     """
 
     lr: float | torch.Tensor = 2.5e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     warmup_steps: int = 0
@@ -145,7 +145,7 @@ class ScheduleFreeRAdam(ScheduleFree):
     papers = ("defazio2024road", "liu2020radam")
 
     lr: float | torch.Tensor = 2.5e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     silent_sgd_phase: bool = True

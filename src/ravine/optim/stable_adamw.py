@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, maximum, numel, sqrt, total, zeros
 
 
@@ -29,7 +29,7 @@ class StableAdamW(Optimizer):
     papers = ("wortsman2023stable",)
 
     lr: float | torch.Tensor = 1e-3
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: Pair = (0.9, 0.99)
     eps: float = 1e-6
     weight_decay: float = 1e-2
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, sign, sqrt, where, zeros
 
 
@@ -29,7 +29,7 @@ class Yogi(Optimizer):
     papers = ("zaheer2018yogi",)
 
     lr: float | torch.Tensor = 1e-2
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Pair = (0.9, 0.999)
     eps: float = 1e-3
     initial_accumulator: float = 1e-6
     weight_decay: float = 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from ravine.schedules.annealing import Cosine, Linear, Polynomial, WarmRestarts
@@ -16,6 +15,7 @@ from ravine.schedules.schedule import Constant, Schedule
 from ravine.schedules.steps import MultiStep, Step
 from ravine.schedules.warmup import ExponentialWarmup, UntunedWarmup, Warmup
 from ravine.schedules.wsd import WSD
+from ravine.typed import hint, plain
 
 # a line here puts a schedule before every law, and into `ravine schedule`
 EVERY = (
@@ -43,16 +43,9 @@ def find(typed: str) -> type[Schedule]:
     """
     called = {plain(alias): cls for cls in EVERY for alias in (*cls.aliases, cls.__name__, cls.name)}
     if plain(typed) not in called:
-        written = {plain(x): x for cls in EVERY for x in (*cls.aliases, cls.name)}
-        near = [written.get(x, called[x].name) for x in get_close_matches(plain(typed), called, 3, 0.5)]
-        hint = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
-        raise ValueError(f"unknown schedule '{typed}': {hint}`ravine schedule` lists them")
+        known = [name for cls in EVERY for name in (*cls.aliases, cls.name)]
+        raise ValueError(f"unknown schedule '{typed}': {hint(typed, known, 3)}`ravine schedule` lists them")
     return called[plain(typed)]
-
-
-def plain(typed: str) -> str:
-    """A name without case, dashes, underscores and spaces."""
-    return "".join(letter for letter in typed.lower() if letter.isalnum())
 
 
 def create(name: str, total: int, warmup: int = 0, **fields: Any) -> Schedule:
@@ -71,9 +64,9 @@ def create(name: str, total: int, warmup: int = 0, **fields: Any) -> Schedule:
     takes = {k for k in get_type_hints(cls) if k in getattr(cls, "__dataclass_fields__", {})}
     if unknown := fields.keys() - takes:
         typed = min(unknown)
-        near = get_close_matches(typed, takes, 1, 0.5)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise TypeError(f"{cls.name} has no '{typed}': {hint}It takes {', '.join(sorted(takes)) or 'nothing'}")
+        raise TypeError(
+            f"{cls.name} has no '{typed}': {hint(typed, takes)}It takes {', '.join(sorted(takes)) or 'nothing'}"
+        )
     if not isinstance(total, int) or isinstance(total, bool) or total < 1:
         raise ValueError(f"create: total is {total!r}; it must be a whole number of steps, at least 1")
     if not isinstance(warmup, int) or not 0 <= warmup < total:

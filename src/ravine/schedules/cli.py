@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import inspect
 import shutil
 from pathlib import Path
-from typing import Any
 
 from ravine.command import Mistake, Parser, answer
 from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
+from ravine.typed import assigned
 from ravine.visuals import Line, Panel, curves, grid, ink, page, terminal
 
 
@@ -45,7 +44,13 @@ def schedule(
             raise ValueError(f"which schedule? One of {', '.join(registry())}")
         width = max(map(len, registry()))
         return "\n".join(f"{x:{width}}  {sentence(cls)}" for x, cls in registry().items())
-    made = create(name, steps, **dict(map(assigned, fields)))
+    if steps < 1:
+        raise ValueError(f"--steps {steps}: must be 1 or more")
+    given = dict(map(assigned, fields))
+    for field, instead in (("total", "the length of the run is --steps N"), ("name", "the name comes first")):
+        if field in given:
+            raise ValueError(f"{field}={given[field]}: {instead}")
+    made = create(name, steps, **given)
     values = sampled(made, steps)
     sections = [repr(made)] if plot or table or out else [about(find(name), made)]
     if plot:
@@ -68,17 +73,6 @@ def about(cls: type[Schedule], made: Schedule) -> str:
 def sentence(cls: type[Schedule]) -> str:
     """What a schedule is, in one line."""
     return (cls.__doc__ or "").splitlines()[0]
-
-
-def assigned(text: str) -> tuple[str, Any]:
-    """`end=0.1` as a name and a value."""
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise ValueError(f"{text!r} is no FIELD=VALUE, such as end=0.1")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value  # a word
 
 
 def picture(out: Path, name: str, made: Schedule, values: list[float]) -> None:

@@ -66,7 +66,7 @@ class InverseSqrt(Schedule):
         s(t) = min((t + 1) / w, √(w / (t + 1)))
 
     w is `warmup`; the peak is 1, after w − 1 steps. The paper's rate d^(−½) min(t^(−½), t w^(−3/2)) is this one with
-    lr = (d w)^(−½). By name w is a twentieth of the run.
+    lr = (d w)^(−½). By name w is a twentieth of the run. w = 0 is no warm-up: 1/√(t + 1).
 
     Use it to repeat such recipes, and where the length of training is open.
 
@@ -76,10 +76,12 @@ class InverseSqrt(Schedule):
     name = "inverse-sqrt"
     aliases = ("noam", "rsqrt", "inverse-square-root")
     papers = ("vaswani2017attention",)
+    ranges = {"warmup": "[0, inf)"}
     warmup: int
 
     def __call__(self, t: int) -> float:
-        return min((t + 1) / self.warmup, math.sqrt(self.warmup / (t + 1)))
+        w = max(1, self.warmup)
+        return min((t + 1) / w, math.sqrt(w / (t + 1)))
 
     @classmethod
     def suited(cls, total: int) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Schedule:
 
     def __mul__(self, other: Schedule | float) -> Product:
         """Both at once: their product."""
+        if isinstance(other, type):
+            raise TypeError(f"{self!r} * {other.__name__}: that is a class; make one: {other.__name__}(…)")
         return Product(self, other if isinstance(other, Schedule) else Constant(other))
 
     __rmul__ = __mul__
@@ -124,11 +126,12 @@ class Product(Schedule):
 
 
 class Then(Schedule):
-    """One schedule after another. `a.then(at, b)` makes it."""
+    """One schedule after another. `a.then(at, b)` makes it; at = 0 is b alone."""
 
     first: Schedule
     at: int
     following: Schedule
+    ranges = {"at": "[0, inf)"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

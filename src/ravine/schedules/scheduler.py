@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from ravine.hyper import fields
 from ravine.optimizer import Optimizer
 from ravine.schedules.plateau import Plateau
 from ravine.schedules.schedule import Schedule
+from ravine.typed import hint
 
 Given = Schedule | Callable[[int], float]
 TINY = sys.float_info.min  # 2e-308: it adds nothing to a float, and `if self.weight_decay:` takes it for a number
@@ -47,8 +47,8 @@ class Scheduler(LRScheduler):
         A tuple has a schedule for each place, or None to leave that alone; a list has one for each group. A number of
         a modifier is written "mods.0.eta", one place of a tuple "betas.1". `momentum` means β₁ in optimizers that have
         `betas` and no momentum.
-    last_epoch: as torch's: −1 to begin; else how many steps have been made, by an optimizer whose groups say what they
-        began with.
+    last_epoch: as torch's: −1 to begin; to go on after n steps n − 1, with an optimizer whose groups say what they
+        began with. In both cases the constructor counts on by one.
 
     It is a torch LRScheduler: call `step()` after the optimizer's. Nothing is compiled again: numbers are no part of a
     program, but for whether one is zero, so a scheduled number is 2e-308 where it would be 0. That adds nothing and is
@@ -61,6 +61,8 @@ class Scheduler(LRScheduler):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, lr: Any = None, *, last_epoch: int = -1, **hyper: Any):
+        if isinstance(optimizer, type):
+            raise TypeError(f"Scheduler takes an optimizer, and this is the class {optimizer.__name__}; make one first")
         self.schedules: dict[str, Given | list[Given | None]] = {}
         for name, given in {"lr": lr, **hyper}.items():
             for path, schedule in spread(name, given).items():
@@ -135,9 +137,9 @@ class Scheduler(LRScheduler):
                 numbers = [
                     k for k, x in group.items() if is_number(x) or (isinstance(x, tuple) and any(map(is_number, x)))
                 ]
-                near = get_close_matches(path, numbers, 1, 0.5)
-                hint = f"did you mean '{near[0]}'? " if near else ""
-                raise ValueError(f"Scheduler: a group has no '{path}': {hint}It has {', '.join(numbers)}") from error
+                raise ValueError(
+                    f"Scheduler: a group has no '{path}': {hint(path, numbers)}It has {', '.join(numbers)}"
+                ) from error
             opt = self.optimizer
             if not is_number(value) or (isinstance(opt, Optimizer) and fields(type(opt)).get(at, (None,))[0] is int):
                 raise TypeError(f"Scheduler: {path} is {value!r}, and only numbers with a fraction are scheduled")
@@ -189,6 +191,8 @@ def spread(name: str, given: Any) -> dict[str, Any]:
         columns = [[None if x is None else x[i] for x in given] for i in range(places)]
         return {k: x for i, part in enumerate(columns) if any(part) for k, x in spread(f"{name}.{i}", part).items()}
     for x in given if isinstance(given, list) else [given]:
+        if isinstance(x, type):
+            raise TypeError(f"Scheduler: {name} is the class {x.__name__}; make one: {x.__name__}(…)")
         if x is not None and not callable(x):
             raise TypeError(f"Scheduler: {name} is {x!r}; give a schedule, such as Cosine(1000), or a function of t")
     return {} if given is None else {name: given}

@@ -46,7 +46,7 @@ class MultiStep(Schedule):
     name = "multi-step"
     aliases = ("multistep",)
     papers = ("he2016resnet",)
-    at: tuple[int, ...]
+    at: tuple[int, ...] | list[int]
     factor: float = 0.1
 
     def __call__(self, t: int) -> float:

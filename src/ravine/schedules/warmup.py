@@ -11,8 +11,9 @@ class Warmup(Schedule):
 
         s(t) = min(1, (t + 1) / w)                  or from a start a:    min(1, a + (1 − a) t / w)
 
-    w is `steps`. Without `start` the first step is made at 1/w, and the w-th at the full rate: no step is lost on a
-    rate of zero. With it, it is torch's LinearLR(start_factor=a, total_iters=w). By name w is a tenth of the run.
+    w is `steps`; 0 is no warm-up. Without `start` the first step is made at 1/w, and the w-th at the full rate: no
+    step is lost on a rate of zero. With it, it is torch's LinearLR(start_factor=a, total_iters=w). By name w is a tenth
+    of the run.
 
     Use it with Adam and its kin, with large batches, and with transformers always: `Warmup(500) * Cosine(10_000)`.
 
@@ -22,11 +23,13 @@ class Warmup(Schedule):
     name = "warmup"
     aliases = ("linear-warmup",)
     papers = ("goyal2017accurate",)
-    ranges = {"start": "[0, 1]"}
+    ranges = {"steps": "[0, inf)", "start": "[0, 1]"}
     steps: int
     start: float | None = None
 
     def __call__(self, t: int) -> float:
+        if t >= self.steps:
+            return 1.0
         if self.start is None:
             return min(1.0, (t + 1) / self.steps)
         return min(1.0, self.start + (1 - self.start) * t / self.steps)
@@ -41,7 +44,7 @@ class ExponentialWarmup(Schedule):
 
         s(t) = 1 − exp(−(t + 1) / τ)
 
-    By name τ is a twentieth of the run.
+    By name τ is a twentieth of the run; τ = 0 is no warm-up.
 
     Use it for a warm-up without a corner.
 
@@ -50,11 +53,11 @@ class ExponentialWarmup(Schedule):
 
     name = "exponential-warmup"
     papers = ("ma2021untuned",)
-    ranges = {"tau": "(0, inf)"}
+    ranges = {"tau": "[0, inf)"}
     tau: float
 
     def __call__(self, t: int) -> float:
-        return -math.expm1(-(t + 1) / self.tau)
+        return -math.expm1(-(t + 1) / self.tau) if self.tau else 1.0
 
     @classmethod
     def suited(cls, total: int) -> dict[str, Any]:

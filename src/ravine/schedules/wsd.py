@@ -16,8 +16,8 @@ class WSD(Schedule):
         d(x) = 1 − x (linear),    1 − √x (sqrt),    (1 + cos πx) / 2 (cosine)
         down:     eˣ (exponential)
 
-    By name warm-up is a twentieth of the run and decay a fifth. MiniCPM's decay was exponential, over a tenth;
-    Hägele et al. found 1 − √x to be the best.
+    Warm-up and decay may be 0 steps long. By name warm-up is a twentieth of the run and decay a fifth. MiniCPM's decay
+    was exponential, over a tenth; Hägele et al. found 1 − √x to be the best.
 
     Use it when the length of training is open: keep a checkpoint of the level part, and decay from it whenever good
     weights are wanted.
@@ -29,7 +29,7 @@ class WSD(Schedule):
     name = "wsd"
     aliases = ("warmup-stable-decay", "trapezoid", "cooldown")
     papers = ("hu2024minicpm", "hagele2024scaling")
-    ranges = {"warmup": "[0, inf)", "end": "[0, 1]"}
+    ranges = {"warmup": "[0, inf)", "decay": "[0, inf)", "end": "[0, 1]"}
     total: int
     warmup: int
     decay: int
@@ -46,6 +46,8 @@ class WSD(Schedule):
     def __call__(self, t: int) -> float:
         if t < self.warmup:
             return (t + 1) / self.warmup
+        if not self.decay:
+            return 1.0
         x = min(1.0, max(0.0, (t - (self.total - self.decay)) / self.decay))
         match self.shape:
             case "exponential":

@@ -11,10 +11,11 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
+from ravine.hyper import value_of
 from ravine.optimizer import Optimizer
 from ravine.state import BITS, begin
 from ravine.strategies.sam import SAM
-from ravine.strategies.strategy import Strategy, forward
+from ravine.strategies.strategy import Strategy, driver, forward
 from ravine.untraced import untraced
 
 
@@ -57,9 +58,10 @@ class Lookahead(Strategy):
         *,
         inner_state: Literal["maintain", "reset", "interpolate"] = "maintain",
     ):
+        driver(type(self).__name__, opt)
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise ValueError(f"Lookahead: k is {k!r}; it must be a whole number of at least 1")
-        if not 0 <= alpha <= 1:
+        if not 0 <= value_of("Lookahead: alpha", float, alpha) <= 1:
             raise ValueError(f"Lookahead: alpha is {alpha!r}; it must lie in [0, 1]")
         if inner_state not in ("maintain", "reset", "interpolate"):
             raise ValueError(f"Lookahead: inner_state is {inner_state!r}; maintain, reset or interpolate")

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ravine.compile.emit.reference import wide
+from ravine.hyper import value_of
 from ravine.strategies.batch_norm import frozen_batch_norm
-from ravine.strategies.strategy import Strategy, driven, forward
+from ravine.strategies.strategy import Strategy, driven, driver, forward
 from ravine.untraced import untraced
 
 
@@ -74,7 +75,9 @@ class SAM(Strategy):
             raise TypeError(
                 f"{type(self).__name__}: model is the torch.nn.Module whose batch norm to hold, not {model!r}"
             )
+        driver(type(self).__name__, opt)
         for name, x in (("rho", rho), ("eta", eta)):
+            value_of(f"{type(self).__name__}: {name}", float, x)
             if not 0 <= x < float("inf"):
                 raise ValueError(f"{type(self).__name__}: {name} is {x!r}; it must lie in [0, inf)")
         if any(isinstance(x, SAM) for x in driven(opt)):

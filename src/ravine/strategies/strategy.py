@@ -14,6 +14,14 @@ from ravine.load import by_name
 from ravine.optimizer import Optimizer
 
 
+def driver(name: str, opt: object) -> None:
+    """Raise TypeError where a strategy of this name is given something else than an optimizer."""
+    if not isinstance(opt, torch.optim.Optimizer):
+        given = f"the class {opt.__name__}" if isinstance(opt, type) else f"a {type(opt).__name__}"
+        raise TypeError(f"{name} drives an optimizer, and was given {given}: "
+                        f"write {name}(ravine.SGD(model.parameters(), …), …)")  # fmt: skip
+
+
 class Strategy(torch.optim.Optimizer):
     """Drives an optimizer, `self.optimizer`: ravine's, torch's or another strategy.
 
@@ -28,8 +36,7 @@ class Strategy(torch.optim.Optimizer):
     state: defaultdict[Tensor, dict[str, Any]]
 
     def __init__(self, opt: torch.optim.Optimizer, **own: Any):
-        if not isinstance(opt, torch.optim.Optimizer):
-            raise TypeError(f"{type(self).__name__} drives an optimizer, such as ravine.Adam(…), not {opt!r}")
+        driver(type(self).__name__, opt)
         if any(x.prefix == self.prefix for x in driven(opt) if isinstance(x, Strategy)):
             raise TypeError(f"{type(self).__name__} cannot drive another: their states would have the same names")
         if isinstance(opt, Optimizer):

@@ -10,9 +10,10 @@ from pathlib import Path
 from ravine.command import Mistake, Parser, answer, drawable, own
 from ravine.surfaces import lessons, maps
 from ravine.surfaces.entrants import Entrant, entrants
-from ravine.surfaces.find import NAMES, find, made, plain
+from ravine.surfaces.find import NAMES, find, made
 from ravine.surfaces.race import FILMS, STILLS, race
 from ravine.surfaces.surface import Point, Surface
+from ravine.typed import plain
 
 CLASSIC = "sgd,momentum,nag,adagrad,adadelta,rmsprop,adam"
 MAPS: dict[str, Callable[[Surface, list[Entrant], int, str, Path], str]] = {

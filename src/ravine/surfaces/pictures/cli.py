@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from difflib import get_close_matches
 from pathlib import Path
 
 from ravine.command import Parser, answer, drawable
 from ravine.surfaces.pictures import PICTURES
+from ravine.typed import hint
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -37,9 +37,7 @@ def picture(name: str | None, out: Path | None = None) -> str:
         width = max(map(len, PICTURES))
         return "\n".join(f"{x:{width}}  {(draw.__doc__ or '').splitlines()[0]}" for x, draw in PICTURES.items())
     if name not in PICTURES:
-        near = get_close_matches(name.lower(), PICTURES, 1, 0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"unknown picture '{name}': {hint}It is one of {', '.join(PICTURES)}")
+        raise ValueError(f"unknown picture '{name}': {hint(name, PICTURES)}It is one of {', '.join(PICTURES)}")
     if out is None:
         return inspect.cleandoc(PICTURES[name].__doc__ or "")
     drawable(out, FORMATS)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import uvicorn
 
-from ravine.command import Mistake, Parser, answer, names
+from ravine.command import Mistake, Parser, answer
 from ravine.surfaces.play.export import write
 from ravine.surfaces.play.server import COMPUTING, application
+from ravine.typed import listed
 
 PORT = 8247
 
@@ -42,8 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the page with computed paths into one file that opens offline",
     )
-    add("--surfaces", metavar="A,B", type=names, help="of the file (default all)")
-    add("--optimizers", metavar="A,B", type=names, help="of the file (default eight)")
+    add("--surfaces", metavar="A,B", type=listed, help="of the file (default all)")
+    add("--optimizers", metavar="A,B", type=listed, help="of the file (default eight)")
     return parser
 
 

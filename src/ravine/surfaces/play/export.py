@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ravine.catalog.names import find as find_optimizer
 from ravine.hyper import fields
 from ravine.surfaces.find import NAMES, find
 from ravine.surfaces.path import Run, descend
@@ -30,9 +31,10 @@ Codes = NDArray[np.uint16]
 
 def write(file: File, surfaces: Sequence[str] | None, optimizers: Sequence[str] | None) -> None:
     """Writes the page; says how large it is."""
-    if problem := unknown("--surfaces", surfaces, NAMES) or unknown("--optimizers", optimizers, asked.OPTIMIZERS):
-        raise ValueError(problem)
-    text = page(surfaces or NAMES, optimizers or EIGHT)
+    for option, given in (("--surfaces", surfaces), ("--optimizers", optimizers)):
+        if given is not None and not given:
+            raise ValueError(f"{option}: it names nothing")
+    text = page([find(x).name for x in surfaces or NAMES], [played(x) for x in optimizers or EIGHT])
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -40,12 +42,14 @@ def write(file: File, surfaces: Sequence[str] | None, optimizers: Sequence[str] 
     print(f"{file}: {len(text) / 1e6:.1f} MB, opens offline")
 
 
-def unknown(option: str, given: Sequence[str] | None, known: Sequence[str] | dict[str, Any]) -> str | None:
-    """What is wrong with a list of names."""
-    if given is not None and not given:
-        return f"{option}: it names nothing"
-    wrong = next((name for name in given or () if name not in known), None)
-    return wrong and f"{option}: {wrong!r} is not known; it is one of {', '.join(known)}"
+def played(typed: str) -> str:
+    """The optimizer that is meant, by its name on the page."""
+    cls, settings = find_optimizer(typed)
+    if settings:
+        raise ValueError(f"--optimizers: {typed!r} has settings, which the page has controls for; give the name alone")
+    if cls.__name__.lower() not in asked.OPTIMIZERS:
+        raise ValueError(f"--optimizers: {cls.__name__} takes sparse gradients only, and a surface has none")
+    return cls.__name__.lower()
 
 
 def page(surfaces: Sequence[str], optimizers: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ import operator
 import re
 import warnings
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine.surfaces.surface import Surface
+from ravine.typed import hint
 
 LENGTH = 200  # characters
 NODES = 120  # numbers, names, operators, calls
@@ -163,8 +163,7 @@ def _number(compute: Callable[[], float], at: int) -> float:
 
 
 def _unknown(name: str) -> str:
-    near = get_close_matches(name, FUNCTIONS, 1, 0.5)
-    return f"'{name}' is not known" + (f"; did you mean {near[0]}?" if near else f"; there are {', '.join(FUNCTIONS)}")
+    return f"'{name}' is not known; {hint(name, FUNCTIONS)}There are {', '.join(FUNCTIONS)}"
 
 
 class Expression(Surface):

@@ -1,0 +1,93 @@
+"""What `ravine list`, `show` and `cite` print."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import sys
+import textwrap
+from contextlib import suppress
+from typing import Any
+
+from ravine.catalog.errors import CatalogError
+from ravine.catalog.literature import PAPER
+from ravine.catalog.methods import Method, cited, defaults, method, methods, program
+from ravine.catalog.names import find
+from ravine.compile.emit import text
+from ravine.explain import describe
+from ravine.optimizer import Optimizer
+from ravine.schedules import Schedule
+from ravine.schedules import find as find_schedule
+
+NARROW = 30  # letters in which a sentence can still be read
+
+
+def listing(by: str = "name", as_json: bool = False) -> str:
+    """What `ravine list` prints."""
+    rows = methods(by)
+    return json.dumps([row.json() for row in rows], indent=2, ensure_ascii=False) if as_json else table(rows)
+
+
+def table(rows: list[Method]) -> str:
+    """The methods as columns; on a terminal the last one goes on in lines below, within its column."""
+    cells = [("name", "year", "state", "moved", "what it is (state and moved: bytes per float32 parameter)")]
+    cells += [(x.name, str(x.year or "-"), str(x.state), str(x.moved), x.sentence) for x in rows]
+    name = max(len(row[0]) for row in cells)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return "\n".join(folded(f"{a:{name}}  {b:>4}  {c:>5}  {d:>5}  ", e, width) for a, b, c, d, e in cells)
+
+
+def folded(head: str, text: str, width: int) -> str:
+    """`text` after `head` in lines of at most `width` letters, below it where there is no room; in one line for 0."""
+    if not width:
+        return head + text
+    indent = " " * len(head)
+    if width - len(head) >= NARROW:
+        return textwrap.fill(text, width, initial_indent=head, subsequent_indent=indent)
+    return f"{head.rstrip()}\n{textwrap.fill(text, max(width, 12), initial_indent='  ', subsequent_indent='  ')}"
+
+
+def show(name: str) -> str:
+    """What `ravine show NAME` prints."""
+    cls, said = find(name)
+    facts, made = method(cls), program(cls, **said)
+    by_name = f"'{name}' is {cls.__name__} with {', '.join(f'{k}={x!r}' for k, x in said.items())}\n\n" if said else ""
+    steps = [f"{i}. {describe(made.plan, step)}" for i, step in enumerate(made.plan.steps, 1)]
+    sections = {
+        "": f"{by_name}{cls.__name__}{f' ({facts.year})' if facts.year else ''}",
+        "What it is": inspect.cleandoc(cls.__doc__ or ""),
+        "Equations, as traced at these defaults": text.equations(made.program),
+        "Defaults": _defaults(cls, said),
+        "Plan": "\n".join([*steps, f"{facts.state} bytes of state, {facts.moved} moved, per float32 parameter"]),
+        "Paper": "\n".join(entry.line() for entry in cited(cls)) if cls.papers else "none named",
+    }
+    return "\n\n".join(f"{title}\n{_indented(body)}" if title else body for title, body in sections.items())
+
+
+def _defaults(cls: type[Optimizer], said: dict[str, Any]) -> str:
+    values, source = PAPER.get(cls.__name__.lower(), ({}, ""))
+    rows = {k: said.get(k, default) for k, default in defaults(cls).items()}
+    width = max(map(len, rows))
+    other = {k: f"    literature: {x!r}" for k, x in values.items() if x != defaults(cls)[k]}
+    lines = [f"{k:{width}}  {x!r}{other.get(k, '')}" for k, x in rows.items()]
+    return "\n".join([*lines, *([f"literature: {source}"] if other else [])])
+
+
+def cite(names: list[str]) -> str:
+    """What `ravine cite NAME...` prints."""
+    return "\n\n".join(dict.fromkeys(entry.text for name in names for entry in cited(_written(name))))
+
+
+def _written(name: str) -> type[Optimizer | Schedule]:
+    """The optimizer or the schedule of that name."""
+    try:
+        return find(name)[0]
+    except CatalogError:
+        with suppress(ValueError):
+            return find_schedule(name)
+        raise
+
+
+def _indented(body: str) -> str:
+    return "\n".join(f"  {line}" if line else "" for line in body.splitlines())

@@ -1,0 +1,18 @@
+"""What users see as `ravine.NAME`, name by name."""
+
+from ravine import data as data
+from ravine import groups as groups
+from ravine import instruments as instruments
+from ravine import loop as loop
+from ravine import mods as mods
+from ravine import optim as optim
+from ravine import schedules as schedules
+from ravine import strategies as strategies
+from ravine.catalog.create import create as create
+from ravine.gradient_release import release as release
+from ravine.instruments import Monitor as Monitor
+from ravine.instruments import NoiseScale as NoiseScale
+from ravine.instruments import check_gradients as check_gradients
+from ravine.optim import *  # noqa: F403
+from ravine.optimizer import Optimizer as Optimizer
+from ravine.schedules.scheduler import Scheduler as Scheduler

@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
+from reprlib import Repr
 from types import NoneType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor
 
 SWITCHES = (
@@ -71,34 +73,79 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
         rest = [x for x in options if x is not NoneType]
         return value if value is None or len(rest) > 1 else value_of(what, rest[0], value)
     if get_origin(kind) is Literal:
-        if value not in options:
-            raise ValueError(f"{what} is {value!r}; it must be one of {', '.join(map(repr, options))}")
+        if isinstance(value, Tensor) or value not in options:
+            raise ValueError(f"{what} is {told(value)}; it must be one of {', '.join(map(repr, options))}")
         return value
     if kind is float or (float in options and get_origin(kind) is not tuple):
         if isinstance(value, Tensor) and Tensor in options:
             if value.numel() != 1:
                 raise ValueError(f"{what} is a tensor of {value.numel()} elements; it must have one")
+            if value.is_complex() or not has_memory(value):
+                raise ValueError(f"{what} is {told(value)}, which holds no real number")
             return value
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and value.numel() == 1 and has_memory(value):
             value = value.item()
-        if isinstance(value, bool) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
-            raise TypeError(f"{what} is {value!r}; it must be a number")
-        return float(value)
+        if isinstance(value, bool | Tensor) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
+            raise TypeError(f"{what} is {told(value)}; it must be a number")
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{what} is {told(value)}, which is too large for a float") from None
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list) or (options[-1] is not Ellipsis and len(value) != len(options)):
             numbers = options[0] is float or float in get_args(options[0])
             kind = "numbers" if numbers else "objects such as " + options[0].__name__
             wanted = kind if options[-1] is Ellipsis else f"{len(options)} {kind}"
-            raise TypeError(f"{what} is {value!r}; it must be a tuple of {wanted}")
+            raise TypeError(f"{what} is {told(value)}; it must be a tuple of {wanted}")
         kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
         return tuple(value_of(f"{what}[{i}]", kinds[i], x) for i, x in enumerate(value))
     if isinstance(kind, type) and kind not in (bool, int, float, str) and not isinstance(value, kind):
-        raise TypeError(f"{what} is {value!r}; it must be a {kind.__name__}")
+        raise TypeError(f"{what} is {told(value)}; it must be a {kind.__name__}")
     if kind is bool and not isinstance(value, bool):
-        raise TypeError(f"{what} is {value!r}; it must be True or False")
+        raise TypeError(f"{what} is {told(value)}; it must be True or False")
     if kind is int and (isinstance(value, bool) or not isinstance(value, int)):
-        raise TypeError(f"{what} is {value!r}; it must be a whole number")
+        raise TypeError(f"{what} is {told(value)}; it must be a whole number")
+    if kind is int and abs(value) >= 2**64:
+        raise ValueError(f"{what} is {told(value)}; it must be a whole number of 64 bits")
     return value
+
+
+def has_memory(x: Tensor) -> bool:
+    """True if a tensor's numbers lie where it says: not where its storage was freed, or for one that has none."""
+    x = getattr(x, "_local_tensor", x)  # of a distributed one: what lies here
+    if x.layout is not torch.strided or x.is_meta:
+        return False
+    if not x.numel() or type(x) not in (Tensor, torch.nn.Parameter):
+        return True
+    last = x.storage_offset() + sum((n - 1) * stride for n, stride in zip(x.shape, x.stride(), strict=True))
+    return x.untyped_storage().nbytes() >= (last + 1) * x.element_size()
+
+
+class Told(Repr):
+    """A repr of a few words that reads no tensor: one may be large, or its memory freed."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxstring = self.maxother = 80
+
+    def repr1(self, x: Any, level: int) -> str:
+        if isinstance(x, Tensor):
+            return f"a tensor of {x.dtype} and shape {tuple(x.shape)}".replace("torch.", "")
+        return super().repr1(x, level)
+
+
+def told(x: Any) -> str:
+    """What a message says of a value: one line, and not a long one."""
+    try:
+        return in_short(Told().repr(x))
+    except ValueError:  # an int with too many digits to be written
+        return "an int of thousands of digits"
+
+
+def in_short(text: str) -> str:
+    """A text as one line, and not a long one."""
+    line = " ".join(text.split())
+    return line if len(line) <= 100 else f"{line[:99]}…"
 
 
 def within(owner: str, name: str, interval: str, x: Any) -> None:

@@ -23,10 +23,10 @@ from ravine.compile.expr import HOST
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.explain import explain
 from ravine.hyper import constants, fields, settle
-from ravine.load import load
+from ravine.load import Loaded, load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
-from ravine.state import move, numbers_of, widened
+from ravine.state import move, moves, numbers_of, widened
 from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
 
@@ -368,15 +368,32 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 out["state"] |= {i: widened(out["state"][i]) for i in group["params"] if i in out["state"]}
         return out
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state made here or by torch's class; each value keeps its type.
+    @untraced
+    def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]  # without strict it returns None, too
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> Loaded | None:
+        """Take over a state made here or by torch's class: a copy of it, in which each value keeps its type.
+
+        Parameters that have names on both sides (`Adam(model.named_parameters())`) are found by them within their
+        group, others by their place. What wrappers put into names, `_orig_mod.` of torch.compile and `module.` of DDP
+        and their like, is passed over.
+
+        strict=False takes over the states of those parameters that fit, by name over all groups, and returns what was
+        left. Hyperparameters, and parameters for which there is no state, stay as they are:
+
+            >>> import torch, ravine
+            >>> old = ravine.Adam([("body", torch.zeros(3, requires_grad=True))])
+            >>> new = ravine.Adam([(k, torch.zeros(3, requires_grad=True)) for k in ("body", "head")])
+            >>> old.param_groups[0]["params"][0].grad = torch.ones(3)
+            >>> old.step()
+            >>> print(new.load_state_dict(old.state_dict(), strict=False))
+            loaded the states of 1 parameters; missing: head
 
         Raises ValueError, and changes nothing, where it is not this optimizer's or not these parameters'.
         """
         if self._released is not None:
             self._released.close()
-        load(self, state_dict, super().load_state_dict)
-        self._arranged = None
+        return load(self, state_dict, strict)
 
     def to(self, device: torch.device | str | None = None) -> Self:
         """Move the states to a device; None: each beside its parameter. Returns the optimizer itself.
@@ -447,7 +464,7 @@ def compiled(
 ) -> Compiled:
     """The program of a rule for these flags, for which of its floats are zero, and for what it asks of a tensor."""
     made = _programs.setdefault((rule, flags), [])
-    facts = MATRIX if p is None else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
+    facts = MATRIX if p is None or not moves(p) else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
     for program in made:
         if program.fits(hyper) and program.suits(facts):
             return program

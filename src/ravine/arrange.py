@@ -163,6 +163,10 @@ class Launches:
             raise RuntimeError(f"{name}: the model holds the weights that eval() put there; call train() before step()")
         self.batches = batches(opt, live)
         made = [(row.group, batch.compiled) for batch in self.batches for row in batch.rows]
+        for group in (group for group, compiled in made if compiled.program.shown is not None):
+            group.setdefault(
+                "mode", "train"
+            )  # from the first step on: distributed checkpoints have what groups have then
         self.fixed = [
             (group, group["params"], opt.flags(group), {opt.compiled(group), *(x for own, x in made if own is group)})
             for group in groups

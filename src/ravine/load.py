@@ -18,7 +18,7 @@ from ravine.compile.launch.base import local
 from ravine.compile.storage import CODED
 from ravine.hyper import constants, fields, has_memory, in_short, settle, told
 from ravine.modifier import Modifier
-from ravine.state import BITS, SUMS, TYPES, misfit, moves, numbers_of, scale_of, shape_of, stored
+from ravine.state import BITS, SUMS, TYPES, misfit, moves, numbers_of, scale_of, shape_of, stored, type_of
 from ravine.view import TRAIN
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def whole(opt: Optimizer, given: dict[str, Any]) -> None:
 def parts(opt: Optimizer, given: dict[str, Any]) -> Loaded:
     """Take over the states that fit; everything else, hyperparameters too, stays as it is."""
     report, states = Loaded(), dict[Tensor, dict[str, Any]]()
-    for name, i, came, group, p in matched(type(opt).__name__, given["param_groups"], opt.param_groups):
+    for name, i, came, group, p in matched(given["param_groups"], opt.param_groups):
         saved = given["state"].get(i)
         if p is None:
             report.unexpected += [name] if saved else []
@@ -240,7 +240,7 @@ def by_name(who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
 
 
 def matched(
-    owner: str, saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
+    saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, Any, Any, Mapping[str, Any], Tensor | None]]:
     """(name, saved number, saved storage, group here, parameter here) of all parameters of both sides: by name over all
     groups where both have names, else by place. What is missing on a side is None there."""
@@ -307,6 +307,8 @@ def fit(
             shape = list(p.shape) if k == TRAIN else shape_of(expected[k], p, compiled.plan.view)
             full = k == TRAIN or expected[k].shape == FULL
             fits(what, x, p, shape, tuple(CODED.values()) if k in coded else TYPES, complex=p.is_complex() and full)
+            if k in expected and came == "int8" and type_of(expected[k], {**group, "storage": came}, p) != x.dtype:
+                decoded(what, x)
         elif not (isinstance(x, Tensor) and x.dtype in (*TYPES, *CODED.values())) and not is_number(x):
             raise ValueError(f"{what} is {told(x)} in the state_dict; it must be a tensor")
         state[k] = own(what, x, p)
@@ -327,6 +329,16 @@ def fits(what: str, x: Any, p: Tensor, shape: list[int], types: Sequence[torch.d
         raise ValueError(
             f"{what} has shape {tuple(given)} in the state_dict; for a parameter of shape {tuple(p.shape)} it must "
             f"have {tuple(shape)}"
+        )
+
+
+def decoded(what: str, x: Any) -> None:
+    """Raise where a state that was saved in codes is numbers now, and the numbers are the codes."""
+    x = local(x.detach())
+    if x.is_floating_point() and x.numel() and has_memory(x) and bool((x == x.round()).all() and x.abs().max() > 1):
+        raise ValueError(
+            f"{what} was saved in 8-bit codes, and they have been read as numbers, as torch.distributed.checkpoint "
+            'reads into an optimizer without codes: load with storage="int8", or save state_dict(decoded=True)'
         )
 
 

@@ -211,9 +211,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def _move(self, loss: Any, found: Tensor | None = None) -> None:
         """New values for all parameters that have gradients."""
+        begins = loss is None and begins_only(self)
         arranged = self._arranged
         if arranged is None or not arranged.holds(self):
             arranged = self._arranged = Arrangement(self)
+        if begins and arranged.loss:
+            return
         at = self._loss(loss, there=bool(arranged.recorded)) if arranged.loss else math.nan
         try:
             try:
@@ -431,6 +434,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def explain(self) -> str:
         """Equations, plan, bytes moved per element, and the emitted source, for each program of this optimizer."""
         return explain(self)
+
+
+def begins_only(opt: torch.optim.Optimizer) -> bool:
+    """True for a new optimizer without a rate: so torch.distributed.checkpoint makes a step, with neither loss nor
+    closure, for states to load into."""
+    return not opt.state and not any(group.get("lr", 1.0) for group in opt.param_groups)
 
 
 def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

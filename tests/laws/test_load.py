@@ -320,3 +320,82 @@ def test_a_garbled_state_dict_changes_nothing_or_steps_go_on(cls):
 @every
 def test_garbled_state_dicts_by_the_thousand(cls, seed):
     assert fuzz(cls, f"{cls.__name__} {seed}", 100) < 100
+
+
+# what fits, by name
+
+
+def named(names, shapes, cls=ravine.Adam, **hyper):
+    return cls(list(zip(names, parameters(shapes), strict=True)), **hyper)
+
+
+def test_names_that_differ_by_wrappers_are_the_same():
+    names = ["body.weight", "body.bias", "head"]
+    a = named(names, SHAPES)
+    walk(a, 2)
+    for wrap in (
+        lambda x: f"_orig_mod.{x}",
+        lambda x: f"module.{x}",
+        lambda x: f"module._orig_mod.{x}",
+        lambda x: f"_orig_mod.module.{x}",
+        lambda x: x.replace("body.", "body._orig_mod."),
+        lambda x: x.replace("body.", "_fsdp_wrapped_module.body._checkpoint_wrapped_module."),
+    ):
+        here = [wrap(x) for x in reversed(names)]
+        b = named(here, SHAPES[::-1])
+        b.load_state_dict(a.state_dict())
+        assert b.param_groups[0]["param_names"] == here
+        for p, q in zip(of(a), reversed(of(b)), strict=True):
+            equal(a.state[p]["exp_avg"], b.state[q]["exp_avg"])
+        a.load_state_dict(b.state_dict())
+    refused(named(["body.weight", "body.bias", "tail"], SHAPES), a.state_dict(), "strict=False")
+    both = named(["x", "module.x", "y"], SHAPES)  # one name without the prefix: then they are taken as they are
+    both.load_state_dict(both.state_dict())
+
+
+def test_what_fits_is_loaded_and_what_was_left_is_told():
+    a = named(["body.0", "body.1", "old"], [(3,), (2, 3), (4,)])
+    walk(a, 2)
+    b = ravine.Adam(
+        [
+            {"params": list(zip(["module.body.1", "new"], parameters([(2, 3), (5,)], seed=1), strict=True)), "lr": 0.5},
+            {"params": [("body.0", parameters([(7,)])[0])]},
+        ]
+    )
+    report = b.load_state_dict(a.state_dict(), strict=False)
+    assert (report.loaded, report.missing, report.unexpected) == (["body.1"], ["new"], ["old"])
+    assert list(report.unfit) == ["body.0"] and "(3,)" in report.unfit["body.0"]
+    assert str(report).startswith("loaded the states of 1 parameters; missing: new; unexpected: old; unfit: Adam: ")
+    equal(b.state[of(b)[0]]["exp_avg"], a.state[of(a)[1]]["exp_avg"])
+    assert len(b.state) == 1 and b.param_groups[0]["lr"] == 0.5
+    walk(b, 1)
+    assert [float(b.state[p]["step"]) for p in of(b)] == [3, 1, 1]
+
+
+def test_without_names_what_fits_is_found_by_place_and_what_is_here_stays():
+    a, b = ravine.Adam(parameters(SHAPES)), ravine.Adam(parameters([(), (4,), (2, 3), (5,)], seed=1))
+    walk(a, 2)
+    walk(b, 1)
+    before = {k: x.clone() for k, x in b.state[of(b)[1]].items()}
+    report = b.load_state_dict(a.state_dict(), strict=False)
+    assert report.loaded == ["parameter 0", "parameter 2"] and report.missing == ["parameter 3"]
+    for k, x in before.items():
+        equal(b.state[of(b)[1]][k], x)
+    equal(b.state[of(b)[2]]["exp_avg"], a.state[of(a)[2]]["exp_avg"])
+
+
+@every
+def test_a_whole_state_that_is_loaded_in_part_goes_on_bit_for_bit(cls):
+    a = trained(cls)
+    b = cls([torch.nn.Parameter(p.detach().clone()) for p in of(a)])
+    b.load_state_dict(copy.deepcopy(a.state_dict()), strict=False)
+    walk(a, 2, first=2)
+    walk(b, 2, first=2)
+    same_states(a, b)
+
+
+def test_states_of_another_rule_are_left():
+    a = trained(ravine.SGD, momentum=0.9)
+    b = ravine.Adam(parameters(SHAPES))
+    report = b.load_state_dict(a.state_dict(), strict=False)
+    assert len(report.unfit) == 3 and not report.loaded and not b.state

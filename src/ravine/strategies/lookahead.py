@@ -80,7 +80,7 @@ class Lookahead(Strategy):
             raise ValueError(f"Lookahead: alpha is {told(alpha)}; it must lie in [0, 1]")
         if inner_state not in ("maintain", "reset", "interpolate"):
             raise ValueError(f"Lookahead: inner_state is {told(inner_state)}; maintain, reset or interpolate")
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**53:
             raise ValueError(f"Lookahead: count is {told(count)}; it must be a whole number of at least 0")
         return {"k": k, "alpha": float(alpha), "inner_state": inner_state, "count": count}
 

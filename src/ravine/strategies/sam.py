@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -92,7 +93,7 @@ class SAM(Strategy):
     def valid(cls, note: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("rho", "eta"):
             x = note[name]
-            if not isinstance(x, int | float) or isinstance(x, bool) or not 0 <= x < float("inf"):
+            if not isinstance(x, int | float) or isinstance(x, bool) or not 0 <= x <= sys.float_info.max:
                 raise ValueError(f"{cls.__name__}: {name} is {told(x)}; it must lie in [0, inf)")
         if not isinstance(note.get("adaptive", True), bool):
             raise ValueError(f"{cls.__name__}: adaptive is {told(note['adaptive'])}; it must be True or False")

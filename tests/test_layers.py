@@ -28,17 +28,18 @@ FRONT = (
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
     "command": (),  # how every command answers
-    "optimizer": ("compile",),
+    "saved": (),  # what every load_state_dict asks
+    "optimizer": ("compile", "saved"),
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "mods", "matrix"),
     "catalog": ("command", "compile", "optimizer", "optim", "schedules"),  # reads rules and their graphs; no extra
     "groups": (),  # of a model's parameters: they know no optimizer
-    "data": (),  # which sample comes next: torch alone
-    "loop": (),  # parts of a loop around any optimizer
-    "schedules": ("command", "compile", "optimizer", "visuals"),  # visuals: its command draws
+    "data": ("saved",),  # which sample comes next
+    "loop": ("saved",),  # parts of a loop around any optimizer
+    "schedules": ("command", "compile", "optimizer", "saved", "visuals"),  # visuals: its command draws
     "feed": (),  # how a model is run on a batch
-    "strategies": ("compile", "optimizer", "schedules", "feed"),
+    "strategies": ("compile", "optimizer", "schedules", "feed", "saved"),
     "instruments": ("compile", "optimizer", "strategies", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),

@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
-from reprlib import Repr
 from types import NoneType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-import torch
 from torch import Tensor
+
+from ravine.saved import has_memory, told
 
 SWITCHES = (
     "foreach",
@@ -108,44 +108,6 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
     if kind is int and abs(value) >= 2**64:
         raise ValueError(f"{what} is {told(value)}; it must be a whole number of 64 bits")
     return value
-
-
-def has_memory(x: Tensor) -> bool:
-    """True if a tensor's numbers lie where it says: not where its storage was freed, or for one that has none."""
-    x = getattr(x, "_local_tensor", x)  # of a distributed one: what lies here
-    if x.layout is not torch.strided or x.is_meta:
-        return False
-    if not x.numel() or type(x) not in (Tensor, torch.nn.Parameter):
-        return True
-    last = x.storage_offset() + sum((n - 1) * stride for n, stride in zip(x.shape, x.stride(), strict=True))
-    return x.untyped_storage().nbytes() >= (last + 1) * x.element_size()
-
-
-class Told(Repr):
-    """A repr of a few words that reads no tensor: one may be large, or its memory freed."""
-
-    def __init__(self):
-        super().__init__()
-        self.maxstring = self.maxother = 80
-
-    def repr1(self, x: Any, level: int) -> str:
-        if isinstance(x, Tensor):
-            return f"a tensor of {x.dtype} and shape {tuple(x.shape)}".replace("torch.", "")
-        return super().repr1(x, level)
-
-
-def told(x: Any) -> str:
-    """What a message says of a value: one line, and not a long one."""
-    try:
-        return in_short(Told().repr(x))
-    except ValueError:  # an int with too many digits to be written
-        return "an int of thousands of digits"
-
-
-def in_short(text: str) -> str:
-    """A text as one line, and not a long one."""
-    line = " ".join(text.split())
-    return line if len(line) <= 100 else f"{line[:99]}…"
 
 
 def within(owner: str, name: str, interval: str, x: Any) -> None:

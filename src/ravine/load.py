@@ -16,8 +16,9 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.launch.base import local
 from ravine.compile.storage import CODED
-from ravine.hyper import constants, fields, has_memory, in_short, settle, told
+from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
+from ravine.saved import MOST, entries, has_memory, in_short, told
 from ravine.state import BITS, SUMS, TYPES, misfit, moves, numbers_of, scale_of, shape_of, stored, type_of
 from ravine.view import TRAIN
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 
 OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # as this optimizer has them, not the saved one
+PARTS = ("state", "param_groups")
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # parts of names that are torch's
-MOST = 2**53  # so far a float64 counts
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Loaded:
 def load(opt: Optimizer, state_dict: Mapping[str, Any], strict: bool) -> Loaded | None:
     """Check, make the new states, exchange them; torch's hooks are called as torch calls them."""
     owner = type(opt).__name__
-    given = entries(owner, state_dict)
+    given = entries(owner, state_dict, PARTS)
     for hook in list(opt._optimizer_load_state_dict_pre_hooks.values()):
         made = hook(opt, given)
         given = given if made is None else made
@@ -108,18 +109,9 @@ def parts(opt: Optimizer, given: dict[str, Any]) -> Loaded:
 # what a state_dict is
 
 
-def entries(owner: str, given: Any) -> dict[str, Any]:
-    """The two parts of a state_dict, with what others have put beside them."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{owner}: a state_dict is a dict with 'state' and 'param_groups', not {told(given)}")
-    if missing := [k for k in ("state", "param_groups") if k not in given]:
-        raise ValueError(f"this is not a state_dict of {owner}: it has no {' and no '.join(map(repr, missing))}")
-    return dict(given)
-
-
 def checked(owner: str, given: Any) -> dict[str, Any]:
     """A state_dict that has the form of one; what stands in it is looked at later."""
-    given = entries(owner, given)
+    given = entries(owner, given, PARTS)
     who, found, listed = f"this is not a state_dict of {owner}", given["state"], given["param_groups"]
     if not isinstance(found, Mapping):
         raise ValueError(f"{who}: 'state' is {told(found)}; it must be a dict")

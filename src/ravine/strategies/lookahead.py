@@ -11,8 +11,8 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
-from ravine.hyper import told
 from ravine.optimizer import Optimizer, begins_only
+from ravine.saved import told
 from ravine.state import BITS, begin
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, forward

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ravine.compile.emit.reference import wide
-from ravine.hyper import told
 from ravine.load import Loaded
 from ravine.optimizer import begins_only
+from ravine.saved import told
 from ravine.strategies.batch_norm import frozen_batch_norm
 from ravine.strategies.strategy import Strategy, driven, forward
 from ravine.untraced import untraced

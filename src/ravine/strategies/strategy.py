@@ -11,9 +11,9 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from ravine.hyper import told
-from ravine.load import Loaded, by_name, checked, entries, fits, matched, own
+from ravine.load import PARTS, Loaded, by_name, checked, fits, matched, own
 from ravine.optimizer import Optimizer
+from ravine.saved import entries, told
 from ravine.state import TYPES
 
 
@@ -167,7 +167,7 @@ class Strategy(torch.optim.Optimizer):
         Raises ValueError, and changes nothing, where it is another's.
         """
         name = type(self).__name__
-        given = entries(name, state_dict)
+        given = entries(name, state_dict, PARTS)
         for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
             made = hook(self, given)
             given = given if made is None else made

@@ -423,7 +423,9 @@ def turns(opt: Optimizer, live: Sequence[Live]) -> dict[int, int]:
 def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor | float:
     """The tensor of a number that all parameters share: of the one that has moved most; before any has, the number."""
     who, found = type(opt).__name__, [state for state in opt.state.values() if k in state]
-    return max(reversed(found), key=lambda x: number(who, "step", x.get("step", 0)))[k] if found else number(who, k, start)
+    return (
+        max(reversed(found), key=lambda x: number(who, "step", x.get("step", 0)))[k] if found else number(who, k, start)
+    )
 
 
 def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:

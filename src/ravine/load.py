@@ -19,7 +19,7 @@ from ravine.compile.storage import CODED
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
 from ravine.saved import MOST, entries, has_memory, in_short, told
-from ravine.state import BITS, SUMS, TYPES, misfit, moves, numbers_of, scale_of, shape_of, stored, type_of
+from ravine.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of
 from ravine.view import TRAIN
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def parts(opt: Optimizer, given: dict[str, Any]) -> Loaded:
         if p is None:
             report.unexpected += [name] if saved else []
         elif not saved:
-            report.missing += [name] if moves(p) else []
+            report.missing += [name] if movable(p) else []
         else:
             try:
                 states[p] = fit(opt, group, p, saved, came, name)
@@ -264,7 +264,7 @@ def fit(
     not the names, the shapes and the types of this optimizer's."""
     owner = type(opt).__name__
     found = {k: x for k, x in saved.items() if x is not None}
-    if not moves(p):
+    if not movable(p):
         if found:
             raise ValueError(f"{owner}: {who} is {p.dtype}, which never moves, and has a state in the state_dict")
         return {}
@@ -345,11 +345,11 @@ def number(what: str, x: Any, count: bool) -> Tensor:
     one = isinstance(x, Tensor) and x.numel() == 1 and has_memory(x) and not x.is_complex() and x.dtype != torch.bool
     if not one and not is_number(x):
         raise ValueError(f"{what} is {told(x)} in the state_dict; it must be one number")
-    if count and not (0 <= float(x) <= MOST and float(x) == int(x)):
+    if count and not (0 <= float(x) < MOST and float(x) == int(x)):
         raise ValueError(f"{what} is {float(x):g} in the state_dict; it must be a whole number of at least 0")
     if isinstance(x, Tensor):
         return x.to("cpu", copy=True).reshape(())
-    return torch.tensor(float(x), device="cpu", dtype=torch.float32 if count and x < 2**24 else torch.float64)
+    return torch.tensor(float(x), device="cpu", dtype=torch.float64)
 
 
 def own(what: str, x: Any, p: Tensor) -> Tensor:

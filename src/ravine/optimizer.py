@@ -26,7 +26,7 @@ from ravine.hyper import constants, fields, settle
 from ravine.load import Loaded, load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
-from ravine.state import move, moves, numbers_of, widened
+from ravine.state import movable, move, numbers_of, widened
 from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
 
@@ -473,7 +473,7 @@ def compiled(
 ) -> Compiled:
     """The program of a rule for these flags, for which of its floats are zero, and for what it asks of a tensor."""
     made = _programs.setdefault((rule, flags), [])
-    facts = MATRIX if p is None or not moves(p) else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
+    facts = MATRIX if p is None or not movable(p) else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
     for program in made:
         if program.fits(hyper) and program.suits(facts):
             return program

@@ -27,7 +27,7 @@ BITS = "master"  # the key of the bits that bfloat16 parameters have beside them
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
 
 
-def moves(p: Tensor) -> bool:
+def movable(p: Tensor) -> bool:
     """True for parameters that may get a gradient: not for integers and booleans, such as quantized weights."""
     return p.dtype in TYPES
 

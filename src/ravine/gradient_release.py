@@ -292,6 +292,8 @@ class Released:
 
         if not self.skipping:
             self.run(opt, turn, g, total)
+            if opt._given:
+                opt.follow()
         turn.moved, turn.measured, turn.p.grad = self.number, False, None
 
     def gather(self, now: Pass, turn: Turn, g: Tensor) -> None:

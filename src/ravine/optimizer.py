@@ -130,6 +130,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             None  # what ravine.release returned; it knows this class, and this class no more than that
         )
         self._driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
+        self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []  # counts in state_dicts, and whose they are
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -229,6 +230,17 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._skip()
             if any(group["nonfinite"] == "raise" for group in self.param_groups):
                 raise FloatingPointError(f"{type(self).__name__}: {arranged.blame(self)}") from None
+
+        if self._given:
+            self.follow()
+
+    def follow(self) -> None:
+        """Let the counts in state_dicts that somebody has kept be those of now."""
+        kept = [(x, state, k) for made, state, k in self._given if (x := made()) is not None]
+        for x, state, k in kept:
+            if k in state:  # it may have been cleared
+                x.copy_(state[k])
+        self._given = [(ref(x), state, k) for x, state, k in kept]
 
     def _skip(self) -> None:
         self._skipped += 1
@@ -354,16 +366,30 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def state_dict(self, *, decoded: bool = False) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it.
 
-        decoded: states that `storage` compresses come as float32, which loads into any storage and any class.
+        It is live, as torch's: one that is kept has the states and counts of now after further steps too, and the
+        hyperparameters of then. `copy.deepcopy(opt.state_dict())` or torch.save keep the states of then. Counts and
+        other numbers of the host are for reading: parameters share theirs in `opt.state`, and have their own here.
+
+        decoded: a copy, in which states that `storage` compresses are float32, which loads into any storage and class.
         """
         if self._released is not None:
             self._released.close()
         out = super().state_dict()
         shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
-        out["state"] = {
-            i: {k: x.clone() if k in shared else x for k, x in state.items()} if isinstance(state, dict) else state
-            for i, state in out["state"].items()
-        }  # parameters share their count here, and must not elsewhere
+        given: dict[Any, Any] = {}
+        for i, state in out["state"].items():
+            given[i] = dict(state) if isinstance(state, dict) else state
+            for k in (
+                [k for k in shared & state.keys() if isinstance(state[k], Tensor)] if given[i] is not state else ()
+            ):
+                given[i][k] = x = state[k].clone()
+                self._given.append((ref(x), state, k))
+        out["state"] = given
+        if decoded:
+            out["state"] = {
+                i: {k: x.clone() if isinstance(x, Tensor) else x for k, x in state.items()}
+                for i, state in given.items()
+            }
         for group in out["param_groups"]:
             group["mods"] = [mod.as_dict() for mod in group["mods"]]
             if decoded and group["storage"] in ("bf16", "int8"):
@@ -421,7 +447,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         if "_arranged" not in vars(self):  # a copy
             self._begin()
         super().__setstate__(state)
-        self._arranged = None
+        self._arranged, self._given = None, []
 
     # to look inside
 

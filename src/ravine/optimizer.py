@@ -26,6 +26,7 @@ from ravine.hyper import constants, fields, settle
 from ravine.load import Loaded, load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
+from ravine.saved import has_memory
 from ravine.state import movable, move, numbers_of, widened
 from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
@@ -238,8 +239,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """Let the counts in state_dicts that somebody has kept be those of now."""
         kept = [(x, state, k) for made, state, k in self._given if (x := made()) is not None]
         for x, state, k in kept:
-            if k in state:  # it may have been cleared
-                x.copy_(state[k])
+            if k in state and x.numel() == 1 and has_memory(x):  # unless it was cleared, or somebody has cut it
+                x.detach().copy_(state[k])
         self._given = [(ref(x), state, k) for x, state, k in kept]
 
     def _skip(self) -> None:

@@ -256,7 +256,7 @@ def mutation(draw, given):
                 lambda: x.flatten()[:1],
                 lambda: x.expand(2, *x.shape),
                 lambda: x.T if x.dim() == 2 else -x,
-                lambda: x.double().requires_grad_(),
+                lambda: x.detach().double().clone().requires_grad_(),
                 lambda: x * float("nan"),
             ]
             return draw.choice(bends)()

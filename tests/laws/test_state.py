@@ -537,3 +537,14 @@ def test_what_nobody_keeps_is_forgotten():
         opt.state_dict()
     walk(opt, 1)
     assert not opt._given
+
+
+def test_what_is_done_to_a_kept_state_dict_does_not_stop_steps():
+    opt = ravine.Adam(parameters(SHAPES))
+    walk(opt, 1)
+    kept = [state["step"] for state in opt.state_dict()["state"].values()]
+    kept[0].requires_grad_()
+    kept[1].untyped_storage().resize_(0)
+    kept[2].data = torch.ones(3)
+    walk(opt, 1)
+    assert float(kept[0].detach()) == float(kept[3]) == float(opt.state[of(opt)[0]]["step"]) == 2

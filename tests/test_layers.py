@@ -29,17 +29,18 @@ MAY = {  # a room, and the rooms that its files may import
     "compile": (),
     "typed": (),  # what people type; no torch
     "command": ("typed",),  # how every command answers
-    "optimizer": ("compile", "typed"),
+    "saved": (),  # what every load_state_dict asks
+    "optimizer": ("compile", "saved", "typed"),
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "mods", "matrix"),
     "catalog": ("command", "compile", "optimizer", "optim", "schedules", "typed"),  # it needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
-    "data": (),  # which sample comes next: torch alone
-    "loop": (),  # parts of a loop around any optimizer
-    "schedules": ("command", "compile", "optimizer", "visuals", "typed"),  # visuals: its command draws
+    "data": ("saved",),  # which sample comes next
+    "loop": ("saved",),  # parts of a loop around any optimizer
+    "schedules": ("command", "compile", "optimizer", "saved", "visuals", "typed"),  # visuals: its command draws
     "feed": (),  # how a model is run on a batch
-    "strategies": ("compile", "optimizer", "schedules", "feed"),
+    "strategies": ("compile", "optimizer", "schedules", "feed", "saved"),
     "instruments": ("compile", "optimizer", "strategies", "feed"),
     "parallel": ("compile", "optimizer", "schedules", "strategies"),
     "visuals": (),

@@ -163,6 +163,10 @@ class Launches:
             raise RuntimeError(f"{name}: the model holds the weights that eval() put there; call train() before step()")
         self.batches = batches(opt, live)
         made = [(row.group, batch.compiled) for batch in self.batches for row in batch.rows]
+        for group in (group for group, compiled in made if compiled.program.shown is not None):
+            group.setdefault(
+                "mode", "train"
+            )  # from the first step on: distributed checkpoints have what groups have then
         self.fixed = [
             (group, group["params"], opt.flags(group), {opt.compiled(group), *(x for own, x in made if own is group)})
             for group in groups
@@ -419,7 +423,9 @@ def turns(opt: Optimizer, live: Sequence[Live]) -> dict[int, int]:
 def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor | float:
     """The tensor of a number that all parameters share: of the one that has moved most; before any has, the number."""
     who, found = type(opt).__name__, [state for state in opt.state.values() if k in state]
-    return max(reversed(found), key=lambda x: number(who, "step", x["step"]))[k] if found else number(who, k, start)
+    return (
+        max(reversed(found), key=lambda x: number(who, "step", x.get("step", 0)))[k] if found else number(who, k, start)
+    )
 
 
 def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:

@@ -16,7 +16,7 @@ from ravine.compile.launch import backend_for
 from ravine.compile.launch.base import kinds_of
 from ravine.compile.plan import Gather, Kernel, Plan
 from ravine.compile.storage import width
-from ravine.state import type_of
+from ravine.state import movable, type_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -27,7 +27,7 @@ def explain(opt: Optimizer, code: bool = False) -> str:
     programs = dict.fromkeys(
         (compiled, p.dtype, p.device, tuple(types_of(opt, compiled, group, p).items()))
         for group in opt.param_groups
-        for p in group["params"]
+        for p in filter(movable, group["params"])
         for compiled in [opt.compiled(group, p)]
     )
     pages: list[str] = []

@@ -20,8 +20,8 @@ from ravine.compile import Compiled
 from ravine.compile.launch import Changed
 from ravine.compile.watch import GUARD
 from ravine.optimizer import Optimizer
+from ravine.state import SUMS, movable
 
-SUMS = "sums"  # the key in the first group of the last step's sums over all gradients: checkpoints have them
 WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")  # by name: they need not be imported
 DRIVER = "what drives another optimizer needs all gradients or weights at one time: train with it as it is"
 
@@ -234,7 +234,7 @@ class Released:
 
     def watch(self, params: Iterable[Tensor]) -> None:
         """Put hooks on parameters; on frozen ones too, since they may be unfrozen."""
-        for p in params:
+        for p in filter(movable, params):
             trained, hook = p.requires_grad, partial(arrived, ref(self), len(self.turns))
             self.turns.append(Turn(p))
             self.handles.append(p.requires_grad_().register_post_accumulate_grad_hook(hook))
@@ -292,6 +292,8 @@ class Released:
 
         if not self.skipping:
             self.run(opt, turn, g, total)
+            if opt._given:
+                opt.follow()
         turn.moved, turn.measured, turn.p.grad = self.number, False, None
 
     def gather(self, now: Pass, turn: Turn, g: Tensor) -> None:

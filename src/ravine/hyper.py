@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 from torch import Tensor
 from torch.nn import Module
 
+from ravine.saved import has_memory, told
 from ravine.typed import hint, plain
 
 SWITCHES = (
@@ -168,36 +169,44 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
         rest = [x for x in options if x is not NoneType]
         return value if value is None or len(rest) > 1 else value_of(what, rest[0], value)
     if get_origin(kind) is Literal:
-        if value not in options:
-            raise ValueError(f"{what} is {value!r}; it must be one of {', '.join(map(repr, options))}")
+        if isinstance(value, Tensor) or value not in options:
+            raise ValueError(f"{what} is {told(value)}; it must be one of {', '.join(map(repr, options))}")
         return value
     if kind is float or (float in options and get_origin(kind) is not tuple):
         if isinstance(value, Tensor) and Tensor in options:
             if value.numel() != 1:
                 raise ValueError(f"{what} is a tensor of {value.numel()} elements; it must have one")
+            if value.is_complex() or not has_memory(value):
+                raise ValueError(f"{what} is {told(value)}, which holds no real number")
             return value
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and value.numel() == 1 and has_memory(value):
             value = value.item()
-        if isinstance(value, bool) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
+        if isinstance(value, bool | Tensor) or (not isinstance(value, int | float) and not hasattr(value, "__float__")):
             also = "; a schedule goes into ravine.Scheduler(opt, …)" if callable(value) else ""
-            raise TypeError(f"{what} is {value!r}; it must be a number{also if not isinstance(value, type) else ''}")
-        return float(value)
+            also = "" if isinstance(value, type) else also
+            raise TypeError(f"{what} is {told(value)}; it must be a number{also}")
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{what} is {told(value)}, which is too large for a float") from None
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple | list) or (options[-1] is not Ellipsis and len(value) != len(options)):
             numbers = options[0] is float or float in get_args(options[0])
             kind = "numbers" if numbers else f"{options[0].__name__} objects"
             wanted = kind if options[-1] is Ellipsis else f"{len(options)} {kind}"
-            raise TypeError(f"{what} is {value!r}; it must be a list or tuple of {wanted}")
+            raise TypeError(f"{what} is {told(value)}; it must be a list or tuple of {wanted}")
         kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
         return tuple(value_of(f"{what}[{i}]", kinds[i], x) for i, x in enumerate(value))
     if isinstance(kind, type) and kind not in (bool, int, float, str) and not isinstance(value, kind):
         if isinstance(value, type) and issubclass(value, kind):
             raise TypeError(f"{what} is the class {value.__name__}; make one: {value.__name__}(…)")
-        raise TypeError(f"{what} is {value!r}; it must be a {kind.__name__}")
+        raise TypeError(f"{what} is {told(value)}; it must be a {kind.__name__}")
     if kind is bool and not isinstance(value, bool):
-        raise TypeError(f"{what} is {value!r}; it must be True or False")
+        raise TypeError(f"{what} is {told(value)}; it must be True or False")
     if kind is int and (isinstance(value, bool) or not isinstance(value, int)):
-        raise TypeError(f"{what} is {value!r}; it must be a whole number")
+        raise TypeError(f"{what} is {told(value)}; it must be a whole number")
+    if kind is int and abs(value) >= 2**64:
+        raise ValueError(f"{what} is {told(value)}; it must be a whole number of 64 bits")
     return value
 
 

@@ -23,10 +23,11 @@ from ravine.compile.expr import HOST
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.explain import explain
 from ravine.hyper import by_place, constants, constructor, fields, no_parameters, settle
-from ravine.load import load
+from ravine.load import Loaded, load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
-from ravine.state import move, numbers_of, widened
+from ravine.saved import has_memory
+from ravine.state import movable, move, numbers_of, widened
 from ravine.typed import hint, nearest
 from ravine.untraced import untraced
 from ravine.view import TRAIN, put_back, show
@@ -144,6 +145,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             None  # what ravine.release returned; it knows this class, and this class no more than that
         )
         self._driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
+        self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []  # counts in state_dicts, and whose they are
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -214,9 +216,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def _move(self, loss: Any, found: Tensor | None = None) -> None:
         """New values for all parameters that have gradients."""
+        begins = loss is None and begins_only(self)
         arranged = self._arranged
         if arranged is None or not arranged.holds(self):
             arranged = self._arranged = Arrangement(self)
+        if begins and arranged.loss:
+            return
         at = self._loss(loss, there=bool(arranged.recorded)) if arranged.loss else math.nan
         try:
             try:
@@ -229,6 +234,17 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._skip()
             if any(group["nonfinite"] == "raise" for group in self.param_groups):
                 raise FloatingPointError(f"{type(self).__name__}: {arranged.blame(self)}") from None
+
+        if self._given:
+            self.follow()
+
+    def follow(self) -> None:
+        """Let the counts in state_dicts that somebody has kept be those of now."""
+        kept = [(x, state, k) for made, state, k in self._given if (x := made()) is not None]
+        for x, state, k in kept:
+            if k in state and x.numel() == 1 and has_memory(x):  # unless it was cleared, or somebody has cut it
+                x.detach().copy_(state[k])
+        self._given = [(ref(x), state, k) for x, state, k in kept]
 
     def _skip(self) -> None:
         self._skipped += 1
@@ -356,16 +372,30 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def state_dict(self, *, decoded: bool = False) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it.
 
-        decoded: states that `storage` compresses come as float32, which loads into any storage and any class.
+        It is live, as torch's: one that is kept has the states and counts of now after further steps too, and the
+        hyperparameters of then. `copy.deepcopy(opt.state_dict())` or torch.save keep the states of then. Counts and
+        other numbers of the host are for reading: parameters share theirs in `opt.state`, and have their own here.
+
+        decoded: a copy, in which states that `storage` compresses are float32, which loads into any storage and class.
         """
         if self._released is not None:
             self._released.close()
         out = super().state_dict()
         shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
-        out["state"] = {
-            i: {k: x.clone() if k in shared else x for k, x in state.items()} if isinstance(state, dict) else state
-            for i, state in out["state"].items()
-        }  # parameters share their count here, and must not elsewhere
+        given: dict[Any, Any] = {}
+        for i, state in out["state"].items():
+            given[i] = dict(state) if isinstance(state, dict) else state
+            for k in (
+                [k for k in shared & state.keys() if isinstance(state[k], Tensor)] if given[i] is not state else ()
+            ):
+                given[i][k] = x = state[k].clone()
+                self._given.append((ref(x), state, k))
+        out["state"] = given
+        if decoded:
+            out["state"] = {
+                i: {k: x.clone() if isinstance(x, Tensor) else x for k, x in state.items()}
+                for i, state in given.items()
+            }
         for group in out["param_groups"]:
             group["mods"] = [mod.as_dict() for mod in group["mods"]]
             if decoded and group["storage"] in ("bf16", "int8"):
@@ -373,15 +403,32 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 out["state"] |= {i: widened(out["state"][i]) for i in group["params"] if i in out["state"]}
         return out
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state made here or by torch's class; each value keeps its type.
+    @untraced
+    def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]  # without strict it returns None, too
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> Loaded | None:
+        """Take over a state made here or by torch's class: a copy of it, in which each value keeps its type.
+
+        Parameters that have names on both sides (`Adam(model.named_parameters())`) are found by them within their
+        group, others by their place. What wrappers put into names, `_orig_mod.` of torch.compile and `module.` of DDP
+        and their like, is passed over.
+
+        strict=False takes over the states of those parameters that fit, by name over all groups, and returns what was
+        left. Hyperparameters, and parameters for which there is no state, stay as they are:
+
+            >>> import torch, ravine
+            >>> old = ravine.Adam([("body", torch.zeros(3, requires_grad=True))])
+            >>> new = ravine.Adam([(k, torch.zeros(3, requires_grad=True)) for k in ("body", "head")])
+            >>> old.param_groups[0]["params"][0].grad = torch.ones(3)
+            >>> old.step()
+            >>> print(new.load_state_dict(old.state_dict(), strict=False))
+            loaded the states of 1 parameters; missing: head
 
         Raises ValueError, and changes nothing, where it is not this optimizer's or not these parameters'.
         """
         if self._released is not None:
             self._released.close()
-        load(self, state_dict, super().load_state_dict)
-        self._arranged = None
+        return load(self, state_dict, strict)
 
     def to(self, device: torch.device | str | None = None) -> Self:
         """Move the states to a device; None: each beside its parameter. Returns the optimizer itself.
@@ -406,7 +453,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         if "_arranged" not in vars(self):  # a copy
             self._begin()
         super().__setstate__(state)
-        self._arranged = None
+        self._arranged, self._given = None, []
 
     # to look inside
 
@@ -422,6 +469,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
         code: also what the host computes once per step, and the source that was emitted: hundreds of lines.
         """
         return explain(self, code)
+
+
+def begins_only(opt: torch.optim.Optimizer) -> bool:
+    """True for a new optimizer without a rate: so torch.distributed.checkpoint makes a step, with neither loss nor
+    closure, for states to load into."""
+    return not opt.state and not any(group.get("lr", 1.0) for group in opt.param_groups)
 
 
 def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
@@ -455,7 +508,7 @@ def compiled(
 ) -> Compiled:
     """The program of a rule for these flags, for which of its floats are zero, and for what it asks of a tensor."""
     made = _programs.setdefault((rule, flags), [])
-    facts = MATRIX if p is None else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
+    facts = MATRIX if p is None or not movable(p) else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
     for program in made:
         if program.fits(hyper) and program.suits(facts):
             return program

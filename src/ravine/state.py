@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 SMALL = 4096  # a tensor with fewer numbers keeps them in float32: as bitsandbytes does
+SUMS = "sums"  # the key in the first group of the last step's sums over all gradients, of a released optimizer
 BITS = "master"  # the key of the bits that bfloat16 parameters have beside them
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.complex128)
+
+
+def movable(p: Tensor) -> bool:
+    """True for parameters that may get a gradient: not for integers and booleans, such as quantized weights."""
+    return p.dtype in TYPES
 
 
 def keys_of(opt: Optimizer, compiled: Compiled, state: Mapping[str, Tensor]) -> dict[str, str]:

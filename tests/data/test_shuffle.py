@@ -156,7 +156,7 @@ def test_states_of_others_are_refused():
     order = Shuffle(range(N))
     with pytest.raises(ValueError, match="of 36 samples, and here are 37"):
         order.load_state_dict(Shuffle(range(N - 1)).state_dict())
-    with pytest.raises(ValueError, match="no state_dict of Shuffle"):
+    with pytest.raises(ValueError, match="not a state_dict of Shuffle"):
         order.load_state_dict({"yielded": 3})
     with pytest.raises(ValueError, match="both count from 0"):
         order.at(0, N + 1)

@@ -193,7 +193,7 @@ def test_what_it_does_not_take():
     for wrong in ({"patience": -1}, {"min_delta": -0.1}, {"mode": "least"}):
         with pytest.raises(ValueError, match="must not be negative and mode is min or max"):
             EarlyStopping(nn.Linear(1, 1), **wrong)
-    with pytest.raises(ValueError, match="no state_dict of EarlyStopping"):
+    with pytest.raises(ValueError, match="not a state_dict of EarlyStopping"):
         EarlyStopping(nn.Linear(1, 1)).load_state_dict({"best": 1.0})
 
 

@@ -201,7 +201,7 @@ def test_mistakes_of_other_kinds():
     scheduler = Scheduler(opt, Linear(3))
     with pytest.raises(ValueError, match="there is none"):
         scheduler.report(1.0)
-    with pytest.raises(ValueError, match="not a state_dict of a Scheduler"):
+    with pytest.raises(ValueError, match="not a state_dict of Scheduler"):
         scheduler.load_state_dict(lr_scheduler.StepLR(opt, 3).state_dict())
     with pytest.raises(ValueError, match="of 1 plateaus, and here are 0"):
         scheduler.load_state_dict(Scheduler(opt, Plateau()).state_dict())

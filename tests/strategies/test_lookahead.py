@@ -51,7 +51,7 @@ def test_algorithm_1(k, alpha):
             give(params, t)
             opt.step()
             near(params, theta if i < k - 1 else phi)
-            near([opt.state[p]["slow"] for p in params], phi)
+            near([opt.state[p]["lookahead.slow"] for p in params], phi)
 
 
 @inner
@@ -203,7 +203,7 @@ def test_a_checkpoint_anywhere_continues_bit_for_bit(name, hyper, inner_state, l
     walk(opt, params, 9, first=steps)
     walk(other, others, 9, first=steps)
     equal(params, others)
-    equal([opt.state[p]["slow"] for p in params], [other.state[q]["slow"] for q in others])
+    equal([opt.state[p]["lookahead.slow"] for p in params], [other.state[q]["lookahead.slow"] for q in others])
 
 
 def test_a_state_in_low_precision_keeps_its_bits():
@@ -249,7 +249,7 @@ def test_states_of_others_are_refused_and_nothing_changes():
         opt.load_state_dict(opt.optimizer.state_dict())
     wrong = through_a_file(before)
     wrong["state"][0]["lookahead.slow"] = torch.zeros(2)
-    with pytest.raises(ValueError, match="slow has shape"):
+    with pytest.raises(ValueError, match="slow of parameter 0 has shape"):
         opt.load_state_dict(wrong)
     with pytest.raises(ValueError, match="group"):
         opt.load_state_dict({**before, "param_groups": before["param_groups"] * 2})
@@ -265,7 +265,7 @@ def test_eval_shows_the_slow_weights_and_train_brings_back_the_fast():
     fast = [p.detach().clone() for p in params]
     for _ in range(2):
         opt.eval()
-        equal(params, [opt.state[p]["slow"] for p in params])
+        equal(params, [opt.state[p]["lookahead.slow"] for p in params])
     assert not torch.equal(params[0], fast[0])
     with pytest.raises(RuntimeError, match=r"train\(\) before step\(\)"):
         opt.step()
@@ -298,7 +298,7 @@ def test_schedules_groups_hooks_and_closures():
     give(params, 1)
     opt.step()
     assert called == ["after", "after"] and opt.state_dict()["more"] == 1
-    assert "slow" in opt.state[params[2]] and len(opt.param_groups) == 3
+    assert "lookahead.slow" in opt.state[params[2]] and len(opt.param_groups) == 3
     opt.zero_grad()
     assert all(p.grad is None for p in params)
 
@@ -325,7 +325,7 @@ def test_parameters_without_gradients_and_frozen_ones():
         params[1].grad = params[2].grad = None
         opt.step()
     equal(params[1:], start()[1:])
-    assert "slow" not in opt.state.get(params[2], {})
+    assert "lookahead.slow" not in opt.state.get(params[2], {})
 
 
 def test_what_is_refused():

@@ -149,7 +149,7 @@ def test_errors_say_what_to_do():
     model.append(nn.Linear(1, 1))
     with pytest.raises(RuntimeError, match=r"3\.bias, 3\.weight"):
         path.keep()
-    with pytest.raises(ValueError, match="no state_dict of PathRecorder: it has steps"):
+    with pytest.raises(ValueError, match="not a state_dict of PathRecorder: it has no buffers"):
         path.load_state_dict({"steps": 1})
     with pytest.raises(ValueError, match="of a model of 2 parameters; the recorder's has 29"):
         PathRecorder(net()).load_state_dict(PathRecorder(nn.Linear(1, 1)).state_dict())

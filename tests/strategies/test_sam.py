@@ -59,10 +59,10 @@ def test_the_two_calls_are_the_closure(cls, own, meant):
         b.first_step(zero_grad=True)
         near(others, [x + e for x, e in zip(before, uphill(before, t, *meant), strict=True)])
         assert all(p.grad is None for p in others)
-        equal([b.state[p]["before"] for p in others], before)
+        equal([b.kept[p]["before"] for p in others], before)
         closure_at(b, others, t)()
         b.second_step(zero_grad=True)
-        assert not any(b.state.values())
+        assert not any(b.kept.values())
     equal(params, others)
 
 
@@ -221,7 +221,7 @@ def test_steps_in_another_order():
     opt.first_step()
     with pytest.raises(RuntimeError, match="a first step is open"):
         opt.first_step()
-    equal([opt.state[p]["before"] for p in params], start())
+    equal([opt.state[p]["sam.before"] for p in params], start())
 
 
 def test_what_is_refused():

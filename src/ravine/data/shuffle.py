@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from ravine.saved import MOST, entries, whole
+
 CHUNK = 4096  # so many places of an order are Python numbers at a time
 
 
@@ -115,18 +117,19 @@ class Shuffle(DistributedSampler[int]):
 
     def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
         """Go on there, also with another number of processes; raises ValueError where the data are others."""
-        if state_dict.keys() != self.state_dict().keys():
-            raise ValueError(f"this is no state_dict of {type(self).__name__}: it has {', '.join(state_dict)}")
-        if state_dict["of"] != self.n:
-            raise ValueError(f"the state_dict is of {state_dict['of']} samples, and here are {self.n}")
-        sample, rest = divmod(state_dict["sample"], self.num_replicas)
+        who = type(self).__name__
+        given = entries(who, state_dict, self.state_dict(), only=True)
+        given = {k: whole(f"{who}: {k}", x, least=-MOST if k == "seed" else 0) for k, x in given.items()}
+        if given["of"] != self.n:
+            raise ValueError(f"the state_dict is of {given['of']} samples, and here are {self.n}")
+        sample, rest = divmod(given["sample"], self.num_replicas)
         if rest:
             raise ValueError(
-                f"{state_dict['sample']} samples were taken, which {self.num_replicas} processes cannot have shared; "
+                f"{given['sample']} samples were taken, which {self.num_replicas} processes cannot have shared; "
                 "go on with a number of processes that divides it, or at the next epoch: at(epoch + 1)"
             )
-        self.seed = state_dict["seed"]
-        self.at(state_dict["epoch"], min(sample, self.num_samples))
+        self.seed = given["seed"]
+        self.at(given["epoch"], min(sample, self.num_samples))
 
 
 class Walk(Iterator[int]):

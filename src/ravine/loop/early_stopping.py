@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from types import TracebackType
@@ -9,6 +10,8 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+
+from ravine.saved import entries, finite, has_memory, told, whole
 
 FIELDS = ("best", "waited", "count", "weights")
 
@@ -106,7 +109,15 @@ class EarlyStopping:
         return {name: getattr(self, name) for name in FIELDS}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where state_dict() was taken."""
-        if state_dict.keys() != set(FIELDS):
-            raise ValueError(f"this is no state_dict of EarlyStopping: it has {', '.join(state_dict)}")
-        self.__dict__.update({name: deepcopy(state_dict[name]) for name in FIELDS})
+        """Go on where state_dict() was taken; raises ValueError, and changes nothing, where it is another's."""
+        given = entries("EarlyStopping", state_dict, FIELDS, only=True)
+        best = finite("EarlyStopping: best", given["best"], -math.inf, math.inf)
+        waited, count = (whole(f"EarlyStopping: {k}", given[k]) for k in ("waited", "count"))
+        if (weights := given["weights"]) is not None:
+            for k, x in entries("the model", weights, self.model.state_dict(), only=True).items():
+                here = self.model.state_dict()[k]
+                if isinstance(here, Tensor) and not (isinstance(x, Tensor) and has_memory(x) and x.shape == here.shape):
+                    raise ValueError(
+                        f"EarlyStopping: of its weights {k} is {told(x)} in the state_dict and {told(here)} here"
+                    )
+        self.best, self.waited, self.count, self.weights = best, waited, count, deepcopy(weights)

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal
 
+from ravine.saved import entries, finite, whole
 from ravine.schedules.schedule import Schedule
 
 
@@ -52,6 +53,12 @@ class Plateau(Schedule):
     def state(self) -> dict[str, Any]:
         """What it remembers: the scale, the best metric, reports since that were no better, reports to pass over."""
         return self.__dict__["_state"]
+
+    def remembered(self, saved: Any) -> dict[str, Any]:
+        """A saved state, or ValueError where it is none."""
+        given, who = entries("Plateau", saved, self.state, only=True), "Plateau: {}".format
+        ends = {"scale": (0.0, 1.0), "best": (-math.inf, math.inf)}
+        return {k: finite(who(k), x, *ends[k]) if k in ends else whole(who(k), x) for k, x in given.items()}
 
     def __call__(self, t: int) -> float:
         return self.state["scale"]

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ravine.compile.trace import number_of
 from ravine.hyper import fields
 from ravine.optimizer import Optimizer
+from ravine.saved import entries, told, whole
 from ravine.schedules.plateau import Plateau
 from ravine.schedules.schedule import Schedule
 from ravine.typed import hint
@@ -165,18 +166,30 @@ class Scheduler(LRScheduler):
         return kept | {"plateaus": [dict(x.state) for x in self._plateaus()]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where state_dict() was taken, with the same schedules; sets the hyperparameters."""
-        plateaus = self._plateaus()
-        if missing := {"last_epoch", "_step_count", "plateaus"} - state_dict.keys():
-            raise ValueError(f"this is not a state_dict of a Scheduler: it has no {', '.join(sorted(missing))}")
-        if len(state_dict["plateaus"]) != len(plateaus):
-            raise ValueError(
-                f"Scheduler: the state_dict is of {len(state_dict['plateaus'])} plateaus, and here are {len(plateaus)}"
-            )
-        for plateau, saved in zip(plateaus, state_dict["plateaus"], strict=True):
-            plateau.state.update(saved)
-        self.last_epoch, self._step_count = state_dict["last_epoch"], state_dict["_step_count"]
-        self._set()
+        """Go on where state_dict() was taken, with the same schedules; sets the hyperparameters.
+
+        Raises ValueError, and changes nothing, where it is another's.
+        """
+        plateaus, given = self._plateaus(), entries("Scheduler", state_dict, ("last_epoch", "_step_count", "plateaus"))
+        if not isinstance(saved := given["plateaus"], list | tuple):
+            raise ValueError(f"Scheduler: plateaus is {told(saved)} in the state_dict; it must be a list")
+        if len(saved) != len(plateaus):
+            raise ValueError(f"Scheduler: the state_dict is of {len(saved)} plateaus, and here are {len(plateaus)}")
+        epoch, count = (whole(f"Scheduler: {k}", given[k]) for k in ("last_epoch", "_step_count"))
+        new = [plateau.remembered(x) for plateau, x in zip(plateaus, saved, strict=True)]
+        old = self.last_epoch, self._step_count, [dict(plateau.state) for plateau in plateaus]
+        self._go_to(epoch, count, new)
+        try:
+            self._set()
+        except (ArithmeticError, ValueError) as error:  # a schedule knows no such step
+            self._go_to(*old)
+            self._set()
+            raise ValueError(f"Scheduler: at last_epoch {epoch} of the state_dict a schedule fails: {error}") from error
+
+    def _go_to(self, epoch: int, count: int, plateaus: list[dict[str, Any]]) -> None:
+        self.last_epoch, self._step_count = epoch, count
+        for plateau, x in zip(self._plateaus(), plateaus, strict=True):
+            plateau.state.update(x)
 
     def __repr__(self) -> str:
         return f"Scheduler({', '.join(f'{k}={x!r}' for k, x in self.schedules.items())})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -12,7 +12,8 @@ from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
 from ravine.hyper import value_of
-from ravine.optimizer import Optimizer
+from ravine.optimizer import Optimizer, begins_only
+from ravine.saved import told
 from ravine.state import BITS, begin
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, driver, forward
@@ -31,8 +32,8 @@ class Lookahead(Strategy):
         >>> model(torch.ones(2, 3)).pow(2).sum().backward()
         >>> opt.step()
 
-    φ is `opt.state[p]["slow"]`; `eval()` puts it into the model and `train()` brings the fast weights back. The model
-    itself holds φ after each k-th step.
+    φ is `opt.state[p]["lookahead.slow"]`; `eval()` puts it into the model and `train()` brings the fast weights back.
+    The model itself holds φ after each k-th step.
     inner_state: what becomes of A's own state then. "maintain" leaves it, "reset" lets A begin anew, step count and
     all (an average that a modifier keeps goes on), and "interpolate" draws the states that have the weights' shape back
     with α, too, from what they began as.
@@ -49,6 +50,12 @@ class Lookahead(Strategy):
 
     papers = ("zhang2019lookahead",)
     fields = ("k", "alpha", "inner_state", "count")
+    keeps = ("slow", "fast")
+
+    k: int
+    alpha: float
+    inner_state: Literal["maintain", "reset", "interpolate"]
+    count: int
 
     def __init__(
         self,
@@ -59,31 +66,48 @@ class Lookahead(Strategy):
         inner_state: Literal["maintain", "reset", "interpolate"] = "maintain",
     ):
         driver(type(self).__name__, opt)
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"Lookahead: k is {k!r}; it must be a whole number of at least 1")
-        if not 0 <= value_of("Lookahead: alpha", float, alpha) <= 1:
-            raise ValueError(f"Lookahead: alpha is {alpha!r}; it must lie in [0, 1]")
-        if inner_state not in ("maintain", "reset", "interpolate"):
-            raise ValueError(f"Lookahead: inner_state is {inner_state!r}; maintain, reset or interpolate")
+        value_of("Lookahead: alpha", float, alpha)
         if isinstance(opt, SAM):
             raise TypeError("Lookahead: let SAM drive it: SAM(Lookahead(opt)) is the same path")
-        if inner_state == "interpolate" and any(group.get("storage") == "int8" for group in opt.param_groups):
-            raise ValueError('Lookahead: states in 8-bit codes cannot be interpolated; leave out storage="int8"')
-        self.k, self.alpha, self.inner_state = k, float(alpha), inner_state
-        self.count = 0  # steps since the fast weights began from the slow ones
-        super().__init__(opt)
+        plain(inner_state, opt)
+        # count: steps since the fast weights began from the slow ones
+        own = self.valid({"k": k, "alpha": alpha, "inner_state": inner_state, "count": 0})
+        super().__init__(opt, **own)
+
+    @classmethod
+    def valid(cls, note: Mapping[str, Any]) -> dict[str, Any]:
+        k, alpha, inner_state, count = (note[name] for name in cls.fields)
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+            raise ValueError(f"Lookahead: k is {told(k)}; it must be a whole number of at least 1")
+        if not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+            raise ValueError(f"Lookahead: alpha is {told(alpha)}; it must lie in [0, 1]")
+        if inner_state not in ("maintain", "reset", "interpolate"):
+            raise ValueError(f"Lookahead: inner_state is {told(inner_state)}; maintain, reset or interpolate")
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**53:
+            raise ValueError(f"Lookahead: count is {told(count)}; it must be a whole number of at least 0")
+        return {"k": k, "alpha": float(alpha), "inner_state": inner_state, "count": count}
 
     @untraced
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         """A step of the driven optimizer, and after every k-th the step back."""
-        if any("fast" in kept for kept in self.state.values()):
+        if any("fast" in kept for kept in self.kept.values()):
             raise RuntimeError("Lookahead: the model holds the slow weights; call train() before step()")
+        begins = closure is None and begins_only(self)
         self.start()
         loss = forward(self.optimizer, closure, loss)
+        if begins:
+            return loss
         self.count += 1
         if self.count >= self.k:
             self.back()
+        self.note()
         return loss
+
+    def agree(self, note: Mapping[str, Any], kept: Mapping[Tensor, Any]) -> None:
+        driven = type(self.optimizer).__name__
+        if note["count"] and not kept:
+            raise ValueError(f"this is not a state_dict of Lookahead; give one of {driven} to that")
+        plain(note["inner_state"], self)
 
     @torch.no_grad()
     def start(self) -> None:
@@ -91,12 +115,12 @@ class Lookahead(Strategy):
         for group in self.param_groups:
             two = group.get("master_bits")
             for p in group["params"]:
-                if p.requires_grad and "slow" not in self.state[p]:
+                if p.requires_grad and "slow" not in self.kept[p]:
                     slow = self.whole(p).clone(memory_format=torch.preserve_format)
                     kept = {"slow": slow.float() if two and p.dtype == torch.bfloat16 else slow}
                     if self.inner_state == "interpolate":
                         kept |= {f"slow.{k}": x for k, x in self.first(group, p).items()}
-                    self.state[p].update(kept)
+                    self.kept[p].update(kept)
 
     def bits(self, p: Tensor) -> Tensor | None:
         """The further bits of a weight; what others keep under that name is something else."""
@@ -138,7 +162,7 @@ class Lookahead(Strategy):
         self.count = 0
         for group in self.param_groups:
             for p in group["params"]:
-                if "slow" not in (kept := self.state[p]):
+                if "slow" not in (kept := self.kept[p]):
                     continue
                 self.put(p, kept["slow"].lerp_(self.whole(p), self.alpha))
                 if self.inner_state == "reset":
@@ -162,7 +186,7 @@ class Lookahead(Strategy):
     def eval(self) -> None:
         """Put the slow weights into the model. Call before validation."""
         for p in self.params:
-            kept = self.state.get(p, {})
+            kept = self.kept.get(p, {})
             if "slow" in kept and "fast" not in kept:
                 kept["fast"] = p.detach().clone(memory_format=torch.preserve_format)
                 p.copy_(kept["slow"])
@@ -171,5 +195,12 @@ class Lookahead(Strategy):
     def train(self) -> None:
         """Put the fast weights back. Call after `eval()`, before the next step."""
         for p in self.params:
-            if "fast" in self.state.get(p, {}):
-                p.copy_(self.state[p].pop("fast"))
+            if "fast" in self.kept.get(p, {}):
+                p.copy_(self.kept[p].pop("fast"))
+
+
+def plain(inner_state: str, opt: torch.optim.Optimizer) -> None:
+    """Raise ValueError where states are to be interpolated that are codes."""
+    groups = opt.param_groups if isinstance(opt, torch.optim.Optimizer) else []
+    if inner_state == "interpolate" and any(group.get("storage") == "int8" for group in groups):
+        raise ValueError('Lookahead: states in 8-bit codes cannot be interpolated; leave out storage="int8"')

@@ -9,6 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ravine.saved import entries, has_memory, told, whole
+
 FIELDS = ("every", "most", "count", "steps", "rows", "buffers")
 
 
@@ -129,12 +131,28 @@ class PathRecorder:
         return {name: list(x) if isinstance(x, list) else x for name, x in kept.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where state_dict() was taken."""
-        if state_dict.keys() != set(FIELDS):
-            raise ValueError(f"this is no state_dict of PathRecorder: it has {', '.join(state_dict)}")
+        """Go on where state_dict() was taken; raises ValueError, and changes nothing, where it is another's."""
+        given = entries("PathRecorder", state_dict, FIELDS, only=True)
+        every, most, count = (
+            whole(f"PathRecorder: {k}", given[k], least) for k, least in (("every", 1), ("most", 2), ("count", 0))
+        )
+        if any(not isinstance(given[k], list | tuple) for k in ("steps", "rows", "buffers")):
+            raise ValueError("this is not a state_dict of PathRecorder: steps, rows and buffers are lists")
+        steps, rows, buffers = (list(given[k]) for k in ("steps", "rows", "buffers"))
+        if not len(steps) == len(rows) == len(buffers):
+            raise ValueError(f"PathRecorder: the state_dict has {len(steps)} steps and {len(rows)} rows")
+        steps = [whole("PathRecorder: a step", x) for x in steps]
         n = sum(map(torch.Size.numel, self.shapes.values()))
-        if (given := len(state_dict["rows"][0])) != n:
-            raise ValueError(f"this path is of a model of {given} parameters; the recorder's has {n}")
-        for name in FIELDS:
-            kept = state_dict[name]
-            setattr(self, name, list(kept) if isinstance(kept, list) else kept)
+        for x in rows:
+            if not isinstance(x, Tensor) or x.dim() != 1 or not has_memory(x):
+                raise ValueError(f"PathRecorder: a row is {told(x)} in the state_dict; it must be a vector of weights")
+            if len(x) != n:
+                raise ValueError(f"this path is of a model of {len(x)} parameters; the recorder's has {n}")
+        known = {k: b.shape for k, b in self.model.named_buffers()}
+        for kept in buffers:
+            if not isinstance(kept, Mapping) or not all(
+                isinstance(x, Tensor) and has_memory(x) and x.shape == known.get(k) for k, x in kept.items()
+            ):
+                raise ValueError(f"PathRecorder: the buffers in the state_dict are {told(kept)}, and not the model's")
+        self.every, self.most, self.count, self.steps, self.rows = every, most, count, steps, rows
+        self.buffers = [dict(x) for x in buffers]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from ravine.compile.emit.reference import wide
 from ravine.hyper import value_of
+from ravine.load import Loaded
+from ravine.optimizer import begins_only
+from ravine.saved import told
 from ravine.strategies.batch_norm import frozen_batch_norm
 from ravine.strategies.strategy import Strategy, driven, driver, forward
 from ravine.untraced import untraced
@@ -40,7 +44,7 @@ class SAM(Strategy):
         loss(…).backward();  opt.second_step(zero_grad=True)
 
     Whatever is raised in the closure, the weights are put back bit for bit. While a first step is open, w stands in
-    `opt.state[p]["before"]`. `step()` without a closure is the second step, so that GradScaler can make it: leave
+    `opt.state[p]["sam.before"]`. `step()` without a closure is the second step, so that GradScaler can make it: leave
     out `scaler.unscale_` before `first_step`, since e does not depend on the scale, and call `scaler.step(opt)` for the
     second; where it finds an infinity, w is put back and nothing else moves. A gradient of zero or one that is not
     finite moves no weight in the first step.
@@ -57,8 +61,12 @@ class SAM(Strategy):
 
     papers = ("foret2021sam",)
     fields = ("rho", "adaptive", "eta")
+    keeps = ("before",)
     _step_supports_amp_scaling = True  # GradScaler then calls step() in any case, which has weights to put back
 
+    rho: float
+    adaptive: bool
+    eta: float
     model: torch.nn.Module | None = None
     _frozen: AbstractContextManager[None] | None = None  # while a first step is open
 
@@ -78,18 +86,28 @@ class SAM(Strategy):
         driver(type(self).__name__, opt)
         for name, x in (("rho", rho), ("eta", eta)):
             value_of(f"{type(self).__name__}: {name}", float, x)
-            if not 0 <= x < float("inf"):
-                raise ValueError(f"{type(self).__name__}: {name} is {x!r}; it must lie in [0, inf)")
         if any(isinstance(x, SAM) for x in driven(opt)):
             raise TypeError(
                 f"{type(self).__name__} cannot drive another SAM: each needs two gradients of its own for a step"
             )
-        self.rho, self.adaptive, self.eta = float(rho), bool(adaptive), float(eta)
-        super().__init__(opt, model=model)
+        own = {"rho": rho, "adaptive": bool(adaptive), "eta": eta}
+        super().__init__(opt, model=model, **own | self.valid({name: own[name] for name in self.fields}))
+
+    @classmethod
+    def valid(cls, note: Mapping[str, Any]) -> dict[str, Any]:
+        for name in ("rho", "eta"):
+            x = note[name]
+            if not isinstance(x, int | float) or isinstance(x, bool) or not 0 <= x <= sys.float_info.max:
+                raise ValueError(f"{cls.__name__}: {name} is {told(x)}; it must lie in [0, inf)")
+        if not isinstance(note.get("adaptive", True), bool):
+            raise ValueError(f"{cls.__name__}: adaptive is {told(note['adaptive'])}; it must be True or False")
+        return {name: x if name == "adaptive" else float(x) for name, x in note.items()}
 
     @untraced
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         """Both steps, with the gradients that the closure makes; without one, the second step."""
+        if closure is None and not self.open and begins_only(self):
+            return forward(self.optimizer, None, loss)
         if closure is None:
             return self.second_step(loss=loss)
         self.restore()
@@ -117,7 +135,7 @@ class SAM(Strategy):
             raise RuntimeError(f"{type(self).__name__} takes dense gradients only")
         norms = [torch.linalg.vector_norm(self.turned(p, g), dtype=complex_of(g)) for p, g in grads]
         for p, _ in grads:
-            self.state[p]["before"] = p.detach().clone(memory_format=torch.preserve_format)
+            self.kept[p]["before"] = p.detach().clone(memory_format=torch.preserve_format)
         if norms:
             norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
             reach = torch.where(norm > 0, self.rho / norm, 0.0)
@@ -158,7 +176,7 @@ class SAM(Strategy):
     @property
     def open(self) -> bool:
         """True between a first step and its second."""
-        return any("before" in kept for kept in self.state.values())
+        return any("before" in kept for kept in self.kept.values())
 
     def freeze(self) -> None:
         """Hold the running statistics of batch norm until the second step."""
@@ -177,14 +195,15 @@ class SAM(Strategy):
         """Put the weights back where they were before an open first step, bit for bit."""
         self.thaw()
         for p in self.params:
-            if "before" in self.state.get(p, {}):
-                p.copy_(self.state[p].pop("before"))
+            if "before" in self.kept.get(p, {}):
+                p.copy_(self.kept[p].pop("before"))
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Loaded | None:
         """As every strategy's; where a first step is open in it, batch norm is held until the second."""
-        super().load_state_dict(state_dict)
+        report = super().load_state_dict(state_dict, strict)
         self.thaw()
         self.freeze()
+        return report
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "model": self.model}

@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from weakref import ref
 
 import torch
 from torch import Tensor
 
-from ravine.load import by_name
+from ravine.load import PARTS, Loaded, by_name, checked, fits, matched, own
 from ravine.optimizer import Optimizer
+from ravine.saved import entries, told
+from ravine.state import TYPES
+
+
+class States(MutableMapping[Any, Mapping[str, Any]]):
+    """What a strategy and the optimizer that it drives keep for each parameter, under the names of the state_dict.
+
+    The tensors are their own, and may be written to; entries are replaced whole: `opt.state[p] = {…}`.
+    """
+
+    def __init__(self, strategy: Strategy):
+        self.strategy = strategy
+
+    def __getitem__(self, p: Any) -> Mapping[str, Any]:
+        kept, prefix = self.strategy.kept.get(p, {}), self.strategy.prefix
+        inner = self.strategy.optimizer.state.get(p, {})
+        return MappingProxyType({**inner, **{prefix + k: x for k, x in kept.items()}})
+
+    def __setitem__(self, p: Any, state: Mapping[str, Any]) -> None:
+        inner, kept = taken_apart(self.strategy.prefix, state)
+        self.strategy.optimizer.state[p], self.strategy.kept[p] = inner, kept
+
+    def __delitem__(self, p: Any) -> None:
+        if p not in self:
+            raise KeyError(p)
+        self.strategy.optimizer.state.pop(p, None)
+        self.strategy.kept.pop(p, None)
+
+    def __contains__(self, p: object) -> bool:
+        return any(x is p for x in self)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(dict.fromkeys([*self.strategy.optimizer.state, *(p for p, x in self.strategy.kept.items() if x)]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def driver(name: str, opt: object) -> None:
@@ -25,15 +62,17 @@ def driver(name: str, opt: object) -> None:
 class Strategy(torch.optim.Optimizer):
     """Drives an optimizer, `self.optimizer`: ravine's, torch's or another strategy.
 
-    Groups are the driven optimizer's own, so schedules may be given either of the two. `state` has what the strategy
-    keeps for a parameter; `state_dict()` has both in torch's form, and `load_state_dict` takes it apart again.
+    Groups are the driven optimizer's own, so schedules may be given either of the two. `state` and `state_dict()` have
+    what both keep for a parameter, the strategy's under names that begin with its own, such as "lookahead.slow";
+    `load_state_dict` takes it apart again.
     """
 
     papers: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[tuple[str, ...]] = ()  # what is saved of the strategy itself
+    keeps: ClassVar[tuple[str, ...]] = ()  # what it may keep for a parameter: tensors of its shape
 
     optimizer: torch.optim.Optimizer
-    state: defaultdict[Tensor, dict[str, Any]]
+    kept: defaultdict[Tensor, dict[str, Any]]  # for each parameter, without the driven optimizer's
 
     def __init__(self, opt: torch.optim.Optimizer, **own: Any):
         driver(type(self).__name__, opt)
@@ -43,7 +82,17 @@ class Strategy(torch.optim.Optimizer):
             if opt._released is not None:
                 raise TypeError(f"{type(self).__name__} cannot drive a released optimizer; call remove() first")
             opt._driver = ref(self)
-        self.__setstate__({"optimizer": opt, "state": defaultdict(dict), **own})
+        self.__setstate__({"optimizer": opt, "kept": defaultdict(dict), **own})
+
+    @classmethod
+    def valid(cls, note: Mapping[str, Any]) -> dict[str, Any]:
+        """The strategy's own fields, or ValueError."""
+        raise NotImplementedError(f"{cls.__name__} has no valid()")
+
+    @property
+    def state(self) -> States:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What both keep for each parameter."""
+        return States(self)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -72,6 +121,7 @@ class Strategy(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to the driven optimizer."""
         self.optimizer.add_param_group(param_group)
+        self.note()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or with set_to_none=False set them to zero."""
@@ -82,8 +132,8 @@ class Strategy(torch.optim.Optimizer):
         driven = self.optimizer
         if isinstance(driven, Optimizer | Strategy):
             driven.to(device)
-        for opt in (self, *([] if isinstance(driven, Optimizer | Strategy) else [driven])):
-            for p, state in opt.state.items():
+        for states in (self.kept, *([] if isinstance(driven, Optimizer | Strategy) else [driven.state])):
+            for p, state in states.items():
                 to = p.device if device is None else device
                 state.update({k: x.to(to) for k, x in state.items() if isinstance(x, Tensor) and k != "step"})
         return self
@@ -95,49 +145,108 @@ class Strategy(torch.optim.Optimizer):
         """
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
+        self.note()
         out = self.optimizer.state_dict(**how)
         state = dict(out["state"])
         for saved, group in zip(out["param_groups"], self.param_groups, strict=True):
             for i, p in zip(saved["params"], group["params"], strict=True):
-                if own := self.state.get(p):
-                    state[i] = {**state.get(i, {}), **{self.prefix + k: x for k, x in own.items()}}
-        note = {name: getattr(self, name) for name in self.fields}
-        groups = [{**group, type(self).__name__: dict(note)} for group in out["param_groups"]]
-        out = {**out, "state": state, "param_groups": groups}
+                if kept := self.kept.get(p):
+                    state[i] = {**state.get(i, {}), **{self.prefix + k: x for k, x in kept.items()}}
+        out = {**out, "state": state}
         for hook in self._optimizer_state_dict_post_hooks.values():
             made = hook(self, out)
             out = out if made is None else made
         return out
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what state_dict() gave, in the middle of a cycle too; raises ValueError where it is another's."""
-        state_dict = dict(state_dict)
-        for hook in self._optimizer_load_state_dict_pre_hooks.values():
-            made = hook(self, state_dict)
-            state_dict = state_dict if made is None else made
+    def note(self) -> None:
+        """Write the strategy's own fields into each group, where torch's distributed checkpoint looks for them, too."""
+        for group in self.param_groups:
+            group[type(self).__name__] = {name: getattr(self, name) for name in self.fields}
+
+    def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]  # without strict it returns None, too
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> Loaded | None:
+        """Take over what state_dict() gave, in the middle of a cycle too.
+
+        strict=False takes over the states that fit and returns what was left, as ravine's optimizers do; the strategy's
+        own numbers stay as they are.
+
+        Raises ValueError, and changes nothing, where it is another's.
+        """
         name = type(self).__name__
-        notes = [group.get(name) for group in state_dict["param_groups"]]
-        if not notes or any(note is None or note.keys() != set(self.fields) for note in notes):
-            raise ValueError(f"this is not a state_dict of {name}; give one of {type(self.optimizer).__name__} to that")
-        states = state_dict["state"]
-        inner = {i: {k: x for k, x in s.items() if not k.startswith(self.prefix)} for i, s in states.items()}
-        groups = [{k: x for k, x in group.items() if k != name} for group in state_dict["param_groups"]]
-        ordered = [self.order(saved, now) for saved, now in zip(groups, self.param_groups, strict=False)]
-        own: dict[Tensor, dict[str, Any]] = {}
-        for order, now in zip(ordered, self.param_groups, strict=False):  # the driven optimizer says what is wrong
-            for i, p in zip(order, now["params"], strict=False):
-                saved = states.get(i, {}).items()
-                kept = {k.removeprefix(self.prefix): x for k, x in saved if k.startswith(self.prefix)}
-                for k, x in kept.items():
-                    if isinstance(x, Tensor) and x.shape != p.shape:
-                        raise ValueError(f"{name}: {k} has shape {tuple(x.shape)} in the state_dict, not {p.shape}")
-                own |= {p: {k: like(x, p) for k, x in kept.items()}} if kept else {}
-        inner = {i: s for i, s in inner.items() if s}
-        self.optimizer.load_state_dict({**state_dict, "state": inner, "param_groups": groups})
-        self.__dict__.update(notes[0])
-        self.state = defaultdict(dict, own)
-        for hook in self._optimizer_load_state_dict_post_hooks.values():
+        given = entries(name, state_dict, PARTS)
+        for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
+            made = hook(self, given)
+            given = given if made is None else made
+        given = checked(name, given)
+        split = {
+            i: taken_apart(self.prefix, s) if isinstance(s, Mapping) else (s, {}) for i, s in given["state"].items()
+        }
+        inner = {i: s for i, (s, _) in split.items() if s}
+        groups = [{k: x for k, x in group.items() if k != name} for group in given["param_groups"]]
+        inner = {**given, "state": inner, "param_groups": groups}
+        if strict:
+            report, note = None, self.noted(given["param_groups"])
+            # the driven optimizer says what is wrong with the groups
+            pairs = [
+                (i, p, f"parameter {i}")
+                for saved, now in zip(given["param_groups"], self.param_groups, strict=False)
+                for i, p in zip(self.order(saved, now), now["params"], strict=False)
+            ]
+            new = {p: self.fit(split[i][1], p, who) for i, p, who in pairs if i in split and split[i][1]}
+            self.agree(note, new)
+            self.optimizer.load_state_dict(inner)
+            self.kept = defaultdict(dict, new)
+            self.__dict__.update(note)
+        else:
+            if not isinstance(self.optimizer, Optimizer | Strategy):
+                raise ValueError(
+                    f"{name}: strict=False is for ravine's optimizers, and it drives {type(self.optimizer)}"
+                )
+            report = self.optimizer.load_state_dict(inner, strict=False)
+            assert report is not None
+            for who, i, _, _, p in matched(given["param_groups"], self.param_groups):
+                if p is None or not (kept := split.get(i, ({}, {}))[1]) or who in report.unfit:
+                    continue
+                try:
+                    self.kept[p] = self.fit(kept, p, who)
+                except ValueError as error:
+                    report.unfit[who] = str(error)
+                    continue
+                if who in report.missing:
+                    report.missing.remove(who)
+                    report.loaded.append(who)
+        self.note()
+        for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
             hook(self)
+        return report
+
+    def noted(self, groups: list[dict[str, Any]]) -> dict[str, Any]:
+        """The strategy's own fields in a state_dict; ValueError unless every group has the same."""
+        name = type(self).__name__
+        notes = [x for group in groups if isinstance(x := group.get(name), Mapping)]
+        if not notes or len(notes) < len(groups) or any(x.keys() != set(self.fields) for x in notes):
+            raise ValueError(f"this is not a state_dict of {name}; give one of {type(self.optimizer).__name__} to that")
+        found = [self.valid(note) for note in notes]
+        if any(note != found[0] for note in found):
+            raise ValueError(f"{name}: the groups in the state_dict have different {', '.join(self.fields)}")
+        return found[0]
+
+    def agree(self, note: Mapping[str, Any], kept: Mapping[Tensor, Any]) -> None:
+        """Raise ValueError where its own fields and what it keeps for parameters are not of one state_dict."""
+
+    def fit(self, saved: Mapping[str, Any], p: Tensor, who: str) -> dict[str, Any]:
+        """What the strategy keeps for a parameter, from a state_dict; ValueError where it is another's."""
+        name, out = type(self).__name__, dict[str, Any]()
+        for k, x in saved.items():
+            if k not in self.keeps and not any(k.startswith(f"{x}.") for x in self.keeps):
+                raise ValueError(f"this is not a state_dict of {name}: {who} has {told(self.prefix + k)}")
+            what = f"{name}: {k} of {who}"
+            if not isinstance(x, Tensor):
+                raise ValueError(f"{what} is {told(x)} in the state_dict; it must be a tensor")
+            fits(what, x, p, list(p.shape), TYPES, complex=p.is_complex())
+            out[k] = own(what, x, p)
+        return out
 
     def order(self, saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[int]:
         """The saved numbers of this group's parameters: by name where the driven optimizer goes by names."""
@@ -145,7 +254,11 @@ class Strategy(torch.optim.Optimizer):
         return named.get("params", saved["params"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: getattr(self, k) for k in ("optimizer", "state", *self.fields)}
+        return {k: getattr(self, k) for k in ("optimizer", "kept", *self.fields)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.note()
 
     def __repr__(self) -> str:
         own = ", ".join(f"{k}={getattr(self, k)!r}" for k in self.fields)
@@ -157,11 +270,10 @@ def driven(opt: Any) -> list[Any]:
     return [opt, *driven(opt.optimizer)] if isinstance(opt, Strategy) else [opt]
 
 
-def like(x: Any, p: Tensor) -> Any:
-    """A copy of a loaded value beside its parameter, in its own type."""
-    if not isinstance(x, Tensor):
-        return x
-    return torch.empty_like(p, dtype=x.dtype, requires_grad=False).copy_(x)
+def taken_apart(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The driven optimizer's part of a state, and the strategy's, whose names begin so."""
+    inner = {k: x for k, x in state.items() if not k.startswith(prefix)}
+    return inner, {k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)}
 
 
 def forward(opt: torch.optim.Optimizer, closure: Callable[[], Any] | None, loss: Any) -> Any:

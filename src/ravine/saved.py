@@ -1,0 +1,78 @@
+"""What every load_state_dict asks of what it is given, and how it tells of it: one line, and nothing has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from reprlib import Repr
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST = 2**53  # so far a float64 counts
+
+
+def entries(who: str, given: Any, wanted: Iterable[str], *, only: bool = False) -> dict[str, Any]:
+    """A state_dict that has these entries, and with `only` no others; or a ValueError."""
+    wanted = set(wanted)
+    if not isinstance(given, Mapping):
+        raise ValueError(f"this is not a state_dict of {who}: {told(given)}; it must be a dict")
+    if missing := wanted - given.keys():
+        raise ValueError(f"this is not a state_dict of {who}: it has no {', '.join(sorted(missing))}")
+    if only and (more := given.keys() - wanted):
+        raise ValueError(f"this is not a state_dict of {who}: it has {', '.join(sorted(map(told, more)))}")
+    return dict(given)
+
+
+def whole(what: str, x: Any, least: int = 0) -> int:
+    """A saved number as a whole one of at least so much, or a ValueError."""
+    if isinstance(x, bool | Tensor) or not hasattr(x, "__index__") or not least <= int(x) <= MOST:
+        raise ValueError(f"{what} is {told(x)} in the state_dict; it must be a whole number of at least {least}")
+    return int(x)
+
+
+def finite(what: str, x: Any, low: float, high: float) -> float:
+    """A saved number as a float from low to high, or a ValueError; with infinite ends any but NaN."""
+    if (
+        not isinstance(x, float) and (isinstance(x, bool) or not isinstance(x, int) or abs(x) > MOST)
+    ) or not low <= x <= high:
+        raise ValueError(f"{what} is {told(x)} in the state_dict; it must be a number from {low:g} to {high:g}")
+    return float(x)
+
+
+def has_memory(x: Tensor) -> bool:
+    """True if a tensor's numbers lie where it says: not where its storage was freed, or for one that has none."""
+    x = getattr(x, "_local_tensor", x)  # of a distributed one: what lies here
+    if x.layout is not torch.strided or x.is_meta:
+        return False
+    if not x.numel() or type(x) not in (Tensor, torch.nn.Parameter):
+        return True
+    last = x.storage_offset() + sum((n - 1) * stride for n, stride in zip(x.shape, x.stride(), strict=True))
+    return x.untyped_storage().nbytes() >= (last + 1) * x.element_size()
+
+
+class Told(Repr):
+    """A repr of a few words that reads no tensor: one may be large, or its memory freed."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxstring = self.maxother = 80
+
+    def repr1(self, x: Any, level: int) -> str:
+        if isinstance(x, Tensor):
+            return f"a tensor of {x.dtype} and shape {tuple(x.shape)}".replace("torch.", "")
+        return super().repr1(x, level)
+
+
+def told(x: Any) -> str:
+    """What a message says of a value: one line, and not a long one."""
+    try:
+        return in_short(Told().repr(x))
+    except ValueError:  # an int with too many digits to be written
+        return "an int of thousands of digits"
+
+
+def in_short(text: str) -> str:
+    """A text as one line, and not a long one."""
+    line = " ".join(text.split())
+    return line if len(line) <= 100 else f"{line[:99]}…"

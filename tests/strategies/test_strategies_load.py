@@ -1,0 +1,141 @@
+"""A state_dict that a strategy refuses changes nothing, of the strategy nor of what it drives."""
+
+import copy
+
+import pytest
+import torch
+from walks import closure_at, start
+
+import ravine
+from ravine.strategies import ASAM, SAM, Lookahead
+
+MADE = {
+    "lookahead": lambda params: Lookahead(ravine.Adam(params), k=4, inner_state="interpolate"),
+    "lookahead of torch's": lambda params: Lookahead(torch.optim.Adam(params), k=4),
+    "sam": lambda params: SAM(ravine.Adam(params), adaptive=True),
+    "asam": lambda params: ASAM(ravine.SGD(params, lr=0.1, momentum=0.9)),
+    "sam of lookahead": lambda params: SAM(Lookahead(ravine.Adam(params), k=4)),
+}
+every = pytest.mark.parametrize("make", MADE.values(), ids=MADE.keys())
+
+
+def go(opt, first, steps):
+    for t in range(first, first + steps):
+        opt.zero_grad()
+        opt.step(closure_at(opt, opt.params, t))
+
+
+def trained(make):
+    opt = make(start())
+    go(opt, 0, 3)
+    return opt
+
+
+def kept(opt):
+    """All of it, as text: tensors are few and small."""
+    return str(([dict(opt.state[p]) for p in opt.params], opt.param_groups, opt.params, vars(opt)["kept"]))
+
+
+def refused(opt, given):
+    before = kept(opt)
+    with pytest.raises(ValueError) as raised:
+        opt.load_state_dict(given)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400, raised.value
+    assert kept(opt) == before
+
+
+GARBAGE = ["text", (), 10**400, -5, 2.5, float("nan"), None, [1], torch.ones(7), torch.ones(6, 4, dtype=torch.int8)]
+
+
+@every
+def test_garbage_in_a_note_is_refused(make):
+    opt = trained(make)
+    twin = copy.deepcopy(opt)
+    name, given = type(opt).__name__, twin.state_dict()
+    for field in type(opt).fields:
+        for x in GARBAGE:
+            if (field, str(x)) in (("rho", "2.5"), ("eta", "2.5"), ("k", str(10**400))):
+                continue  # numbers that these may be
+            note = given["param_groups"][0][name] | {field: x}
+            refused(opt, given | {"param_groups": [given["param_groups"][0] | {name: note}]})
+    for note in (None, 3, [], {}, "text"):
+        refused(opt, given | {"param_groups": [given["param_groups"][0] | {name: note}]})
+    for x in (opt, twin):
+        go(x, 3, 3)
+    assert kept(opt) == kept(twin)
+
+
+@every
+def test_garbage_in_what_is_kept_is_refused(make):
+    opt = trained(make)
+    if isinstance(opt, SAM):
+        opt.zero_grad()
+        closure_at(opt, opt.params, 3)()
+        opt.first_step()
+    twin = copy.deepcopy(opt)
+    given = twin.state_dict()
+    own = [k for k in given["state"][0] if k.startswith(opt.prefix)]
+    assert own
+    for k in [*own, f"{opt.prefix}nonsense"]:
+        for x in GARBAGE:
+            refused(opt, given | {"state": given["state"] | {0: given["state"][0] | {k: x}}})
+    if isinstance(opt, SAM):
+        opt.restore()
+        twin.restore()
+    for x in (opt, twin):
+        go(x, 3, 3)
+    assert kept(opt) == kept(twin)
+
+
+@every
+def test_what_has_not_the_form_is_refused(make):
+    opt = trained(make)
+    given = opt.state_dict()
+    for wrong in (None, [], "x", {}, {"state": {}}, {"param_groups": []}, given | {"param_groups": [3]}):
+        refused(opt, wrong)
+    refused(opt, given | {"state": [1]})
+    refused(opt, given | {"state": given["state"] | {0: 3}})
+    refused(opt, given | {"state": given["state"] | {9: given["state"][0]}})
+    refused(opt, given | {"param_groups": given["param_groups"] * 2})
+
+
+@pytest.mark.parametrize("name", ["lookahead", "sam", "sam of lookahead"])
+def test_what_the_driven_optimizer_refuses_changes_nothing(name):
+    opt = trained(MADE[name])
+    given = opt.state_dict()
+    refused(opt, given | {"state": given["state"] | {1: given["state"][1] | {"step": 2.5}}})
+    refused(opt, given | {"state": given["state"] | {1: given["state"][1] | {"exp_avg": "x"}}})
+
+
+def test_partial_loads():
+    old, params = Lookahead(ravine.Adam(list(zip("abc", start(), strict=True))), k=4), start()
+    go(old, 0, 3)
+    names = ["_orig_mod.c", "module.a", "new", "b"]
+    wide = torch.nn.Parameter(torch.zeros(9, dtype=torch.float64))
+    opt = Lookahead(ravine.Adam(list(zip(names, [params[2], params[0], start()[0], wide], strict=True))), k=4)
+    report = opt.load_state_dict(old.state_dict(), strict=False)
+    assert (report.loaded, report.missing, report.unexpected) == (["c", "a"], ["new"], [])
+    assert list(report.unfit) == ["b"] and "(5,)" in report.unfit["b"] and "(9,)" in report.unfit["b"]
+    assert torch.equal(opt.state[params[0]]["lookahead.slow"], old.state[old.params[0]]["lookahead.slow"])
+    assert torch.equal(opt.state[params[2]]["exp_avg"], old.state[old.params[2]]["exp_avg"])
+    assert not opt.state[wide] and opt.count == 0
+    plain = ravine.Adam(start())
+    plain.param_groups[0]["lr"] = 0.5
+    report = Lookahead(plain).load_state_dict(old.optimizer.state_dict(), strict=False)
+    assert len(report.loaded) == 3 and plain.param_groups[0]["lr"] == 0.5
+
+
+def test_state_may_be_set_for_a_whole_parameter():
+    """As Lightning moves an optimizer to a device."""
+    opt = trained(MADE["sam of lookahead"])
+    twin = copy.deepcopy(opt)
+    for p, state in list(opt.state.items()):
+        opt.state[p] = {k: x.clone() for k, x in state.items()}
+    go(opt, 3, 3)
+    go(twin, 3, 3)
+    assert kept(opt) == kept(twin)
+    assert len(opt.state) == 3 and opt.params[0] in opt.state and torch.zeros(2) not in opt.state
+    del opt.state[opt.params[0]]
+    assert len(opt.state) == 2 and not opt.state[opt.params[0]]
+    with pytest.raises(KeyError):
+        del opt.state[opt.params[0]]

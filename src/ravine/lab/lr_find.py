@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ravine.command import Parser, drawable
+from ravine.command import Parser, Whole, checked, drawable
 from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
@@ -23,6 +23,9 @@ from .tasks import Data, Task, load_task
 from .threads import one_thread
 
 FORMATS = (".html", ".png", ".svg", ".pdf")
+
+
+RANGES = {"seeds": Whole(1, 1000), "batch": Whole(), "steps": Whole(20, 10**6)}
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,7 @@ class Settings:
     out: Path | None = None
 
     def __post_init__(self):
-        for name in ("seeds", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise LabError(f"--{name} {value}: must be 1 or more")
+        checked(self, RANGES)
         if self.out is not None:
             drawable(self.out, FORMATS)
 
@@ -128,9 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     add, usual = parser.add_argument, Settings
     of_task(parser, usual.task)
     of_optimizer(parser, usual.optimizer)
-    add("--seeds", metavar="N", type=int, help=f"initial weights and batch orders (default {usual.seeds})")
-    add("--batch", metavar="N", type=int, help="examples a step (default: the task's)")
-    add("--steps", metavar="N", type=int, help=f"rates (default {usual.steps})")
+    add("--seeds", metavar="N", type=RANGES["seeds"], help=f"initial weights and batch orders (default {usual.seeds})")
+    add("--batch", metavar="N", type=RANGES["batch"], help="examples a step (default: the task's)")
+    add("--steps", metavar="N", type=RANGES["steps"], help=f"rates (default {usual.steps})")
     add("--low", metavar="X", type=float, help=f"the first rate (default {usual.low:g})")
     add("--high", metavar="X", type=float, help=f"the last rate (default {usual.high:g})")
     add("--linear", action="store_true", help="raise it in equal steps, as the paper does, not in equal ratios")

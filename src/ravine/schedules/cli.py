@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ravine.command import Mistake, Parser, answer
+from ravine.command import Mistake, Parser, Whole, answer
 from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
 from ravine.visuals import Line, Panel, curves, grid, ink, page, terminal
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="as the list has it, or as it is often called")
     add("fields", metavar="FIELD=VALUE", nargs="*", help="of the schedule, such as end=0.1; warmup=100 goes with any")
-    add("--steps", metavar="N", type=int, default=1000, help="the length of the run (default 1000)")
+    add("--steps", metavar="N", type=Whole(1, 10**6), default=1000, help="the length of the run (default 1000)")
     add("--plot", action="store_true", help="a curve in the terminal")
     add("--table", action="store_true", help="a few steps with their values")
     add("-o", metavar="FILE", dest="out", type=Path, help="a picture: .svg, or .html that tells values under the mouse")
@@ -77,7 +77,7 @@ def assigned(text: str) -> tuple[str, Any]:
         raise ValueError(f"{text!r} is no FIELD=VALUE, such as end=0.1")
     try:
         return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return name, value  # a word
 
 

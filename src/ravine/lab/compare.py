@@ -104,7 +104,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
     else:
         entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
     metric = task.metric_name if task.metric else None
-    usual = {entry.name: dict(entry.defaults or ()).get("lr") for entry in entries}
+    usual = {entry.name: entry.defaults for entry in entries}
     if settings.export:
         ready(settings.export)
     with (

@@ -25,6 +25,10 @@ def decoded(kind: type[T], value: Any) -> T:
 
 
 def _of(kind: Any, value: Any, where: str) -> Any:
+    if kind is float:
+        _must(isinstance(value, int | float) and not isinstance(value, bool), where)
+        _must(abs(value) <= LARGEST or (isinstance(value, float) and not math.isfinite(value)), where)
+        return value
     origin, inside = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _any_of(inside, value, where)
@@ -41,13 +45,10 @@ def _of(kind: Any, value: Any, where: str) -> Any:
     if origin in (list, tuple):
         _must(isinstance(value, list), where)
         if origin is list or inside[-1] is Ellipsis:
-            return origin(_of(inside[0], x, f"{where}[{i}]") for i, x in enumerate(value))
+            return origin(_of(inside[0], x, where) for x in value)
         _must(len(value) == len(inside), where)
-        return tuple(_of(part, x, f"{where}[{i}]") for i, (part, x) in enumerate(zip(inside, value, strict=True)))
-    if kind is float:
-        _must(isinstance(value, int | float) and not isinstance(value, bool), where)
-        _must(abs(value) <= LARGEST or (isinstance(value, float) and not math.isfinite(value)), where)
-    elif kind is int:
+        return tuple(_of(part, x, where) for part, x in zip(inside, value, strict=True))
+    if kind is int:
         _must(isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63, where)
     elif kind is bool:
         _must(isinstance(value, bool), where)

@@ -21,8 +21,8 @@ Row = dict[str, Any]
 def export(
     known: Iterable[tuple[Trial, Result]], metric: str | None, folder: Path, form: str, usual: Mapping[str, Any]
 ) -> tuple[Path, Path]:
-    """Writes trials.csv and curves.csv, or .parquet, and returns where. `usual` has the default lr of each optimizer in
-    the comparison."""
+    """Writes trials.csv and curves.csv, or .parquet, and returns where. `usual` is what each optimizer
+    is built with when nothing is tuned, by its name."""
     pairs = list(known)
     tables = {
         "trials": [row(trial, result, metric, usual) for trial, result in pairs],
@@ -79,8 +79,8 @@ def stage(trial: Trial, usual: Mapping[str, Any]) -> str:
     if trial.seed >= SELECTION:
         return "search"
     ours = registry().get(trial.optimizer)
-    lr = usual.get(trial.optimizer) or (ours and default_lr(ours))
-    return "defaults" if lr and trial.hyper == (("lr", lr),) else "confirm"
+    there = usual.get(trial.optimizer) or (ours and (("lr", default_lr(ours)),))
+    return "defaults" if trial.hyper == there else "confirm"
 
 
 def columns(hyper: Hyper) -> dict[str, Any]:

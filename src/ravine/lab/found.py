@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ravine.optimizer import Optimizer
 
@@ -18,7 +19,6 @@ from .devices import cores
 from .evidence import Traits, traits
 from .inside import Inside
 from .search import Entry
-from .spaces import default_lr
 from .stopwatch import StepTime
 from .study import SELECTION, Study, Tier
 from .tasks import Data, Task
@@ -99,7 +99,7 @@ class Card:
     name: str  # as it was typed
     label: str
     ours: str
-    lr: float | None = None  # its default
+    defaults: tuple[tuple[str, Any], ...] | None = None  # what it is built with when nothing is tuned
     meaning: str = ""
     equations: str = ""  # LaTeX, traced at the best setting
 
@@ -111,7 +111,7 @@ class Card:
             with suppress(Exception):  # of a rule of somebody's own: the report goes without
                 latex = entry.cls.equations(**{name: x for name, x in hyper.items() if name in known})
         meaning = (inspect.getdoc(entry.cls) or "").split("\n", 1)[0]
-        return cls(entry.name, entry.label, entry.ours, default_lr(entry.cls), meaning, latex)
+        return cls(entry.name, entry.label, entry.ours, entry.defaults, meaning, latex)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
     for m in methods:
         _must(len(m.tuned) == len(methods[0].tuned) > 0 and len(m.runner_up) <= len(m.tuned), "its seeds")
         _must(len(m.points) == len(methods[0].points) and all(keys for _, keys in m.points), "its points")
-        _must(all(set(at) == set(m.space) == set(m.hyper) for at, _ in m.points), "its points")
+        _must(all(set(m.space) <= set(at) == set(m.hyper) for at, _ in m.points), "its points")
         ends = [x for pair in m.space.values() for x in pair]
         values = [*m.hyper.values(), *(x for at, _ in m.points for x in at.values()), *ends]
         _must("lr" in m.hyper and all(0 <= x < math.inf for x in values), "its settings")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
+from typing import Any
 
 from .found import Card, Chosen, Facts, Found
 from .inside import Inside
@@ -96,9 +97,9 @@ class Outcome:
         return {m.name: steps_to(m.tuned, target) for m in self.methods}
 
     @property
-    def usual(self) -> dict[str, float | None]:
-        """The default lr of each method, by the name that was typed."""
-        return {m.card.name: m.card.lr for m in self.methods}
+    def usual(self) -> dict[str, Any]:
+        """What each method is built with when nothing is tuned, by the name that was typed."""
+        return {m.card.name: m.card.defaults for m in self.methods}
 
     @property
     def seeds(self) -> int:

@@ -38,8 +38,10 @@ class Reading:
 
     def __init__(self, folder: Path):
         self.path = folder / "trials.sqlite"
-        if not self.path.is_file():  # a pipe would wait for ever
+        if not self.path.is_file():
             raise nothing(folder)
+        if (odd := in_the_way(self.path)) is not None:
+            raise LabError(f"{odd}: is no file of SQLite's; remove it")
         self.db, self._copy = _opened(self.path)
         try:
             checked(self.db)
@@ -69,6 +71,14 @@ class Reading:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def in_the_way(path: Path) -> Path | None:
+    """What SQLite would open here and beside, and is no file: a pipe would wait for ever, a link leads elsewhere."""
+    beside = [path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")]
+    if path.exists() and not path.is_file():
+        return path
+    return next((x for x in beside if x.is_symlink() or (x.exists() and not x.is_file())), None)
 
 
 def nothing(folder: Path) -> LabError:

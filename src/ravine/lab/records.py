@@ -11,7 +11,7 @@ from typing import Any
 
 from .decode import Garbled
 from .errors import LabError
-from .reading import Row, checked, recalled, result_of, rows, trial_of
+from .reading import Row, checked, in_the_way, recalled, result_of, rows
 from .trial import Result, Trial
 
 SCHEMA = """
@@ -35,17 +35,23 @@ class Records:
 
     def __init__(self, folder: Path):
         self.path = folder / "trials.sqlite"
-        if self.path.exists() and not self.path.is_file():  # a pipe would wait for ever
-            raise LabError(f"--out {folder}: {self.path.name} there is no file; remove it or choose another --out")
+        for path in (self.path, folder / "lock"):
+            if (odd := in_the_way(path)) is not None:
+                raise LabError(f"--out {folder}: {odd.name} there is no file; remove it or choose another --out")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
             try:
                 self._db = sqlite3.connect(self.path, isolation_level=None)
+            except sqlite3.Error:
+                self._lock.close()
+                raise
+            try:
                 checked(self._db)
                 self._db.execute("pragma journal_mode=wal")
                 self._db.executescript(SCHEMA)
-                self.interrupted = self._do("delete from leases").rowcount
+                self.interrupted = self._do("select count(*) from leases")[0][0]
+                self._do("delete from leases")
             except (sqlite3.Error, LabError, Garbled):
                 self.close()
                 raise
@@ -65,12 +71,12 @@ class Records:
 
     def _result(self, trial: Trial) -> Result | None:
         """None where there is none that can be read."""
-        row = self._do("select result from trials where key = ?", trial.key).fetchone()
+        found = self._do("select result from trials where key = ?", trial.key)
         with suppress(Garbled):
-            return None if row is None else result_of(row[0])
+            return result_of(found[0][0]) if found else None
 
     def __len__(self) -> int:
-        return self._do("select count(*) from trials").fetchone()[0]
+        return self._do("select count(*) from trials")[0][0]
 
     def __iter__(self) -> Iterator[tuple[Trial, Result]]:
         """All of them, oldest first; what is damaged, or of an older ravine in another form, is left out."""
@@ -122,11 +128,7 @@ class Records:
     def _others(self, trials: Iterable[Trial]) -> int:
         """How many recorded trials are one of these in all but `content`."""
         wanted = {_apart(asdict(trial)): trial.key for trial in trials}
-        count = 0
-        for key, text in self._do("select key, trial from trials").fetchall():
-            with suppress(Garbled):
-                count += wanted.get(_apart(asdict(trial_of(text))), key) != key
-        return count
+        return sum(wanted.get(_apart(asdict(row.trial)), row.key) != row.key for row in self.rows())
 
     def remember(self, name: str, value: object) -> None:
         """Keeps a value beside the trials, as JSON; `recall` gives it back."""
@@ -134,24 +136,27 @@ class Records:
 
     def recalled(self, name: str) -> Any:
         """What `remember` kept; None where it kept nothing that can be read."""
-        with suppress(Garbled):
+        try:
             return recalled(self._db, name)
+        except (sqlite3.Error, Garbled):
+            return None
 
     def forget(self, name: str) -> None:
         """As if nothing had been remembered."""
         self._do("delete from meta where name = ?", name)
 
-    def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
+    def _do(self, statement: str, *values: object) -> list[Any]:
         try:
-            return self._db.execute(statement, values)
-        except sqlite3.Error as error:  # a full disk, a file that was taken away
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.OperationalError as error:  # a full disk, a file that was taken away
             raise LabError(f"{self.path}: {error}; what was recorded before is kept, run the same command to go on "
                            "when there is room") from error  # fmt: skip
+        except sqlite3.Error as error:
+            raise LabError(f"{self.path}: {error}; remove it or choose another --out") from error
 
     def close(self) -> None:
         """Folds the log into the file and lets the next process in."""
-        if self._db is not None:
-            self._db.close()
+        self._db.close()
         self._lock.close()
 
     def __enter__(self) -> "Records":
@@ -202,8 +207,6 @@ def _apart(fields: dict[str, Any]) -> str:
 def _lock(folder: Path) -> sqlite3.Connection:
     """An empty SQLite file held locked: the lock that every system has, and drops when its process dies."""
     path = folder / "lock"
-    if path.exists() and not path.is_file():
-        raise LabError(f"--out {folder}: {path.name} there is no file; remove it or choose another --out")
     lock = sqlite3.connect(path, isolation_level=None, timeout=0)
     try:
         lock.execute("begin exclusive")

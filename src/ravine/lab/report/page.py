@@ -2,11 +2,12 @@
 
 import json
 import math
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ravine.visuals import Ink
@@ -20,19 +21,17 @@ from ..verdict import doubts
 from .equations import mathml
 from .exhibits import TITLES, Times, exhibits, inks, looks, profile
 
+HERE = Path(__file__).parent
+
 
 def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
     """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile."""
-    ink, folder = inks(outcome, times), Path(__file__).parent
+    ink, folder = inks(outcome, times), HERE
     figures = exhibits(outcome)
     if times is not None:
         figures["profile"] = profile(times, ink)
     inside = {m.name: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
-    environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("page.html").render(
+    return _template().render(
         facts=outcome.facts,
         outcome=outcome,
         infinity=math.inf,
@@ -56,6 +55,14 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         engine=Markup(engine()),
         made=outcome.facts.made or Made.here(),
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html")
 
 
 def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:

@@ -79,11 +79,13 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
 
 def told(found: RangeTest, asked: Settings) -> str:
     """The result in words and as a picture."""
+    head = f"{asked.task} with {asked.optimizer}: the loss while lr rises, mean of {asked.seeds} seeds"
+    if not found.smooth:  # there is nothing to draw
+        return f"{head}\n\n{found}"
     top = found.start + 0.5 * (found.start - min(found.smooth, default=0))  # what explodes would hide the rest
     *curve, _ = terminal([min(x, top) for x in (found.start, *found.smooth)], height=10).splitlines()
     ends = f"{asked.low:.2g}", f"{found.lrs[len(found.smooth) - 1]:.2g}"
     foot = f"{'':8}{ends[0]}{ends[1]:>{max(map(len, curve)) - 8 - len(ends[0])}}"
-    head = f"{asked.task} with {asked.optimizer}: the loss while lr rises, mean of {asked.seeds} seeds"
     return "\n".join([head, "", *curve, foot, "", str(found), *(["", ADAPTIVE] if found.lr else [])])
 
 
@@ -113,7 +115,9 @@ def _run(argv: list[str]) -> None:
     with one_thread():
         found = test(task, task.load(), asked)
     print(told(found, asked))
-    if asked.out is not None:
+    if asked.out is not None and not found.smooth:
+        print(f"\nthere is no curve to draw: {asked.out} is not written")
+    elif asked.out is not None:
         say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
         write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
         print(f"\nwritten to {asked.out}")

@@ -40,7 +40,10 @@ def answer(run: Callable[[], object], *also: type[Exception], stopped: str = "st
     except (Mistake, OSError, MemoryError, *also) as error:
         if os.environ.get("RAVINE_DEBUG"):
             raise
-        file = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
+        file = ""
+        if isinstance(error, OSError):
+            sys.stdout.flush()  # where it is standard output that fails, that is said
+            file = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         complain(file or str(error) or "there is not enough memory for this: ask for less")
         return 2
     except ModuleNotFoundError as error:

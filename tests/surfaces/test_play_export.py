@@ -75,7 +75,7 @@ def test_codes_say_where_there_is_nothing():
         ("--surfaces", "beal", "--surfaces: 'beal' is not known; it is one of"),
         ("--optimizers", "sgd,adum", "--optimizers: 'adum' is not known; it is one of"),
         ("--surfaces", ",", "--surfaces: it names nothing"),
-        ("--port", "x", "invalid int value"),
+        ("--port", "x", "is not a whole number"),
         ("--prot", "1", "unrecognized arguments"),
     ],
 )

@@ -45,6 +45,13 @@ def _run(argv: list[str]) -> None:
         compare(Settings(**asked), "ravine " + shlex.join(argv))
 
 
+def _sizes(text: str) -> tuple[str, ...]:
+    """Batch sizes with commas; none at all is a mistake, and not the default."""
+    if not (found := names(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no size")
+    return found
+
+
 RESULTS = ("png", "pdf", "export", "track")
 
 
@@ -95,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--batch-sweep",
         metavar="A,B",
-        type=names,
+        type=_sizes,
         default=(),
         help="the same at these sizes: steps to target for each",
     )

@@ -20,12 +20,12 @@ CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to t
 RANGES = {"epochs": Whole(1, 10**6), "seeds": Whole(1, 1000), "points": Whole(1, 10_000)}
 
 
-def examples(batch: str) -> int:
+def examples(batch: str, option: str = "--batch") -> int:
     """A number of examples as it was typed."""
     try:
         return Whole()(batch)
     except ArgumentTypeError as error:
-        raise LabError(f"--batch {batch:.60}: a number of examples, 1 or more, or full ({error})") from None
+        raise LabError(f"{option} {batch:.60}: a number of examples, 1 or more, or full ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ class Settings:
             raise LabError("--carry-over goes with --preset classic")
         if (self.png or self.pdf) and find_spec("matplotlib") is None:
             raise LabError('--png and --pdf need matplotlib: pip install ".[lab]" in ravine\'s folder')
-        for batch in (*([self.batch] if self.batch else []), *self.batch_sweep):
-            if batch != "full":
-                examples(batch)
+        for option, batches in (("--batch", (self.batch,)), ("--batch-sweep", self.batch_sweep)):
+            for batch in batches:
+                if batch not in (None, "full"):
+                    examples(batch, option)
         if self.target is not None and not math.isfinite(self.target):
             raise LabError(f"--target {self.target:g}: must be a number")
         if self.batch_sweep and len(self.tasks) > 1:

@@ -13,7 +13,7 @@ from .verdict import doubts, speed, words
 
 def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
-    console, task = Console(highlight=False), found.facts.task
+    console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
     metric = [task.metric] if task.metric else []
     loss = f"{found.judged} loss"
     titles = ("", "optimizer", loss, *metric, "steps to target", "best lr", "ms/step")

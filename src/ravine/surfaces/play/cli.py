@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from ravine.command import Mistake, Parser, answer, names
+from ravine.command import Mistake, Parser, Whole, answer, names
 from ravine.surfaces.play.export import write
 from ravine.surfaces.play.server import COMPUTING, application
 
@@ -34,7 +34,12 @@ def run(asked: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ravine play", description="Optimizers on loss surfaces, in the browser. Ctrl-C stops it.")
     add = parser.add_argument
-    add("--port", type=int, metavar="N", help=f"at 127.0.0.1 (default {PORT}, or a free one where that is taken)")
+    add(
+        "--port",
+        type=Whole(0, 65535),
+        metavar="N",
+        help=f"at 127.0.0.1 (default {PORT}, or a free one where that is taken)",
+    )
     add("--no-browser", action="store_true", help="only say the address")
     add(
         "--export",

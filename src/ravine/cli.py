@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 
-from ravine.command import Parser, complain, lacks, standing
+from ravine.command import Parser, complain, lacks, leaving_at_ctrl_c, standing
 
 COMMANDS = {  # name: the room that answers, and what it does
     "list": ("catalog.cli", "every optimizer: year, state, cost, and what it is"),
@@ -52,7 +52,8 @@ def _run(argv: list[str]) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _about(argv)
     try:
-        room = import_module(f"ravine.{COMMANDS[argv[0]][0]}")  # now, since most have not installed every extra
+        with leaving_at_ctrl_c():
+            room = import_module(f"ravine.{COMMANDS[argv[0]][0]}")  # now, since most have not installed every extra
     except ModuleNotFoundError as error:
         return lacks(error, "play" if argv[0] == "play" else "lab")
     return room.main(argv)

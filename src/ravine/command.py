@@ -5,7 +5,9 @@ import codecs
 import io
 import os
 import re
+import signal
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -190,6 +192,26 @@ def standing() -> Iterator[None]:
         except OSError:
             _give_up()
             raise
+
+
+@contextmanager
+def leaving_at_ctrl_c() -> Iterator[None]:
+    """Inside, where modules are imported, Ctrl-C is the end at once: an exception in the middle of a library's import
+    would come out as that library's own error, or as none."""
+    main, usual = threading.current_thread() is threading.main_thread(), signal.default_int_handler
+    if not main or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        complain("stopped")
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _nowhere(number: int) -> int:

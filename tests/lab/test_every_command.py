@@ -2,9 +2,10 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,38 @@ def test_ctrl_c_before_a_command_has_begun_is_a_line(monkeypatch, capsys):
     monkeypatch.setattr(cli, "import_module", stopped)
     assert main(["compare"]) == 130
     assert capsys.readouterr().err == "ravine: stopped\n"
+
+
+DRIVER = """
+import sys
+from ravine.cli import main
+print("here", flush=True)
+sys.exit(main())
+"""
+
+
+def interrupted(folder: Path, seconds: float) -> tuple[int, str]:
+    """`ravine compare` that gets Ctrl-C so long after it has begun."""
+    command = [sys.executable, "-c", DRIVER, "compare", "--tier", "smoke", "--epochs", "1", "--workers", "1"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline() == "here\n"
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    return process.returncode, err
+
+
+def test_ctrl_c_while_a_command_imports_is_a_line(tmp_path):
+    status, err = interrupted(tmp_path, 0.0)
+    assert status == 130 and err.startswith("ravine: stopped") and err.count("\n") == 1
+
+
+@pytest.mark.faults
+def test_ctrl_c_in_the_first_seconds(tmp_path):
+    for i in range(30):
+        status, err = interrupted(tmp_path, i / 10)
+        assert status in (130, 0) and err.count("\n") == (status == 130), (i, status, err)
 
 
 def test_a_complaint_is_one_line(capsys):

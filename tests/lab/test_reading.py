@@ -59,6 +59,22 @@ def test_what_a_command_would_run_is_not_run(copied, capsys):
     assert not (copied / "imported").exists() and "mine" not in sys.modules
 
 
+def test_what_records_say_is_printed_and_not_obeyed(copied, capsys):
+    """A label that colours the terminal, one that rich would take for markup, and equations that hold HTML."""
+    bad = {
+        "$.methods[0].card.label": "[/b]\x1b[31mred",
+        "$.methods[0].card.equations": r"p &= \text{<script>alert(1)</script>}",
+        "$.facts.command": "</pre><script>alert(2)</script>",
+    }
+    for path, value in bad.items():
+        change(copied, "update meta set value = json_set(value, ?, ?) where name = 'found'", path, value)
+    assert main(["compare", "--report", "kept"]) == 0
+    out = capsys.readouterr().out
+    assert "[/b]\ufffd[31mred" in out and "\x1b" not in out
+    page = (copied / "kept" / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page and "&lt;script&gt;alert(2)" in page
+
+
 def test_resuming_asks_what_it_runs(copied, capsys):
     for arguments, missing in (
         ([], "say --task mine:task --optimizers sgd,mine:Mine again, or --trust"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import types
 from collections.abc import Mapping
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from .trial import LARGEST
 
 LONGEST = 200_000  # letters in a text
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey
 
 T = TypeVar("T")
 
@@ -55,7 +57,7 @@ def _of(kind: Any, value: Any, where: str) -> Any:
     else:
         assert kind in (str, Path), kind
         _must(isinstance(value, str) and len(value) <= LONGEST and _encodes(value), where)
-        return kind(value)
+        return CONTROL.sub("\ufffd", value) if kind is str else Path(value)
     return value
 
 

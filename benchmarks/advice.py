@@ -56,8 +56,8 @@ def see(name: str, work: Path, workers: str | None) -> tuple[Seen, Best]:
         return on(name, task, work / name, settings, f"benchmarks/advice.py, {tier}")
 
     whole, short = found("standard", EPOCHS[name]), found("smoke", math.ceil(EPOCHS[name] / 10))
-    losses, first = ({m.entry.ours: m.loss for m in o.methods} for o in (whole, short))
-    return Seen(name, traits(task, task.load()), losses, first), {m.entry.ours: m.hyper for m in whole.methods}
+    losses, first = ({m.card.ours: m.loss for m in o.methods} for o in (whole, short))
+    return Seen(name, traits(task, task.load()), losses, first), {m.card.ours: m.hyper for m in whole.methods}
 
 
 def interval(values: list[float], resamples: int = 10_000) -> tuple[float, float]:

@@ -1,11 +1,10 @@
 """The `ravine` command: which room answers. What needs an extra that is missing says which to install."""
 
-import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
 
-from ravine.command import Parser, lacks, say
+from ravine.command import Parser, complain, lacks, leaving_at_ctrl_c, standing
 from ravine.typed import hint
 
 COMMANDS = {  # name: the room that answers, and what it does
@@ -33,20 +32,31 @@ COMMANDS = {  # name: the room that answers, and what it does
 
 def main(argv: list[str] | None = None) -> int:
     """Runs `ravine ARGUMENTS` and returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+    status = 0
+    try:
+        with standing():
+            status = _run(sys.argv[1:] if argv is None else argv)
+        return status
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        return 141
+    except OSError as error:  # a full disk; a command that failed has said why
+        if status == 0:
+            complain(f"standard output: {error.strerror or error}")
+        return 2
+    except KeyboardInterrupt:
+        complain("stopped")
+        return 130
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _about(argv)
     try:
-        room = import_module(f"ravine.{COMMANDS[argv[0]][0]}")  # now, since most have not installed every extra
+        with leaving_at_ctrl_c():
+            room = import_module(f"ravine.{COMMANDS[argv[0]][0]}")  # now, since most have not installed every extra
     except ModuleNotFoundError as error:
         return lacks(error, "play" if argv[0] == "play" else "lab")
-    try:
-        status = room.main(argv)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return room.main(argv)
 
 
 def _about(argv: list[str]) -> int:
@@ -63,5 +73,5 @@ def _about(argv: list[str]) -> int:
         parser.parse_args(argv)
         return 0
     except ValueError as error:
-        say(error)
+        complain(str(error))
         return 2

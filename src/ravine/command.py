@@ -1,10 +1,18 @@
 """How every command answers: results on stdout, a mistake as one line on stderr, and an exit status."""
 
 import argparse
+import codecs
+import io
 import math
 import os
+import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,23 +46,28 @@ def answer(run: Callable[[], object], *also: type[Exception], stopped: str = "st
         return 0
     except BrokenPipeError:
         raise  # no mistake: the reader, such as `head`, has seen enough
-    except (Mistake, *also) as error:
+    except (Mistake, OSError, MemoryError, *also) as error:
         if os.environ.get("RAVINE_DEBUG"):
             raise
-        file = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
-        say(file or error)
+        file = ""
+        if isinstance(error, OSError):
+            sys.stdout.flush()  # where it is standard output that fails, that is said
+            file = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        complain(file or str(error) or "there is not enough memory for this: ask for less")
         return 2
     except ModuleNotFoundError as error:
         return lacks(error, "lab")
     except KeyboardInterrupt:
-        say(stopped)
+        complain(stopped)
         return 130
 
 
-def say(what: object) -> None:
-    """One line on stderr, whatever was typed: what is no printable character is written as Python escapes it."""
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(what))
-    print(f"ravine: {line}", file=sys.stderr)
+def complain(message: str) -> None:
+    """One line on stderr, whatever the message holds; where that is closed or full, nothing."""
+    line = " ".join(part.strip() for part in message.splitlines())
+    line = "".join(x if x.isprintable() or unicodedata.category(x) == "Zs" else repr(x)[1:-1] for x in line)
+    with suppress(OSError):
+        print(f"ravine: {line}", file=sys.stderr, flush=True)
 
 
 def whole(text: str) -> int:
@@ -81,7 +94,7 @@ def lacks(error: ModuleNotFoundError, extra: str) -> int:
     missing = str(error.name).split(".")[0]
     if missing == "ravine":
         raise error  # our own fault, to be seen
-    say(f'needs {missing}: pip install ".[{extra}]" in ravine\'s folder')
+    complain(f'needs {missing}: pip install ".[{extra}]" in ravine\'s folder')
     return 2
 
 
@@ -112,3 +125,152 @@ def own(typed: str, what: str) -> Any:
     known = [n for n in vars(module) if not n.startswith("_")]
     near = nearest(name, known, 3)
     raise Mistake(f"{what} '{typed}': '{module_name}' has no '{name}'; it has {', '.join(near or known) or 'no names'}")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The whole numbers that an argument may be, both ends included; called with what was typed, as `type=` is."""
+
+    least: int = 1
+    most: int = 10**9
+
+    def __call__(self, text: str) -> int:
+        try:
+            n = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r:.60} is not a whole number") from None
+        if not self.least <= n <= self.most:
+            raise argparse.ArgumentTypeError(f"{self._must(n)}, and is {_short(n)}")
+        return n
+
+    def _must(self, n: int) -> str:
+        return f"must be {self.least} or more" if n < self.least else f"must be {self.most:,} or less"
+
+    def check(self, what: str, value: Any) -> None:
+        """Raises a Mistake for any other value; None is what was not said."""
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Mistake(f"{what} {value!r:.60}: must be a whole number")
+        if not self.least <= value <= self.most:
+            raise Mistake(f"{what} {_short(value)}: {self._must(value)}")
+
+
+def _short(n: int) -> str:
+    return str(n) if abs(n) < 10**40 else "a number of more than 40 digits"
+
+
+def checked(settings: Any, ranges: Mapping[str, Whole]) -> None:
+    """Raises a Mistake for a field of settings, named as its option is, that is out of its range."""
+    for name, may in ranges.items():
+        may.check(f"--{name.replace('_', '-')}", getattr(settings, name))
+
+
+def file_name(text: str) -> str:
+    """A text as the name of one file or folder, which no part of it can lead out of."""
+    plain = re.sub(r"[^\w.+=-]+", "-", text).strip("-.")
+    return plain.encode()[:100].decode(errors="ignore") or "unnamed"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path`, to be written inside, which takes its place at the end: whole or not at all. A link in
+    the place of either is replaced, and not followed."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part.unlink(missing_ok=True)
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, text: str) -> None:
+    """Puts a text into a file, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def standing() -> Iterator[None]:
+    """Inside, printing never fails for what is printed: where the streams have no letter it is written in those they
+    have, and what is closed goes nowhere. At the end all is printed, or one line on stderr says why it cannot be."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed when Python started
+            made = open(_nowhere(number), mode, encoding="utf-8", closefd=False)  # noqa: SIM115  # until the end
+            setattr(sys, name, made)
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
+            stream.reconfigure(errors="ravine")
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_up()
+            raise
+
+
+@contextmanager
+def leaving_at_ctrl_c() -> Iterator[None]:
+    """Inside, where modules are imported, Ctrl-C is the end at once: an exception in the middle of a library's import
+    would come out as that library's own error, or as none."""
+    main, usual = threading.current_thread() is threading.main_thread(), signal.default_int_handler
+    if not main or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        complain("stopped")
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _nowhere(number: int) -> int:
+    """The descriptor of that number where it is free, so that no file gets it which others take for the stream."""
+    opened = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.fstat(number)
+    except OSError:
+        os.dup2(opened, number)
+        os.close(opened)
+        return number
+    return opened
+
+
+def _give_up() -> None:
+    """Nothing more is printed: Python would try again at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+PLAIN = {
+    "←": "<-", "→": "->", "−": "-", "–": "-", "—": "-", "…": "...", "·": "*", "×": "x", "±": "+/-", "√": "sqrt",
+    "‖": "||", "≤": "<=", "≥": ">=", "≠": "!=", "∞": "inf", "“": '"', "”": '"', "’": "'", "‘": "'", "∇": "grad",
+    "∂": "d", "∑": "sum", "Σ": "sum", "⊙": "*", "∘": "*", "⊗": "x", "≈": "~", "∈": "in", "ᵀ": "^T", "µ": "u",
+}  # fmt: skip
+
+
+def plain(error: UnicodeError) -> tuple[str, int]:
+    """In ASCII what a stream has no letters for: β as beta, x₁ as x1, ü as u."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    out = ""
+    for letter in error.object[error.start : error.end]:
+        name = unicodedata.name(letter, "")
+        near = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+        greek = name.startswith("GREEK SMALL LETTER ") and name.split()[3].lower()
+        out += PLAIN.get(letter) or greek or near or repr(letter).encode("ascii", "backslashreplace").decode()[1:-1]
+    return out, error.end
+
+
+codecs.register_error("ravine", plain)

@@ -116,7 +116,25 @@ def a_folder(file):
     file.mkdir()
 
 
-DAMAGE = [cut, cut_short, empty, flip, older, foreign, writable_by_all, writable_by_the_group]
+def a_link(file):
+    """To a whole and valid file of ours, as somebody else could lay one in a folder of his."""
+    file.rename(file.with_name("elsewhere"))
+    file.symlink_to("elsewhere")
+
+
+def a_pipe(file):
+    """Which nobody writes to: to open it would take for ever."""
+    file.unlink()
+    os.mkfifo(file)
+
+
+def huge(file):
+    """Of holes: it needs no room on the disk, and would need 200 GB of memory."""
+    os.truncate(file, 200 * 2**30)
+
+
+DAMAGE = [cut, cut_short, empty, flip, older, foreign, writable_by_all, writable_by_the_group, a_link, a_pipe,
+          huge]  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda f: f.__name__)
@@ -137,6 +155,24 @@ def test_another_users_file_is_not_used(folder, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: user + 1)
     cache.cached("text", build)
     assert build.calls == 2
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+def test_a_folder_that_others_may_write_to_is_not_used(folder, mode):
+    build = Builder()
+    cache.cached("text", build)
+    folder.chmod(mode)
+    assert cache.cached("text", build) == build.made and build.calls == 2
+    folder.chmod(0o700)
+    assert cache.cached("text", build) == build.made and build.calls == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "chown") or os.getuid() != 0, reason="gives a folder to somebody else")
+def test_a_folder_of_somebody_else_is_not_used(folder):
+    build = Builder()
+    cache.cached("text", build)
+    os.chown(folder, 65534, 65534)
+    assert cache.cached("text", build) == build.made and build.calls == 2
 
 
 def test_a_folder_where_the_file_should_be_is_harmless(folder):

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from ravine.cli import main
+from ravine.lab import compare
+from ravine.lab.tasks import load_task
+from ravine.lab.worker import run_job
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-W", "error", "-c", "import sys; from ravine.cli import main; sys.exit(main())"]
@@ -33,6 +36,58 @@ def smoke(ravine_command, tmp_path_factory):
     status, printed = ravine_command("compare", "--tier", "smoke", cwd=folder)
     assert status == 0, printed
     return folder / "runs" / "digits", printed
+
+
+OWN = """
+from pathlib import Path
+import torch
+import ravine
+from ravine.lab import Task
+
+(Path(__file__).parent / "imported").touch()
+
+def data():
+    x = torch.randn(24, 2)
+    y = (x.sum(1) > 0).long()
+    return x[:8], y[:8], x[8:16], y[8:16], x[16:], y[16:]
+
+task = Task("few", data, lambda: torch.nn.Linear(2, 2), batch=4, epochs=2)
+
+class Mine(ravine.Adam):
+    \"\"\"Somebody's own.\"\"\"
+"""
+
+
+def inline(queue, task, folder, data, devices, records, engine="processes"):
+    """In the place of `sweep`: the trials are run in this process, which saves seconds."""
+    made = load_task(task, folder)
+    while queue:
+        for trial, result in run_job(queue.popleft(), made, data, lambda trial, step: None):
+            yield "result", trial, result
+
+
+def compared(folder: Path, *arguments: str, code: str = OWN, name: str = "mine:task", out: str = "kept") -> None:
+    """`ravine compare` on somebody's own small task in `folder`, whose records are in `folder`/`out`."""
+    (folder / "mine.py").write_text(code)
+    said = ["compare", "--task", name, "--out", out, "--points", "2", "--seeds", "2", "--workers", "1", *arguments]
+    with pytest.MonkeyPatch.context() as patched, contextlib.chdir(folder):
+        patched.setattr(compare, "sweep", inline)
+        patched.setattr(compare.stopwatch.measure, "__defaults__", (0.0,))
+        patched.setattr(sys, "path", [str(folder), *sys.path])
+        try:
+            assert main(said) == 0
+        finally:
+            sys.modules.pop("mine", None)
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory) -> Path:
+    """The folder of a finished comparison of somebody's own task with an optimizer of ours and one of their own."""
+    folder = tmp_path_factory.mktemp("few")
+    with contextlib.redirect_stdout(io.StringIO()):
+        compared(folder, "--optimizers", "sgd,mine:Mine")
+    (folder / "imported").unlink()
+    return folder
 
 
 @pytest.fixture(scope="session")

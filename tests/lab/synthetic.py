@@ -6,19 +6,18 @@ from dataclasses import replace
 import torch
 
 import ravine
+from ravine.lab.found import About, Card, Facts
 from ravine.lab.inside import Inside
-from ravine.lab.outcome import Facts, Method, Outcome
+from ravine.lab.outcome import Method, Outcome
 from ravine.lab.search import Entry
 from ravine.lab.stopwatch import StepTime
 from ravine.lab.study import TIERS, Tried
-from ravine.lab.tasks import Data, Task
 from ravine.lab.trial import Result
 
 STEPS = list(range(0, 110, 10))
-ROWS = torch.zeros(4, 2)
 FACTS = Facts(
-    Task("line", None, None, about="A line."), "ravine compare --task line", 10, 100, TIERS["standard"], None, False,
-    "cosine", Data(*[ROWS] * 6),
+    About("line", "A line.", "accuracy", 32, 4, 4, 4), "ravine compare --task line", 10, 100, TIERS["standard"], None,
+    False, "cosine",
 )  # fmt: skip
 
 
@@ -40,7 +39,8 @@ def method(name: str, cls: type, floor: float, group: str, lost: int = 0, **chan
     )
     seeds = tuple(run(floor * (1 + 0.05 * i), 5, i < lost) for i in range(5))
     made = Method(
-        Entry(name, cls), {"lr": (1e-3, 1.0), "1-beta1": (0.02, 0.5)}, tried, dict(tried[2].hyper), seeds,
+        Card.of(Entry(name, cls, shared=name.lower().endswith("sgd")), {}), {"lr": (1e-3, 1.0), "1-beta1": (0.02, 0.5)},
+        tried, dict(tried[2].hyper), seeds,
         tuple(run(1.0, 2) for _ in range(5)), tuple(run(floor, 4) for _ in range(3)), {}, group,
         StepTime(1.0, 0.2, 8.0, 3.5), inside=inside(floor),
     )  # fmt: skip
@@ -66,7 +66,6 @@ def outcome() -> Outcome:
         method("torch.optim:SGD", torch.optim.SGD, 0.5, "c", inside=None),
         method("sgd", ravine.SGD, 0.4, "", lost=2, tried=tuple(Tried({"lr": lr}, (run(1, 1, True),)) for lr in (1, 2))),
     )
-    methods = tuple(replace(m, entry=replace(m.entry, shared=m.entry.name.lower().endswith("sgd"))) for m in methods)
     return Outcome(methods, 0.4, 1.0, "NAdam", FACTS)
 
 

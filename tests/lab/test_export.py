@@ -37,7 +37,7 @@ def test_a_row_for_each_trial_and_a_line_for_each_point(tmp_path):
     with Records(tmp_path) as records:
         for one, result in TRIALS.items():
             records.add(one, result)
-        found = export.export(records, "accuracy", tmp_path, "csv")
+        found = export.export(records, "accuracy", tmp_path, "csv", {})
     assert found == (tmp_path / "trials.csv", tmp_path / "curves.csv")
     rows, curves = map(read, found)
     assert [row["key"] for row in rows] == [one.key for one in TRIALS]
@@ -63,15 +63,15 @@ def test_a_row_for_each_trial_and_a_line_for_each_point(tmp_path):
 
 def test_parquet_has_the_same(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason='needs the extra: pip install ".[parquet]"')
-    trials, curves = export.export(TRIALS.items(), "accuracy", tmp_path, "parquet")
+    trials, curves = export.export(TRIALS.items(), "accuracy", tmp_path, "parquet", {})
     table = parquet.read_table(trials)
-    expected = [export.row(one, result, "accuracy") for one, result in TRIALS.items()]
+    expected = [export.row(one, result, "accuracy", {}) for one, result in TRIALS.items()]
     assert table.to_pylist() == [{name: row.get(name) for name in table.column_names} for row in expected]
     assert parquet.read_table(curves).column("valid").to_pylist()[:3] == POINTS["valid"]
 
 
 def test_without_a_metric_there_is_no_column_of_it(tmp_path):
-    trials, curves = export.export(TRIALS.items(), None, tmp_path, "csv")
+    trials, curves = export.export(TRIALS.items(), None, tmp_path, "csv", {})
     assert not [name for name in read(trials)[0] if "None" in name or "test_" in name]
     assert list(read(curves)[0]) == ["key", "step", "train", "valid"]
 
@@ -90,11 +90,11 @@ def test_what_an_older_version_wrote_is_left_out(tmp_path):
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "trials.csv").mkdir()
     with pytest.raises(LabError, match=r"--export: .*trials.csv cannot be written: Is a directory"):
-        export.export(TRIALS.items(), None, tmp_path, "csv")
+        export.export(TRIALS.items(), None, tmp_path, "csv", {})
 
 
 def test_somebodys_class_that_is_gone_is_no_error():
-    assert export.stage(trial("nowhere:Mine", (("lr", 1.0),))) == "confirm"
+    assert export.stage(trial("nowhere:Mine", (("lr", 1.0),)), {}) == "confirm"
 
 
 def test_without_the_extra_it_names_it(monkeypatch):

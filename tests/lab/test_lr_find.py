@@ -340,8 +340,8 @@ def test_without_the_extra_it_names_it(capsys, monkeypatch, tmp_path, package, f
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--seeds 0", "--seeds 0: must be 1 or more"),
-        ("--batch 0", "--batch 0: must be 1 or more"),
+        ("--seeds 0", "--seeds: must be 1 or more, and is 0"),
+        ("--batch 0", "--batch: must be 1 or more, and is 0"),
         ("--low 1 --high 0.1", "the rates are from 1 to 0.1"),
         ("--out x.jpg", "-o x.jpg: the name must end in .html, .png, .svg, .pdf"),
         ("-o nowhere/x.png", "-o nowhere/x.png: there is no folder nowhere"),

@@ -21,8 +21,8 @@ def test_it_measures_the_digits(capsys):
     ("arguments", "said"),
     [
         ("--batch 30", "--batch 30: must be a multiple of --micros 8"),
-        ("--micros 1", "--micros 1: must be 2 or more"),
-        ("--steps 10", "--steps 10: must be 40 or more"),
+        ("--micros 1", "--micros: must be 2 or more, and is 1"),
+        ("--steps 10", "--steps: must be 40 or more, and is 10"),
         ("--lr -1", "--lr -1: must be above 0"),
         ("--batch 8000", "--batch 8000: task 'digits' has 1197 examples"),
         ("--optimizer adm", "unknown optimizer 'adm': did you mean adam"),

@@ -4,22 +4,21 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
 
 import ravine
-from ravine.lab.outcome import Facts, Method, Outcome, outcome, steps_of_each, steps_to
+from ravine.lab.found import About, Card, Facts, Found, chosen
+from ravine.lab.outcome import Method, Outcome, outcome, steps_of_each, steps_to
 from ravine.lab.search import Entry
 from ravine.lab.statistics import letters
 from ravine.lab.stopwatch import StepTime
 from ravine.lab.study import TIERS, Study
-from ravine.lab.tasks import Data, Task
 from ravine.lab.trial import Result, Trial
 from ravine.lab.verdict import doubts, speed, words
 
 from .test_study import finished, result
 
 TIME = StepTime(1.0, 0.1)
-FACTS = Facts(Task("line", None, None), "", 1, 1, TIERS["standard"], None, False, "cosine", Data(*[torch.zeros(1)] * 4))
+FACTS = Facts(About("line", "", "accuracy", 32, 1, 1, None), "", 1, 1, TIERS["standard"], None, False, "cosine")
 CLOSE, CLEAR = [1.0, 1.1, 0.9], [2.0, 2.1, 1.9]
 LOST = [math.inf, 1.0, 1.0]
 
@@ -28,8 +27,14 @@ def method(name: str, losses: list[float], **changes) -> Method:
     runs = tuple(
         Result(5 if math.isinf(x) else None, step=[0, 5], valid=[3.0, x], metric=[0.0, 0.5], test=x) for x in losses
     )
-    entry = Entry(name.lower(), getattr(ravine, name))
-    return replace(Method(entry, {}, (), {"lr": 0.1}, runs, (), (), {}, "", TIME), **changes)
+    card = Card.of(Entry(name.lower(), getattr(ravine, name)), {})
+    return replace(Method(card, {}, (), {"lr": 0.1}, runs, (), (), {}, "", TIME), **changes)
+
+
+def from_records(studies: list[Study], known: dict[Trial, Result], target: float | None = None) -> Outcome:
+    """What these studies chose, put together again from the keys of their trials."""
+    kept = Found(FACTS, tuple(chosen(study, known, TIME, None) for study in studies), target)
+    return outcome(kept, {trial.key: result for trial, result in known.items()})
 
 
 def found(**methods: list[float]) -> Outcome:
@@ -100,7 +105,7 @@ def test_a_comparison_from_its_records():
 
     sgd, adam = study("sgd", ravine.SGD), study("momentum", ravine.Momentum)
     known = finished(sgd, lambda lr: 1 + abs(math.log10(lr / 0.1))) | finished(adam, lambda lr: 2 + abs(math.log10(lr)))
-    shown = outcome([adam, sgd], known, [TIME, TIME], [None, None], FACTS)
+    shown = from_records([adam, sgd], known)
     assert [m.name for m in shown.methods] == ["SGD", "Momentum"]
     first, second = shown.methods
     assert len(first.tried) == 16 and len(first.tuned) == len(first.defaults) == 5 and len(first.runner_up) == 3
@@ -123,6 +128,4 @@ def test_a_given_target_replaces_the_baseline_s(target):
     trial = Trial("line", "sgd", (), seed=0, epochs=1, batch=1, content="")
     one = Study(Entry("sgd", ravine.SGD), TIERS["smoke"], lambda hyper, seed: replace(trial, hyper=hyper, seed=seed))
     known = finished(one, lambda lr: lr)
-    assert outcome([one], known, [TIME], [None], FACTS, target).target == (
-        target or one.rounds(known)[0].ranked(known)[0].hyper[0][1]
-    )
+    assert from_records([one], known, target).target == (target or one.rounds(known)[0].ranked(known)[0].hyper[0][1])

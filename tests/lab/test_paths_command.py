@@ -64,7 +64,7 @@ def test_the_command_draws_and_tells(tmp_path, capsys):
     {
         ("--out", "paths.gif"): "-o paths.gif: the name must end in .png, .svg, .pdf",
         ("--out", "nowhere/p.png"): "-o nowhere/p.png: there is no folder nowhere",
-        ("--rates", "0"): "--rates 0: must be 1 or more",
+        ("--rates", "0"): "--rates: must be 1 or more, and is 0",
         ("--optimizers", "sgd,sgd"): "--optimizers sgd,sgd: name at least one, and each once",
         ("--optimizers", "adem"): "unknown optimizer 'adem': did you mean",
         ("--optimizers", "nope"): "`ravine list` has them all, or your own as module:Class",

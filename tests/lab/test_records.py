@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ravine.lab.errors import LabError
-from ravine.lab.records import Records, recall
+from ravine.lab.reading import Reading
+from ravine.lab.records import Records
 from ravine.lab.trial import Result, Trial
 
 TRIAL = Trial("line", "sgd", (("lr", 0.1), ("eps", 1e-7)), seed=0, epochs=5, batch=8, content="")
@@ -120,10 +121,11 @@ def test_what_is_remembered_is_recalled(tmp_path):
     with Records(tmp_path) as records:
         records.lease([TRIAL], "process 7", 60)
         records.remember("comparison", {"out": tmp_path, "seeds": 3})
-    assert recall(tmp_path, "comparison") == {"out": str(tmp_path), "seeds": 3}
+    with Reading(tmp_path) as records:
+        assert records.recalled("comparison") == {"out": str(tmp_path), "seeds": 3}
     assert leases(tmp_path) == [(TRIAL.key, "process 7")]
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "nowhere", tmp_path / "empty"):
         with pytest.raises(LabError, match="there is no comparison: name a folder that ravine compare wrote to"):
-            recall(folder, "comparison")
+            Reading(folder)
     assert not (tmp_path / "nowhere").exists() and not list((tmp_path / "empty").iterdir())

@@ -35,10 +35,11 @@ def test_resume_runs_what_is_missing_with_the_settings_kept(smoke, unfinished, r
 def test_report_trains_nothing_and_says_what_is_missing(smoke, unfinished, ravine_command, tmp_path):
     before = table(unfinished)
     status, printed = ravine_command("compare", "--report", "here", cwd=tmp_path)
-    assert status == 2 and "3 trials are missing: ravine compare --resume runs them" in printed
+    assert status == 2
+    assert "here: 3 trials are missing or cannot be read: ravine compare --resume here runs them" in printed
     assert table(unfinished) == before and not (unfinished / "report.html").exists()
 
     shutil.copy(smoke[0] / "trials.sqlite", unfinished)
     status, printed = ravine_command("compare", "--report", "here", cwd=tmp_path)
-    assert status == 0 and "56 of 56 trials are in the records already" in printed
+    assert status == 0 and "test loss" in printed
     assert (unfinished / "report.html").exists()

@@ -21,7 +21,7 @@ def study(entry=ADAM, tier=STANDARD, **options):
 
 
 def result(loss: float) -> Result:
-    return Result(diverged_at=5 if math.isinf(loss) else None, step=[0, 5], valid=[2.0, loss])
+    return Result(diverged_at=5 if math.isinf(loss) else None, step=[0, 5], valid=[2.0, loss], metric=[0.0, 0.5])
 
 
 def finished(of: Study, loss) -> dict[Trial, Result]:

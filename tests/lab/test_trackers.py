@@ -44,7 +44,7 @@ def nothing_leaves_this_machine(monkeypatch):
 
 def send(name, folder, trials=TRIALS, times=1):
     for _ in range(times):
-        there = Trackers([name], folder, "digits", "accuracy")
+        there = Trackers([name], folder, "digits", "accuracy", {})
         for one, result in trials.items():
             there.add(one, result)
         there.close()
@@ -164,7 +164,7 @@ def notes(monkeypatch):
 
 def test_one_that_fails_says_so_once_and_gets_the_rest_next_time(notes, tmp_path, capsys):
     first, *others = TRIALS
-    there = Trackers(["notes"], tmp_path, "digits", None)
+    there = Trackers(["notes"], tmp_path, "digits", None, {})
     there.add(first, FINISHED)
     notes.failing = 1
     for one in others:
@@ -199,13 +199,13 @@ def test_a_comparison_gives_each_trial_once_and_a_failing_tracker_loses_none(
 
 
 def test_what_is_not_finite_is_left_out():
-    run = run_of(trial("sgd"), DIVERGED, "accuracy")
+    run = run_of(trial("sgd"), DIVERGED, "accuracy", {})
     assert "final" not in run.final and run.final["diverged_at"] == 10
     assert run.points[2] == (10, {"train": 0.7, "accuracy": 0.9})
 
 
 def test_without_a_metric_there_is_none():
-    run = run_of(trial(), FINISHED, None)
+    run = run_of(trial(), FINISHED, None, {})
     assert set(run.points[0][1]) == {"train", "valid"} and set(run.final) == {"final", "test", "seconds"}
 
 
@@ -218,9 +218,9 @@ def test_without_the_extra_it_names_it(monkeypatch, tmp_path, name, missing):
     monkeypatch.delitem(sys.modules, f"ravine.lab.trackers.{name}", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(LabError, match=rf'--track {name} needs {missing}: pip install ".\[{name}\]"'):
-        Trackers([name], tmp_path, "digits", None)
+        Trackers([name], tmp_path, "digits", None, {})
 
 
 def test_a_tracker_of_no_name_is_said(tmp_path):
     with pytest.raises(LabError, match="--track comet: known are tensorboard, wandb, mlflow"):
-        Trackers(["comet"], tmp_path, "digits", None)
+        Trackers(["comet"], tmp_path, "digits", None, {})

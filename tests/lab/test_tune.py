@@ -136,8 +136,8 @@ def test_the_command_says_what_to_use_and_goes_on(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--trials 0", "--trials 0: must be 1 or more"),
-        ("--seeds 0", "--seeds 0: must be 1 or more"),
+        ("--trials 0", "--trials: must be 1 or more, and is 0"),
+        ("--seeds 0", "--seeds: must be 1 or more, and is 0"),
         ("--batch 8000", "--batch 8000: task 'digits' has"),
         ("--schedule cosin", "--schedule: "),
         ("--optimizer adm", "unknown optimizer 'adm': did you mean adam"),

@@ -60,7 +60,7 @@ def test_html_is_a_page_with_the_values(capsys, tmp_path):
         ("cosine end", "'end' is no FIELD=VALUE, such as end=0.1"),
         ("cosine edn=0.1", "cosine has no 'edn': did you mean end?"),
         ("cosine end=x", "end is 'x'; it must be a number"),
-        ("cosine --steps 0", "--steps 0: must be 1 or more"),
+        ("cosine --steps 0", "--steps: must be 1 or more, and is 0"),
         ("cosine total=0", "total=0: the length of the run is --steps N"),
         ("cosine name=x", "name=x: the name comes first"),
         ("cosine --steps x", "'x' is not a whole number (see ravine schedule --help)"),

@@ -1,7 +1,6 @@
 """`ravine advise`: which optimizer should I use? By what was measured on other tasks, and a short look at this one."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -10,9 +9,10 @@ from ravine.command import Parser
 from . import evidence
 from .command import answer, of_task
 from .compare import on
+from .errors import LabError
 from .evidence import Seen, Traits, choose, expected, left_out
 from .outcome import Method, Outcome
-from .resume import recalled
+from .resume import found
 from .settings import Settings
 from .tasks import load_task
 from .verdict import doubts, words
@@ -21,7 +21,7 @@ from .verdict import doubts, words
 def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     """What to use, how sure that is, and why: after a short search also by other tasks."""
     tier, epochs, whole = found.facts.tier, found.facts.epochs, found.facts.tier.share == 1
-    by = {m.entry.ours: m for m in reversed(found.methods)}  # of one method with several settings the best
+    by = {m.card.ours: m for m in reversed(found.methods)}  # of one method with several settings the best
     chosen = by[choose({name: m.loss for name, m in by.items()}, expected(here, seen), trust=1.0 if whole else 0.5)]
     first, others = found.methods[0], [m.name for m in found.methods if m is not chosen]
     lines = [f"Use {chosen.name} with {_settings(chosen)}, schedule {found.facts.schedule}."]
@@ -69,18 +69,22 @@ def main(argv: list[str]) -> int:
 
 def _run(argv: list[str]) -> None:
     asked, seen = _parser().parse_args(argv[1:]), evidence.evidence()
-    settings, command = Settings(data=asked.data, tier="smoke", workers=asked.workers), "ravine advise"
     if asked.compared is not None:
-        settings, command = recalled(asked.compared, {"train": False})
-    (name,) = settings.tasks or (asked.task or "digits",)
-    task = load_task(name, settings.data)
+        made, _ = found(asked.compared)
+        here = made.facts.task.traits
+        if here is None:
+            raise LabError(f"{asked.compared}: nothing is recorded of its task; ravine compare --resume "
+                           f"{asked.compared} looks at it")  # fmt: skip
+        print(f"{made.facts.task.name}: {here.words}\n{advice(here, made, seen)}")
+        return
+    name = asked.task or "digits"
+    task = load_task(name, asked.data)
     here = evidence.traits(task, task.load())
-    print(f"{task.name}: {here.words}")
-    if asked.compared is None:
-        settings = replace(settings, optimizers=tuple(evidence.shortlist(here, seen, task.optimizers)))
-        print(f"trying {', '.join(settings.optimizers or ())} …", flush=True)
-    folder = asked.compared or asked.out or Path("runs") / task.name
-    print(advice(here, on(name, task, folder, settings, command), seen))
+    short = tuple(evidence.shortlist(here, seen, task.optimizers))
+    settings = Settings(data=asked.data, tier="smoke", workers=asked.workers, optimizers=short)
+    print(f"{task.name}: {here.words}\ntrying {', '.join(short)} …", flush=True)
+    folder = asked.out or Path("runs") / task.folder
+    print(advice(here, on(name, task, folder, settings, "ravine advise"), seen))
 
 
 def _parser() -> Parser:
@@ -99,5 +103,5 @@ def _parser() -> Parser:
         help="by a finished comparison, from the folder it wrote to",
     )
     add("--out", metavar="DIR", type=Path, help="where records go (default runs/TASK)")
-    add("--workers", metavar="N", type=int, help="processes, one thread each (default: one a core)")
+    add("--workers", metavar="N", help="processes, one thread each (default: one a core)")
     return parser

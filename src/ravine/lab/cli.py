@@ -3,19 +3,20 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import Any
 
 from ravine.command import Parser
 from ravine.typed import listed
 
 from .command import NAMED, answer
-from .compare import compare
+from .compare import compare, rewrite
 from .curriculum import CURRICULA
 from .errors import LabError
 from .export import FORMATS
 from .passes import PRECISIONS
-from .resume import recalled
+from .resume import found, recalled
 from .search import DEFAULT
-from .settings import PRESETS, Settings
+from .settings import PRESETS, RANGES, Settings
 from .study import TIERS
 from .sweep import ENGINES
 from .tasks import TASKS
@@ -24,7 +25,7 @@ from .trackers import TRACKERS
 
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    return answer(lambda: compare(*_asked(argv)))
+    return answer(lambda: _run(argv))
 
 
 def tasks(text: str) -> tuple[str, ...]:
@@ -34,19 +35,38 @@ def tasks(text: str) -> tuple[str, ...]:
     return found
 
 
-def _asked(argv: list[str]) -> tuple[Settings, str]:
-    """The settings, and the command that made them: this one, or that of the comparison that is gone on with."""
+def _run(argv: list[str]) -> None:
+    """A comparison, one that is gone on with, or the report of one."""
     parser = _parser()
     asked = vars(parser.parse_args(argv[1:]))
-    resume, report = asked.pop("resume"), asked.pop("report")
-    folder = resume or report
-    if folder is None:
-        return Settings(**asked), "ravine " + shlex.join(argv)
+    resume, earlier, trust = asked.pop("resume"), asked.pop("report"), asked.pop("trust")
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
-    for name in sorted(now.keys() - {"workers", "engine", "png", "pdf", "export", "track"}):
-        raise LabError(f"--{'resume' if resume else 'report'} {folder} has the settings of that comparison: leave out "
-                       f"--{name.replace('_', '-')}")  # fmt: skip
-    return recalled(folder, now | {"train": report is None})
+    if resume is not None:
+        _only(now, f"--resume {resume}", {"tasks", "optimizers", "data", "workers", "engine", *RESULTS})
+        compare(*recalled(resume, now, trust))
+    elif trust:
+        raise LabError("--trust goes with --resume")
+    elif earlier is not None:
+        _only(now, f"--report {earlier}", {"out", *RESULTS})
+        rewrite(*found(earlier), now.pop("out", earlier), **now)
+    else:
+        compare(Settings(**asked), "ravine " + shlex.join(argv))
+
+
+def _sizes(text: str) -> tuple[str, ...]:
+    """Batch sizes with commas; none at all is a mistake, and not the default."""
+    if not (found := listed(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no size")
+    return found
+
+
+RESULTS = ("png", "pdf", "export", "track")
+
+
+def _only(now: dict[str, Any], option: str, may: set[str]) -> None:
+    for name in sorted(now.keys() - may):
+        said = "task" if name == "tasks" else name.replace("_", "-")
+        raise LabError(f"{option} has the settings of that comparison: leave out --{said}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,9 +91,14 @@ def _parser() -> argparse.ArgumentParser:
         type=listed,
         help=f"{NAMED} (default {','.join(DEFAULT)})",
     )
-    add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
-    add("--points", metavar="N", type=int, help="settings that are tried of each optimizer (default 16)")
-    add("--seeds", metavar="N", type=int, help="initial weights and batch orders the best is run with (default 5)")
+    add("--epochs", metavar="N", type=RANGES["epochs"], help="how long each trial is (default: the task's)")
+    add("--points", metavar="N", type=RANGES["points"], help="settings that are tried of each optimizer (default 16)")
+    add(
+        "--seeds",
+        metavar="N",
+        type=RANGES["seeds"],
+        help="initial weights and batch orders the best is run with (default 5)",
+    )
     add(
         "--tier",
         choices=TIERS,
@@ -85,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--batch-sweep",
         metavar="A,B",
-        type=listed,
+        type=_sizes,
         default=(),
         help="the same at these sizes: steps to target for each",
     )
@@ -107,7 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--compile", action="store_true", help="compile the model, by torch.compile")
     earlier = parser.add_mutually_exclusive_group().add_argument
     earlier("--resume", metavar="DIR", type=Path, help="go on with an earlier comparison, as it was asked for")
-    earlier("--report", metavar="DIR", type=Path, help="write the report of an earlier comparison again, train nothing")
+    earlier(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        help="write the report of an earlier comparison again, from its records alone",
+    )
+    add("--trust", action="store_true", help="with --resume: import the tasks and optimizers that its records name")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
     add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
     add("--track", metavar="A,B", type=listed, default=(), help=f"send each result to {', '.join(TRACKERS)} too")

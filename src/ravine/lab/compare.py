@@ -1,22 +1,29 @@
-"""The main job, straight down: tasks, studies, sweep, time per step, outcome, reports."""
+"""The main job, straight down: tasks, studies, sweep, time per step, what was found, reports."""
 
 import math
 import os
 from collections import deque
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TypeVar
+
+from ravine.command import write
 
 from . import curriculum, report, search, sparse, stopwatch, terminal
 from . import devices as where
+from .decode import Garbled, decoded
 from .errors import LabError
 from .export import export, ready
+from .found import About, Facts, Found, Made, chosen
 from .inside import Inside, look
 from .live import Live
-from .outcome import Facts, Outcome, outcome
+from .outcome import Outcome, outcome
+from .reading import Reading, Row
 from .records import Known, Records
-from .settings import CLASSIC, Settings
+from .settings import CLASSIC, Settings, examples
+from .stopwatch import StepTime
 from .study import Study
 from .sweep import sweep
 from .tasks import Data, Task, load_task
@@ -26,25 +33,67 @@ from .trial import Trial
 from .trials import carried_over, maker
 from .verdict import speed, words
 
+T = TypeVar("T")
+
 
 def compare(settings: Settings, command: str) -> None:
-    """Compares on each task, prints the verdicts and writes the reports."""
+    """Compares on each task, writes the reports and prints the verdicts."""
     names = (CLASSIC,) if settings.preset == "classic" else settings.tasks or ("digits",)
     found: dict[Path, Outcome] = {}
+    for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
+        found[folder] = on(name, task, folder, settings, command)
+        _page(found[folder], folder)  # now: what comes next may fail
+    reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
+    for folder, one in found.items() if reached else ():
+        _page(one, folder, reached)
+    for folder, one in found.items():
+        if settings.export:
+            with Reading(folder) as records:
+                _export(records.rows(), one, folder, settings.export)
+        part, several = folder.name, len(names) > 1
+        png = settings.png / part if settings.png and several else settings.png
+        pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{part}") if settings.pdf and several else settings.pdf
+        report.stills(one, png, pdf, reached)
+    for folder, one in found.items():
+        terminal.show(one, folder / PAGE)
+
+
+PAGE = "report.html"
+
+
+def rewrite(
+    found: Outcome, rows: Sequence[Row], folder: Path, png: Path | None = None, pdf: Path | None = None,
+    export: str | None = None, track: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Writes the report of an earlier comparison again, and what else is asked for: nothing of it is run."""
+    if export:
+        ready(export)
+    _page(found, folder)
+    with closing(Trackers(track, folder, found.facts.task.name, found.facts.task.metric, found.usual)) as trackers:
+        for row in rows:
+            trackers.add(row.trial, row.result)
+    if export:
+        _export(rows, found, folder, export)
+    report.stills(found, png, pdf)
+    terminal.show(found, folder / PAGE)
+
+
+def _export(rows: Iterable[Row], found: Outcome, folder: Path, form: str) -> None:
+    export([(row.trial, row.result) for row in rows], found.facts.task.metric, folder, form, found.usual)
+
+
+def _folders(names: Sequence[str], settings: Settings) -> dict[Path, Task]:
+    """The folder of each task: all tasks are made before any is run, and no two share a folder."""
+    out: dict[Path, Task] = {}
     for name in names:
         task = load_task(name, settings.data)
-        folder = settings.out or Path("runs") / task.name
-        folder = folder if len(names) == 1 or settings.out is None else folder / task.name
-        found[folder] = on(name, task, folder, settings, command)
-    reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
-    for folder, one in found.items():
-        page = folder / "report.html"
-        _write(page, report.page(one, f"{words(one)}\n{speed(one)}", reached))
-        name, several = one.facts.task.name, len(names) > 1
-        png = settings.png / name if settings.png and several else settings.png
-        pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{name}") if settings.pdf and several else settings.pdf
-        report.stills(one, png, pdf, reached)
-        terminal.show(one, page)
+        folder = settings.out or Path("runs") / task.folder
+        folder = folder if len(names) == 1 or settings.out is None else folder / task.folder
+        if folder in out:
+            raise LabError(f"--task {','.join(names)}: '{task.name}' and '{out[folder].name}' would share the folder "
+                           f"{folder}: compare them one at a time, with an --out for each")  # fmt: skip
+        out[folder] = task
+    return out
 
 
 def on(name: str, task: Task, folder: Path, settings: Settings, command: str) -> Outcome:
@@ -55,32 +104,37 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
     else:
         entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
     metric = task.metric_name if task.metric else None
+    usual = {entry.name: entry.defaults for entry in entries}
     if settings.export:
         ready(settings.export)
-    with Records(folder) as records, closing(Trackers(settings.track, folder, task.name, metric)) as trackers:
-        if settings.train:
-            asked = asdict(replace(settings, tasks=(name,), png=None, pdf=None, export=None, track=()))
-            records.remember("comparison", {"command": command, "in": Path.cwd(), "settings": asked})
+    with (
+        Records(folder) as records,
+        closing(Trackers(settings.track, folder, task.name, metric, usual)) as trackers,
+    ):
+        asked = asdict(replace(settings, tasks=(name,), png=None, pdf=None, export=None, track=()))
+        records.remember("comparison", {"command": command, "in": Path.cwd(), "settings": asked})
+        records.forget("found")  # until it is found again
         data = task.load()
         sparse.check(entries, task, data)
 
-        def at(batch: str | None, target: float | None) -> Outcome:
+        def at(batch: str | None, target: float | None) -> Found:
             sized = replace(task, batch=_batch(batch, task, data))
-            return _outcome(name, sized, data, entries, records, trackers, settings, command, target)
+            return _found(name, sized, data, entries, records, trackers, settings, command, target)
 
         for trial, result in records:
             trackers.add(trial, result)
         main = at(settings.batch, settings.target)
-        others = [at(batch, main.easy_target) for batch in settings.batch_sweep]
-        if settings.export:
-            export(records, metric, folder, settings.export)
-    return replace(main, sweep=tuple(sorted(others, key=lambda o: o.facts.task.batch)))
+        if settings.batch_sweep:
+            easy = outcome(main, records.results()).easy_target
+            main = replace(main, sweep=tuple(at(batch, easy) for batch in settings.batch_sweep))
+        records.remember("found", asdict(main))
+        return outcome(main, records.results())
 
 
-def _outcome(
+def _found(
     name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, trackers: Trackers,
     settings: Settings, command: str, target: float | None,
-) -> Outcome:  # fmt: skip
+) -> Found:  # fmt: skip
     """At one batch size."""
     tier = settings.work
     epochs = settings.epochs or math.ceil(tier.share * task.epochs)
@@ -88,6 +142,7 @@ def _outcome(
               "curriculum": settings.curriculum, "device": where.kind(settings.devices),
               "precision": settings.precision, "compiled": settings.compile}  # fmt: skip
     does = task.rehearse(data)
+    about = About.of(task, data)
     makes = [maker(entry, does, common) for entry in entries]
     if settings.carry_over:
         makes = carried_over(entries, makes)
@@ -95,29 +150,47 @@ def _outcome(
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-len(data.x) // task.batch)
     known = _run(studies, records, trackers, steps, name, data, settings)
-    best = [(study.best(known), study.entry.cls) for study in studies]
-    times, looks = stopwatch.measure(best, task, data), [_look(records, *one, task, data) for one in best]
+    best, missing = [(study.best(known), study.entry) for study in studies], list[str]()
+    times = _tried(lambda: stopwatch.measure([(t, e.cls) for t, e in best], task, data), "The time per step", missing)
+    looks = [_tried(lambda t=t, e=e: _look(records, t, e.cls, task, data), f"{e.label}: what happens inside", missing)
+             for t, e in best]  # fmt: skip
     facts = Facts(
-        task, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule), data,
-        settings.computed,
+        about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
+        settings.computed, Made.here(),
     )  # fmt: skip
-    return outcome(studies, known, times, looks, facts, target)
+    methods = [chosen(study, known, time, inside) for study, time, inside
+               in zip(studies, times or [StepTime(math.nan, math.nan)] * len(best), looks, strict=True)]  # fmt: skip
+    return Found(facts, tuple(methods), target, tuple(missing))
+
+
+def _tried(measure: Callable[[], T], what: str, missing: list[str]) -> T | None:
+    """What is measured after all training; where that fails the report goes without, and says so."""
+    try:
+        return measure()
+    except Exception as error:
+        if os.environ.get("RAVINE_DEBUG"):
+            raise
+        missing.append(f"{what} could not be measured: {type(error).__name__}: {' '.join(str(error).split())}")
+        return None
 
 
 def _look(records: Records, trial: Trial, cls: type, task: Task, data: Data) -> Inside | None:
     """What a monitor sees inside this trial; looked at once, and not where it diverged."""
     if records[trial].diverged_at is not None or trial.device != "cpu":
         return None
-    if (kept := records.recalled(f"inside {trial.key}")) is None:
-        with one_thread():
-            kept = asdict(look(trial, task, data, cls))
-        records.remember(f"inside {trial.key}", kept)
-    return Inside(**kept)
+    with suppress(Garbled):
+        kept = decoded(Inside, records.recalled(f"inside {trial.key}"))
+        kept.sound()
+        return kept
+    with one_thread():
+        made = look(trial, task, data, cls)
+    records.remember(f"inside {trial.key}", asdict(made))
+    return made
 
 
 def _batch(asked: str | None, task: Task, data: Data) -> int:
     """Examples a step: the task's own, those asked for, or all."""
-    batch = task.batch if asked is None else len(data.x) if asked == "full" else int(asked)
+    batch = task.batch if asked is None else len(data.x) if asked == "full" else examples(asked)
     if batch > len(data.x):
         raise LabError(f"--batch {asked}: task '{task.name}' has {len(data.x)} examples to train on")
     return batch
@@ -143,9 +216,10 @@ def _run(
     ask()
     each = settings.work.seeds if settings.preset else settings.work.trials
     done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
-    workers = settings.devices if settings.train else ()
     with Live([s.entry for s in studies], each, steps, done, records.notes({*done, *queued})) as live:
-        for kind, trial, value in sweep(queue, task_name, settings.data, data, workers, records, settings.engine):
+        for kind, trial, value in sweep(
+            queue, task_name, settings.data, data, settings.devices, records, settings.engine
+        ):
             if kind == "result":
                 known.add(trial, value)
                 trackers.add(trial, value)
@@ -154,12 +228,11 @@ def _run(
     return known
 
 
-def _write(page: Path, text: str) -> None:
+def _page(found: Outcome, folder: Path, reached: dict[str, dict[str, float]] | None = None) -> None:
     """Whole or not at all: a report that is there stays until the new one is complete."""
-    part = page.with_name(f"{page.name}.part")
+    page = folder / PAGE
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, page)
+        write(page, report.page(found, f"{words(found)}\n{speed(found)}", reached))
     except OSError as error:
         raise LabError(f"{page}: cannot be written: {error.strerror}; all trials are recorded, run the same command "
                        "again when it can") from error  # fmt: skip

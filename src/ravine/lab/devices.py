@@ -6,19 +6,22 @@ from collections.abc import Sequence
 
 import torch
 
+from ravine.command import Whole
+
 from .errors import LabError
+
+WORKERS = Whole(1, 1024)
 
 
 def devices(workers: int | str | None) -> tuple[str, ...]:
     """`--workers` as a device for each: None is a process for each core, 2 are two, "cuda:0,cuda:1" one on each GPU."""
     typed = str(cores() if workers is None else workers)
-    if typed.lstrip("-").isdigit():
-        if int(typed) < 1:
-            raise LabError(f"--workers {typed}: must be 1 or more")
+    if re.fullmatch(r"[+-]?\d{1,40}", typed, re.ASCII):
+        WORKERS.check("--workers", int(typed))
         return ("cpu",) * int(typed)
     found = tuple(name.strip() for name in typed.split(","))
-    if not all(re.fullmatch(r"cpu|cuda:\d+", name) for name in found):
-        raise LabError(f"--workers {typed}: a number of processes, or devices such as cuda:0,cuda:1")
+    if not all(re.fullmatch(r"cpu|cuda:\d{1,4}", name, re.ASCII) for name in found):
+        raise LabError(f"--workers {typed:.60}: a number of processes, or devices such as cuda:0,cuda:1")
     if len({kind([name]) for name in found}) > 1:
         raise LabError(f"--workers {typed}: devices of one kind, or results would depend on who ran what")
     return found

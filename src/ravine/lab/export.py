@@ -1,16 +1,16 @@
 """All trials in the records of a folder as a table, one row each, and their curves in long form as another."""
 
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ravine.command import Mistake
+from ravine.command import replacing
+from ravine.optim import registry
 
 from .errors import LabError, extra
-from .search import entries
+from .spaces import default_lr
 from .study import SELECTION, Hyper
 from .trial import Result, Trial
 
@@ -18,20 +18,22 @@ FORMATS = ("csv", "parquet")
 Row = dict[str, Any]
 
 
-def export(known: Iterable[tuple[Trial, Result]], metric: str | None, folder: Path, form: str) -> tuple[Path, Path]:
-    """Writes trials.csv and curves.csv, or .parquet, and returns where."""
+def export(
+    known: Iterable[tuple[Trial, Result]], metric: str | None, folder: Path, form: str, usual: Mapping[str, Any]
+) -> tuple[Path, Path]:
+    """Writes trials.csv and curves.csv, or .parquet, and returns where. `usual` is what each optimizer
+    is built with when nothing is tuned, by its name."""
     pairs = list(known)
     tables = {
-        "trials": [row(trial, result, metric) for trial, result in pairs],
+        "trials": [row(trial, result, metric, usual) for trial, result in pairs],
         "curves": [point for trial, result in pairs for point in curve(trial, result, metric)],
     }
     out: list[Path] = []
     for name, rows in tables.items():
         path = folder / f"{name}.{form}"
-        part = path.with_name(f"{path.name}.part")
         try:
-            (_csv if form == "csv" else _parquet)(rows, part)
-            os.replace(part, path)
+            with replacing(path) as part:
+                (_csv if form == "csv" else _parquet)(rows, part)
         except OSError as error:
             raise LabError(f"--export: {path} cannot be written: {error.strerror}") from error
         out.append(path)
@@ -45,14 +47,14 @@ def ready(form: str) -> None:
             import pyarrow.parquet  # noqa: F401
 
 
-def row(trial: Trial, result: Result, metric: str | None) -> Row:
+def row(trial: Trial, result: Result, metric: str | None, usual: Mapping[str, Any]) -> Row:
     """A trial: what it was, its hyperparameters, what came out. What diverged has no final loss."""
     done = result.diverged_at is None
     about = {name: x for name, x in asdict(trial).items() if name != "hyper"}
     return {
         "key": trial.key,
         **about,
-        "stage": stage(trial),
+        "stage": stage(trial, usual),
         **columns(trial.hyper),
         "final": result.valid[-1] if done else None,
         **({f"final_{metric}": result.metric[-1] if done else None} if metric else {}),
@@ -71,15 +73,14 @@ def curve(trial: Trial, result: Result, metric: str | None) -> list[Row]:
     ]
 
 
-def stage(trial: Trial) -> str:
-    """Of a comparison: search, when settings are chosen; defaults; confirm, with the seeds that are reported."""
+def stage(trial: Trial, usual: Mapping[str, Any]) -> str:
+    """Of a comparison: search, when settings are chosen; defaults; confirm, with the seeds that are reported. What a
+    trial names is not imported to find out."""
     if trial.seed >= SELECTION:
         return "search"
-    try:
-        (entry,) = entries([trial.optimizer])
-    except Mistake:  # somebody's own class, which is no longer there
-        return "confirm"
-    return "defaults" if trial.hyper == entry.defaults else "confirm"
+    ours = registry().get(trial.optimizer)
+    there = usual.get(trial.optimizer) or (ours and (("lr", default_lr(ours)),))
+    return "defaults" if trial.hyper == there else "confirm"
 
 
 def columns(hyper: Hyper) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from ravine.instruments import Monitor
 from ravine.instruments.histogram import BINS
 
+from .decode import Garbled
 from .seeding import seed_all
 from .tasks import Data, Task
 from .trial import Trial, run
@@ -36,6 +37,21 @@ class Inside:
     gradients: list[list[int]] = field(default_factory=list[list[int]])
     updates: list[list[int]] = field(default_factory=list[list[int]])
     findings: list[str] = field(default_factory=list[str])
+
+    def sound(self) -> None:
+        """Raises Garbled where its parts do not belong together: it may come from records."""
+        lines = [*self.ratio, *self.effective_lr]
+        counts = [*self.gradients, *self.updates]
+        whole = (
+            len(self.ratio) == len(self.effective_lr) == len(self.layers)
+            and all(len(line) == len(self.step) for line in lines)
+            and len(self.gradients) == len(self.updates) == len(self.histogram_step)
+            and all(len(sample) == len(counts[0]) > 0 for sample in counts)
+            and all(0 <= n <= 1000 for sample in counts for n in sample)
+            and all(abs(self.low) + len(sample) < 1000 for sample in counts)
+        )
+        if not whole or any(x is not None and not math.isfinite(x) for line in lines for x in line):
+            raise Garbled("what happens inside is not what a monitor saw")
 
 
 class _Enough(Exception):

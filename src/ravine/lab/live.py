@@ -20,7 +20,7 @@ class Live:
 
     def __init__(self, entries: Sequence[Entry], each: int, steps: int, done: Mapping[Trial, Result],
                  notes: Sequence[str] = ()):  # fmt: skip
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, markup=False, emoji=False)
         self.entries, self.each, self.steps, self.done = entries, each, steps, dict(done)
         self.notes = notes
         self.running: dict[Trial, int] = {}
@@ -39,9 +39,9 @@ class Live:
 
     def __enter__(self) -> "Live":
         if self.done:
-            self.console.print(f"{len(self.done)} of {self.total} trials are in the records already")
+            self._say(f"{len(self.done)} of {self.total} trials are in the records already")
         for note in self.notes:
-            self.console.print(note, soft_wrap=True)
+            self._say(note)
         if self.console.is_terminal:
             self.screen.start()
         return self
@@ -56,9 +56,7 @@ class Live:
             self.running.pop(trial, None)
         elif kind == "lost":
             self.running.pop(trial, None)
-            self.console.print(
-                f"a worker died ({value}): {trial.optimizer} at lr {trial.lr:g} is run again", soft_wrap=True
-            )
+            self._say(f"a worker died ({value}): {trial.optimizer} at lr {trial.lr:g} is run again")
         else:
             self.running[trial] = value
         if self.console.is_terminal:
@@ -67,7 +65,16 @@ class Live:
             self.screen.update(self._picture())
         elif time.monotonic() - self.said > 5:
             self.said = time.monotonic()
-            print(f"{len(self.done)} of {self.total} trials", flush=True)
+            self._say(f"{len(self.done)} of {self.total} trials")
+
+    def _say(self, line: str) -> None:
+        """A disk that has no room for this line is no reason to stop."""
+        try:
+            self.console.print(line, soft_wrap=True)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
 
     def _picture(self) -> Group:
         table = Table("optimizer", "trials", "best loss so far", "at lr", box=None, header_style="dim")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ravine.command import Parser, drawable
+from ravine.command import Parser, Whole, checked, drawable
 from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
@@ -23,6 +23,9 @@ from .tasks import Data, Task, load_task
 from .threads import one_thread
 
 FORMATS = (".html", ".png", ".svg", ".pdf")
+
+
+RANGES = {"seeds": Whole(1, 1000), "batch": Whole(), "steps": Whole(20, 10**6)}
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,7 @@ class Settings:
     out: Path | None = None
 
     def __post_init__(self):
-        for name in ("seeds", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise LabError(f"--{name} {value}: must be 1 or more")
+        checked(self, RANGES)
         if self.out is not None:
             drawable(self.out, FORMATS)
 
@@ -79,11 +79,13 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
 
 def told(found: RangeTest, asked: Settings) -> str:
     """The result in words and as a picture."""
+    head = f"{asked.task} with {asked.optimizer}: the loss while lr rises, mean of {asked.seeds} seeds"
+    if not found.smooth:  # there is nothing to draw
+        return f"{head}\n\n{found}"
     top = found.start + 0.5 * (found.start - min(found.smooth, default=0))  # what explodes would hide the rest
     *curve, _ = terminal([min(x, top) for x in (found.start, *found.smooth)], height=10).splitlines()
     ends = f"{asked.low:.2g}", f"{found.lrs[len(found.smooth) - 1]:.2g}"
     foot = f"{'':8}{ends[0]}{ends[1]:>{max(map(len, curve)) - 8 - len(ends[0])}}"
-    head = f"{asked.task} with {asked.optimizer}: the loss while lr rises, mean of {asked.seeds} seeds"
     return "\n".join([head, "", *curve, foot, "", str(found), *(["", ADAPTIVE] if found.lr else [])])
 
 
@@ -113,7 +115,9 @@ def _run(argv: list[str]) -> None:
     with one_thread():
         found = test(task, task.load(), asked)
     print(told(found, asked))
-    if asked.out is not None:
+    if asked.out is not None and not found.smooth:
+        print(f"\nthere is no curve to draw: {asked.out} is not written")
+    elif asked.out is not None:
         say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
         write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
         print(f"\nwritten to {asked.out}")
@@ -128,9 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     add, usual = parser.add_argument, Settings
     of_task(parser, usual.task)
     of_optimizer(parser, usual.optimizer)
-    add("--seeds", metavar="N", type=int, help=f"initial weights and batch orders (default {usual.seeds})")
-    add("--batch", metavar="N", type=int, help="examples a step (default: the task's)")
-    add("--steps", metavar="N", type=int, help=f"rates (default {usual.steps})")
+    add("--seeds", metavar="N", type=RANGES["seeds"], help=f"initial weights and batch orders (default {usual.seeds})")
+    add("--batch", metavar="N", type=RANGES["batch"], help="examples a step (default: the task's)")
+    add("--steps", metavar="N", type=RANGES["steps"], help=f"rates (default {usual.steps})")
     add("--low", metavar="X", type=float, help=f"the first rate (default {usual.low:g})")
     add("--high", metavar="X", type=float, help=f"the last rate (default {usual.high:g})")
     add("--linear", action="store_true", help="raise it in equal steps, as the paper does, not in equal ratios")

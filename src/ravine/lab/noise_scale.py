@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ravine.command import Parser
+from ravine.command import Parser, Whole, checked
 from ravine.instruments import NoiseScale, critical_batch
 from ravine.instruments.noise_scale import BLOCKS, Estimate, fieller
 from ravine.instruments.noisy_quadratic import GOAL, KINDS
@@ -16,11 +16,14 @@ from .command import answer, given, of_optimizer, of_task
 from .errors import LabError
 from .passes import advance
 from .search import entries
-from .seeding import seed_all
+from .seeding import SEEDS, seed_all
 from .spaces import middle
 from .tasks import Data, Task, load_task
 
 PARTS = 4  # of the run, for each of which the noise scale is told: it grows while the loss falls
+
+
+RANGES = {"batch": Whole(2), "micros": Whole(2), "steps": Whole(PARTS * BLOCKS, 10**7), "seed": SEEDS}
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
-        for name, least in (("batch", 2), ("micros", 2), ("steps", PARTS * BLOCKS)):
-            if getattr(self, name) < least:
-                raise LabError(f"--{name} {getattr(self, name)}: must be {least} or more")
+        checked(self, RANGES)
         if self.batch % self.micros:
             raise LabError(f"--batch {self.batch}: must be a multiple of --micros {self.micros}, which split it")
         if self.lr is not None and not 0 < self.lr < math.inf:
@@ -164,10 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     of_task(parser, Settings.task)
     of_optimizer(parser, Settings.optimizer)
     add("--lr", metavar="X", type=float, help="its learning rate (default: the middle of those `compare` tries)")
-    add("--batch", metavar="N", type=int, help=f"examples a step (default {Settings.batch})")
+    add("--batch", metavar="N", type=RANGES["batch"], help=f"examples a step (default {Settings.batch})")
     add(
-        "--micros", metavar="N", type=int, help=f"parts of a batch whose gradients are seen (default {Settings.micros})"
+        "--micros",
+        metavar="N",
+        type=RANGES["micros"],
+        help=f"parts of a batch whose gradients are seen (default {Settings.micros})",
     )
-    add("--steps", metavar="N", type=int, help=f"how many (default {Settings.steps})")
-    add("--seed", metavar="N", type=int, help=f"of weights and batches (default {Settings.seed})")
+    add("--steps", metavar="N", type=RANGES["steps"], help=f"how many (default {Settings.steps})")
+    add("--seed", metavar="N", type=RANGES["seed"], help=f"of weights and batches (default {Settings.seed})")
     return parser

@@ -4,15 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
+from typing import Any
 
+from .found import Card, Chosen, Facts, Found
 from .inside import Inside
-from .search import Entry
 from .spaces import CONTAINS
 from .statistics import LEVEL, Difference, holm, letters, paired
 from .stopwatch import StepTime
-from .study import SELECTION, Study, Tier, Tried
-from .tasks import Data, Task
-from .trial import Result, Trial
+from .study import Tried
+from .trial import Result
 
 BASELINES = ("adamw", "nadam", "nag", "momentum")  # AlgoPerf's, of which the best sets the target
 EASY = 0.6  # of the budget: what the baseline has reached by then is the easier target
@@ -22,7 +22,7 @@ EASY = 0.6  # of the budget: what the baseline has reached by then is the easier
 class Method:
     """One optimizer in the comparison."""
 
-    entry: Entry
+    card: Card
     space: dict[str, tuple[float, float]]
     tried: tuple[Tried, ...]  # in the order of the search
     hyper: dict[str, float]  # of the best, as the space calls it
@@ -38,7 +38,7 @@ class Method:
     @property
     def name(self) -> str:
         """What it is called."""
-        return self.entry.label
+        return self.card.label
 
     @property
     def losses(self) -> list[float]:
@@ -57,39 +57,20 @@ class Method:
 
     @property
     def metrics(self) -> list[float]:
-        """Of each tuned run that did not diverge, on the same data."""
-        return [r.metric[-1] if r.test_metric is None else r.test_metric for r in self.tuned if r.diverged_at is None]
+        """Of each tuned run that did not diverge, on the same data; what is no number is left out."""
+        return [x for r in self.tuned if r.diverged_at is None and math.isfinite(x := metric(r))]
 
 
 def score(result: Result) -> float:
     """The loss that the verdict is about: of the test part, of the validation part where there is no other."""
-    return result.final if result.test is None or math.isinf(result.final) else result.test
+    if result.test is None or math.isinf(result.final):
+        return result.final
+    return result.test if math.isfinite(result.test) else math.inf
 
 
-@dataclass(frozen=True)
-class Facts:
-    """How a comparison was made."""
-
-    task: Task
-    command: str
-    epochs: int
-    steps: int
-    tier: Tier
-    preset: str | None
-    carry_over: bool
-    schedule: str
-    data: Data
-    computed: str = "on cpu in float32"
-
-    @property
-    def selection_seeds(self) -> tuple[int, ...]:
-        """With which points are chosen."""
-        return () if self.preset else tuple(SELECTION + i for i in range(self.tier.studies))
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """With which the chosen ones are run."""
-        return tuple(range(self.tier.seeds))
+def metric(result: Result) -> float:
+    """The metric at the end, of the same part."""
+    return result.metric[-1] if result.test_metric is None else result.test_metric
 
 
 @dataclass(frozen=True)
@@ -102,11 +83,23 @@ class Outcome:
     baseline: str  # which that is
     facts: Facts
     sweep: tuple["Outcome", ...] = ()  # the same at other batch sizes, smallest first, to this one's easier target
+    missing: tuple[str, ...] = ()  # what could not be measured, a sentence each
+    untested: bool = False  # no run has a test loss, though the task has test data
+
+    @property
+    def judged(self) -> str:
+        """The part of the data that the verdict is about."""
+        return "validation" if self.untested or self.facts.task.test is None else "test"
 
     def steps_to_easy_target(self) -> dict[str, float]:
         """Of each method by its name; infinite for a miss."""
         target = math.inf if self.easy_target is None else self.easy_target
         return {m.name: steps_to(m.tuned, target) for m in self.methods}
+
+    @property
+    def usual(self) -> dict[str, Any]:
+        """What each method is built with when nothing is tuned, by the name that was typed."""
+        return {m.card.name: m.card.defaults for m in self.methods}
 
     @property
     def seeds(self) -> int:
@@ -128,47 +121,69 @@ class Outcome:
 
     def excluded(self) -> list[tuple[Method, Method]]:
         """Methods that lost, by more than noise, to one that they contain: their search was too small."""
-        by = {m.entry.ours: m for m in self.methods if not (m.diverged or m.entry.hyper)}  # settings change the space
+        by = {m.card.ours: m for m in self.methods if not (m.diverged or m.card.settings)}  # those change the space
         pairs = [(by[m], by[c]) for m in by for c in CONTAINS.get(m, ()) if c in by]
         lost = [(m, c, paired(c.losses, m.losses)) for m, c in pairs if m.loss > c.loss]
         corrected = holm([difference.p for *_, difference in lost])
         return [(m, c) for (m, c, _), p in zip(lost, corrected, strict=True) if p < LEVEL]
 
 
-def outcome(
-    studies: Sequence[Study], known: Mapping[Trial, Result], times: Sequence[StepTime],
-    looks: Sequence[Inside | None], facts: Facts, target: float | None = None,
-) -> Outcome:  # fmt: skip
-    """The methods in the order of their test loss. `target` replaces the baseline's."""
-    found = [replace(_method(study, known, time), inside=inside)
-             for study, time, inside in zip(studies, times, looks, strict=True)]  # fmt: skip
-    found.sort(key=lambda m: m.loss)
-    whole = [m for m in found if not m.diverged]
+def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
+    """The methods in the order of their test loss, from the keys of their trials and the results of these."""
+    made = [_method(chosen, results) for chosen in found.methods]
+    made, missing, untested = _tested(made)
+    made.sort(key=lambda m: m.loss)
+    whole = [m for m in made if not m.diverged]
     groups = dict(zip((m.name for m in whole), letters([m.losses for m in whole]), strict=True)) if whole else {}
-    methods = tuple(replace(m, group=groups.get(m.name, "")) for m in found)
-    baseline = next((m for m in methods if m.entry.ours in BASELINES and not m.diverged), methods[0])
-    easy = None
+    methods = tuple(replace(m, group=groups.get(m.name, "")) for m in made)
+    baseline = next((m for m in methods if m.card.ours in BASELINES and not m.diverged), methods[0])
+    target, easy = found.target, None
     if target is None and not baseline.diverged:
         target = median(r.valid[-1] for r in baseline.tuned)
         easy = median(r.valid[round(EASY * (len(r.valid) - 1))] for r in baseline.tuned)
-    return Outcome(methods, target, easy, baseline.name, facts)
+    sweep = sorted((outcome(other, results) for other in found.sweep), key=lambda o: o.facts.task.batch)
+    said = (*found.missing, *missing, *_unmeasured(methods, found.facts.task.metric))
+    return Outcome(methods, target, easy, baseline.name, found.facts, tuple(sweep), said, untested)
 
 
-def _method(study: Study, known: Mapping[Trial, Result], time: StepTime) -> Method:
-    def results(trials: Sequence[Trial]) -> tuple[Result, ...]:
-        return tuple(known[t] for t in trials)
+def _method(chosen: Chosen, results: Mapping[str, Result]) -> Method:
+    def of(keys: Sequence[str]) -> tuple[Result, ...]:
+        return tuple(results[key] for key in keys)
 
-    if study.fixed:
-        return Method(study.entry, {}, (), dict(study.entry.hyper), results(study.wanted(known)), (), (), {}, "", time)
-    rounds = study.rounds(known)
-    last = rounds[-1]
-    best = last.ranked(known)[0]
-    confirm = study.wanted(known)[sum(len(r.trials) for r in rounds) + len(study.reference) :]
-    seeds = study.tier.seeds
     return Method(
-        study.entry, last.space, tuple(last.tried(known)), dict(best.at), results(confirm[:seeds]),
-        results(study.reference), results(confirm[seeds:]), last.edges(known), "", time, len(rounds) - 1,
+        chosen.card, chosen.space, tuple(Tried(at, of(keys)) for at, keys in chosen.points), chosen.hyper,
+        of(chosen.tuned), of(chosen.defaults), of(chosen.runner_up), chosen.edges, "", chosen.time, chosen.widened,
+        chosen.inside,
     )  # fmt: skip
+
+
+def _tested(methods: Sequence[Method]) -> tuple[list[Method], list[str], bool]:
+    """The methods, what to say where test losses are not finite, and whether none is: then the verdict is about the
+    validation data."""
+    ended = [r for m in methods for r in (*m.tuned, *m.defaults) if r.diverged_at is None and r.test is not None]
+    if ended and not any(math.isfinite(r.test or 0.0) for r in ended):
+        part = [{name: tuple(replace(r, test=None, test_metric=None) for r in getattr(m, name))
+                 for name in ("tuned", "defaults", "runner_up")} for m in methods]  # fmt: skip
+        said = ("The test loss is not finite in any run, as where a row of the test data holds a NaN: the verdict is "
+                "about the validation data.")  # fmt: skip
+        return [replace(m, **runs) for m, runs in zip(methods, part, strict=True)], [said], True
+    said = []
+    for m in methods:
+        if lost := sum(math.isinf(score(r)) and r.diverged_at is None for r in m.tuned):
+            said.append(f"{m.name}: the test loss is not finite in {lost} of {len(m.tuned)} runs, which count as "
+                        "diverged.")  # fmt: skip
+    return list(methods), said, False
+
+
+def _unmeasured(methods: Sequence[Method], name: str | None) -> list[str]:
+    """Metrics that are no number."""
+    said = []
+    for m in methods if name else ():
+        ended = [r for r in m.tuned if r.diverged_at is None]
+        if lost := len(ended) - len(m.metrics):
+            rest = "its mean is over the others" if m.metrics else "there is no mean"
+            said.append(f"{m.name}: the {name} is not a number in {lost} of {len(ended)} runs; {rest}.")
+    return said
 
 
 def steps_to(results: Sequence[Result], target: float) -> float:

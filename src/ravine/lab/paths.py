@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ravine.command import Parser, drawable
+from ravine.command import Parser, Whole, checked, drawable
 from ravine.strategies import PathRecorder
 from ravine.surfaces.plane import Plane
 from ravine.typed import listed
@@ -19,7 +19,7 @@ from . import sparse
 from .command import NAMED, answer, given, of_task
 from .errors import LabError, extra
 from .search import Entry, entries
-from .seeding import seed_all
+from .seeding import SEEDS, seed_all
 from .spaces import middle, space_of
 from .study import SELECTION
 from .tasks import Data, Task, load_task
@@ -28,6 +28,12 @@ from .trial import Trial, run
 
 FORMATS = (".png", ".svg", ".pdf")
 SNAPSHOTS = 60  # of each path
+
+
+RANGES = {
+    "epochs": Whole(1, 10**6), "batch": Whole(), "rates": Whole(1, 1000), "seed": SEEDS, "rows": Whole(),
+    "points": Whole(3, 1000),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,7 @@ class Settings:
     out: Path = Path("paths.png")
 
     def __post_init__(self):
-        for name, least in {"epochs": 1, "batch": 1, "rates": 1, "seed": 0, "rows": 1, "points": 3}.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise LabError(f"--{name} {value}: must be {least} or more")
+        checked(self, RANGES)
         if len(set(self.optimizers)) < len(self.optimizers) or not self.optimizers:
             raise LabError(f"--optimizers {','.join(self.optimizers)}: name at least one, and each once")
         drawable(self.out, FORMATS)
@@ -168,17 +171,27 @@ def _parser() -> argparse.ArgumentParser:
         type=listed,
         help=f"{NAMED} (default {','.join(usual.optimizers)})",
     )
-    add("--epochs", metavar="N", type=int, help="how long each runs (default: the task's)")
-    add("--batch", metavar="N", type=int, help="examples a step (default: the task's)")
+    add("--epochs", metavar="N", type=RANGES["epochs"], help="how long each runs (default: the task's)")
+    add("--batch", metavar="N", type=RANGES["batch"], help="examples a step (default: the task's)")
     add(
         "--rates",
         metavar="N",
-        type=int,
+        type=RANGES["rates"],
         help=f"learning rates that are tried first, over three decades; 1 takes the middle (default {usual.rates})",
     )
-    add("--seed", metavar="N", type=int, help=f"of weights and batches (default {usual.seed})")
-    add("--rows", metavar="N", type=int, help=f"training examples whose loss is drawn (default {usual.rows}, or all)")
-    add("--points", metavar="N", type=int, help=f"of the longer side at which it is computed (default {usual.points})")
+    add("--seed", metavar="N", type=RANGES["seed"], help=f"of weights and batches (default {usual.seed})")
+    add(
+        "--rows",
+        metavar="N",
+        type=RANGES["rows"],
+        help=f"training examples whose loss is drawn (default {usual.rows}, or all)",
+    )
+    add(
+        "--points",
+        metavar="N",
+        type=RANGES["points"],
+        help=f"of the longer side at which it is computed (default {usual.points})",
+    )
     add(
         "--centre",
         choices=("mean", "first", "last"),

@@ -1,16 +1,17 @@
 """What has been measured, in one SQLite file, a row a trial, written as soon as it is made."""
 
-import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .decode import Garbled
 from .errors import LabError
+from .reading import Row, checked, in_the_way, recalled, result_of, rows
 from .trial import Result, Trial
 
 SCHEMA = """
@@ -34,48 +35,69 @@ class Records:
 
     def __init__(self, folder: Path):
         self.path = folder / "trials.sqlite"
+        for path in (self.path, folder / "lock"):
+            if (odd := in_the_way(path)) is not None:
+                raise LabError(f"--out {folder}: {odd.name} there is no file; remove it or choose another --out")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
-            self._db = sqlite3.connect(self.path, isolation_level=None)
             try:
+                self._db = sqlite3.connect(self.path, isolation_level=None)
+            except sqlite3.Error:
+                self._lock.close()
+                raise
+            try:
+                checked(self._db)
                 self._db.execute("pragma journal_mode=wal")
                 self._db.executescript(SCHEMA)
-                self.interrupted = self._do("delete from leases").rowcount
-            except (sqlite3.Error, LabError):
+                self.interrupted = self._do("select count(*) from leases")[0][0]
+                self._do("delete from leases")
+            except (sqlite3.Error, LabError, Garbled):
                 self.close()
                 raise
         except OSError as error:
             raise LabError(f"--out {folder}: cannot be written: {error.strerror}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, Garbled) as error:
             raise LabError(f"--out {folder}: {self.path.name} cannot be opened: {error}; "
                            "remove it or choose another --out") from error  # fmt: skip
 
     def __contains__(self, trial: Trial) -> bool:
-        return self._do("select 1 from trials where key = ?", trial.key).fetchone() is not None
+        return self._result(trial) is not None
 
     def __getitem__(self, trial: Trial) -> Result:
-        row = self._do("select result from trials where key = ?", trial.key).fetchone()
-        return Result(**json.loads(row[0]))
+        if (found := self._result(trial)) is None:
+            raise KeyError(trial)
+        return found
+
+    def _result(self, trial: Trial) -> Result | None:
+        """None where there is none that can be read."""
+        found = self._do("select result from trials where key = ?", trial.key)
+        with suppress(Garbled):
+            return result_of(found[0][0]) if found else None
 
     def __len__(self) -> int:
-        return self._do("select count(*) from trials").fetchone()[0]
+        return self._do("select count(*) from trials")[0][0]
 
     def __iter__(self) -> Iterator[tuple[Trial, Result]]:
-        """All of them, oldest first; what an older ravine wrote in another form is left out."""
-        for trial, result in self._do("select trial, result from trials order by rowid").fetchall():
-            fields = json.loads(trial)
-            fields["hyper"] = tuple((k, tuple(x) if isinstance(x, list) else x) for k, x in fields["hyper"])
-            try:
-                yield Trial(**fields), Result(**json.loads(result))
-            except TypeError:
-                continue
+        """All of them, oldest first; what is damaged, or of an older ravine in another form, is left out."""
+        for row in self.rows():
+            yield row.trial, row.result
+
+    def rows(self) -> list[Row]:
+        """The same with their keys."""
+        return list(rows(self._db))
+
+    def results(self) -> dict[str, Result]:
+        """Those that can be read, by the key of their trial."""
+        return {row.key: row.result for row in self.rows()}
 
     def add(self, trial: Trial, result: Result) -> None:
-        """Keeps a result; one that is there already stays."""
+        """Keeps a result; one that is there already stays, unless it cannot be read."""
         status = "done" if result.diverged_at is None else "diverged"
+        if trial in self:
+            return
         self._do(
-            "insert or ignore into trials (key, task, optimizer, lr, seed, status, trial, result) "
+            "insert or replace into trials (key, task, optimizer, lr, seed, status, trial, result) "
             "values (?, ?, ?, ?, ?, ?, ?, ?)",
             trial.key, trial.task, trial.optimizer, trial.lr, trial.seed, status,
             json.dumps(asdict(trial)), json.dumps(asdict(result)),
@@ -106,24 +128,31 @@ class Records:
     def _others(self, trials: Iterable[Trial]) -> int:
         """How many recorded trials are one of these in all but `content`."""
         wanted = {_apart(asdict(trial)): trial.key for trial in trials}
-        rows = self._do("select key, trial from trials").fetchall()
-        return sum(wanted.get(_apart(json.loads(trial)), key) != key for key, trial in rows)
+        return sum(wanted.get(_apart(asdict(row.trial)), row.key) != row.key for row in self.rows())
 
     def remember(self, name: str, value: object) -> None:
         """Keeps a value beside the trials, as JSON; `recall` gives it back."""
         self._do("insert or replace into meta values (?, ?)", name, json.dumps(value, default=str))
 
     def recalled(self, name: str) -> Any:
-        """What `remember` kept; None where it kept nothing."""
-        row = self._do("select value from meta where name = ?", name).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
+        """What `remember` kept; None where it kept nothing that can be read."""
         try:
-            return self._db.execute(statement, values)
-        except sqlite3.Error as error:  # a full disk, a file that was taken away
+            return recalled(self._db, name)
+        except (sqlite3.Error, Garbled):
+            return None
+
+    def forget(self, name: str) -> None:
+        """As if nothing had been remembered."""
+        self._do("delete from meta where name = ?", name)
+
+    def _do(self, statement: str, *values: object) -> list[Any]:
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.OperationalError as error:  # a full disk, a file that was taken away
             raise LabError(f"{self.path}: {error}; what was recorded before is kept, run the same command to go on "
                            "when there is room") from error  # fmt: skip
+        except sqlite3.Error as error:
+            raise LabError(f"{self.path}: {error}; remove it or choose another --out") from error
 
     def close(self) -> None:
         """Folds the log into the file and lets the next process in."""
@@ -144,11 +173,14 @@ class Known(Mapping[Trial, Result]):
         self.records, self.read = records, dict[Trial, Result]()
 
     def __contains__(self, trial: object) -> bool:
-        return trial in self.read or (isinstance(trial, Trial) and trial in self.records)
+        if trial not in self.read and isinstance(trial, Trial):
+            with suppress(KeyError):
+                self.read[trial] = self.records[trial]
+        return trial in self.read
 
     def __getitem__(self, trial: Trial) -> Result:
-        if trial not in self.read:
-            self.read[trial] = self.records[trial]
+        if trial not in self:
+            raise KeyError(trial)
         return self.read[trial]
 
     def __iter__(self) -> Iterator[Trial]:
@@ -163,38 +195,26 @@ class Known(Mapping[Trial, Result]):
         self.read[trial] = result
 
 
-def recall(folder: Path, name: str) -> Any:
-    """What `remember` kept in a folder; read without opening the records, so that their leases stay."""
-    path = (folder / "trials.sqlite").resolve()
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
-            row = db.execute("select value from meta where name = ?", (name,)).fetchone()
-    except sqlite3.Error:
-        row = None
-    if row is None:
-        raise LabError(f"{folder}: there is no comparison: name a folder that ravine compare wrote to (its --out)")
-    return json.loads(row[0])
-
-
 def _trials(n: int, one: str, more: str) -> str:
     return f"1 trial {one}" if n == 1 else f"{n} trials {more}"
 
 
 def _apart(fields: dict[str, Any]) -> str:
-    """A trial's fields without what is hashed in them; those that an older ravine did not have are as by default."""
-    defaults = {f.name: f.default for f in dataclasses.fields(Trial) if f.default is not dataclasses.MISSING}
-    return json.dumps({**defaults, **fields, "content": "", "after": ""}, sort_keys=True)
+    """A trial's fields without what is hashed in them."""
+    return json.dumps({**fields, "content": "", "after": ""}, sort_keys=True)
 
 
 def _lock(folder: Path) -> sqlite3.Connection:
     """An empty SQLite file held locked: the lock that every system has, and drops when its process dies."""
-    lock = sqlite3.connect(folder / "lock", isolation_level=None, timeout=0)
+    path = folder / "lock"
+    lock = sqlite3.connect(path, isolation_level=None, timeout=0)
     try:
         lock.execute("begin exclusive")
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         lock.close()
         if "locked" not in str(error):
-            raise
+            raise LabError(f"--out {folder}: {path.name} there cannot be used: {error}; remove it or choose another "
+                           "--out") from error  # fmt: skip
         raise LabError(
             f"--out {folder}: another ravine is working here; wait for it, or choose another --out"
         ) from None

@@ -5,6 +5,10 @@ import random
 import numpy
 import torch
 
+from ravine.command import Whole
+
+SEEDS = Whole(0, 2**32 - 1)  # what numpy takes
+
 
 def seed_all(seed: int) -> None:
     """Begins all three again."""

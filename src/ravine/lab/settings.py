@@ -1,9 +1,12 @@
 """What the person asked `ravine compare` for, checked before anything is done."""
 
+import math
+from argparse import ArgumentTypeError
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from ravine.command import Whole, checked
 from ravine.schedules import find
 
 from . import devices as where
@@ -12,6 +15,17 @@ from .study import TIERS, Tier
 
 PRESETS = ("classic",)
 CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to train on, validated on the test images
+
+
+RANGES = {"epochs": Whole(1, 10**6), "seeds": Whole(1, 1000), "points": Whole(1, 10_000)}
+
+
+def examples(batch: str, option: str = "--batch") -> int:
+    """A number of examples as it was typed."""
+    try:
+        return Whole()(batch)
+    except ArgumentTypeError as error:
+        raise LabError(f"{option} {batch:.60}: a number of examples, 1 or more, or full ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -38,19 +52,15 @@ class Settings:
     engine: str = "processes"
     precision: str = "float32"
     compile: bool = False
-    train: bool = True  # else what is missing is an error
     png: Path | None = None
     pdf: Path | None = None
     track: tuple[str, ...] = ()
     export: str | None = None
 
     def __post_init__(self):
-        if self.train and self.engine == "processes":
+        if self.engine == "processes":
             where.check(self.devices)
-        for name in ("epochs", "seeds", "points"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise LabError(f"--{name} {value}: must be 1 or more")
+        checked(self, RANGES)
         if self.optimizers == ():
             raise LabError("--optimizers: name at least one")
         if self.preset == "classic" and self.tasks not in ((), ("fashion-mnist",), (CLASSIC,)):
@@ -63,9 +73,12 @@ class Settings:
             raise LabError("--carry-over goes with --preset classic")
         if (self.png or self.pdf) and find_spec("matplotlib") is None:
             raise LabError('--png and --pdf need matplotlib: pip install ".[lab]" in ravine\'s folder')
-        for batch in (*([self.batch] if self.batch else []), *self.batch_sweep):
-            if batch != "full" and not (batch.isdigit() and int(batch)):
-                raise LabError(f"--batch {batch}: a number of examples, 1 or more, or full")
+        for option, batches in (("--batch", (self.batch,)), ("--batch-sweep", self.batch_sweep)):
+            for batch in batches:
+                if batch not in (None, "full"):
+                    examples(batch, option)
+        if self.target is not None and not math.isfinite(self.target):
+            raise LabError(f"--target {self.target:g}: must be a number")
         if self.batch_sweep and len(self.tasks) > 1:
             raise LabError("--batch-sweep goes with one task")
         try:

@@ -59,6 +59,9 @@ def without_spikes(curve: Sequence[float]) -> list[float]:
 
 def read(lrs: Sequence[float], losses: Sequence[Sequence[float]]) -> RangeTest:
     """The suggestion and its reason, from the losses of every seed; the first of each is before any step."""
+    if not all(math.isfinite(c[0]) for c in losses):
+        reason = "the loss is not a finite number before any step: look at the data, the model and the loss"
+        return RangeTest(tuple(lrs), tuple(tuple(c[1:]) for c in losses), math.nan, (), None, reason)
     n = min(len(c) - exploded(c) for c in losses)
     half = max(2, len(lrs) // 20)
     smooth = smoothed([fmean(x) for x in zip(*(without_spikes(c[:n]) for c in losses), strict=True)], half)

@@ -13,9 +13,9 @@ from .verdict import doubts, speed, words
 
 def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
-    console, task = Console(highlight=False), found.facts.task
-    metric = [task.metric_name] if task.metric else []
-    loss = "test loss" if found.facts.data.tested else "validation loss"
+    console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
+    metric = [task.metric] if task.metric else []
+    loss = f"{found.judged} loss"
     titles = ("", "optimizer", loss, *metric, "steps to target", "best lr", "ms/step")
     table = Table(*titles, box=None, pad_edge=False)
     for m in found.methods:
@@ -23,7 +23,7 @@ def show(found: Outcome, page: Path) -> None:
         table.add_row(
             m.group, m.name, mean(m),
             *([accuracy] if metric else []), steps(steps_to(m.tuned, found.target)) if found.target is not None else "",
-            f"{m.hyper['lr']:g}{'*' if m.edges else ''}", f"{m.time.whole:.2f}",
+            f"{m.hyper['lr']:g}{'*' if m.edges else ''}", f"{m.time.whole:.2f}" if math.isfinite(m.time.whole) else "",
         )  # fmt: skip
     console.print(table)
     console.print(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from .passes import Passes
 from .seeding import seed_all
 from .tasks import Data, Task
 
+LARGEST = 1e100  # of losses and metrics that are finite: means and squares of such are finite too
 DIVERGED = 10  # times the loss of the seed's own weights: what training loss has no business to reach
 
 
@@ -27,7 +29,7 @@ class Trial:
 
     task: str
     optimizer: str
-    hyper: tuple[tuple[str, float], ...]
+    hyper: tuple[tuple[str, Any], ...]
     seed: int
     epochs: int
     batch: int
@@ -141,11 +143,11 @@ def _diverged(result: Result, usual: float) -> bool:
 
 def _measure(result: Result, step: int, losses: list[float], task: Task, passes: Passes, data: Data) -> None:
     """Adds a point; `losses` are those of the batches since the last one."""
-    mean = sum(losses) / len(losses)
+    mean = _bounded(sum(losses) / len(losses))
     loss, metric = _evaluated(task, passes, data.x_valid, data.y_valid)
     result.step.append(step)
     result.train.append(mean)
-    result.deviation.append(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses)))
+    result.deviation.append(_bounded(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses))))
     result.valid.append(loss)
     result.metric.append(metric)
 
@@ -161,7 +163,12 @@ def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float,
             if task.metric is not None:
                 metric += len(rows) * float(task.metric(output, target))
     _switch("train", passes.model, passes.opt)
-    return loss / len(x), metric / len(x)
+    return _bounded(loss / len(x)), _bounded(metric / len(x))
+
+
+def _bounded(x: float) -> float:
+    """What is so large that means of it overflow is infinite."""
+    return math.copysign(math.inf, x) if abs(x) > LARGEST else x
 
 
 def _switch(form: str, *things: object) -> None:

@@ -55,6 +55,7 @@ def _content(does: str, entry: Entry) -> str:
 BESIDE = (
     "catalog",
     "cli.py",
+    "command.py",
     "explain.py",
     "gradient_release.py",
     "loop",

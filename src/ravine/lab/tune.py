@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import ravine
-from ravine.command import Parser
+from ravine.command import Parser, Whole, checked
 from ravine.schedules import find
 
 from . import sparse
@@ -30,6 +30,12 @@ from .trials import maker
 ROUND = 4  # points that are asked for at once, however many workers there are: so that these change nothing
 
 
+RANGES = {
+    "trials": Whole(1, 100_000), "seeds": Whole(1, 1000), "confirm": Whole(1, 1000), "epochs": Whole(1, 10**6),
+    "batch": Whole(),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Settings:
     """What was asked for."""
@@ -47,10 +53,7 @@ class Settings:
     workers: str | None = None
 
     def __post_init__(self):
-        for name in ("trials", "seeds", "confirm", "epochs", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise LabError(f"--{name} {value}: must be 1 or more")
+        checked(self, RANGES)
         try:
             object.__setattr__(self, "schedule", find(self.schedule).name)
         except ValueError as error:
@@ -138,7 +141,7 @@ def tune(asked: Settings) -> str:
         raise LabError(f"--optimizer {asked.optimizer}: its settings leave nothing to search; leave one out")
     crew = devices(asked.workers)
     check(crew)
-    with Records(asked.out or Path("runs") / f"tune-{task.name}") as records:
+    with Records(asked.out or Path("runs") / f"tune-{task.folder}") as records:
         data = task.load()
         task = replace(task, batch=asked.batch or task.batch)
         if task.batch > len(data.x):
@@ -227,11 +230,17 @@ def means(results: Sequence[Result]) -> tuple[str, str, str]:
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Mean ± standard deviation."""
+    """Mean ± standard deviation; what is no number is counted apart."""
     known = [x for x in values if x is not None]
-    if not known:
-        return ""
-    return f"{fmean(known):.4f}" + (f" ± {stdev(known):.4f}" if len(known) > 1 else "")
+    finite = [x for x in known if math.isfinite(x)]
+    if not finite:
+        return "not a number" if known else ""
+    lost = len(known) - len(finite)
+    return (
+        f"{fmean(finite):.4f}"
+        + (f" ± {stdev(finite):.4f}" if len(finite) > 1 else "")
+        + (f" ({lost} of {len(known)} not a number)" if lost else "")
+    )
 
 
 def python(cls: type, hyper: Hyper) -> str:
@@ -257,11 +266,16 @@ def _parser() -> argparse.ArgumentParser:
     add, usual = parser.add_argument, Settings
     of_task(parser, usual.task)
     of_optimizer(parser, usual.optimizer)
-    add("--trials", metavar="N", type=int, help=f"settings that are tried (default {usual.trials})")
-    add("--seeds", metavar="N", type=int, help=f"runs of each, whose mean counts (default {usual.seeds})")
-    add("--confirm", metavar="N", type=int, help=f"new seeds for the best and the defaults (default {usual.confirm})")
-    add("--epochs", metavar="N", type=int, help="how long each trial is (default: the task's)")
-    add("--batch", metavar="N", type=int, help="examples a step (default: the task's)")
+    add("--trials", metavar="N", type=RANGES["trials"], help=f"settings that are tried (default {usual.trials})")
+    add("--seeds", metavar="N", type=RANGES["seeds"], help=f"runs of each, whose mean counts (default {usual.seeds})")
+    add(
+        "--confirm",
+        metavar="N",
+        type=RANGES["confirm"],
+        help=f"new seeds for the best and the defaults (default {usual.confirm})",
+    )
+    add("--epochs", metavar="N", type=RANGES["epochs"], help="how long each trial is (default: the task's)")
+    add("--batch", metavar="N", type=RANGES["batch"], help="examples a step (default: the task's)")
     add("--schedule", metavar="NAME", help=f"what lr is multiplied by over the run (default {usual.schedule})")
     add("--out", metavar="DIR", type=Path, help="where the records go (default runs/tune-TASK)")
     add("--workers", metavar="N", help="processes, one thread each, or devices as cuda:0,cuda:1 (default: one a core)")

@@ -52,8 +52,8 @@ def speed(found: Outcome) -> str:
 
 
 def doubts(found: Outcome) -> list[str]:
-    """What speaks against trusting the ranking as it is."""
-    out: list[str] = []
+    """What is missing, and what speaks against trusting the ranking as it is."""
+    out = list(found.missing)
     for m in found.methods:
         if m.edges:
             at = " and ".join(f"{name} at the {end} value tried" for name, end in m.edges.items())

@@ -7,7 +7,7 @@ import inspect
 import shutil
 from pathlib import Path
 
-from ravine.command import Mistake, Parser, answer
+from ravine.command import Mistake, Parser, Whole, answer
 from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
 from ravine.typed import assigned
@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="as the list has it, or as it is often called")
     add("fields", metavar="FIELD=VALUE", nargs="*", help="of the schedule, such as end=0.1; warmup=100 goes with any")
-    add("--steps", metavar="N", type=int, default=1000, help="the length of the run (default 1000)")
+    add("--steps", metavar="N", type=Whole(1, 10**6), default=1000, help="the length of the run (default 1000)")
     add("--plot", action="store_true", help="a curve in the terminal")
     add("--table", action="store_true", help="a few steps with their values")
     add("-o", metavar="FILE", dest="out", type=Path, help="a picture: .svg, or .html that tells values under the mouse")

@@ -42,6 +42,8 @@ class Schedule:
             value = value_of(f"{owner}: {field.name}", hints[field.name], getattr(self, field.name))
             if isinstance(value, int | float) and not isinstance(value, bool):
                 usual = "[1, inf)" if isinstance(value, int) else "[0, inf)"
+                if isinstance(value, int) and not abs(value) < 2**63:
+                    raise ValueError(f"{owner}: {field.name} is too large a number, of {value.bit_length()} bits")
                 within(owner, field.name, self.ranges.get(field.name, usual), float(value))
             object.__setattr__(self, field.name, value)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from ravine.command import Mistake, Parser, answer, drawable, own
+from ravine.command import Mistake, Parser, Whole, answer, drawable, own
 from ravine.surfaces import lessons, maps
 from ravine.surfaces.entrants import Entrant, entrants
 from ravine.surfaces.find import NAMES, find, made
@@ -49,16 +49,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--lr", metavar="MODE", default="tuned", help="same, default, tuned or a number; it is written on the picture. "
         "tuned: for each the best of 29 rates from 16 random starts in as many steps; same: for all what is best "
         "so for gradient descent (default tuned)")  # fmt: skip
-    add("--steps", metavar="N", type=int, default=150, help="of each optimizer (default 150)")
+    add("--steps", metavar="N", type=Whole(1, 10**6), default=150, help="of each optimizer (default 150)")
     add(
         "--start",
         metavar="X,Y",
         type=_point,
         help="where they begin, as in --start -1,0.5 (default: the surface's own)",
     )
-    add("--starts", metavar="N", type=int, help="in its place: so many random points")
-    add("--seed", metavar="N", type=int, default=0, help="of the surface's chance (default 0)")
-    add("--seeds", metavar="N", type=int, default=1, help="so many runs of each, with a cloud around their ends")
+    add("--starts", metavar="N", type=Whole(1, 10**4), help="in its place: so many random points")
+    add("--seed", metavar="N", type=Whole(0, 2**62), default=0, help="of the surface's chance (default 0)")
+    add(
+        "--seeds",
+        metavar="N",
+        type=Whole(1, 1000),
+        default=1,
+        help="so many runs of each, with a cloud around their ends",
+    )
     add("--3d", dest="deep", action="store_true", help="as a relief")
     add("--map", choices=MAPS, help="rates: the loss over rate and step; momentum: over rate and momentum; "
         "basins: which minimum is reached from where, and how soon")  # fmt: skip
@@ -81,11 +87,6 @@ def run(asked: argparse.Namespace) -> str:
         return f"{lessons.LESSONS[asked.lesson](out)}\nwritten to {out}"
     if asked.surface is None:
         raise ValueError(f"which surface? One of {', '.join(NAMES)}")
-    for name in ("steps", "seeds", "starts"):
-        if (n := getattr(asked, name)) is not None and n < 1:
-            raise ValueError(f"--{name} {n}: must be 1 or more")
-    if not 0 <= asked.seed < 2**63 - asked.seeds:
-        raise ValueError(f"--seed {asked.seed}: must be a whole number from 0 to 2**63 - 1")
     surface, racing = _surface(asked.surface), entrants(asked.optimizers)
     if asked.map in ("rates", "momentum") and asked.lr != "tuned":
         raise ValueError(f"--map {asked.map} tries every rate, so --lr {asked.lr} says nothing; leave it out")

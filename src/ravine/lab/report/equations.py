@@ -1,8 +1,11 @@
 """LaTeX lines to MathML, which browsers show by themselves."""
 
 import re
+from html import escape
 
 from latex2mathml.converter import convert
+
+TAG = re.compile(r"</?m[a-z]+(?: [a-z]+=\"[\w.#%+-]*\")* ?/?>")  # of MathML, none of whose attributes run anything
 
 
 def mathml(latex: str) -> str:
@@ -15,5 +18,12 @@ def mathml(latex: str) -> str:
 
 
 def _inner(latex: str) -> str:
-    """The converter knows no alignment, so each side is converted apart."""
-    return re.sub(r"^<math[^>]*>|</math>$", "", convert(latex.strip())) if latex.strip() else ""
+    """The converter knows no alignment, so each side is converted apart. It lets HTML in \\text through, and equations
+    may come from somebody else's records: what is more than MathML is shown as it is written."""
+    if not latex.strip():
+        return ""
+    try:
+        inner = re.sub(r"^<math[^>]*>|</math>$", "", convert(latex.strip()))
+    except Exception:  # of a package of others, at LaTeX that is none
+        inner = "<"
+    return f"<mtext>{escape(latex)}</mtext>" if "<" in TAG.sub("", inner) else inner

@@ -58,7 +58,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
         "best-of": _best_of(searched, ink) if searched else None,
         "seeds": visuals.spread(
             [visuals.Values(m.name, ink[m.name], m.losses) for m in methods],
-            f"{judged(outcome)} loss",
+            f"{outcome.judged} loss",
         ),
         "batch-steps": _batch_steps(outcome, ink) if outcome.sweep else None,
         "batch-loss": _batch_loss(outcome) if outcome.sweep else None,
@@ -66,7 +66,7 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
             [visuals.Bar(m.name, ink[m.name],
                          {"update": m.time.update, "forward and backward": m.time.whole - m.time.update})
              for m in methods], "ms per step",
-        ),
+        ) if all(math.isfinite(m.time.whole) for m in methods) else None,
         "state": visuals.bars(
             [visuals.Bar(m.name, ink[m.name], {"state": m.time.state_bytes}) for m in timed],
             "bytes for each parameter",
@@ -120,11 +120,6 @@ def looks(inside: Inside) -> dict[str, Figure]:
     return {name: figure | {"title": TITLES[name]} for name, figure in figures.items()}
 
 
-def judged(outcome: Outcome) -> str:
-    """The part of the data that scores are of."""
-    return "test" if outcome.facts.data.tested else "validation"
-
-
 def _learning(
     outcome: Outcome, alive: Sequence[Method], ink: Mapping[str, Ink], part: str, title: str, targets: dict[str, float]
 ) -> Figure:
@@ -132,7 +127,9 @@ def _learning(
     lines = []
     for method in alive[::-1]:
         step, runs = _aligned(method, part)
-        units = {"epoch": outcome.facts.epochs / outcome.facts.steps, "second": method.time.whole / 1e3}
+        units = {"epoch": outcome.facts.epochs / outcome.facts.steps}
+        if all(math.isfinite(m.time.whole) for m in alive):
+            units["second"] = method.time.whole / 1e3
         lines.append(visuals.Line(method.name, ink[method.name], step, runs, units))
     return visuals.curves(lines, "step", title, targets)
 

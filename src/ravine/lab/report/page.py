@@ -1,49 +1,44 @@
 """Gathers what the template shows: the table, the figures, the equations, and how it was all made."""
 
-import inspect
 import json
 import math
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
-from ..devices import cores
+from ..found import Made
 from ..inside import MOST
 from ..outcome import Method, Outcome, score, steps_to
 from ..statistics import interval
 from ..verdict import doubts
 from .equations import mathml
-from .exhibits import TITLES, Times, exhibits, inks, judged, looks, profile
+from .exhibits import TITLES, Times, exhibits, inks, looks, profile
+
+HERE = Path(__file__).parent
 
 
 def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
     """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile."""
-    ink, folder = inks(outcome, times), Path(__file__).parent
+    ink, folder = inks(outcome, times), HERE
     figures = exhibits(outcome)
     if times is not None:
         figures["profile"] = profile(times, ink)
     inside = {m.name: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
-    environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("page.html").render(
+    return _template().render(
         facts=outcome.facts,
         outcome=outcome,
         infinity=math.inf,
         verdict=verdict,
         doubts=doubts(outcome),
         detectable=[d.detectable for m in outcome.methods if (d := outcome.behind(m)) and math.isfinite(d.detectable)],
-        judged=judged(outcome),
+        judged=outcome.judged,
         log_strip=_range(outcome)[0] > 0,
         points=len(outcome.methods[0].tried),
         names=list(dict.fromkeys(key for m in outcome.methods for p in m.tried for key in p.hyper)),
@@ -58,21 +53,22 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         script=Markup((folder / "script.js").read_text(encoding="utf-8")),
         charts=_json({"figures": figures, "inside": inside}),
         engine=Markup(engine()),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=f"{_processor()}, {platform.system()}",
-        versions=[(name, version(name)) for name in ("ravine", "torch", "numpy", "scipy")]
-        + [("Python", platform.python_version())],
+        made=outcome.facts.made or Made.here(),
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html")
 
 
 def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
     """A row of the verdict, and what the sections below show of the method."""
     low, high = _range(outcome)
     whole = method.losses and not method.diverged
-    doc = inspect.getdoc(method.entry.cls) or ""
-    traced = getattr(method.entry.cls, "equations", None)  # a stranger's class has none
-    known = inspect.signature(method.entry.cls).parameters
-    hyper = {name: value for name, value in method.hyper.items() if name in known}
     return {
         "method": method, "name": method.name, "ink": ink,
         "loss": (method.loss, *(interval(method.losses) if whole else (math.inf, math.inf))),
@@ -84,8 +80,8 @@ def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
         "diverged": [(p, r) for p in method.tried for r in p.results if r.diverged_at is not None],
         "searched": sum(len(p.results) for p in method.tried),
         "seconds": sorted(r.seconds for r in method.tuned)[len(method.tuned) // 2],
-        "meaning": doc.split("\n", 1)[0],
-        "equations": Markup(mathml(traced(**hyper))) if traced else Markup(),
+        "meaning": method.card.meaning,
+        "equations": Markup(mathml(method.card.equations)) if method.card.equations else Markup(),
     }  # fmt: skip
 
 
@@ -105,14 +101,5 @@ def _part(value: float, low: float, high: float) -> float:
 
 
 def _json(charts: dict[str, dict[str, Any]]) -> Markup:
-    """For a script element, which "</" would end."""
-    return Markup(json.dumps(charts, allow_nan=False, separators=(",", ":")).replace("</", "<\\/"))
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    return f"{name or platform.machine()}, {cores()} cores"
+    """For a script element: without "<", neither "</" ends it nor "<!--" opens a comment in it."""
+    return Markup(json.dumps(charts, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ravine.command import file_name
+
 from ..errors import LabError
 from ..seeding import seed_all
 from ..threads import one_thread
@@ -73,9 +75,16 @@ class Task:
     tiny: Callable[[], "Task"] | None = None
 
     def __post_init__(self):
+        if not (isinstance(self.name, str) and self.name.strip() and self.name.isprintable()):
+            raise LabError(f"a task's name is {self.name!r:.60}: it must be letters that can be printed")
         for name in ("batch", "epochs"):
             if getattr(self, name) < 1:
                 raise LabError(f"task '{self.name}': {name}={getattr(self, name)} must be 1 or more")
+
+    @property
+    def folder(self) -> str:
+        """What the folder of its records is called."""
+        return file_name(self.name)
 
     def load(self) -> Data:
         """The data, looked at: six tensors, or four, two and two of the same number of rows."""

@@ -48,8 +48,8 @@ class Tracker(Protocol):
 class Trackers:
     """Those that were asked for. Each is given every trial once, also over several runs of the same command."""
 
-    def __init__(self, names: Sequence[str], out: Path, task: str, metric: str | None):
-        self.metric, self.out = metric, out
+    def __init__(self, names: Sequence[str], out: Path, task: str, metric: str | None, usual: Mapping[str, Any]):
+        self.metric, self.out, self.usual = metric, out, usual
         self.open: dict[str, Tracker] = {}
         self.seen: dict[str, set[str]] = {}
         for name in names:
@@ -58,7 +58,7 @@ class Trackers:
             with extra(name, f"--track {name}"):
                 made = importlib.import_module(f".{name}", __name__)
             self.open[name] = made.Tracker(out, task)
-            self.seen[name] = set(self._note(name).read_text().split()) if self._note(name).exists() else set()
+            self.seen[name] = self._noted(name)
 
     def add(self, trial: Trial, result: Result) -> None:
         """To each that has not had it."""
@@ -66,8 +66,8 @@ class Trackers:
             if trial.key in self.seen[name]:
                 continue
             try:
-                tracker.add(run_of(trial, result, self.metric))
-                with self._note(name).open("a") as note:
+                tracker.add(run_of(trial, result, self.metric, self.usual))
+                with self._note(name).open("a", encoding="utf-8") as note:
                     note.write(f"{trial.key}\n")
                 self.seen[name].add(trial.key)
             except Exception as error:
@@ -86,6 +86,13 @@ class Trackers:
         """The keys of the trials that it has had."""
         return self.out / f"{name}.keys"
 
+    def _noted(self, name: str) -> set[str]:
+        note = self._note(name)
+        try:
+            return set(note.read_text(encoding="utf-8", errors="replace").split()) if note.exists() else set()
+        except OSError as error:
+            raise LabError(f"--track {name}: {note} cannot be read: {error.strerror}; remove it") from error
+
     @staticmethod
     def _say(name: str, error: Exception) -> None:
         what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -93,7 +100,7 @@ class Trackers:
               "command gives it what it has not had", file=sys.stderr)  # fmt: skip
 
 
-def run_of(trial: Trial, result: Result, metric: str | None) -> Run:
+def run_of(trial: Trial, result: Result, metric: str | None, usual: Mapping[str, Any]) -> Run:
     """What is finite of a trial's results: trackers take infinity for an error, or for a large number."""
     rows = zip(result.step, result.train, result.valid, result.metric, strict=True)
     points = [(step, _finite({"train": train, "valid": valid, metric: value})) for step, train, valid, value in rows]
@@ -105,9 +112,10 @@ def run_of(trial: Trial, result: Result, metric: str | None) -> Run:
         "seconds": result.seconds,
     }
     also = {"seed": trial.seed, "epochs": trial.epochs, "batch": trial.batch, "schedule": trial.schedule}
-    name = f"{trial.optimizer} {stage(trial)} {trial.seed}"
-    hyper = columns(trial.hyper) | also | {"optimizer": trial.optimizer, "stage": stage(trial)}
-    return Run(trial.key, name, trial.task, trial.optimizer, stage(trial), hyper, points, _finite(final))
+    when = stage(trial, usual)
+    name = f"{trial.optimizer} {when} {trial.seed}"
+    hyper = columns(trial.hyper) | also | {"optimizer": trial.optimizer, "stage": when}
+    return Run(trial.key, name, trial.task, trial.optimizer, when, hyper, points, _finite(final))
 
 
 def _finite(values: Mapping[Any, float | None]) -> dict[str, float]:

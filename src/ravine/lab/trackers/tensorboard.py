@@ -4,6 +4,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from ravine.command import file_name
+
 from . import Run
 
 
@@ -15,7 +17,7 @@ class Tracker:
 
     def add(self, run: Run) -> None:
         """One finished trial."""
-        with SummaryWriter(str(self.folder / f"{run.optimizer}-{run.stage}-{run.key[:8]}")) as writer:
+        with SummaryWriter(str(self.folder / file_name(f"{run.optimizer}-{run.stage}-{run.key[:8]}"))) as writer:
             for step, values in run.points:
                 for name, x in values.items():
                     writer.add_scalar(name, x, step)

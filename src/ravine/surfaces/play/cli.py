@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from ravine.command import Mistake, Parser, answer
+from ravine.command import Mistake, Parser, Whole, answer
 from ravine.surfaces.play.export import write
 from ravine.surfaces.play.server import COMPUTING, application
 from ravine.typed import listed
@@ -35,7 +35,12 @@ def run(asked: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ravine play", description="Optimizers on loss surfaces, in the browser. Ctrl-C stops it.")
     add = parser.add_argument
-    add("--port", type=int, metavar="N", help=f"at 127.0.0.1 (default {PORT}, or a free one where that is taken)")
+    add(
+        "--port",
+        type=Whole(0, 65535),
+        metavar="N",
+        help=f"at 127.0.0.1 (default {PORT}, or a free one where that is taken)",
+    )
     add("--no-browser", action="store_true", help="only say the address")
     add(
         "--export",

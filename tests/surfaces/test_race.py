@@ -7,7 +7,7 @@ import pytest
 
 import ravine
 import ravine.cli
-from ravine.surfaces import Run, find, maps
+from ravine.surfaces import Run, find, maps, rates
 from ravine.surfaces.entrants import entrants
 from ravine.surfaces.ground import Ground
 from ravine.surfaces.maps import edges, medians, memory, reached
@@ -66,6 +66,58 @@ def test_the_mode_of_the_rates_stands_on_the_picture():
     assert made.label(0) == f"sgd\n lr {made.lrs[0]:g}"
 
 
+def test_the_two_classic_surfaces_show_the_classic_animation_and_others_what_is_tuned(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def note(surface, racing, steps, mode, *more):
+        asked.append((surface.name, [x.name for x in racing], steps, mode))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("ravine.surfaces.cli.race", note)
+    for argv in (
+        "beale",
+        "saddle",
+        "beale --lr tuned --steps 7",
+        "beale --optimizers adam",
+        "bowl",
+        "bowl --lr classic",
+    ):
+        assert run(*argv.split(), "-o", tmp_path / "a.png") == 2
+    six = ["sgd", "momentum", "nag", "adagrad", "adadelta", "rmsprop"]
+    assert asked == [
+        ("beale", six, 300, "classic"),
+        ("saddle", six, 110, "classic"),
+        ("beale", [*six, "adam"], 7, "tuned"),
+        ("beale", ["adam"], 300, "tuned"),
+        ("bowl", [*six, "adam"], 150, "tuned"),
+        ("bowl", [*six, "adam"], 150, "classic"),
+    ]
+    capsys.readouterr()
+
+
+def test_tuned_rates_stand_beside_the_classic_ones():
+    made = race(find("saddle"), entrants("sgd,adadelta,nag:lr=0.1"), 60, "classic")
+    (plain, delta) = rates.tuned(find("saddle"), entrants("sgd,adadelta"), 60)
+    assert (
+        made.label(0) == f"sgd\n lr 0.02\n tuned: {plain:g}" and made.label(1) == f"adadelta\n lr 1\n tuned: {delta:g}"
+    )
+    assert made.label(2) == "nag\n lr=0.1" and f"sgd         0.02       {plain:<10g}" in made.table()
+    assert "lr: those of the classic animation, under each the one tuned here" in made.note()
+
+
+def test_a_first_step_out_of_the_view_and_a_path_that_comes_back_are_seen():
+    booth = find("booth")  # from (-5, 3), in a view up to 8
+    made = race(booth, entrants("adagrad"), 40, "5.62")
+    assert made.paths[0][0].points[1, 1] > 8 and made.trails().axes.get_ylim()[1] > made.paths[0][0].points[1, 1]
+    beale = race(find("beale"), entrants("adam"), 300, "1.78")
+    far = beale.paths[0][0].points[:, 0].max()
+    assert 4.5 < far < beale.trails().axes.get_xlim()[1]
+    for wild in (race(booth, entrants("sgd"), 60, "1"), race(booth, entrants("adagrad"), 40, "1e6")):
+        assert wild.trails().axes.get_xlim() == booth.view[0]  # what diverges, and what is nowhere near
+    saddle = race(find("saddle"), entrants("sgd"), 110, "0.5")
+    assert saddle.trails().axes.get_ylim() == find("saddle").view[1]  # it leaves for good
+
+
 def test_who_diverges_is_named():
     made = race(find("bowl"), entrants("sgd"), 200, "1")
     assert made.label(0) == "sgd\n lr 1\n diverged" and "1 of 1" in made.table()
@@ -111,6 +163,9 @@ def test_a_cloud_of_seeds_is_as_wide_as_its_points():
         (("ravine:condition=1E400",), "condition is inf"),
         (("beale", "--start=nan,1"), "'nan,1' is no point"),
         (("beale", "--seed", str(10**20)), "must be a whole number from 0"),
+        (("beale", "--lr", "classic", "--optimizers", "sgd,adam"), "give adam a rate, as in adam:lr=0.1"),
+        (("bowl", "--lr", "classic"), "Bowl has no classic animation; beale and saddle have"),
+        (("beale", "--optimizers", ""), "which optimizers? For example"),
         (("beale", "--map", "rates", "--lr", "0.1"), "--map rates tries every rate"),
         (("saddle", "--map", "basins", "--lr", "0.1"), "Saddle has no minimum to be reached"),
         (("beale", "--map", "momentum", "--optimizers", "adagrad"), "none of these has momentum or betas"),

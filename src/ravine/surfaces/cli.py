@@ -9,12 +9,14 @@ from pathlib import Path
 
 from ravine.command import Mistake, Parser, answer, drawable, own
 from ravine.surfaces import lessons, maps
+from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import Entrant, entrants
 from ravine.surfaces.find import NAMES, find, made, plain
 from ravine.surfaces.race import FILMS, STILLS, race
 from ravine.surfaces.surface import Point, Surface
 
-CLASSIC = "sgd,momentum,nag,adagrad,adadelta,rmsprop,adam"
+SEVEN = "sgd,momentum,nag,adagrad,adadelta,rmsprop,adam"
+STEPS = 150
 MAPS: dict[str, Callable[[Surface, list[Entrant], int, str, Path], str]] = {
     "rates": maps.rates,
     "momentum": maps.momentum,
@@ -42,13 +44,17 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help=", ".join(NAMES) + "; ravine:condition=30:angle=0 sets its own; or your own Surface as module:Class",
     )
-    add("--optimizers", metavar="A,B,C", default=CLASSIC,
-        help=f"as in `ravine list`, with settings as in adam:lr=0.1:betas=(0.9,0.99) (default {CLASSIC})")  # fmt: skip
+    add("--optimizers", metavar="A,B,C",
+        help=f"as in `ravine list`, with settings as in adam:lr=0.1:betas=(0.9,0.99) (default {SEVEN}; without adam "
+        "where rates are classic)")  # fmt: skip
     add("-o", "--out", metavar="FILE", type=Path, default=Path("race.gif"), help="the picture (default race.gif)")
-    add("--lr", metavar="MODE", default="tuned", help="same, default, tuned or a number; it is written on the picture. "
+    add("--lr", metavar="MODE", help="same, default, tuned, classic or a number; it is written on the picture. "
         "tuned: for each the best of 29 rates from 16 random starts in as many steps; same: for all what is best "
-        "so for gradient descent (default tuned)")  # fmt: skip
-    add("--steps", metavar="N", type=int, default=150, help="of each optimizer (default 150)")
+        f"so for gradient descent; classic: of {' and '.join(CLASSIC)}, those that show what these two animations are "
+        "known for, with the tuned ones beside them (default classic where no optimizers are named on these two, else "
+        "tuned)")  # fmt: skip
+    steps = ", ".join(f"{x.steps} on {name}" for name, x in CLASSIC.items())
+    add("--steps", metavar="N", type=int, help=f"of each optimizer (default {STEPS}; {steps})")
     add(
         "--start",
         metavar="X,Y",
@@ -85,16 +91,21 @@ def run(asked: argparse.Namespace) -> str:
             raise ValueError(f"--{name} {n}: must be 1 or more")
     if not 0 <= asked.seed < 2**63 - asked.seeds:
         raise ValueError(f"--seed {asked.seed}: must be a whole number from 0 to 2**63 - 1")
-    surface, racing = _surface(asked.surface), entrants(asked.optimizers)
-    if asked.map in ("rates", "momentum") and asked.lr != "tuned":
+    surface = _surface(asked.surface)
+    classic = None if asked.map else CLASSIC.get(surface.name)
+    steps = asked.steps or (classic.steps if classic else STEPS)
+    mode = asked.lr or ("classic" if classic and asked.optimizers is None else "tuned")
+    usual = ",".join(classic.rates) if classic and mode == "classic" else SEVEN
+    racing = entrants(usual if asked.optimizers is None else asked.optimizers)
+    if asked.map in ("rates", "momentum") and mode != "tuned":
         raise ValueError(f"--map {asked.map} tries every rate, so --lr {asked.lr} says nothing; leave it out")
     if asked.map:
-        return f"{MAPS[asked.map](surface, racing, asked.steps, asked.lr, out)}\nwritten to {out}"
+        return f"{MAPS[asked.map](surface, racing, steps, mode, out)}\nwritten to {out}"
     if asked.start and asked.starts:
         raise ValueError("--start is one point and --starts how many random ones; give one of the two")
     starts = asked.starts or ((asked.start,) if asked.start else ())
     seeds = range(asked.seed, asked.seed + asked.seeds)
-    made = race(surface, racing, asked.steps, asked.lr, starts, seeds)
+    made = race(surface, racing, steps, mode, starts, seeds)
     made.write(out, asked.deep)
     return f"{made.table()}\nwritten to {out}"
 

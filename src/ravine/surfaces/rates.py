@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from ravine.optim import SGD
+from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import Entrant
 from ravine.surfaces.ground import Ground
 from ravine.surfaces.path import Array, Path, Run, descend
 from ravine.surfaces.surface import Point, Surface
 
-MODES = ("same", "default", "tuned")
+MODES = ("same", "default", "tuned", "classic")
 GRID = tuple(float(f"{10 ** (k / 4):.3g}") for k in range(-20, 9))  # 1e-5 to 100, four to a decade
 STARTS = 16
 
@@ -25,9 +26,11 @@ def choose(surface: Surface, racing: Sequence[Entrant], mode: str, steps: int) -
 
     mode: "default": each optimizer's own. "tuned": the one of `GRID` that does best from 16 seeded random starts in
         as many steps as are shown (`tuned`). "same": for all what is tuned so for plain gradient descent. A number, as
-        text: that for all.
+        text: that for all. "classic": those of the two classic animations, on their surfaces.
     """
-    if mode == "default":
+    if mode == "classic":
+        chosen = classic(surface, racing)
+    elif mode == "default":
         chosen = [float(x.optimizer.lr) for x in racing]
     elif mode == "tuned":
         chosen = tuned(surface, racing, steps)
@@ -45,6 +48,18 @@ def choose(surface: Surface, racing: Sequence[Entrant], mode: str, steps: int) -
     return [float(x.settings.get("lr", lr)) for x, lr in zip(racing, chosen, strict=True)]
 
 
+def classic(surface: Surface, racing: Sequence[Entrant]) -> list[float]:
+    """The rates of the classic animation; ValueError says which optimizers have one."""
+    if surface.name not in CLASSIC:
+        raise ValueError(f"{surface.title()} has no classic animation; {' and '.join(CLASSIC)} have")
+    known = CLASSIC[surface.name].rates
+    if strange := [x.name for x in racing if "lr" not in x.settings and x.name not in known]:
+        raise ValueError(
+            f"the classic animation has {', '.join(known)}; give {strange[0]} a rate, as in {strange[0]}:lr=0.1"
+        )
+    return [known.get(x.name, 0.0) for x in racing]
+
+
 def told(mode: str, racing: Sequence[Entrant], lrs: Sequence[float]) -> str:
     """How the rates of those that have none of their own were chosen, in words for the picture."""
     chosen = [lr for x, lr in zip(racing, lrs, strict=True) if "lr" not in x.settings]
@@ -54,6 +69,8 @@ def told(mode: str, racing: Sequence[Entrant], lrs: Sequence[float]) -> str:
         return "lr: each optimizer's default"
     if mode == "tuned":
         return "lr: tuned for each on this surface"
+    if mode == "classic":
+        return "lr: those of the classic animation, under each the one tuned here"
     return f"lr: the same for all, {chosen[0]:g}" + (", tuned for gradient descent" if mode == "same" else "")
 
 

@@ -97,7 +97,7 @@ def test_the_two_classic_surfaces_show_the_classic_animation_and_others_what_is_
 
 def test_tuned_rates_stand_beside_the_classic_ones():
     made = race(find("saddle"), entrants("sgd,adadelta,nag:lr=0.1"), 60, "classic")
-    (plain, delta) = rates.tuned(find("saddle"), entrants("sgd,adadelta"), 60)
+    plain, delta = rates.tuned(find("saddle"), entrants("sgd,adadelta"), 60)
     assert (
         made.label(0) == f"sgd\n lr 0.02\n tuned: {plain:g}" and made.label(1) == f"adadelta\n lr 1\n tuned: {delta:g}"
     )

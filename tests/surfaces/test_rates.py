@@ -87,7 +87,7 @@ def test_random_starts_lie_in_the_view_and_are_not_those_of_tuning():
 def test_the_rates_of_the_classic_animations():
     beale = find("beale")
     assert choose(beale, entrants("momentum,sgd,adagrad:lr=3,adam:lr=0.1"), "classic", 20) == [0.002, 0.001, 3.0, 0.1]
-    with pytest.raises(ValueError, match="classic animation has sgd, .*; give adam a rate, as in adam:lr=0.1"):
+    with pytest.raises(ValueError, match=r"classic animation has sgd, .*; give adam a rate, as in adam:lr=0\.1"):
         choose(beale, entrants("sgd,adam"), "classic", 20)
-    with pytest.raises(ValueError, match="Bowl has no classic animation; beale and saddle have"):
+    with pytest.raises(ValueError, match=r"Bowl has no classic animation; beale and saddle have"):
         choose(find("bowl"), entrants("sgd"), "classic", 20)

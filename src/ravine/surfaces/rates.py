@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,17 +74,26 @@ def told(mode: str, racing: Sequence[Entrant], lrs: Sequence[float]) -> str:
     return f"lr: the same for all, {chosen[0]:g}" + (", tuned for gradient descent" if mode == "same" else "")
 
 
-def tuned(surface: Surface, racing: Sequence[Entrant], steps: int, grid: Sequence[float] = GRID) -> list[float]:
+def tuned(
+    surface: Surface,
+    racing: Sequence[Entrant],
+    steps: int,
+    grid: Sequence[float] = GRID,
+    watch: Callable[[float], object] | None = None,
+) -> list[float]:
     """The rate of the grid, for each entrant, that is lowest in the mean over 16 random starts (`heights`).
 
     Where several are as low as a picture can show, the one that is so soonest: the lowest mean along the paths.
+
+    watch: as for `descend`.
     """
     ground, starts = Ground(surface), random_starts(surface, STARTS)
     runs = [
         Run(x.optimizer, {**x.settings, "lr": lr}, start, seed)
         for x in racing for lr in grid for seed, start in enumerate(starts)
     ]  # fmt: skip
-    walked = np.array([heights(ground, surface, path) for path in descend(surface, runs, steps, shown=True)])
+    paths = descend(surface, runs, steps, shown=True, watch=watch)
+    walked = np.array([heights(ground, surface, path) for path in paths])
     mean = walked.reshape(len(racing), len(grid), STARTS, -1).mean(2)
     return [grid[min(range(len(grid)), key=lambda k: (round(x[k, -1], 6), x[k].mean()))] for x in mean]
 

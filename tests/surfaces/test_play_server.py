@@ -234,7 +234,7 @@ def test_what_takes_long_says_how_far_it_is_lets_others_pass_and_ends_with_its_c
     until(lambda: part(play, name) is None)
 
 
-def test_two_that_take_long_wait_for_each_other(play):
+def test_two_that_take_long_wait_for_each_other_and_a_map_for_neither(play):
     body = RACE | LONG["tune"]
     with leave(play, "tune", json.dumps(body | {"id": "first"}).encode()):
         until(lambda: part(play, "first"))
@@ -243,6 +243,8 @@ def test_two_that_take_long_wait_for_each_other(play):
             before = part(play, "first")
             until(lambda: part(play, "first") > before)
             assert part(play, "second") == 0
+            assert play.ask("rates", RACE | {"runs": RACE["runs"][:1]})[0] == 200
+            assert part(play, "second") == 0 < part(play, "first") < 1
     until(lambda: part(play, "first") is None and part(play, "second") is None)
 
 

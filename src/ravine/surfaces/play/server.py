@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ravine.surfaces.play import answers, asked, maps
 from ravine.surfaces.play.expression import ExpressionError
-from ravine.surfaces.play.turns import Left, Turns, Work
+from ravine.surfaces.play.turns import LEVELS, Left, Turns, Work
 
 PAGE = Path(__file__).parent / "page"
 COMPUTING = "ravine play"  # the name of a thread that computes an answer
@@ -41,7 +41,7 @@ Answer = Callable[[dict[str, Any], Work], Response]
 def application(port: int) -> Starlette:
     """The server at this port of 127.0.0.1."""
     turns, working = Turns(), dict[str, Work]()
-    lanes = {long: asyncio.Lock() for long in (False, True)}
+    lanes = [asyncio.Lock() for _ in range(LEVELS)]
 
     def route(name: str, answer: Answer) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -49,10 +49,10 @@ def application(port: int) -> Starlette:
                 body = await question(request)
             except ClientDisconnect:
                 return Response(status_code=499)  # in the middle of its question
-            work, called = Work(turns, name in LONG), str(body.get("id", ""))[:64]
+            work, called = Work(turns, LEVEL.get(name, 0)), str(body.get("id", ""))[:64]
             working[called] = work
             try:
-                async with lanes[work.long]:
+                async with lanes[work.level]:
                     return await apart(lambda: answered(answer, body, work), work, request)
             except asyncio.CancelledError:  # Ctrl-C
                 work.left = True
@@ -229,4 +229,4 @@ def basins(body: dict[str, Any], work: Work) -> Response:
 
 
 ANSWERS: dict[str, Answer] = {"ground": ground, "race": race, "tune": tune, "rates": rates, "basins": basins}
-LONG = {"tune", "rates", "basins"}  # seconds: what is short may pass them
+LEVEL = {"rates": 1, "basins": 1, "tune": 2}  # seconds, and tens of them: shorter ones pass

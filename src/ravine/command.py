@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -85,3 +86,25 @@ def own(typed: str, what: str) -> Any:
 def names(text: str) -> tuple[str, ...]:
     """What was typed with commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path`, to be written inside, which takes its place at the end: whole or not at all. A link in
+    the place of either is replaced, and not followed."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part.unlink(missing_ok=True)
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, text: str) -> None:
+    """Puts a text into a file, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")

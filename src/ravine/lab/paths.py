@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ravine.command import Parser, drawable, names
+from ravine.command import Parser, drawable, names, replacing
 from ravine.strategies import PathRecorder
 from ravine.surfaces.plane import Plane
 
@@ -145,7 +145,8 @@ def _run(argv: list[str]) -> None:
         title = f"{task.name}, {training.epochs} epochs: loss of {rows:,} training examples; lr: {how}"
         sheet = plane.draw(title, asked.points)
     try:
-        sheet.savefig(asked.out, dpi=110)
+        with replacing(asked.out) as part:
+            sheet.savefig(part, dpi=110)
     except OSError as error:
         raise LabError(f"-o {asked.out}: cannot be written: {error.strerror}") from error
     print(f"\nwritten to {asked.out}")

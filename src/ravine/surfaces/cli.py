@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from ravine.command import Mistake, Parser, answer, drawable, own
+from ravine.command import Mistake, Parser, answer, drawable, own, replacing
 from ravine.surfaces import lessons, maps
 from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import Entrant, entrants
@@ -83,7 +83,9 @@ def run(asked: argparse.Namespace) -> str:
     if asked.lesson and asked.surface:
         raise Mistake(f"--lesson {asked.lesson} has a surface of its own; leave out {asked.surface}")
     if asked.lesson:
-        return f"{lessons.LESSONS[asked.lesson](out)}\nwritten to {out}"
+        with replacing(out) as part:
+            said = lessons.LESSONS[asked.lesson](part)
+        return f"{said}\nwritten to {out}"
     if asked.surface is None:
         raise ValueError(f"which surface? One of {', '.join(NAMES)}")
     for name in ("steps", "seeds", "starts"):
@@ -100,13 +102,16 @@ def run(asked: argparse.Namespace) -> str:
     if asked.map in ("rates", "momentum") and mode != "tuned":
         raise ValueError(f"--map {asked.map} tries every rate, so --lr {asked.lr} says nothing; leave it out")
     if asked.map:
-        return f"{MAPS[asked.map](surface, racing, steps, mode, out)}\nwritten to {out}"
+        with replacing(out) as part:
+            said = MAPS[asked.map](surface, racing, steps, mode, part)
+        return f"{said}\nwritten to {out}"
     if asked.start and asked.starts:
         raise ValueError("--start is one point and --starts how many random ones; give one of the two")
     starts = asked.starts or ((asked.start,) if asked.start else ())
     seeds = range(asked.seed, asked.seed + asked.seeds)
     made = race(surface, racing, steps, mode, starts, seeds)
-    made.write(out, asked.deep)
+    with replacing(out) as part:
+        made.write(part, asked.deep)
     return f"{made.table()}\nwritten to {out}"
 
 

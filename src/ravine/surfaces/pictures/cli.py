@@ -7,7 +7,7 @@ import inspect
 from difflib import get_close_matches
 from pathlib import Path
 
-from ravine.command import Parser, answer, drawable
+from ravine.command import Parser, answer, drawable, replacing
 from ravine.surfaces.pictures import PICTURES
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -43,5 +43,6 @@ def picture(name: str | None, out: Path | None = None) -> str:
     if out is None:
         return inspect.cleandoc(PICTURES[name].__doc__ or "")
     drawable(out, FORMATS)
-    PICTURES[name]().savefig(out, dpi=110)
+    with replacing(out) as part:
+        PICTURES[name]().savefig(part, dpi=110)
     return f"written to {out}"

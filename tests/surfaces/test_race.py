@@ -161,6 +161,12 @@ def test_a_cloud_of_seeds_is_as_wide_as_its_points():
         (("beale:steep=1",), "beale has no 'steep': It takes no parameters"),
         (("ravine:angle",), "'angle' is no FIELD=NUMBER"),
         (("ravine:condition=1E400",), "condition is inf"),
+        (("ravine:condition=1" + 400 * "0",), "Ravine: condition is too large a number"),
+        (("ravine:condition=²",), "'condition=²' is no FIELD=NUMBER"),
+        (("bowl", "--steps", str(10**12)), "steps are too many at once: at most 30,000,000 steps of all together"),
+        (("bowl", "--lr", "0.1", "--starts", str(10**12)), "are too many at once"),
+        (("bowl", "--lr", "0.1", "--seeds", str(10**12)), "are too many at once"),
+        (("himmelblau", "--map", "basins", "--steps", "9999"), "are too many at once"),
         (("beale", "--start=nan,1"), "'nan,1' is no point"),
         (("beale", "--seed", str(10**20)), "must be a whole number from 0"),
         (("beale", "--lr", "classic", "--optimizers", "sgd,adam"), "give adam a rate, as in adam:lr=0.1"),
@@ -292,3 +298,66 @@ def test_heights_are_logarithms_where_the_surface_says_so():
     assert rosenbrock.height(np.array([1.0, 100.0])).tolist() == [0.0, 2.0]
     assert bowl.height(np.array([1.0, 100.0])).tolist() == [1.0, 100.0]
     assert rosenbrock.land.title == "log₁₀ loss" and bowl.land.title == "loss"
+
+
+OWN = """
+import torch
+from ravine.surfaces import Surface
+class Detached(Surface):
+    def loss(self, x, y): return (x**2 + y**2).detach()
+class Constant(Surface):
+    def loss(self, x, y): return torch.zeros_like(x)
+class Whole(Surface):
+    def loss(self, x, y): return x.long()
+class Number(Surface):
+    def loss(self, x, y): return 1.0
+class Sum(Surface):
+    def loss(self, x, y): return (x**2 + y**2).sum()
+class Wrong(Surface):
+    def loss(self, x, y): return x.foo
+class Branch(Surface):
+    def loss(self, x, y): return x if x > 0 else -x
+class Flat(Surface):
+    def loss(self, x, y): return 0 * x + 3
+class FlatInDecades(Flat):
+    log = True
+class Nowhere(Surface):
+    start = (1.013, 1.013)  # between the points that are looked at
+    def loss(self, x, y): return torch.where(x == 1.013, x, torch.nan)
+class Mostly(Surface):
+    def loss(self, x, y): return (x - 1.95).clamp(min=0)
+class MostlyInDecades(Mostly):
+    log = True
+class Half(Surface):
+    def loss(self, x, y): return x.log() - y.abs()
+class OnlyX(Surface):
+    def loss(self, x, y): return x**2
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--3d",), ("--map", "rates")])
+def test_a_surface_of_ones_own_is_drawn_or_told_what_is_wrong_with_it(tmp_path, monkeypatch, capsys, more):
+    monkeypatch.setattr(maps, "GRID", (0.01, 0.1))
+    (tmp_path / "my_own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    rate = () if "--map" in more else ("--lr", "0.1")
+    argv = ("--optimizers", "sgd", *rate, *more, "--steps", 2, "--out", "a.png")
+    cannot = "autograd cannot follow what it gives back to x and y; it is detached, constant, or made of whole numbers"
+    wrong = {
+        "Detached": cannot, "Constant": cannot, "Whole": cannot, "Number": "loss() gave float; it must give a tensor",
+        "Sum": "loss() gave a tensor of shape () for points of shape",
+        "Wrong": "loss() raised AttributeError: 'Tensor' object has no attribute 'foo'",
+        "Branch": "loss() raised RuntimeError: Boolean value",
+        "Flat": "the loss is the same everywhere in its view", "FlatInDecades": "the loss is the same everywhere",
+        "Nowhere": "the loss is finite nowhere in its view",
+    }  # fmt: skip
+    for name, said in wrong.items():
+        assert run(f"my_own:{name}", *argv) == 2, name
+        told = capsys.readouterr().err
+        seen_first = name in ("Constant", "Number") or said in told  # maps and tuning look before they run
+        assert seen_first and told.startswith("ravine: ") and told.count("\n") == 1, told
+        assert not (tmp_path / "a.png").exists()
+    for name in ("Mostly", "MostlyInDecades", "Half", "OnlyX"):
+        assert run(f"my_own:{name}", *argv) == 0, (name, capsys.readouterr().err)
+        (tmp_path / "a.png").unlink()

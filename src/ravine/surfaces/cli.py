@@ -13,10 +13,12 @@ from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import Entrant, entrants
 from ravine.surfaces.find import NAMES, find, made, plain
 from ravine.surfaces.race import FILMS, STILLS, race
+from ravine.surfaces.rates import GRID, STARTS
 from ravine.surfaces.surface import Point, Surface
 
 SEVEN = "sgd,momentum,nag,adagrad,adadelta,rmsprop,adam"
 STEPS = 150
+MOST = 30_000_000  # steps of all runs, those of tuning included: some gigabytes
 MAPS: dict[str, Callable[[Surface, list[Entrant], int, str, Path], str]] = {
     "rates": maps.rates,
     "momentum": maps.momentum,
@@ -99,6 +101,12 @@ def run(asked: argparse.Namespace) -> str:
     mode = asked.lr or ("classic" if classic and asked.optimizers is None else "tuned")
     usual = ",".join(classic.rates) if classic and mode == "classic" else SEVEN
     racing = entrants(usual if asked.optimizers is None else asked.optimizers)
+    runs = len(racing) * (
+        (asked.starts or 1) * asked.seeds + len(GRID) * STARTS * (mode in ("tuned", "classic", "same"))
+    )
+    runs = len(racing) * maps.FINE**2 if asked.map == "basins" else runs
+    if runs * steps > MOST:
+        raise ValueError(f"{runs} runs of {steps} steps are too many at once: at most {MOST:,} steps of all together")
     if asked.map in ("rates", "momentum") and mode != "tuned":
         raise ValueError(f"--map {asked.map} tries every rate, so --lr {asked.lr} says nothing; leave it out")
     if asked.map:

@@ -184,6 +184,8 @@ class Plane(Surface):
         """
         from ravine.visuals.plane import Walk, plane  # matplotlib
 
+        if not 2 <= points <= 2000:
+            raise ValueError(f"Plane: points is {points!r}; it must lie between 2 and 2000")
         (x0, x1), (y0, y1) = self.view
         gap = max(x1 - x0, y1 - y0) / (points - 1)
         x, y = (torch.linspace(a, b, round((b - a) / gap) + 1, dtype=torch.float64) for a, b in self.view)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ravine.surfaces.entrants import Entrant
+from ravine.surfaces.given import losses
 from ravine.surfaces.ground import Ground
 from ravine.surfaces.path import Path, Run, descend
 from ravine.surfaces.rates import choose, random_starts, told, tuned
@@ -132,7 +133,7 @@ def race(
         starts = random_starts(surface, starts, seed=1)  # others than those that rates are tuned on
     starts = starts or (surface.start,)
     for x, y in starts:
-        if not math.isfinite(loss := float(surface.loss(*torch.tensor((x, y), dtype=torch.float64)))):
+        if not math.isfinite(loss := float(losses(surface, *torch.tensor((x, y), dtype=torch.float64)))):
             raise ValueError(f"the loss at ({x:g}, {y:g}) is {loss:g}: nothing can start there")
     lrs = choose(surface, entrants, mode, steps)
     runs = [

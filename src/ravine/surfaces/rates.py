@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ravine.optim import SGD
 from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import Entrant
+from ravine.surfaces.given import losses as losses_at
 from ravine.surfaces.ground import Ground
 from ravine.surfaces.path import Array, Path, Run, descend
 from ravine.surfaces.surface import Point, Surface
@@ -111,7 +112,7 @@ def heights(ground: Ground, surface: Surface, path: Path) -> Array:
     Out of the view the loss of the nearest point in it counts, for on a saddle the loss falls for ever, and who is
     thrown out farthest would be the best. What diverges is as high as can be.
     """
-    top = float(ground.land.z.max())
+    top = float(np.nanmax(ground.land.z))
     return np.minimum(np.nan_to_num(ground.height(within(surface, path)), nan=top, posinf=top), top)
 
 
@@ -121,5 +122,5 @@ def within(surface: Surface, path: Path) -> Array:
     x, y = path.shown.T
     nearest = torch.from_numpy(np.stack([x.clip(x0, x1), y.clip(y0, y1)]))
     inside: NDArray[Any] = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
-    losses = np.where(inside, path.shown_losses, surface.loss(*nearest).numpy())
+    losses = np.where(inside, path.shown_losses, losses_at(surface, *nearest).detach().numpy())
     return np.full_like(losses, np.inf) if path.diverged else losses

@@ -361,3 +361,26 @@ def test_a_surface_of_ones_own_is_drawn_or_told_what_is_wrong_with_it(tmp_path, 
     for name in ("Mostly", "MostlyInDecades", "Half", "OnlyX"):
         assert run(f"my_own:{name}", *argv) == 0, (name, capsys.readouterr().err)
         (tmp_path / "a.png").unlink()
+
+
+@pytest.mark.parametrize(("surface", "kind"), [("ravine", "momentum"), ("camel", "rates"), ("bowl", "rates")])
+def test_nothing_on_a_map_is_cut_or_covers_another(monkeypatch, tmp_path, surface, kind):
+    sheets = []
+    monkeypatch.setattr(maps, "heats", lambda *said: sheets.append(heats(*said)) or sheets[0])
+    monkeypatch.setattr(maps, "GRID", (0.001, 0.01, 0.1))
+    maps_of = {"momentum": maps.momentum, "rates": maps.rates}
+    maps_of[kind](find(surface), entrants("sgd"), 30, "tuned", tmp_path / "a.png")
+    (sheet,) = sheets
+    sheet.draw_without_rendering()
+    *boxes, bar = sheet.axes
+    renderer = sheet.canvas.get_renderer()
+    words = [*(label for box in boxes for axis in (box.xaxis, box.yaxis) for label in axis.get_ticklabels()),
+             sheet._supxlabel, sheet._supylabel, bar.yaxis.label, *bar.yaxis.get_ticklabels()]  # fmt: skip
+    lie = [word.get_window_extent(renderer) for word in words if word.get_text()]
+    assert all(x.x0 >= 0 and x.y0 >= 0 and x.x1 <= sheet.bbox.x1 and x.y1 <= sheet.bbox.y1 for x in lie)
+    for label in (sheet._supxlabel, sheet._supylabel, bar.yaxis.label):
+        mine = label.get_window_extent(renderer)
+        assert not any(mine.overlaps(word.get_window_extent(renderer)) for word in words if word is not label)
+    scale = boxes[0].collections[0]
+    if surface == "bowl":  # no loss lies below 0, and no colour either
+        assert scale.get_clim()[0] >= 0 and scale.colorbar.extend in ("max", "neither")

@@ -111,7 +111,7 @@ def told(plane: Plane) -> str:
     """The plane and its paths in words."""
     lines = [
         f"{sum(plane.shares):.1%} of the variance of the paths lies in the plane ({plane.shares[0]:.1%} and "
-        f"{plane.shares[1]:.1%}); of random walks {sum(plane.walks):.1%} would lie in theirs",
+        f"{plane.shares[1]:.1%}); for random walks in their place it would be {sum(plane.walks):.1%}",
         "",
         f"{'':24}{'in the plane':>13}{'loss at the end':>17}{'of the plane':>14}{'distance from it':>18}",
     ]

@@ -196,7 +196,7 @@ class Plane(Surface):
             for i, (name, t) in enumerate(self.tracks.items())
         ]
         shares = f"{sum(self.shares):.0%} of the variance of the paths lies in this plane; "
-        shares += f"of random walks {sum(self.walks):.0%} would lie in theirs"
+        shares += f"for random walks in their place it would be {sum(self.walks):.0%}"
         first, second = (f"principal direction {i}: {share:.0%}" for i, share in enumerate(self.shares, 1))
         title = "\n".join(filter(None, (title, shares)))
         return plane(x.numpy(), y.numpy(), z, trails, (first, second), title)

@@ -75,7 +75,7 @@ def heats(
     sheet.supxlabel(axes[0], fontsize=FONT, y=0.005, va="bottom")
     sheet.supylabel(axes[1], fontsize=FONT, x=0.005, ha="left")
     wide = sheet.get_figwidth()
-    below, above = (len(values) and bool((values < low).any())), (len(values) and bool((values > high).any()))
+    below, above = bool((values < low).any()), bool((values > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
     place = (1 - 0.9 / wide, 0.14, 0.1 / wide, 0.58)
     bar = sheet.colorbar(drawn, cax=sheet.add_axes(place), extend=extend)

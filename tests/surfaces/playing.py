@@ -10,6 +10,8 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ class Playground:
 
     process: subprocess.Popen
     port: int
+    complaints: Path  # what the server writes to its terminal
 
     @property
     def url(self):
@@ -64,15 +67,19 @@ class Playground:
 def playground():
     """Runs until it is left."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", START], stdout=subprocess.PIPE, text=True, env=environment)
-    line = process.stdout.readline()
-    assert line.startswith("ravine play: http://127.0.0.1:"), line
-    try:
-        yield Playground(process, int(line.split(":")[3].split("/")[0]))
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+    with TemporaryDirectory() as folder, open(Path(folder) / "stderr", "w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        )
+        line = process.stdout.readline()
+        complaints = Path(errors.name)
+        try:
+            assert line.startswith("ravine play: http://127.0.0.1:"), (line, complaints.read_text())
+            yield Playground(process, int(line.split(":")[3].split("/")[0]), complaints)
+        finally:
+            process.terminate()
+            process.wait(20)
+            process.stdout.close()
 
 
 @contextmanager

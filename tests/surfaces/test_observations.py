@@ -10,6 +10,7 @@ from ravine.surfaces.observations import (
     ADAPTIVE,
     ASKED,
     PLAIN,
+    animation,
     corrects_sooner,
     heads_right,
     leaves,
@@ -18,6 +19,7 @@ from ravine.surfaces.observations import (
     led_off,
     lingers,
     shares,
+    strays,
 )
 from ravine.surfaces.path import Path
 
@@ -64,7 +66,7 @@ def test_to_linger_is_to_be_there_when_two_adaptive_methods_have_left():
 
 def rows(surface):
     """{sentence: shares} of the page's table."""
-    (table,) = re.findall(rf"\| {surface}: .*\n\|[-|]+\n((?:\|.*\n)+)", PAGE)
+    (table,) = re.findall(rf"\| {surface}[: ].*\n\|[-|]+\n((?:\|.*\n)+)", PAGE)
     cells = [[x.strip() for x in line.strip("|").split("|")] for line in table.splitlines()]
     return {text: [float(x.strip("%")) for x in values] for text, *values in cells}
 
@@ -82,3 +84,33 @@ def test_the_page_has_the_steps_of_leaving():
     told = rows("median step of leaving")
     for name in (*PLAIN, *ADAPTIVE):
         assert told[name] == pytest.approx([leaving(mode)[name] for mode in MODES], abs=1.0), name
+
+
+def test_to_stray_is_to_be_far_from_the_straight_way():
+    assert strays(path((0, 0), (3, -4), (6, 2)), GOAL) == 4
+    assert strays(path((1, 1), (3, 3), (2, 4)), (5.0, 5.0)) == pytest.approx(2**0.5)
+
+
+def test_the_classic_animations_show_what_they_are_known_for():
+    far = {name: strayed for name, (_, strayed) in animation("beale", "classic").items()}
+    adaptive = [far[name] for name in far if name in ADAPTIVE]
+    assert far["momentum"] > far["nag"] > 2 * max(adaptive)  # led off, NAG less; the adaptive ones are not
+    out = {name: step for name, (_, step) in animation("saddle", "classic").items()}
+    assert max(out[name] for name in out if name in ADAPTIVE) < min(out[name] for name in PLAIN)
+    assert out["sgd"] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("surface", "title"),
+    [
+        ("beale", "farthest from the straight way to the minimum"),
+        ("saddle", "the step at which it leaves the ridge of the saddle"),
+    ],
+)
+def test_the_page_says_how_the_classic_animations_and_the_tuned_ones_differ(surface, title):
+    told = rows(title)
+    classic, tuned = (animation(surface, mode) for mode in ("classic", "tuned"))
+    assert list(told) == list(classic)
+    for name, (lr, far, other, there) in told.items():
+        assert (lr, other) == (classic[name][0], tuned[name][0])
+        assert (far, there) == pytest.approx((classic[name][1], tuned[name][1]), abs=0.02 if surface == "beale" else 1)

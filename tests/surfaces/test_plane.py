@@ -233,6 +233,9 @@ def test_errors_say_what_is_wrong():
     paths = planes().paths
     with pytest.raises(ValueError, match="centre is 'end'; it is mean, first or last"):
         Plane(net(), paths, loss, "end")
+    for points in (1, 10**12):
+        with pytest.raises(ValueError, match=r"points is .*; it must lie between 2 and 2000"):
+            planes().draw(points=points)
     with pytest.raises(ValueError, match="the network of sgd, adam had other parameters"):
         Plane(nn.Linear(5, 2), paths, loss)
     with pytest.raises(ValueError, match="three snapshots, and these paths have 1"):

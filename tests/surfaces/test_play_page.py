@@ -188,6 +188,54 @@ def test_keys_reach_everything(play, chromium):
         assert pixels(page) != before
 
 
+def test_the_rate_of_an_open_panel_is_that_of_the_race(play, chromium):
+    with tab(chromium, play.address()) as page:
+        page.click("[data-racer=adam] .open")
+        shown = page.locator("[data-racer=adam] [data-number=lr]")
+        for act in (lambda: mode(page, "same"), lambda: mode(page, "default"), lambda: mode(page, "tuned"),
+                    lambda: page.select_option("#which", "ravine"), lambda: mode(page, "same")):  # fmt: skip
+            before = told(page)[-1]
+            act()
+            last = "[...document.querySelectorAll('.told')].at(-1).textContent"
+            until(page, f"{last}.includes('lr') && {last} !== {before!r}")
+            assert shown.input_value() == told(page)[-1].split("lr ")[1]
+
+
+def test_the_race_of_the_others_goes_on_while_one_is_tuned(play, chromium):
+    with tab(chromium, play.address(rate={"mode": "tuned", "lr": 0.01}, steps=600)) as page:
+        until(page, "[...document.querySelectorAll('.told')].every((x) => x.textContent.includes('lr'))")
+        page.select_option("#add", "prodigy")
+        until(page, "/tuning … [1-9]\\d* %/.test([...document.querySelectorAll('.told')].at(-1).textContent)")
+        before = told(page)
+        page.focus("#picture")
+        page.keyboard.press("ArrowRight")
+        until(page, f"document.querySelector('.told').textContent !== {before[0]!r}")
+        assert "tuning" in told(page)[-1] and all("lr" in text for text in told(page)[:-1])
+        page.click("#away-5")  # nobody wants its rate any more: the next one's turn comes
+        page.select_option("#add", "lion")
+        until(page, "[...document.querySelectorAll('.told')].at(-1).textContent.includes('lr')")
+
+
+def test_what_cannot_be_tuned_is_told_and_the_others_run(play, chromium):
+    asked = play.address(rate={"mode": "tuned", "lr": 0.01}, steps=2000, racers=racers(prodigy={}, sgd={}))
+    with tab(chromium, asked, allowed=[REFUSED]) as page:
+        until(page, "document.querySelectorAll('.told')[1].textContent.includes('lr')")
+        assert told(page)[0] == "no rate"
+        assert page.inner_text("#trouble").startswith("tuning prodigy over 2000 steps takes minutes; take at most ")
+
+
+def test_coordinates_under_the_mouse(play, chromium):
+    with tab(chromium, play.address(surface={"formula": "x + 0*y"})) as page:
+        box = page.locator("#picture").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+        x, y, loss = re.fullmatch(r"\((\S+), (\S+)\) · loss (\S+)", page.inner_text("#under")).groups()
+        (x0, x1) = (-4 * 4 / 3, 4 * 4 / 3)
+        assert float(x) == pytest.approx(x0 + (x1 - x0) / 4, abs=0.03) and abs(float(y)) < 0.03
+        assert float(loss) == pytest.approx(float(x), abs=0.05)
+        page.mouse.move(5, 5)
+        assert page.locator("#under").is_hidden()
+
+
 def test_the_view_from_the_side(play, chromium):
     with tab(chromium, play.address()) as page:
         page.click("[data-look=relief]")
@@ -225,6 +273,9 @@ def test_maps(play, chromium):
         page.click("[data-look=basins]")
         page.wait_for_selector("#tiles[data-shown=basins]", timeout=TIMEOUT)
         shares = page.locator("#tiles figure > p").all_inner_texts()
+        colour = """(canvas) => [...canvas.getContext("2d").getImageData(5, 5, 1, 1).data].slice(0, 3)"""
+        nowhere = canvas.evaluate(colour)  # from the corner nobody arrives at that rate
+        assert "100 % nowhere" in shares[0] and len(set(nowhere)) == 1
         assert len(shares) == 5 and all(
             sum(float(x) for x in re.findall(r"([\d.]+) %", s)) == pytest.approx(100, abs=2) for s in shares
         )
@@ -248,6 +299,21 @@ def test_what_leaves_the_page(play, chromium):
         assert {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"} <= strokes
         hrefs = [v for x in drawing.iter() for k, v in x.attrib.items() if k.endswith("href")]
         assert hrefs and all(h.startswith("data:image/png;base64,") for h in hrefs)
+
+
+def test_a_picture_that_is_wanted_before_the_first_race_comes_after_it(play, chromium):
+    with tab(chromium, play.address()) as page:
+        held = []
+        page.route("**/api/race", lambda route: held.append(route))
+        page.reload()
+        while not held:
+            page.wait_for_timeout(25)
+        with page.expect_download(timeout=TIMEOUT) as saved:
+            page.click("[data-save=svg]")
+            assert page.inner_text("#said") == "It comes as soon as the paths are computed."
+            held[0].continue_()
+        text = "".join(ET.fromstring(saved.value.path().read_text()).itertext())
+        assert "Momentum" in text and "−2" in text  # a name, and a tick
 
 
 def test_the_address_keeps_everything(play, chromium):
@@ -291,7 +357,10 @@ def test_an_own_function(play, chromium):
         assert "10*sin" not in page.locator("#picture").get_attribute("aria-label")
         after(page, page.fill, "#formula", "x**2 + (y - 1)**4")
         assert page.locator("#wrong").is_hidden() and pixels(page) != before
-        assert page.inner_text("#about") == "x**2 + (y - 1)**4"
+        assert page.inner_text("#about") == "x**2 + (y - 1)**4" and page.locator("#power").is_hidden()
+        same = told(page)
+        after(page, page.fill, "#formula", "x^2 + (y - 1)^4")
+        assert page.inner_text("#power") == "^ is read as **, a power." and told(page) == same
 
 
 def test_what_changes_while_a_question_is_under_way_is_asked_next(play, chromium):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import numpy as np
@@ -20,7 +21,9 @@ pytest.importorskip("starlette", reason="the extra play is not installed")
 
 from starlette.applications import Starlette
 
+from ravine.surfaces.play import asked, maps
 from ravine.surfaces.play.server import Guard
+from ravine.surfaces.play.turns import Left
 
 from .playing import playground
 
@@ -34,6 +37,7 @@ RACE = {
 def play():
     with playground() as running:
         yield running
+        assert running.complaints.read_text() == ""  # whatever it was asked
 
 
 def test_paths_are_those_of_the_library_bit_for_bit(play):
@@ -155,6 +159,120 @@ WRONG = [
 def test_what_is_wrong_is_told(play, change, said):
     status, answer = play.ask("race", RACE | change)
     assert status == 400 and said in answer["error"], answer
+
+
+def placed(question, what):
+    """The question, once for every place in it, key or value, that says `what`."""
+    if isinstance(question, dict):
+        for key, value in question.items():
+            yield {k: x for k, x in question.items() if k != key} | {what: value}
+            for other in placed(value, what):
+                yield question | {key: other}
+    if isinstance(question, list):
+        for i, value in enumerate(question):
+            for other in placed(value, what):
+                yield [*question[:i], other, *question[i + 1 :]]
+    yield what
+
+
+def test_half_of_a_character_may_stand_anywhere(play):
+    asked = [x for x in placed(RACE | {"id": "", "momentum": True}, "a\ud800") if isinstance(x, dict)]
+    assert len(asked) > 30
+    for question in asked:
+        status, answer = play.ask("race", question)
+        assert status == 200 or (status == 400 and answer["error"]), question
+    assert play.ask("race", json.dumps(RACE, ensure_ascii=False).replace("beale", "\ud800").encode(
+        "utf-8", "surrogatepass"))[0] == 400  # fmt: skip
+
+
+def until(true):
+    """Asks again and again, for at most a minute."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+
+
+def part(play, name):
+    """Which part of an answer is done; None where nobody waits for it."""
+    return json.loads(play.send("GET", f"/api/progress?id={name}")[2])["part"]
+
+
+def leave(play, name, content, length=None):
+    """A client that sends so much of its question, and then is asked to go."""
+    asking = socket.create_connection(("127.0.0.1", play.port))
+    head = f"POST /api/{name} HTTP/1.1\r\nHost: 127.0.0.1:{play.port}\r\nContent-Type: application/json\r\n"
+    asking.sendall(f"{head}Content-Length: {length or len(content)}\r\n\r\n".encode() + content)
+    return closing(asking)
+
+
+def test_a_client_may_leave_in_the_middle_of_its_question(play):
+    with leave(play, "race", b'{"surface": {"na', 1000):
+        pass
+    with leave(play, "race", json.dumps(RACE).encode()):
+        pass
+    assert play.ask("race", RACE)[0] == 200
+    assert play.complaints.read_text() == ""  # no traceback
+
+
+LONG = {
+    "tune": {"runs": [{"name": "prodigy", "set": {}}], "steps": 600},
+    "rates": {"runs": [{"name": "adam", "set": {}, "strategy": "SAM"}], "steps": 300},
+    "basins": {"runs": [{"name": "adam", "set": {}, "strategy": "SAM"}], "steps": 300, "aspect": 1},
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_what_takes_long_says_how_far_it_is_lets_others_pass_and_ends_with_its_client(play, name):
+    body = json.dumps(RACE | LONG[name] | {"id": name}).encode()
+    with leave(play, name, body):
+        until(lambda: part(play, name))
+        assert play.ask("race", RACE)[0] == 200
+        assert 0 < part(play, name) < 1
+    until(lambda: part(play, name) is None)
+    with leave(play, name, body):  # and the next one's turn comes
+        until(lambda: part(play, name))
+    until(lambda: part(play, name) is None)
+
+
+def test_two_that_take_long_wait_for_each_other_and_a_map_for_neither(play):
+    body = RACE | LONG["tune"]
+    with leave(play, "tune", json.dumps(body | {"id": "first"}).encode()):
+        until(lambda: part(play, "first"))
+        with leave(play, "tune", json.dumps(body | {"id": "second"}).encode()):
+            until(lambda: part(play, "second") == 0)
+            before = part(play, "first")
+            until(lambda: part(play, "first") > before)
+            assert part(play, "second") == 0
+            assert play.ask("rates", RACE | {"runs": RACE["runs"][:1]})[0] == 200
+            assert part(play, "second") == 0 < part(play, "first") < 1
+    until(lambda: part(play, "first") is None and part(play, "second") is None)
+
+
+@pytest.mark.parametrize("strategy", asked.STRATEGIES)
+@pytest.mark.parametrize("name", ["sgd", "adafactor", "prodigy"])
+def test_maps_are_bounded_by_what_may_be_waited_for(monkeypatch, name, strategy):
+    made = []
+
+    def count(surface, runs, steps, **more):
+        made.append(len(runs) * steps)
+        raise Left
+
+    monkeypatch.setattr(maps, "descend", count)
+    racer = {"name": name, "set": {}, "strategy": strategy}
+    for steps in (1, 10, 300, 700, 1500, 2000):
+        body = RACE | {"runs": [racer], "steps": steps}
+        bound = asked.bearable(asked.racer(racer))
+        for ask in (maps.rates, lambda race: maps.basins(race, ((-1, 1), (-1, 1)), 4 / 3)):
+            try:
+                ask(asked.race(body, alone=True))
+            except Left:
+                assert made.pop() <= bound
+            except asked.Refused as refused:
+                most = int(str(refused).rsplit(" ", 1)[1])
+                assert most < steps and "takes minutes; take at most" in str(refused)
+                with pytest.raises(Left):
+                    ask(asked.race(body | {"steps": most}, alone=True))
+                assert made.pop() <= bound
 
 
 def test_a_question_is_small_json(play):

@@ -7,7 +7,7 @@ import pytest
 
 import ravine
 import ravine.cli
-from ravine.surfaces import Run, find, maps
+from ravine.surfaces import Run, find, maps, rates
 from ravine.surfaces.entrants import entrants
 from ravine.surfaces.ground import Ground
 from ravine.surfaces.maps import edges, medians, memory, reached
@@ -66,6 +66,58 @@ def test_the_mode_of_the_rates_stands_on_the_picture():
     assert made.label(0) == f"sgd\n lr {made.lrs[0]:g}"
 
 
+def test_the_two_classic_surfaces_show_the_classic_animation_and_others_what_is_tuned(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def note(surface, racing, steps, mode, *more):
+        asked.append((surface.name, [x.name for x in racing], steps, mode))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("ravine.surfaces.cli.race", note)
+    for argv in (
+        "beale",
+        "saddle",
+        "beale --lr tuned --steps 7",
+        "beale --optimizers adam",
+        "bowl",
+        "bowl --lr classic",
+    ):
+        assert run(*argv.split(), "-o", tmp_path / "a.png") == 2
+    six = ["sgd", "momentum", "nag", "adagrad", "adadelta", "rmsprop"]
+    assert asked == [
+        ("beale", six, 300, "classic"),
+        ("saddle", six, 110, "classic"),
+        ("beale", [*six, "adam"], 7, "tuned"),
+        ("beale", ["adam"], 300, "tuned"),
+        ("bowl", [*six, "adam"], 150, "tuned"),
+        ("bowl", [*six, "adam"], 150, "classic"),
+    ]
+    capsys.readouterr()
+
+
+def test_tuned_rates_stand_beside_the_classic_ones():
+    made = race(find("saddle"), entrants("sgd,adadelta,nag:lr=0.1"), 60, "classic")
+    plain, delta = rates.tuned(find("saddle"), entrants("sgd,adadelta"), 60)
+    assert (
+        made.label(0) == f"sgd\n lr 0.02\n tuned: {plain:g}" and made.label(1) == f"adadelta\n lr 1\n tuned: {delta:g}"
+    )
+    assert made.label(2) == "nag\n lr=0.1" and f"sgd         0.02       {plain:<10g}" in made.table()
+    assert "lr: those of the classic animation, under each the one tuned here" in made.note()
+
+
+def test_a_first_step_out_of_the_view_and_a_path_that_comes_back_are_seen():
+    booth = find("booth")  # from (-5, 3), in a view up to 8
+    made = race(booth, entrants("adagrad"), 40, "5.62")
+    assert made.paths[0][0].points[1, 1] > 8 and made.trails().axes.get_ylim()[1] > made.paths[0][0].points[1, 1]
+    beale = race(find("beale"), entrants("adam"), 300, "1.78")
+    far = beale.paths[0][0].points[:, 0].max()
+    assert 4.5 < far < beale.trails().axes.get_xlim()[1]
+    for wild in (race(booth, entrants("sgd"), 60, "1"), race(booth, entrants("adagrad"), 40, "1e6")):
+        assert wild.trails().axes.get_xlim() == booth.view[0]  # what diverges, and what is nowhere near
+    saddle = race(find("saddle"), entrants("sgd"), 110, "0.5")
+    assert saddle.trails().axes.get_ylim() == find("saddle").view[1]  # it leaves for good
+
+
 def test_who_diverges_is_named():
     made = race(find("bowl"), entrants("sgd"), 200, "1")
     assert made.label(0) == "sgd\n lr 1\n diverged" and "1 of 1" in made.table()
@@ -109,8 +161,17 @@ def test_a_cloud_of_seeds_is_as_wide_as_its_points():
         (("beale:steep=1",), "beale has no 'steep': It takes no parameters"),
         (("ravine:angle",), "'angle' is no FIELD=NUMBER"),
         (("ravine:condition=1E400",), "condition is inf"),
+        (("ravine:condition=1" + 400 * "0",), "Ravine: condition is too large a number"),
+        (("ravine:condition=²",), "'condition=²' is no FIELD=NUMBER"),
+        (("bowl", "--steps", str(10**12)), "steps are too many at once: at most 30,000,000 steps of all together"),
+        (("bowl", "--lr", "0.1", "--starts", str(10**12)), "are too many at once"),
+        (("bowl", "--lr", "0.1", "--seeds", str(10**12)), "are too many at once"),
+        (("himmelblau", "--map", "basins", "--steps", "9999"), "are too many at once"),
         (("beale", "--start=nan,1"), "'nan,1' is no point"),
         (("beale", "--seed", str(10**20)), "--seed: must be 4,611,686,018,427,387,904 or less"),
+        (("beale", "--lr", "classic", "--optimizers", "sgd,adam"), "give adam a rate, as in adam:lr=0.1"),
+        (("bowl", "--lr", "classic"), "Bowl has no classic animation; beale and saddle have"),
+        (("beale", "--optimizers", ""), "which optimizers? For example"),
         (("beale", "--map", "rates", "--lr", "0.1"), "--map rates tries every rate"),
         (("saddle", "--map", "basins", "--lr", "0.1"), "Saddle has no minimum to be reached"),
         (("beale", "--map", "momentum", "--optimizers", "adagrad"), "none of these has momentum or betas"),
@@ -237,3 +298,89 @@ def test_heights_are_logarithms_where_the_surface_says_so():
     assert rosenbrock.height(np.array([1.0, 100.0])).tolist() == [0.0, 2.0]
     assert bowl.height(np.array([1.0, 100.0])).tolist() == [1.0, 100.0]
     assert rosenbrock.land.title == "log₁₀ loss" and bowl.land.title == "loss"
+
+
+OWN = """
+import torch
+from ravine.surfaces import Surface
+class Detached(Surface):
+    def loss(self, x, y): return (x**2 + y**2).detach()
+class Constant(Surface):
+    def loss(self, x, y): return torch.zeros_like(x)
+class Whole(Surface):
+    def loss(self, x, y): return x.long()
+class Number(Surface):
+    def loss(self, x, y): return 1.0
+class Sum(Surface):
+    def loss(self, x, y): return (x**2 + y**2).sum()
+class Wrong(Surface):
+    def loss(self, x, y): return x.foo
+class Branch(Surface):
+    def loss(self, x, y): return x if x > 0 else -x
+class Flat(Surface):
+    def loss(self, x, y): return 0 * x + 3
+class FlatInDecades(Flat):
+    log = True
+class Nowhere(Surface):
+    start = (1.013, 1.013)  # between the points that are looked at
+    def loss(self, x, y): return torch.where(x == 1.013, x, torch.nan)
+class Mostly(Surface):
+    def loss(self, x, y): return (x - 1.95).clamp(min=0)
+class MostlyInDecades(Mostly):
+    log = True
+class Half(Surface):
+    def loss(self, x, y): return x.log() - y.abs()
+class OnlyX(Surface):
+    def loss(self, x, y): return x**2
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--3d",), ("--map", "rates")])
+def test_a_surface_of_ones_own_is_drawn_or_told_what_is_wrong_with_it(tmp_path, monkeypatch, capsys, more):
+    monkeypatch.setattr(maps, "GRID", (0.01, 0.1))
+    (tmp_path / "my_own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    rate = () if "--map" in more else ("--lr", "0.1")
+    argv = ("--optimizers", "sgd", *rate, *more, "--steps", 2, "--out", "a.png")
+    cannot = "autograd cannot follow what it gives back to x and y; it is detached, constant, or made of whole numbers"
+    wrong = {
+        "Detached": cannot, "Constant": cannot, "Whole": cannot, "Number": "loss() gave float; it must give a tensor",
+        "Sum": "loss() gave a tensor of shape () for points of shape",
+        "Wrong": "loss() raised AttributeError: 'Tensor' object has no attribute 'foo'",
+        "Branch": "loss() raised RuntimeError: Boolean value",
+        "Flat": "the loss is the same everywhere in its view", "FlatInDecades": "the loss is the same everywhere",
+        "Nowhere": "the loss is finite nowhere in its view",
+    }  # fmt: skip
+    for name, said in wrong.items():
+        assert run(f"my_own:{name}", *argv) == 2, name
+        told = capsys.readouterr().err
+        seen_first = name in ("Constant", "Number") or said in told  # maps and tuning look before they run
+        assert seen_first and told.startswith("ravine: ") and told.count("\n") == 1, told
+        assert not (tmp_path / "a.png").exists()
+    for name in ("Mostly", "MostlyInDecades", "Half", "OnlyX"):
+        assert run(f"my_own:{name}", *argv) == 0, (name, capsys.readouterr().err)
+        (tmp_path / "a.png").unlink()
+
+
+@pytest.mark.parametrize(("surface", "kind"), [("ravine", "momentum"), ("camel", "rates"), ("bowl", "rates")])
+def test_nothing_on_a_map_is_cut_or_covers_another(monkeypatch, tmp_path, surface, kind):
+    sheets = []
+    monkeypatch.setattr(maps, "heats", lambda *said: sheets.append(heats(*said)) or sheets[0])
+    monkeypatch.setattr(maps, "GRID", (0.001, 0.01, 0.1))
+    maps_of = {"momentum": maps.momentum, "rates": maps.rates}
+    maps_of[kind](find(surface), entrants("sgd"), 30, "tuned", tmp_path / "a.png")
+    (sheet,) = sheets
+    sheet.draw_without_rendering()
+    *boxes, bar = sheet.axes
+    renderer = sheet.canvas.get_renderer()
+    words = [*(label for box in boxes for axis in (box.xaxis, box.yaxis) for label in axis.get_ticklabels()),
+             sheet._supxlabel, sheet._supylabel, bar.yaxis.label, *bar.yaxis.get_ticklabels()]  # fmt: skip
+    lie = [word.get_window_extent(renderer) for word in words if word.get_text()]
+    assert all(x.x0 >= 0 and x.y0 >= 0 and x.x1 <= sheet.bbox.x1 and x.y1 <= sheet.bbox.y1 for x in lie)
+    for label in (sheet._supxlabel, sheet._supylabel, bar.yaxis.label):
+        mine = label.get_window_extent(renderer)
+        assert not any(mine.overlaps(word.get_window_extent(renderer)) for word in words if word is not label)
+    scale = boxes[0].collections[0]
+    if surface == "bowl":  # no loss lies below 0, and no colour either
+        assert scale.get_clim()[0] >= 0 and scale.colorbar.extend in ("max", "neither")

@@ -71,7 +71,7 @@ def test_modes_and_their_words():
     assert told("0.05", racing[::-1], [3.0, 0.05, 0.05]) == "lr: the same for all, 0.05"  # not that of who has its own
     assert told("0.05", racing[2:], [3.0]) == "lr: each as it was given"
     with pytest.raises(
-        ValueError, match="the rate is 'best'; it must be a number above 0 or one of same, default, tuned"
+        ValueError, match="the rate is 'best'; it must be a number above 0 or one of same, default, tuned, classic"
     ):
         choose(surface, racing, "best", 20)
 
@@ -82,3 +82,12 @@ def test_random_starts_lie_in_the_view_and_are_not_those_of_tuning():
     assert all(x0 <= x <= x1 and y0 <= y <= y1 for x, y in random_starts(camel, 50))
     made = race(camel, entrants("sgd"), 5, "0.01", 16)
     assert len(made.paths[0]) == 16 and not set(made.starts) & set(random_starts(camel, 16))
+
+
+def test_the_rates_of_the_classic_animations():
+    beale = find("beale")
+    assert choose(beale, entrants("momentum,sgd,adagrad:lr=3,adam:lr=0.1"), "classic", 20) == [0.002, 0.001, 3.0, 0.1]
+    with pytest.raises(ValueError, match=r"classic animation has sgd, .*; give adam a rate, as in adam:lr=0\.1"):
+        choose(beale, entrants("sgd,adam"), "classic", 20)
+    with pytest.raises(ValueError, match=r"Bowl has no classic animation; beale and saddle have"):
+        choose(find("bowl"), entrants("sgd"), "classic", 20)

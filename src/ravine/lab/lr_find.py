@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ravine.command import Parser, Whole, checked, drawable
+from ravine.command import Parser, Whole, checked, drawable, replacing
 from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
@@ -93,13 +93,13 @@ def write(found: RangeTest, title: str, path: Path) -> None:
     """A page that opens offline, or a still picture."""
     figure = figure_of(found.lrs, found.losses, found.smooth, found.lr)
     try:
-        with extra("lab", f"-o {path}"):
+        with extra("lab", f"-o {path}"), replacing(path) as part:
             if path.suffix == ".html":
-                path.write_text(page(figure, title), encoding="utf-8")
+                part.write_text(page(figure, title), encoding="utf-8")
             else:
                 from ravine.visuals.still import still
 
-                still(figure | {"title": title}).savefig(path, dpi=200)
+                still(figure | {"title": title}).savefig(part, dpi=200)
     except OSError as error:
         raise LabError(f"-o {path}: cannot be written: {error.strerror}") from error
 

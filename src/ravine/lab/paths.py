@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ravine.command import Parser, Whole, checked, drawable
+from ravine.command import Parser, Whole, checked, drawable, replacing
 from ravine.strategies import PathRecorder
 from ravine.surfaces.plane import Plane
 from ravine.typed import listed
@@ -117,7 +117,7 @@ def told(plane: Plane) -> str:
     """The plane and its paths in words."""
     lines = [
         f"{sum(plane.shares):.1%} of the variance of the paths lies in the plane ({plane.shares[0]:.1%} and "
-        f"{plane.shares[1]:.1%}); of random walks {sum(plane.walks):.1%} would lie in theirs",
+        f"{plane.shares[1]:.1%}); for random walks in their place it would be {sum(plane.walks):.1%}",
         "",
         f"{'':24}{'in the plane':>13}{'loss at the end':>17}{'of the plane':>14}{'distance from it':>18}",
     ]
@@ -151,7 +151,8 @@ def _run(argv: list[str]) -> None:
         title = f"{task.name}, {training.epochs} epochs: loss of {rows:,} training examples; lr: {how}"
         sheet = plane.draw(title, asked.points)
     try:
-        sheet.savefig(asked.out, dpi=110)
+        with replacing(asked.out) as part:
+            sheet.savefig(part, dpi=110)
     except OSError as error:
         raise LabError(f"-o {asked.out}: cannot be written: {error.strerror}") from error
     print(f"\nwritten to {asked.out}")

@@ -7,7 +7,7 @@ import inspect
 import shutil
 from pathlib import Path
 
-from ravine.command import Mistake, Parser, Whole, answer
+from ravine.command import Mistake, Parser, Whole, answer, write
 from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
 from ravine.typed import assigned
@@ -79,7 +79,7 @@ def picture(out: Path, name: str, made: Schedule, values: list[float]) -> None:
     """Write the curve to a file of the kind that its name says."""
     steps = range(len(values))
     if out.suffix == ".svg":
-        out.write_text(grid([Panel(name, values)], columns=1, width=720, height=320), encoding="utf-8")
+        write(out, grid([Panel(name, values)], columns=1, width=720, height=320))
     elif out.suffix == ".html":
         figure = curves([Line(name, ink(0), steps, [values])], "step", "times the base value")
         figure["layout"]["yaxis"] = figure["layout"]["xaxis"] | {
@@ -91,6 +91,6 @@ def picture(out: Path, name: str, made: Schedule, values: list[float]) -> None:
             missing, _, _ = str(error.name).partition(".")
             install = 'pip install ".[lab]" in ravine\'s folder'
             raise Mistake(f"{out} needs {missing}: {install}; or write an .svg") from error
-        out.write_text(text, encoding="utf-8")
+        write(out, text)
     else:
         raise ValueError(f"{out} is neither .svg nor .html; pictures are made as these two")

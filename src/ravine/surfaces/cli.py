@@ -7,15 +7,19 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from ravine.command import Mistake, Parser, Whole, answer, drawable, own
+from ravine.command import Mistake, Parser, Whole, answer, drawable, own, replacing
 from ravine.surfaces import lessons, maps
+from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import Entrant, entrants
 from ravine.surfaces.find import NAMES, find, made
 from ravine.surfaces.race import FILMS, STILLS, race
+from ravine.surfaces.rates import GRID, STARTS
 from ravine.surfaces.surface import Point, Surface
 from ravine.typed import plain
 
-CLASSIC = "sgd,momentum,nag,adagrad,adadelta,rmsprop,adam"
+SEVEN = "sgd,momentum,nag,adagrad,adadelta,rmsprop,adam"
+STEPS = 150
+MOST = 30_000_000  # steps of all runs, those of tuning included: some gigabytes
 MAPS: dict[str, Callable[[Surface, list[Entrant], int, str, Path], str]] = {
     "rates": maps.rates,
     "momentum": maps.momentum,
@@ -43,25 +47,29 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help=", ".join(NAMES) + "; ravine:condition=30:angle=0 sets its own; or your own Surface as module:Class",
     )
-    add("--optimizers", metavar="A,B,C", default=CLASSIC,
-        help=f"as in `ravine list`, with settings as in adam:lr=0.1:betas=(0.9,0.99) (default {CLASSIC})")  # fmt: skip
+    add("--optimizers", metavar="A,B,C",
+        help=f"as in `ravine list`, with settings as in adam:lr=0.1:betas=(0.9,0.99) (default {SEVEN}; without adam "
+        "where rates are classic)")  # fmt: skip
     add("-o", "--out", metavar="FILE", type=Path, default=Path("race.gif"), help="the picture (default race.gif)")
-    add("--lr", metavar="MODE", default="tuned", help="same, default, tuned or a number; it is written on the picture. "
+    add("--lr", metavar="MODE", help="same, default, tuned, classic or a number; it is written on the picture. "
         "tuned: for each the best of 29 rates from 16 random starts in as many steps; same: for all what is best "
-        "so for gradient descent (default tuned)")  # fmt: skip
-    add("--steps", metavar="N", type=Whole(1, 10**6), default=150, help="of each optimizer (default 150)")
+        f"so for gradient descent; classic: of {' and '.join(CLASSIC)}, those that show what these two animations are "
+         "known for, with the tuned ones beside them (default classic where no optimizers are named on these two, else "
+         "tuned)")  # fmt: skip
+    steps = ", ".join(f"{x.steps} on {name}" for name, x in CLASSIC.items())
+    add("--steps", metavar="N", type=Whole(1, 10**12), help=f"of each optimizer (default {STEPS}; {steps})")
     add(
         "--start",
         metavar="X,Y",
         type=_point,
         help="where they begin, as in --start -1,0.5 (default: the surface's own)",
     )
-    add("--starts", metavar="N", type=Whole(1, 10**4), help="in its place: so many random points")
+    add("--starts", metavar="N", type=Whole(1, 10**12), help="in its place: so many random points")
     add("--seed", metavar="N", type=Whole(0, 2**62), default=0, help="of the surface's chance (default 0)")
     add(
         "--seeds",
         metavar="N",
-        type=Whole(1, 1000),
+        type=Whole(1, 10**12),
         default=1,
         help="so many runs of each, with a cloud around their ends",
     )
@@ -84,20 +92,36 @@ def run(asked: argparse.Namespace) -> str:
     if asked.lesson and asked.surface:
         raise Mistake(f"--lesson {asked.lesson} has a surface of its own; leave out {asked.surface}")
     if asked.lesson:
-        return f"{lessons.LESSONS[asked.lesson](out)}\nwritten to {out}"
+        with replacing(out) as part:
+            said = lessons.LESSONS[asked.lesson](part)
+        return f"{said}\nwritten to {out}"
     if asked.surface is None:
         raise ValueError(f"which surface? One of {', '.join(NAMES)}")
-    surface, racing = _surface(asked.surface), entrants(asked.optimizers)
-    if asked.map in ("rates", "momentum") and asked.lr != "tuned":
+    surface = _surface(asked.surface)
+    classic = None if asked.map else CLASSIC.get(surface.name)
+    steps = asked.steps or (classic.steps if classic else STEPS)
+    mode = asked.lr or ("classic" if classic and asked.optimizers is None else "tuned")
+    usual = ",".join(classic.rates) if classic and mode == "classic" else SEVEN
+    racing = entrants(usual if asked.optimizers is None else asked.optimizers)
+    runs = len(racing) * (
+        (asked.starts or 1) * asked.seeds + len(GRID) * STARTS * (mode in ("tuned", "classic", "same"))
+    )
+    runs = len(racing) * maps.FINE**2 if asked.map == "basins" else runs
+    if runs * steps > MOST:
+        raise ValueError(f"{runs} runs of {steps} steps are too many at once: at most {MOST:,} steps of all together")
+    if asked.map in ("rates", "momentum") and mode != "tuned":
         raise ValueError(f"--map {asked.map} tries every rate, so --lr {asked.lr} says nothing; leave it out")
     if asked.map:
-        return f"{MAPS[asked.map](surface, racing, asked.steps, asked.lr, out)}\nwritten to {out}"
+        with replacing(out) as part:
+            said = MAPS[asked.map](surface, racing, steps, mode, part)
+        return f"{said}\nwritten to {out}"
     if asked.start and asked.starts:
         raise ValueError("--start is one point and --starts how many random ones; give one of the two")
     starts = asked.starts or ((asked.start,) if asked.start else ())
     seeds = range(asked.seed, asked.seed + asked.seeds)
-    made = race(surface, racing, asked.steps, asked.lr, starts, seeds)
-    made.write(out, asked.deep)
+    made = race(surface, racing, steps, mode, starts, seeds)
+    with replacing(out) as part:
+        made.write(part, asked.deep)
     return f"{made.table()}\nwritten to {out}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from ravine.surfaces.given import losses as losses_at
 from ravine.surfaces.path import Array
 from ravine.surfaces.surface import Point, Surface
 from ravine.visuals.landscape import Land
@@ -22,9 +23,13 @@ class Ground:
         sides = [widened(side, [at[k] for at in starts]) for k, side in enumerate(surface.view)]
         x, y, losses = _look(surface, sides, fine)
         usual = losses if sides == list(surface.view) else _look(surface, surface.view, fine)[2]
-        known = [float(surface.loss(*torch.tensor(at, dtype=torch.float64))) for at in surface.minima]
-        self.log, self.lowest = surface.log, min([float(losses.min()), *known])
-        self.typical = float(np.median(usual - self.lowest))
+        if not np.isfinite(usual).any() or np.nanmin(losses) == np.nanmax(losses):
+            same = "the same everywhere" if np.isfinite(usual).any() else "finite nowhere"
+            raise ValueError(f"{surface.title()}: the loss is {same} in its view; there is nothing to be seen")
+        known = [float(losses_at(surface, *torch.tensor(at, dtype=torch.float64))) for at in surface.minima]
+        self.log, self.lowest = surface.log, min([float(np.nanmin(losses)), *known])
+        above = losses[losses > self.lowest] - self.lowest
+        self.typical = float(np.nanmedian(usual - self.lowest)) or float(np.median(above))
         above = f" above {self.lowest:.4g}" if abs(self.lowest) > 1e-9 else ""
         title = f"log₁₀ loss{above}" if self.log else "loss"
         self.land = Land(x, y, self.height(losses), title, surface.minima, surface.saddles)
@@ -43,6 +48,8 @@ def widened(side: Point, at: Sequence[float]) -> Point:
 
 
 def _look(surface: Surface, view: Sequence[Point], fine: int) -> tuple[Array, Array, Array]:
-    """The points along both sides, and the losses between them."""
+    """The points along both sides, and the losses between them; nan where they are not finite."""
     x, y = (np.linspace(*side, fine) for side in view)
-    return x, y, surface.loss(*(torch.from_numpy(v) for v in np.meshgrid(x, y))).numpy()
+    with torch.no_grad():
+        z = losses_at(surface, *(torch.from_numpy(v) for v in np.meshgrid(x, y))).double().numpy()
+    return x, y, np.where(np.isfinite(z), z, np.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ravine.surfaces.given import objective
 from ravine.surfaces.surface import Surface
 from ravine.surfaces.tape import Tape
 
@@ -49,14 +50,14 @@ class Lane:
 
     def differentiate(self) -> tuple[Tensor, Tensor]:
         """Losses and gradients by autograd."""
-        losses = self.surface.objective(self.parameters, self.t, self.drawn)
+        losses = objective(self.surface, self.parameters, self.t, self.drawn)
         (gradients,) = torch.autograd.grad(losses, self.parameters, self.ones)
         return losses.detach(), gradients
 
     def loss(self, row: int, p: Tensor) -> Tensor:
         """The loss of one run at other parameters."""
         drawn = None if self.drawn is None else self.drawn[row : row + 1]
-        return self.surface.objective(p[None], self.t, drawn)[0]
+        return objective(self.surface, p[None], self.t, drawn)[0]
 
     def leaf(self, row: int, count: int | None = None) -> torch.nn.Parameter:
         """A parameter in the memory of one row or of several, with the gradient in its memory."""

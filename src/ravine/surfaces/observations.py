@@ -5,7 +5,8 @@
     leave quickly.
 
 That was said of one start and of rates that are not told (Radford 2014, in Ruder 2016, section 4.10
-https://arxiv.org/abs/1609.04747). Here each is defined, and asked of a grid of starts for each mode of the rates.
+https://arxiv.org/abs/1609.04747). Here each is defined, and asked of a grid of starts for each mode of the rates; and
+`animation` measures what the two animations themselves show.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cache
 
 import numpy as np
 
+from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import entrants
 from ravine.surfaces.find import find
 from ravine.surfaces.path import Array, Path, Run, descend
@@ -79,6 +81,13 @@ def leaves_first(paths: Paths, name: str) -> bool:
     return leaves(paths[name]) < min(leaves(paths[x]) for x in PLAIN)
 
 
+def strays(path: Path, to: Point) -> float:
+    """How far it is from the straight way between its start and there, at most."""
+    (x, y), start = to, path.shown[0]
+    across = np.array([start[1] - y, x - start[0]]) / np.hypot(x - start[0], y - start[1])
+    return float(np.abs((path.shown - start) @ across).max())
+
+
 MINIMUM = (3.0, 0.5)
 BEALE: Questions = {
     **{f"{name} heads off rightly": lambda p, n=name: heads_right(p[n], MINIMUM) for name in (*PLAIN, *ADAPTIVE)},
@@ -126,3 +135,18 @@ def leaving(mode: str) -> Mapping[str, float]:
     """{optimizer: the median step at which it leaves the ridge of the saddle}; infinite where most do not."""
     found = walks("saddle", mode)
     return {name: float(np.median([leaves(paths[name]) for paths in found])) for name in (*PLAIN, *ADAPTIVE)}
+
+
+def animation(surface: str, mode: str) -> Mapping[str, tuple[float, float]]:
+    """{optimizer of the classic animation: its rate, and how far it strays on Beale's function, or the step at which it
+    leaves the ridge of the saddle}, from the surface's own start.
+
+    mode: "classic" or "tuned".
+    """
+    ground, classic = find(surface), CLASSIC[surface]
+    racing = entrants(",".join(classic.rates))
+    lrs = choose(ground, racing, mode, classic.steps)
+    runs = [Run(x.optimizer, {"lr": lr}, ground.start) for x, lr in zip(racing, lrs, strict=True)]
+    paths = descend(ground, runs, classic.steps, shown=True)
+    shown = [strays(path, MINIMUM) if surface == "beale" else leaves(path) for path in paths]
+    return {x.name: (lr, each) for x, lr, each in zip(racing, lrs, shown, strict=True)}

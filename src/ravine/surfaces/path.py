@@ -52,7 +52,13 @@ class Path:
 
 
 def descend(
-    surface: Surface, runs: Sequence[Run], steps: int, *, momentum: bool = False, shown: bool = False
+    surface: Surface,
+    runs: Sequence[Run],
+    steps: int,
+    *,
+    momentum: bool = False,
+    shown: bool = False,
+    watch: Callable[[float], object] | None = None,
 ) -> list[Path]:
     """The paths of all runs, each as a training loop by hand would make it, bit for bit.
 
@@ -70,6 +76,7 @@ def descend(
     momentum: keep what each optimizer has averaged, too.
     shown: keep the weights to evaluate, too, where a rule has others: NAG's p, while the points are where it looks
         ahead; the averages of Schedule-Free. Else they are the points.
+    watch: is called before each step with the part of all steps that is done; what it raises ends the descent.
     """
     if steps < 1:
         raise ValueError(f"descend: steps is {steps!r}; it must be at least 1")
@@ -90,6 +97,8 @@ def descend(
     losses, asked = torch.zeros(steps + 1, len(runs), dtype=torch.float64), [[0] * len(every)]
     with np.errstate(all="ignore"):  # what diverges may overflow
         for t in range(steps):
+            if watch is not None:
+                watch(t / steps)
             lane.look(t)
             lane.note(points[t], gradients[t], losses[t])
             for crew in every:

@@ -184,6 +184,8 @@ class Plane(Surface):
         """
         from ravine.visuals.plane import Walk, plane  # matplotlib
 
+        if not 2 <= points <= 2000:
+            raise ValueError(f"Plane: points is {points!r}; it must lie between 2 and 2000")
         (x0, x1), (y0, y1) = self.view
         gap = max(x1 - x0, y1 - y0) / (points - 1)
         x, y = (torch.linspace(a, b, round((b - a) / gap) + 1, dtype=torch.float64) for a, b in self.view)
@@ -194,7 +196,7 @@ class Plane(Surface):
             for i, (name, t) in enumerate(self.tracks.items())
         ]
         shares = f"{sum(self.shares):.0%} of the variance of the paths lies in this plane; "
-        shares += f"of random walks {sum(self.walks):.0%} would lie in theirs"
+        shares += f"for random walks in their place it would be {sum(self.walks):.0%}"
         first, second = (f"principal direction {i}: {share:.0%}" for i, share in enumerate(self.shares, 1))
         title = "\n".join(filter(None, (title, shares)))
         return plane(x.numpy(), y.numpy(), z, trails, (first, second), title)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from ravine.surfaces.entrants import Entrant
+from ravine.surfaces.given import losses
 from ravine.surfaces.ground import Ground
 from ravine.surfaces.path import Path, Run, descend
-from ravine.surfaces.rates import choose, random_starts, told
+from ravine.surfaces.rates import choose, random_starts, told, tuned
 from ravine.surfaces.surface import Point, Surface
 from ravine.visuals import ink
 from ravine.visuals.film import gif, mp4
@@ -25,7 +26,10 @@ FRAMES, PER_SECOND = 75, 15
 
 @dataclass(frozen=True, eq=False)
 class Race:
-    """Who ran where, at which rate, and their paths: of each entrant one from each start and with each seed."""
+    """Who ran where, at which rate, and their paths: of each entrant one from each start and with each seed.
+
+    beside: the tuned rates, to be read beside those of a classic animation.
+    """
 
     surface: Surface
     entrants: Sequence[Entrant]
@@ -33,6 +37,7 @@ class Race:
     lrs: Sequence[float]
     starts: Sequence[Point]
     paths: Sequence[Sequence[Path]]
+    beside: Sequence[float] = ()
 
     @property
     def steps(self) -> int:
@@ -46,18 +51,33 @@ class Race:
 
     def trails(self, deep: bool = False) -> Trails:
         """The picture."""
-        ground = Ground(self.surface, self.starts)
+        ground = Ground(self.surface, self.seen())
         walked = [
             Trail(self.label(i), ink(i), path.shown, ground.height(path.shown_losses))
             for i, paths in enumerate(self.paths) for path in paths
         ]  # fmt: skip
         return Trails(ground.land, walked, self.surface.title(), self.note(), deep=deep, cloud=self.seeds > 1)
 
+    def seen(self) -> list[Point]:
+        """What must be in sight: the starts, each first step, and whatever a path comes back from into the view; of
+        what does not diverge, and no farther than the view is wide beyond it."""
+        low, high = np.array(self.surface.view).T
+        found = [np.array(self.starts, dtype=np.float64)]
+        for path in (path for paths in self.paths for path in paths if not path.diverged):
+            inside = ((path.shown >= low) & (path.shown <= high)).all(1)
+            way = path.shown[: max(1, len(inside) - 1 - int(inside[::-1].argmax()) if inside.any() else 0) + 1]
+            found.append(way[((way >= 2 * low - high) & (way <= 2 * high - low)).all(1)])
+        points = np.concatenate(found)
+        return [(float(x), float(y)) for x, y in (points.min(0), points.max(0))]
+
     def label(self, i: int) -> str:
         """An entrant in the legend."""
         lost, many = sum(path.diverged for path in self.paths[i]), len(self.paths[i])
         name, *said = self.entrants[i].name.split(":")
-        lines = [name, *said] if "lr" in self.entrants[i].settings else [name, *said, f"lr {self.lrs[i]:g}"]
+        lines = [name, *said]
+        if "lr" not in self.entrants[i].settings:
+            lines.append(f"lr {self.lrs[i]:g}")
+            lines += [f"tuned: {self.beside[i]:g}"] if self.beside else []
         if lost:
             lines.append(f"{lost} of {many} diverged" if many > 1 else "diverged")
         return "\n ".join(lines)
@@ -71,14 +91,15 @@ class Race:
         )
 
     def table(self) -> str:
-        """Who ended where: rate, median of the last losses, and how many have diverged."""
+        """Who ended where: rate, the tuned one beside it, median of the last losses, and how many have diverged."""
         width = max(len("optimizer"), *(len(x.name) for x in self.entrants))
         loss = "median loss" if len(self.paths[0]) > 1 else "loss"
-        lines = [f"{'optimizer':{width}}  {'lr':<10} {loss:<11} diverged"]
-        for x, lr, paths in zip(self.entrants, self.lrs, self.paths, strict=True):
+        beside = [f"{lr:<10g} " for lr in self.beside] or [""] * len(self.lrs)
+        lines = [f"{'optimizer':{width}}  {'lr':<10} {'tuned      ' if self.beside else ''}{loss:<11} diverged"]
+        for x, lr, other, paths in zip(self.entrants, self.lrs, beside, self.paths, strict=True):
             lost = sum(path.diverged for path in paths)
             last = float(np.median([np.inf if path.diverged else path.shown_losses[-1] for path in paths]))
-            lines.append(f"{x.name:{width}}  {lr:<10g} {last:<11.4g} {lost} of {len(paths)}")
+            lines.append(f"{x.name:{width}}  {lr:<10g} {other}{last:<11.4g} {lost} of {len(paths)}")
         return "\n".join(lines)
 
     def write(self, file: File, deep: bool = False) -> None:
@@ -112,7 +133,7 @@ def race(
         starts = random_starts(surface, starts, seed=1)  # others than those that rates are tuned on
     starts = starts or (surface.start,)
     for x, y in starts:
-        if not math.isfinite(loss := float(surface.loss(*torch.tensor((x, y), dtype=torch.float64)))):
+        if not math.isfinite(loss := float(losses(surface, *torch.tensor((x, y), dtype=torch.float64)))):
             raise ValueError(f"the loss at ({x:g}, {y:g}) is {loss:g}: nothing can start there")
     lrs = choose(surface, entrants, mode, steps)
     runs = [
@@ -120,4 +141,5 @@ def race(
         for x, lr in zip(entrants, lrs, strict=True) for start in starts for seed in seeds
     ]  # fmt: skip
     paths, each = descend(surface, runs, steps, shown=True), len(starts) * len(seeds)
-    return Race(surface, entrants, mode, lrs, starts, [paths[i : i + each] for i in range(0, len(runs), each)])
+    beside = tuned(surface, entrants, steps) if mode == "classic" else ()
+    return Race(surface, entrants, mode, lrs, starts, [paths[i : i + each] for i in range(0, len(runs), each)], beside)

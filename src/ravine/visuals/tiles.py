@@ -49,9 +49,11 @@ def heats(
     tiles: Sequence[Heat], title: str, note: str, axes: tuple[str, str], amount: str, log: tuple[bool, bool]
 ) -> Sheet:
     """All on one scale of colours; y is labelled at powers of ten where it is logarithmic, x too."""
-    sheet, boxes = _sheet(len(tiles), title, note, 0.9)
+    sheet, boxes = _sheet(len(tiles), title, note, 1.05, 0.72)
     values = np.concatenate([tile.z[np.isfinite(tile.z)] for tile in tiles])
     low, high = (float(v) for v in np.quantile(values, (0.005, 0.98))) if len(values) else (0.0, 1.0)
+    if len(values) and not low - values.min() > 0.01 * (high - low):
+        low = float(values.min())  # no band of its own for what is as low as can be
     drawn: Any = None
     for i, (tile, box) in enumerate(zip(tiles, boxes, strict=True)):
         drawn = box.pcolormesh(tile.x, tile.y, tile.z, cmap=DARK.reversed(), vmin=low, vmax=high, rasterized=True)
@@ -73,7 +75,10 @@ def heats(
     sheet.supxlabel(axes[0], fontsize=FONT, y=0.005, va="bottom")
     sheet.supylabel(axes[1], fontsize=FONT, x=0.005, ha="left")
     wide = sheet.get_figwidth()
-    bar = sheet.colorbar(drawn, cax=sheet.add_axes((1 - 0.7 / wide, 0.2, 0.1 / wide, 0.5)), extend="both")
+    below, above = bool((values < low).any()), bool((values > high).any())
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+    place = (1 - 0.9 / wide, 0.14, 0.1 / wide, 0.58)
+    bar = sheet.colorbar(drawn, cax=sheet.add_axes(place), extend=extend)
     bar.set_label(amount, fontsize=FONT)
     bar.ax.tick_params(labelsize=FONT)
     return sheet
@@ -108,17 +113,17 @@ def basins(
     return sheet
 
 
-def _sheet(count: int, title: str, note: str, right: float) -> tuple[Sheet, list[Any]]:
-    """Empty tiles under a title, at most four in a row; `right` of them are inches for a scale."""
+def _sheet(count: int, title: str, note: str, right: float, below: float = 0.5) -> tuple[Sheet, list[Any]]:
+    """Empty tiles under a title, at most four in a row, with inches for a scale at the right and for labels below."""
     columns = min(4, count)
     rows = -(-count // columns)
-    high = 1.3 + 2.05 * rows
+    high = 0.8 + below + 2.05 * rows
     wide = max(5.0, 2.1 * columns + 0.7)
     sheet = Sheet(figsize=(wide, high), dpi=110)
     FigureCanvasAgg(sheet)
     grid = sheet.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     sheet.subplots_adjust(
-        left=0.085, right=0.985 - right / wide, bottom=0.5 / high, top=1 - 0.85 / high, hspace=0.28, wspace=0.13
+        left=0.66 / wide, right=0.985 - right / wide, bottom=below / high, top=1 - 0.85 / high, hspace=0.28, wspace=0.13
     )
     sheet.text(0.012, 1 - 0.16 / high, title, fontsize=11, fontweight="bold", va="center")
     sheet.text(0.012, 1 - 0.40 / high, note, fontsize=FONT, va="center", color="#444")

@@ -6,7 +6,7 @@ import argparse
 import inspect
 from pathlib import Path
 
-from ravine.command import Parser, answer, drawable
+from ravine.command import Parser, answer, drawable, replacing
 from ravine.surfaces.pictures import PICTURES
 from ravine.typed import hint
 
@@ -41,5 +41,6 @@ def picture(name: str | None, out: Path | None = None) -> str:
     if out is None:
         return inspect.cleandoc(PICTURES[name].__doc__ or "")
     drawable(out, FORMATS)
-    PICTURES[name]().savefig(out, dpi=110)
+    with replacing(out) as part:
+        PICTURES[name]().savefig(part, dpi=110)
     return f"written to {out}"

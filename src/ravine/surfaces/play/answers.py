@@ -1,9 +1,8 @@
 """What the page is told: what there is to choose, heights, and paths; as JSON, and numbers behind a JSON head."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -20,6 +19,8 @@ from ravine.surfaces.surface import Surface
 from ravine.visuals import ink
 
 Arrays = Mapping[str, NDArray[Any]]
+Watch = Callable[[float], object]  # is told which part is done; what it raises ends the work
+REMEMBERED = 512  # tuned rates
 
 
 def choices() -> dict[str, Any]:
@@ -90,9 +91,9 @@ def widened(view: asked.View, aspect: float) -> asked.View:
     return (x0 - across, x1 + across), (y0 - up, y1 + up)
 
 
-def race(race: asked.Race, momentum: bool) -> bytes:
+def race(race: asked.Race, momentum: bool, watch: Watch | None = None) -> bytes:
     """The paths of all, as they are in memory: nothing is rounded on the way."""
-    paths = descend(race.surface, race.runs(), race.steps, momentum=momentum)
+    paths = descend(race.surface, race.runs(), race.steps, momentum=momentum, watch=watch)
     return packed({}, stacked(paths))
 
 
@@ -116,15 +117,20 @@ def packed(head: Mapping[str, Any], arrays: Arrays) -> bytes:
 
 def tunable(racer: asked.Racer) -> int:
     """Over how many steps its rate may be tuned: what takes minutes is not waited for."""
-    return 10 * asked.bearable(racer) // (len(rates.GRID) * rates.STARTS)
+    return 10 * asked.bearable(replace(racer, strategy="none")) // (len(rates.GRID) * rates.STARTS)
 
 
-def tuned(surface: Surface, racer: asked.Racer, steps: int) -> float:
+def tuned(surface: Surface, racer: asked.Racer, steps: int, watch: Watch | None = None) -> float:
     """Its best rate on this surface, or that of what a strategy drives; asked again, it is remembered."""
-    return _tuned(surface, racer.name, tuple(sorted(racer.settings.items())), steps)
+    key = surface, racer.name, tuple(sorted(racer.settings.items())), steps
+    if key not in _found:
+        (rate,) = rates.tuned(
+            surface, [Entrant(racer.name, asked.OPTIMIZERS[racer.name], racer.settings)], steps, watch=watch
+        )
+        if len(_found) >= REMEMBERED:
+            _found.pop(next(iter(_found)))
+        _found[key] = rate
+    return _found[key]
 
 
-@lru_cache(512)
-def _tuned(surface: Surface, name: str, settings: tuple[tuple[str, Any], ...], steps: int) -> float:
-    (rate,) = rates.tuned(surface, [Entrant(name, asked.OPTIMIZERS[name], dict(settings))], steps)
-    return rate
+_found: dict[Any, float] = {}

@@ -23,11 +23,9 @@ from ravine.surfaces.surface import Point, Surface
 RUNS = 16
 STEPS = 2000
 WORK = 16_000  # steps of all runs together: about a second
-ROWS, TENSORS, ALONE = (
-    800_000,
-    300_000,
-    30_000,
-)  # steps of all runs of a map: together in one tensor, in one optimizer, or not
+# Steps of all runs of a map, a few seconds: together in one tensor, in one optimizer, alone; and, for half a minute at
+# most, those of what asks for gradients itself.
+ROWS, TENSORS, ALONE, DRIVEN = 800_000, 300_000, 30_000, 10_000
 FAR = 1e4  # coordinates
 COLUMNS = 241  # of a grid
 PARTS = 8  # of a tuple: AggMo's betas
@@ -80,7 +78,7 @@ def bearable(racer: Racer) -> int:
     """How many steps of all its runs may be waited for."""
     one = racer.maker([torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))], **racer.settings)
     if not isinstance(one, Optimizer):
-        return ALONE
+        return DRIVEN
     return ROWS if by_rows(program(one)) else TENSORS if by_tensors(program(one)) else ALONE
 
 

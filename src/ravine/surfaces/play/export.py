@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ravine import command
 from ravine.catalog.names import find as find_optimizer
 from ravine.hyper import fields
 from ravine.surfaces.find import NAMES, find
@@ -36,7 +37,7 @@ def write(file: File, surfaces: Sequence[str] | None, optimizers: Sequence[str] 
             raise ValueError(f"{option}: it names nothing")
     text = page([find(x).name for x in surfaces or NAMES], [played(x) for x in optimizers or EIGHT])
     try:
-        file.write_text(text, encoding="utf-8")
+        command.write(file, text)
     except OSError as error:
         raise ValueError(f"--export {file}: cannot be written: {error.strerror}") from None
     print(f"{file}: {len(text) / 1e6:.1f} MB, opens offline")

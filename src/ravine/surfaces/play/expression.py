@@ -52,7 +52,7 @@ class ExpressionError(ValueError):
 
     def __init__(self, said: str, at: int = 0):
         super().__init__(f"{said} (at character {at + 1})")
-        self.at = at
+        self.said, self.at = said, at
 
 
 @lru_cache(256)
@@ -63,16 +63,25 @@ def read(text: str) -> Term:
         >>> loss(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])).tolist()
         [0.0, 1.0]
 
-    It may say x, y, numbers, pi, e, + - * / **, parentheses, and the functions of `FUNCTIONS`. Anything else is an
-    ExpressionError that says where; so is a text of more than 200 characters, 120 parts or 60 levels.
+    It may say x, y, numbers, pi, e, + - * / **, parentheses, and the functions of `FUNCTIONS`; ^ is read as **.
+    Anything else is an ExpressionError that says where; so is a text of more than 200 characters, 120 parts or 60
+    levels.
     """
     if len(text) > LENGTH:
         raise ExpressionError(f"this is {len(text)} characters long; at most {LENGTH} are read", LENGTH)
+    places = [i for i, letter in enumerate(text) for _ in range(1 + (letter == "^"))]
+    try:
+        return _read(text.replace("^", "**"))
+    except ExpressionError as error:
+        raise ExpressionError(error.said, [*places, len(text)][min(error.at, len(places))]) from None
+
+
+def _read(text: str) -> Term:
+    """The same without ^."""
     if not text.strip():
         raise ExpressionError("there is nothing here; write a function of x and y, such as x**2 + 3*y**2")
     if found := FOREIGN.search(text):
-        hint = "; a power is written **" if found[0] == "^" else f"; it may have {SPOKEN}"
-        raise ExpressionError(f"{found[0]!r} means nothing here{hint}", found.start())
+        raise ExpressionError(f"{found[0]!r} means nothing here; it may have {SPOKEN}", found.start())
     blank = len(text) - len(text.lstrip())
     try:
         with warnings.catch_warnings():

@@ -6,7 +6,7 @@ const LEVELS = 16;
 export class Ground {
   constructor({ view, heights: { shape, data }, log, floor }) {
     [this.rows, this.columns] = shape;
-    Object.assign(this, { view, log });
+    Object.assign(this, { view, log, data });
     const finite = data.filter(Number.isFinite).sort();
     const at = (q) => finite[Math.min(finite.length - 1, Math.floor(q * finite.length))];
     this.floor = Math.min(floor ?? Infinity, at(0));
@@ -22,6 +22,11 @@ export class Ground {
     if (!Number.isFinite(z)) return 1;
     const high = Math.max(z - this.floor, 0), all = this.top - this.floor || 1;
     return Math.min(1, this.log ? Math.log1p(high / this.unit) / Math.log1p(all / this.unit) : high / all);
+  }
+
+  // The loss at parts of the view from left and from below.
+  loss(a, b) {
+    return this.data[Math.round(b * (this.rows - 1)) * this.columns + Math.round(a * (this.columns - 1))];
   }
 
   // The shades as a small picture; the canvas smooths it when it draws it large.

@@ -3,15 +3,16 @@
 import { Chart } from "./charts.js";
 import { Clock } from "./clock.js";
 import { Ground } from "./ground.js";
-import { Maps } from "./maps.js";
+import { Maps, percent } from "./maps.js";
 import { Panel, label, title } from "./panel.js";
 import { picture } from "./picture.js";
 import { python } from "./python.js";
 import { copy, png, svg, webm } from "./save.js";
-import { Gone, Refused, Server } from "./server.js";
+import { Gone, Refused, Server, Stopped } from "./server.js";
 import { fromHash, toHash, beginning } from "./state.js";
 import { dark, theme } from "./theme.js";
 import { progress } from "./trail.js";
+import { Tuning } from "./tuning.js";
 
 const byId = (id) => document.getElementById(id);
 const canvas = byId("picture"), stage = byId("stage");
@@ -23,12 +24,16 @@ const clock = new Clock(draw, turned), charts = { loss: new Chart(byId("loss"), 
 
 const wanted = { surface: false, race: false, replay: false, maps: false };
 let asking = false, answered = {}; // what of the state the picture is an answer to
-const tuned = new Map();
+let racing = null, atOnce = null; // the question of a race, and what is to be saved as soon as there are paths
+const PATIENCE = 1500; // milliseconds after which a race gives way to the next one
+const tuning = new Tuning(backend, redraw, draw, failed);
 const shown = () => ({ ...state, ...answered });
 
 function changed(what, done = true) {
   if (what === "surface") wanted.surface = wanted.replay = true;
   if (what !== "look") wanted.race = true;
+  if (racing && performance.now() - racing.since > PATIENCE) racing.stop.abort();
+  tuning.keep(state);
   if (done) remember();
   redraw();
 }
@@ -36,6 +41,7 @@ function changed(what, done = true) {
 // Maps are drawn anew; one that is under way ends after its tile.
 function redraw() {
   wanted.maps = true;
+  wanted.race ||= tuning.news();
   maps.stale();
   ask();
 }
@@ -46,11 +52,15 @@ async function ask() {
   try {
     while (wanted.surface || wanted.race || wanted.maps) {
       const { surface, race, replay } = wanted;
-      Object.assign(wanted, { surface: false, race: false, replay: false, maps: surface || race });
+      Object.assign(wanted, { surface: false, race: false, replay: replay && !surface && !race, maps: surface || race });
       try {
         if (surface || race) await answer(surface || !ground, replay);
         else if (ground) await maps.show(state.look, { question: { ...question(), view: state.view }, paths, ground, colours, inks: choices.inks });
       } catch (error) {
+        if (error instanceof Stopped) {
+          wanted.replay ||= replay;
+          continue;
+        }
         wanted.maps = false;
         if (!failed(error)) throw error;
       }
@@ -63,10 +73,9 @@ async function ask() {
 
 async function answer(anew, replay) {
   if (anew) await askGround(replay);
-  await askRace();
-  trouble(null);
+  await askRace(replay);
+  trouble(tuning.refusal(state));
   panel.wrong(null);
-  if (replay) clock.begin();
 }
 
 async function askGround(replay) {
@@ -82,57 +91,60 @@ async function askGround(replay) {
 
 const question = () => ({ surface: state.surface, start: state.start, steps: state.steps, seed: state.seed });
 
-async function askRace() {
-  const asked = structuredClone({ ...question(), rate: state.rate, racers: state.racers }), live = [...state.racers];
-  const settings = await settled(asked);
+// Those whose rate is known run; the others join them when theirs has been tuned.
+async function askRace(replay) {
+  const all = structuredClone({ ...question(), rate: state.rate, racers: state.racers });
+  tuning.want(state);
+  const ready = all.racers.map((_, i) => i).filter((i) => tuning.knows(all, all.racers[i]));
+  if (!ready.length) return void (wanted.replay ||= replay);
+  const asked = { ...all, racers: ready.map((i) => all.racers[i]) }, live = ready.map((i) => state.racers[i]);
+  const settings = settled(asked);
   const runs = asked.racers.map(({ name, strategy, rho }, i) => ({ name, set: settings[i], strategy, rho }));
   const { surface, start, steps, seed } = asked;
-  const answer = await backend.race({ surface, start, steps, seed, momentum: state.arrows.includes("momentum"), runs });
+  const answer = await race({ surface, start, steps, seed, momentum: state.arrows.includes("momentum"), runs });
   const part = (name, i) => {
     const { shape, data } = answer[name] ?? {}, size = data && data.length / shape[0];
     return data?.subarray(i * size, (i + 1) * size);
   };
   answered = asked;
   paths = live.map((racer, i) => ({
-    racer, asked: runs[i], settings: settings[i], byHand: asked.racers[i].set.lr !== undefined, rate: settings[i].lr ?? rateOf(racer.name), label: label(asked, choices, i), ink: choices.inks[racer.ink % choices.inks.length],
+    racer, asked: runs[i], settings: settings[i], byHand: asked.racers[i].set.lr !== undefined, rate: settings[i].lr ?? rateOf(racer.name), label: label(all, choices, ready[i]), ink: choices.inks[racer.ink % choices.inks.length],
     ...Object.fromEntries(["points", "losses", "gradients", "norms", "evaluations", "momentum"].map((name) => [name, part(name, i)])),
   }));
   for (const path of paths) path.norms ??= Float64Array.from(path.losses, (_, k) => Math.hypot(path.gradients[2 * k], path.gradients[2 * k + 1]));
   clock.reach(state.unit === "steps" ? steps : Math.max(...paths.map((path) => path.evaluations.at(-1))));
+  panel.rated();
   drawCharts();
   draw();
+  if (replay) clock.begin();
+  if (tuning.pending()) return;
+  atOnce?.click();
+  atOnce = null;
+}
+
+// A race that takes longer says how far it is.
+async function race(asked) {
+  const stop = new AbortController();
+  racing = { stop, since: performance.now() };
+  try {
+    return await backend.race(asked, { signal: stop.signal, tell: (part) => busy(`computing … ${percent(part)}`) });
+  } finally {
+    racing = null;
+    busy(null);
+  }
 }
 
 // The settings of each racer with the learning rate that the mode gives it; one that was set by hand stays.
-async function settled(asked) {
+function settled(asked) {
   const { mode, lr } = asked.rate;
-  if (mode === "tuned") await tune(asked);
   return asked.racers.map((racer) => {
-    const given = { same: { lr }, default: {}, tuned: { lr: tuned.get(tuneKey(asked, racer)) } }[mode], set = { ...given, ...racer.set };
+    const given = { same: { lr }, default: {}, tuned: { lr: tuning.rate(asked, racer) } }[mode], set = { ...given, ...racer.set };
     if (backend.baked && set.lr !== undefined) set.lr = backend.rate(asked.surface.name, racer.name, set.lr);
     return set;
   });
 }
 
 const rateOf = (name) => choices.optimizers.find((o) => o.name === name).controls.find((c) => c.name === "lr").default;
-const tuneKey = ({ surface, steps, seed }, { name, set }) => JSON.stringify([surface, steps, seed, name, { ...set, lr: undefined }]);
-
-async function tune(asked) {
-  const missing = asked.racers.filter((racer) => racer.set.lr === undefined && !tuned.has(tuneKey(asked, racer)));
-  if (!missing.length) return;
-  const late = setTimeout(() => busy(`tuning ${missing.length === 1 ? "its learning rate" : "learning rates"} …`), 250);
-  const { surface, start, steps, seed } = asked;
-  try {
-    for (const racer of missing) {
-      const { rate } = await backend.tune({ surface, start, steps, seed, runs: [{ name: racer.name, set: { ...racer.set, lr: undefined } }] });
-      tuned.set(tuneKey(asked, racer), rate);
-    }
-  } finally {
-    clearTimeout(late);
-    busy(null);
-  }
-}
-
 // Words.
 
 const short = (x) => (Number.isFinite(x) ? +x.toPrecision(4) : x);
@@ -157,8 +169,9 @@ function caption() {
 
 const now = () => (state.unit === "steps" ? `step ${Math.floor(clock.time)} of ${clock.end}` : `gradient ${Math.floor(clock.time)} of ${clock.end}`);
 
-function told(path) {
-  if (!path) return "";
+function told(racer) {
+  const path = paths.find((one) => one.racer === racer);
+  if (!path || !tuning.knows(state, racer)) return tuning.told(state, racer);
   const k = Math.floor(progress(path, clock.time, state.unit)), loss = path.losses[k];
   if (!Number.isFinite(path.losses[0])) return "no loss at this start";
   return `${Number.isFinite(loss) && Math.abs(loss) < 1e12 ? `loss ${loss ? loss.toPrecision(3) : 0}` : "diverged"} · lr ${short(path.rate)}`;
@@ -226,7 +239,7 @@ function drawNow() {
   byId("now").textContent = now();
   for (const chart of Object.values(charts)) chart.at(clock.time);
   if (!ground) return;
-  panel.tell((racer) => told(paths.find((path) => path.racer === racer)));
+  panel.tell(told);
   const { clientWidth: width, clientHeight: height } = canvas, scale = devicePixelRatio || 1;
   if (!width) return;
   if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
@@ -297,6 +310,17 @@ function zoom(factor) {
   wanted.surface = true;
   changed("race");
 }
+
+// Where the mouse is.
+function under(event) {
+  const place = byId("under");
+  place.hidden = !event || !ground || state.look !== "contour" || event.pointerType === "touch";
+  if (place.hidden) return;
+  const [[x0, x1], [y0, y1]] = ground.view, a = event.offsetX / canvas.clientWidth, b = 1 - event.offsetY / canvas.clientHeight;
+  place.textContent = `(${(x0 + a * (x1 - x0)).toPrecision(3)}, ${(y0 + b * (y1 - y0)).toPrecision(3)}) · loss ${short(ground.loss(a, b))}`;
+}
+canvas.addEventListener("pointermove", under);
+canvas.addEventListener("pointerleave", () => under(null));
 
 let held = null;
 canvas.addEventListener("pointerdown", (event) => {
@@ -376,7 +400,11 @@ const savers = {
   },
 };
 for (const button of document.querySelectorAll("[data-save]")) button.onclick = async () => {
-  if (!paths.length) return say(asking ? "Not yet: the paths are being computed." : "There are no paths to save.");
+  if (!paths.length && (asking || tuning.pending())) {
+    atOnce = button;
+    return say("It comes as soon as the paths are computed.");
+  }
+  if (!paths.length) return say("There are no paths to save.");
   try {
     await savers[button.dataset.save](canvas.clientWidth || 880, canvas.clientHeight || 660);
   } catch (error) {

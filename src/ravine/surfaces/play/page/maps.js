@@ -3,7 +3,7 @@
 import { element } from "./element.js";
 import { mix } from "./ground.js";
 import { swatch } from "./panel.js";
-import { Gone } from "./server.js";
+import { Gone, Stopped } from "./server.js";
 import { rgb } from "./theme.js";
 
 const BELOW = 8; // powers of ten under the loss of the start that have a shade
@@ -21,6 +21,7 @@ export class Maps {
   // What is being asked for is of no use any more.
   stale() {
     this.round++;
+    this.stop?.abort();
   }
 
   // Draws a tile for each path, one question after another, until something changes.
@@ -36,8 +37,10 @@ export class Maps {
     for (const [i, path] of paths.entries()) {
       const asked = { ...question, aspect: 4 / 3, runs: [path.asked] }, key = JSON.stringify([look, asked]);
       try {
-        if (!this.answers.has(key)) this.answers.set(key, await this.backend[look](asked));
+        const { signal } = (this.stop = new AbortController()), tell = (part) => (tiles[i].words.textContent = `computing … ${percent(part)}`);
+        if (!this.answers.has(key)) this.answers.set(key, await this.backend[look](asked, { signal, tell }));
       } catch (error) {
+        if (error instanceof Stopped) return;
         if (error instanceof Gone) throw error;
         tiles[i].words.textContent = error.message;
         continue;
@@ -49,6 +52,8 @@ export class Maps {
     this.place.dataset.shown = look;
   }
 }
+
+export const percent = (part) => `${Math.floor(100 * part)} %`;
 
 function drawRates({ canvas, words, axis }, { rates, losses: { shape: [rows, count], data } }, path, { ground, colours }, take) {
   const columns = Math.min(count, 300), at = (row, column) => data[row * count + Math.round((column * (count - 1)) / (columns - 1 || 1))];
@@ -75,8 +80,8 @@ function drawRates({ canvas, words, axis }, { rates, losses: { shape: [rows, cou
 }
 
 function drawBasins({ canvas, words }, { view: [[x0, x1], [y0, y1]], minima, ends: { shape: [rows, columns], data: ends }, steps: { data: steps } }, path, { colours, question, inks }) {
-  const most = question.steps, hues = inks.slice(0, 8).map(({ colour }) => rgb(colour));
-  const paper = mix([colours.ramp[2], colours.ramp[2]], 0), grey = mix([colours.ramp[0], colours.ramp[1]], 0.6);
+  const most = question.steps, hues = inks.slice(0, 8).map(({ colour }) => rgb(colour)).filter(([r, g, b]) => r !== g || g !== b); // grey is nowhere
+  const paper = mix([colours.ramp[2], colours.ramp[2]], 0), grey = colours.nowhere;
   paint(canvas, columns, rows, (column, row) => {
     const i = row * columns + column;
     if (ends[i] === -2) return null;

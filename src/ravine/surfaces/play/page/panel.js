@@ -55,14 +55,16 @@ export class Panel {
   formula() {
     const { state } = this;
     const box = element("input", { id: "formula", type: "text", value: state.surface.formula, maxLength: 220, spellcheck: false, autocomplete: "off", ariaLabel: "A function of x and y", "aria-describedby": "wrong" });
+    const power = element("p", { className: "note", id: "power", textContent: "^ is read as **, a power.", hidden: !state.surface.formula.includes("^") });
     let typing = 0; // every new function has its rates tuned, so it is asked for when the hand rests
     box.oninput = () => {
       state.surface = { formula: box.value };
       state.view = null;
+      power.hidden = !box.value.includes("^");
       clearTimeout(typing);
       typing = setTimeout(() => this.changed("surface"), 350);
     };
-    return element("div", { className: "formula" }, box, element("p", { id: "wrong", className: "wrong", role: "alert", hidden: true }),
+    return element("div", { className: "formula" }, box, element("p", { id: "wrong", className: "wrong", role: "alert", hidden: true }), power,
       element("p", { className: "note", textContent: "x, y, numbers, + − * / **, sin, cos, exp, log, sqrt, abs, tanh, min, max …" }));
   }
 
@@ -120,6 +122,7 @@ export class Panel {
   racers() {
     const { state, choices } = this, place = byId("racers");
     this.told = new Map();
+    this.lrs = new Map();
     const more = element("select", { id: "add", ariaLabel: "Add an optimizer" }, new Option("Add an optimizer …", ""), ...choices.optimizers.map((o) => new Option(o.label, o.name)));
     more.disabled = state.racers.length >= choices.limits.runs;
     more.onchange = () => {
@@ -171,7 +174,7 @@ export class Panel {
     return [element("p", { textContent: about.about }), ...shown.map((what) => {
       const whole = racer.set[what.name], value = what.part === null ? whole : whole?.[what.part];
       const lr = what.name === "lr" && whole === undefined;
-      return control(what, value ?? (lr ? this.lr?.(racer) ?? what.default : what.default), (x, done) => {
+      const made = control(what, value ?? (lr ? this.lr?.(racer) ?? what.default : what.default), (x, done) => {
         const all = about.controls.filter((other) => other.name === what.name);
         const next = what.part === null ? x : all.map((other) => (other.part === what.part ? x : racer.set[what.name]?.[other.part] ?? other.default));
         const same = what.name !== "lr" && (what.part === null ? next === what.default : all.every((other) => next[other.part] === other.default));
@@ -179,6 +182,8 @@ export class Panel {
         else racer.set[what.name] = next;
         this.changed("race", done);
       });
+      if (what.name === "lr") this.lrs.set(racer, made);
+      return made;
     }), ...driven, reset];
   }
 
@@ -199,6 +204,11 @@ export class Panel {
       this.changed("race");
     }));
     refill(place, ...parts);
+  }
+
+  // Rates that nobody set by hand are those of the race that was answered.
+  rated() {
+    for (const [racer, made] of this.lrs) if (racer.set.lr === undefined && this.lr(racer) !== undefined) made.show(this.lr(racer));
   }
 
   // What each is at now, beside its name.

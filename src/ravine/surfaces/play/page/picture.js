@@ -24,6 +24,7 @@ export function picture(pen, width, height, scene) {
   start(pen, seen.point(...scene.start), theme);
   for (const trail of trails) drawArrows(pen, seen, trail, scene.arrows, theme);
   for (const trail of trails) drawHead(pen, seen, trail, theme);
+  if (look !== "relief") ticks(pen, width, height, scene);
   caption(pen, width, height, scene);
   pen.restore();
 }
@@ -118,6 +119,41 @@ function start(pen, [x, y], theme) {
   stroke(pen, theme.paper, 5, 0.9);
   stroke(pen, theme.ink, 2, 1);
 }
+
+// Numbers along the upper edge for x, and along the right one for y; the caption is below.
+function ticks(pen, width, height, { theme, ground: { view: [[x0, x1], [y0, y1]] }, caption: lines }) {
+  pen.font = `10.5px ${theme.family}`;
+  pen.textBaseline = "middle";
+  const mark = (text, [x, y], [dx, dy]) => {
+    pen.beginPath();
+    pen.moveTo(x, y);
+    pen.lineTo(x + 5 * dx, y + 5 * dy);
+    stroke(pen, theme.ink, 1, 0.6);
+    pen.fillStyle = theme.ink;
+    pen.globalAlpha = 0.75;
+    pen.fillText(text, x + 8 * dx, y + 12 * dy);
+    pen.globalAlpha = 1;
+  };
+  pen.textAlign = "center";
+  for (const x of round(x0, x1, width / 80)) {
+    const at = ((x - x0) / (x1 - x0)) * width;
+    if (at > 16 && at < width - 40) mark(named(x), [at, 0], [0, 1]);
+  }
+  pen.textAlign = "right";
+  for (const y of round(y0, y1, height / 80)) {
+    const at = (1 - (y - y0) / (y1 - y0)) * height;
+    if (at > 26 && at < height - 20 * lines.length - 16) mark(named(y), [width, at], [-1, 0]);
+  }
+}
+
+// Round numbers between two, about so many.
+function round(low, high, count) {
+  const rough = (high - low) / Math.max(count, 2), ten = 10 ** Math.floor(Math.log10(rough));
+  const step = ten * [1, 2, 5, 10].find((k) => k * ten >= rough), first = Math.ceil(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => (first + i) * step);
+}
+
+const named = (x) => String(+x.toPrecision(6)).replace("-", "−");
 
 // What this is, always on it: the surface, the start, the time, and how the learning rates were chosen.
 function caption(pen, width, height, scene) {

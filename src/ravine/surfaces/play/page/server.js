@@ -1,6 +1,7 @@
 // Where paths come from: the server that `ravine play` started. Its answers are JSON, or numbers behind a JSON head.
 
 export class Gone extends Error {}
+export class Stopped extends Error {}
 export class Refused extends Error {
   constructor({ error, at, field }) {
     super(error);
@@ -8,15 +9,18 @@ export class Refused extends Error {
   }
 }
 
+const LOOK = 400; // milliseconds between two looks at how far an answer is
+
 export class Server {
   baked = false;
 
+  // long: {signal, tell}: what stops a question, and who is told which part of the answer is done.
   choices = () => this.#ask("choices");
   ground = (what) => this.#ask("ground", what);
-  race = (what) => this.#ask("race", what);
-  tune = (what) => this.#ask("tune", what);
-  rates = (what) => this.#ask("rates", what);
-  basins = (what) => this.#ask("basins", what);
+  race = (what, long) => this.#watched("race", what, long);
+  tune = (what, long) => this.#watched("tune", what, long);
+  rates = (what, long) => this.#watched("rates", what, long);
+  basins = (what, long) => this.#watched("basins", what, long);
 
   async alive() {
     try {
@@ -26,13 +30,28 @@ export class Server {
     }
   }
 
-  async #ask(path, what) {
-    const post = what && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) };
+  async #watched(path, what, { signal, tell = () => {} } = {}) {
+    const id = crypto.randomUUID();
+    const timer = setInterval(async () => {
+      try {
+        const { part } = await this.#ask(`progress?id=${id}`);
+        if (part !== null && !signal?.aborted) tell(part);
+      } catch {} // the question itself says what is wrong
+    }, LOOK);
+    try {
+      return await this.#ask(path, { ...what, id }, signal);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  async #ask(path, what, signal) {
+    const post = what && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what), signal };
     let answer;
     try {
       answer = await fetch(`api/${path}`, post);
     } catch {
-      throw new Gone();
+      throw signal?.aborted ? new Stopped() : new Gone();
     }
     if (answer.headers.get("Content-Type")?.startsWith("application/json")) {
       const read = await answer.json();
@@ -40,7 +59,11 @@ export class Server {
       return read;
     }
     if (!answer.ok) throw new Refused({ error: `the server answered ${answer.status}` });
-    return unpack(await answer.arrayBuffer());
+    try {
+      return unpack(await answer.arrayBuffer());
+    } catch {
+      throw signal?.aborted ? new Stopped() : new Gone();
+    }
   }
 }
 

@@ -10,6 +10,6 @@ export function theme() {
   return {
     paper: of("--paper"), ink: of("--ink"), soft: of("--soft"), rule: of("--rule"), accent: of("--accent"),
     ramp: ["--deep", "--middle", "--high"].map((name) => rgb(of(name))), heat: ["--heat-0", "--heat-1", "--heat-2", "--heat-3"].map((name) => rgb(of(name))),
-    family: getComputedStyle(document.body).fontFamily,
+    nowhere: rgb(of("--nowhere")), family: getComputedStyle(document.body).fontFamily,
   };
 }

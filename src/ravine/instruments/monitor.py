@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from ravine.instruments import tensorboard
 from ravine.instruments.findings import PERSISTS, SPIKES, Finding, growing_loss, judge, not_finite
 from ravine.instruments.histogram import EDGES
+from ravine.instruments.hook import Hook
 from ravine.instruments.origin import finite, origin
 from ravine.instruments.reading import Reading
 from ravine.instruments.sample import Layer, Sample, divided, layers_of, length, trained
@@ -107,7 +108,7 @@ class Monitor:
             group["measured"] = True
         self._units = Units(model)
         self._handles: list[RemovableHandle] = []
-        self._root: RemovableHandle | None = model.register_forward_hook(self._output, with_kwargs=True)
+        self._root: RemovableHandle | None = model.register_forward_hook(Hook(self._output), with_kwargs=True)
         self._skipped = getattr(self.opt, "skipped", 0)
         self._arm()
 
@@ -259,6 +260,8 @@ class Monitor:
         version = sum(p._version for p in layer.params)
         before, self._versions[i] = self._versions[i], version
         grads = [x for x in own["grad_norm"] if not math.isnan(x)]
+        if not any(p.requires_grad for p in layer.params):
+            return ""  # frozen on purpose, as what a LoRA adapter stands beside
         if not layer.places:
             return "outside" if version == before else ""
         if not grads:

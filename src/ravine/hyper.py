@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
+from operator import index
 from types import NoneType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -54,8 +55,8 @@ def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{cls.__name__}: differentiable=True is not possible: a compiled step has no autograd graph")
     for name, value in out.items():
         parts = enumerate(value) if isinstance(value, tuple) else [(None, value)]
-        for index, x in parts:
-            part = name if index is None else f"{name}[{index}]"
+        for at, x in parts:
+            part = name if at is None else f"{name}[{at}]"
             ranges = INTERVALS | dict(getattr(cls, "ranges", {}))
             within(cls.__name__, part, ranges.get(part, ranges.get(name, "[0, inf)")), x)
     return out
@@ -73,7 +74,7 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
     if get_origin(kind) is Literal:
         if value not in options:
             raise ValueError(f"{what} is {value!r}; it must be one of {', '.join(map(repr, options))}")
-        return value
+        return options[options.index(value)]
     if kind is float or (float in options and get_origin(kind) is not tuple):
         if isinstance(value, Tensor) and Tensor in options:
             if value.numel() != 1:
@@ -96,9 +97,19 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
         raise TypeError(f"{what} is {value!r}; it must be a {kind.__name__}")
     if kind is bool and not isinstance(value, bool):
         raise TypeError(f"{what} is {value!r}; it must be True or False")
-    if kind is int and (isinstance(value, bool) or not isinstance(value, int)):
+    return whole(what, value) if kind is int else value
+
+
+def whole(what: str, value: Any) -> int:
+    """A whole number of any library as Python's own, which every checkpoint can hold, or a TypeError."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} is {value!r}; it must be a whole number")
-    return value
+    return index(value)
+
+
+def plain(x: Any) -> Any:
+    """A number of NumPy as Python's own, which every checkpoint can hold; a tensor stays one."""
+    return x.item() if hasattr(x, "item") and not isinstance(x, Tensor) else x
 
 
 def within(owner: str, name: str, interval: str, x: Any) -> None:

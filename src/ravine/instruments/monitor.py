@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ravine.hyper import whole
 from ravine.instruments import tensorboard
 from ravine.instruments.findings import PERSISTS, SPIKES, Finding, growing_loss, judge, not_finite
 from ravine.instruments.histogram import EDGES
@@ -88,6 +89,7 @@ class Monitor:
                 f"Monitor(model, opt) takes a module and an optimizer, not {type(model).__name__} and "
                 f"{type(opt).__name__}"
             )
+        every, histograms = whole("Monitor: every", every), whole("Monitor: histograms", histograms)
         if every < 1:
             raise ValueError(f"every is {every}; it is the number of steps from one sample to the next, 1 or more")
         self.model, self.opt, self.every, self.histograms = model, driven(opt)[-1], every, histograms

@@ -7,6 +7,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any, get_type_hints
 
+from ravine.hyper import whole
 from ravine.schedules.annealing import Cosine, Linear, Polynomial, WarmRestarts
 from ravine.schedules.cyclical import ExpRange, Triangular, Triangular2
 from ravine.schedules.decay import Exponential, InverseSqrt, InverseTime
@@ -74,9 +75,10 @@ def create(name: str, total: int, warmup: int = 0, **fields: Any) -> Schedule:
         near = get_close_matches(typed, takes, 1, 0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise TypeError(f"{cls.name} has no '{typed}': {hint}It takes {', '.join(sorted(takes)) or 'nothing'}")
-    if not isinstance(total, int) or isinstance(total, bool) or total < 1:
+    total, warmup = whole("create: total", total), whole("create: warmup", warmup)
+    if total < 1:
         raise ValueError(f"create: total is {total!r}; it must be a whole number of steps, at least 1")
-    if not isinstance(warmup, int) or not 0 <= warmup < total:
+    if not 0 <= warmup < total:
         raise ValueError(f"create: warmup is {warmup!r}; it must be a whole number of steps, below total = {total}")
     if "warmup" in takes:
         return cls(**cls.suited(total) | ({"warmup": warmup} if warmup else {}) | fields)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
+from ravine.hyper import whole
 from ravine.optimizer import Optimizer
 from ravine.state import BITS, begin
 from ravine.strategies.sam import SAM
@@ -57,7 +58,7 @@ class Lookahead(Strategy):
         *,
         inner_state: Literal["maintain", "reset", "interpolate"] = "maintain",
     ):
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        if (k := whole("Lookahead: k", k)) < 1:
             raise ValueError(f"Lookahead: k is {k!r}; it must be a whole number of at least 1")
         if not 0 <= alpha <= 1:
             raise ValueError(f"Lookahead: alpha is {alpha!r}; it must lie in [0, 1]")

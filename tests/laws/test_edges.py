@@ -743,3 +743,29 @@ def test_what_all_share_is_one_after_a_copy(way):
         found.append(walk_on(opt, a, b))
     for x, y in zip(*found, strict=True):
         assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("what", ["weight", "state"])
+def test_what_is_expanded_is_refused_before_anything_moves(what, later, backend):
+    """torch refuses to write there, after it has moved the parameters before it."""
+    a, b = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(5, 4))
+    a.grad, b.grad = torch.ones(3), torch.ones(5, 4)
+    opt = ravine.Adam([a, b], lr=0.1, backend=backend)
+    if later or what == "state":
+        opt.step()
+    if what == "weight":
+        b.data = torch.zeros(4).expand(5, 4)
+    else:
+        opt.state[b]["exp_avg"] = torch.zeros(5, 1).expand(5, 4)
+    before = copy.deepcopy((a, b, opt.state_dict()["state"]))
+    with pytest.raises(RuntimeError, match=r"parameter 1 of shape \(5, 4\) (is|has an) expanded.*clone"):
+        opt.step()
+    assert str((a, b, opt.state_dict()["state"])) == str(before)
+    if what == "weight":
+        b.data = b.data.clone()
+    else:
+        opt.state[b]["exp_avg"] = opt.state[b]["exp_avg"].clone()
+    opt.step()
+    assert not a.equal(before[0]) and not b.equal(before[1])

@@ -147,6 +147,25 @@ def test_nan_and_inf_do_what_they_do_in_torch(cls, bad):
     agree(a, b)
 
 
+@every_twin
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("when", [0, 2])
+def test_what_nan_and_inf_have_left_goes_on_as_in_torch(cls, when, bad):
+    """In the steps after it too: a norm of weights of which one is NaN is NaN, and torch does not always use it."""
+    if cls is ravine.Rprop and bad != bad:
+        return
+    a, b = pair(cls)
+    for opt in (a, b):
+        for t in range(5):
+            give(of(opt), t)
+            if t == when:
+                of(opt)[1].grad[2] = of(opt)[2].grad[1, 3] = bad
+            opt.step()
+    for p, q in zip(of(a), of(b), strict=True):  # torch's lerp makes NaN of an average that is infinite
+        p, q = (x.detach().where(x.isfinite(), torch.nan) for x in (p, q))
+        near(p, q, 2e-6)
+
+
 @every
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30])
 def test_tiny_and_huge_gradients_are_sane(cls, size):

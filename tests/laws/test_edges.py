@@ -779,7 +779,7 @@ def test_what_is_expanded_is_refused_before_anything_moves(what, later, backend)
     else:
         opt.state[b]["exp_avg"] = torch.zeros(5, 1).expand(5, 4)
     before = copy.deepcopy((a, b, opt.state_dict()["state"]))
-    with pytest.raises(RuntimeError, match=r"parameter 1 of shape \(5, 4\) (is|has an) expanded.*clone"):
+    with pytest.raises(RuntimeError, match=r"parameter 1 of shape \(5, 4\).*expand.*clone"):
         opt.step()
     assert str((a, b, opt.state_dict()["state"])) == str(before)
     if what == "weight":

@@ -18,7 +18,7 @@ class L1(Modifier):
 
     r is found in the rule's graph: the factors of its step that are never negative. It is lr, for all weights, under
     sign methods (SignSGD, Signum, Lion) and Rprop, whose steps do not say how large the gradient is; and under MADGRAD
-    and Schedule-Free, which keep their path elsewhere and bring the zeros back. There take `AdagradRDA`. A momentum
+    and Schedule-Free, which keep their path elsewhere and bring the zeros back: take another rule there. A momentum
     that is a sum (`SGD(momentum=0.9)`) makes λ count 1 − μ times, as it makes lr count 1 / (1 − μ) times.
 
     Use it to prune or to select features, on the weights only: give biases and norms a group with mods=[]. Put it after

@@ -13,8 +13,9 @@ class Adamax(Optimizer):
         u ← max(β₂ u, |g| + ε)
         p ← p − lr / (1 − β₁ᵗ) · m / u
 
-    The paper has no ε: eps=0, where a weight without gradients so far stays, since 0/0 is no step. torch puts it inside the maximum; eps_inside=False puts it into the denominator,
-    u + ε, as Keras does. bias_correction=False uses m as it is.
+    The paper has no ε: eps=0, where a weight without gradients so far stays, since 0/0 is no step. torch puts ε inside
+    the maximum; eps_inside=False puts it into the denominator, u + ε, as Keras does. bias_correction=False uses m as it
+    is.
 
     Use it where gradients are mostly zero or now and then very large, as of embeddings: a step never exceeds about
     lr, and u needs no squares, so it keeps its range in low precision. `LpAdam` is what lies between it and Adam.

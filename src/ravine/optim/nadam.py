@@ -17,8 +17,8 @@ class NAdam(Optimizer):
         p ← p − lr m̂ / (√(v / (1 − β₂ᵗ)) + ε)
 
     constant_beta sets μₜ = β₁ for all t. form="overview" is that of Ruder's overview and of what follows it, with a
-    constant momentum and one correction for both terms: m̂ = (β₁ m + (1 − β₁) g) / (1 − β₁ᵗ). bias_correction=False leaves out the three denominators.
-    decoupled_weight_decay takes lr λ p off the weights instead of adding λp to g.
+    constant momentum and one correction for both terms: m̂ = (β₁ m + (1 − β₁) g) / (1 − β₁ᵗ). bias_correction=False
+    leaves out the denominators. decoupled_weight_decay takes lr λ p off the weights instead of adding λp to g.
 
     Use it in Adam's place for what is sometimes a slightly faster start, at no more cost: recurrent networks were
     its first example. Its warm-up of the momentum makes lr 2e-3 the default where Adam has 1e-3.

@@ -8,9 +8,9 @@ class AdagradPaper:
 
         G_t = Σ_{τ≤t} g_τ²          H_t = δI + diag(G_t)^{1/2}          x_{t+1} = x_t − η H_t⁻¹ g_t
 
-    square_root=False: H_t = δI + diag(G_t), which is in no paper but is spoken of in Ruder 2016, section 4.3. δ is eps. eps_inside=True: diag(G_t + ε)^{1/2}, as much of the later literature writes it. lr_decay,
-    as torch has it: η_t = η / (1 + (t − 1) lr_decay). The sum starts at initial_accumulator_value.
-    weight_decay is L2.
+    square_root=False: H_t = δI + diag(G_t), which is in no paper but is spoken of in Ruder 2016, section 4.3. δ is
+    eps. eps_inside=True: diag(G_t + ε)^{1/2}, as much of the later literature writes it. lr_decay, as torch has it:
+    η_t = η / (1 + (t − 1) lr_decay). The sum starts at initial_accumulator_value. weight_decay is L2.
     """
 
     def __init__(

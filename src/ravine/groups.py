@@ -49,7 +49,7 @@ def no_decay(model: nn.Module, weight_decay: float, *, also: str | None = None, 
     if also is not None:
         spared |= {id(p) for names, p in named if _found(also, names)}
     decaying, plain = [x for x in pairs if id(x[1]) not in spared], [x for x in pairs if id(x[1]) in spared]
-    return _filled({"params": decaying, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0})
+    return _filled({"params": decaying, "weight_decay": float(weight_decay)}, {"params": plain, "weight_decay": 0.0})
 
 
 def layer_decay(
@@ -95,7 +95,7 @@ def layer_decay(
         whole = no_decay(model, weight_decay, frozen=frozen)
     made: list[Group] = []
     for i in range(count):
-        rate = lr * decay ** (count - 1 - i)
+        rate = float(lr) * float(decay) ** (count - 1 - i)
         for group in whole:
             here = [(name, p) for name, p in group["params"] if level[id(p)] == i]
             made.append(group | {"params": here, "lr": rate})

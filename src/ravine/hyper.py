@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from operator import index
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -151,8 +152,8 @@ def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{cls.__name__}: differentiable=True is not possible: a compiled step has no autograd graph")
     for name, value in out.items():
         parts = enumerate(value) if isinstance(value, tuple) else [(None, value)]
-        for index, x in parts:
-            part = name if index is None else f"{name}[{index}]"
+        for at, x in parts:
+            part = name if at is None else f"{name}[{at}]"
             ranges = INTERVALS | dict(getattr(cls, "ranges", {}))
             within(cls.__name__, part, ranges.get(part, ranges.get(name, "[0, inf)")), x)
     return out
@@ -171,7 +172,7 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
     if get_origin(kind) is Literal:
         if isinstance(value, Tensor) or value not in options:
             raise ValueError(f"{what} is {told(value)}; it must be one of {', '.join(map(repr, options))}")
-        return value
+        return options[options.index(value)]
     if kind is float or (float in options and get_origin(kind) is not tuple):
         if isinstance(value, Tensor) and Tensor in options:
             if value.numel() != 1:
@@ -203,11 +204,22 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
         raise TypeError(f"{what} is {told(value)}; it must be a {kind.__name__}")
     if kind is bool and not isinstance(value, bool):
         raise TypeError(f"{what} is {told(value)}; it must be True or False")
-    if kind is int and (isinstance(value, bool) or not isinstance(value, int)):
+    return integer(what, value) if kind is int else value
+
+
+def integer(what: str, value: Any) -> int:
+    """A whole number of any library as Python's own, which every checkpoint can hold, or an error."""
+    if isinstance(value, bool | Tensor) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} is {told(value)}; it must be a whole number")
-    if kind is int and abs(value) >= 2**64:
-        raise ValueError(f"{what} is {told(value)}; it must be a whole number of 64 bits")
-    return value
+    made = index(value)
+    if abs(made) >= 2**64:
+        raise ValueError(f"{what} is {told(made)}; it must be a whole number of 64 bits")
+    return made
+
+
+def python_number(x: Any) -> Any:
+    """A number of NumPy as Python's own, which every checkpoint can hold; a tensor stays one."""
+    return x.item() if hasattr(x, "item") and not isinstance(x, Tensor) else x
 
 
 def within(owner: str, name: str, interval: str, x: Any) -> None:

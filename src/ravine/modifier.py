@@ -71,5 +71,9 @@ class Modifier:
         return g
 
     def update(self, s: Any, p: Any, g: Any, t: Any, new: Any, lr: Any) -> Any:
-        """The new parameter, from the old one p, the gradient that the rule saw, and what the rule made: new."""
+        """The new parameter, from the old one p, the gradient that the rule saw, and what the rule made: new.
+
+        One that also names `rate` is given how far the rule moves each weight for a direction of 1: lr, or under
+        adaptive rules lr / (√v̂ + ε) and its like, as it is found in the rule's graph (compile/rate.py).
+        """
         return new

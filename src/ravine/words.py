@@ -36,7 +36,12 @@ def minimum(a: Value, b: Value) -> Any:
 
 def where(condition: Any, yes: Value, no: Value) -> Any:
     """`yes` where the condition holds, `no` elsewhere. The side not taken never spoils the result."""
-    return node("where", condition, yes, no) if isinstance(condition, Expr) else (yes if condition else no)
+    if not isinstance(condition, Expr):
+        return yes if condition else no
+    a, b = condition.src if condition.op == "gt" else (condition, condition)
+    if a.op == "t" and b.op == "const" and float(str(b.arg)) < 1:  # t counts from 1: t > 0 is no question
+        return yes
+    return node("where", condition, yes, no)
 
 
 def sign(x: Value) -> Any:

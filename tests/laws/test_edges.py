@@ -147,6 +147,25 @@ def test_nan_and_inf_do_what_they_do_in_torch(cls, bad):
     agree(a, b)
 
 
+@every_twin
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("when", [0, 2])
+def test_what_nan_and_inf_have_left_goes_on_as_in_torch(cls, when, bad):
+    """In the steps after it too: a norm of weights of which one is NaN is NaN, and torch does not always use it."""
+    if cls is ravine.Rprop and bad != bad:
+        return
+    a, b = pair(cls)
+    for opt in (a, b):
+        for t in range(5):
+            give(of(opt), t)
+            if t == when:
+                of(opt)[1].grad[2] = of(opt)[2].grad[1, 3] = bad
+            opt.step()
+    for p, q in zip(of(a), of(b), strict=True):  # torch's lerp makes NaN of an average that is infinite
+        p, q = (x.detach().where(x.isfinite(), torch.nan) for x in (p, q))
+        near(p, q, 2e-6)
+
+
 @every
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30])
 def test_tiny_and_huge_gradients_are_sane(cls, size):
@@ -743,3 +762,30 @@ def test_what_all_share_is_one_after_a_copy(way):
         found.append(walk_on(opt, a, b))
     for x, y in zip(*found, strict=True):
         assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("what", ["weight", "state"])
+def test_what_is_expanded_is_refused_before_anything_moves(what, later, backend):
+    """torch refuses to write there, after it has moved the parameters before it."""
+    a, b = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(5, 4))
+    a.grad, b.grad = torch.ones(3), torch.ones(5, 4)
+    opt = ravine.Adam([a, b], lr=0.1, backend=backend)
+    if later or what == "state":
+        opt.step()
+    if what == "weight":
+        b.data = torch.zeros(4).expand(5, 4)
+    else:
+        opt.state[b]["exp_avg"] = torch.zeros(5, 1).expand(5, 4)
+    before, made = copy.deepcopy((a, b)), 1 if later or what == "state" else 0
+    with pytest.raises(RuntimeError, match=r"parameter 1 of shape \(5, 4\).*expand.*clone"):
+        opt.step()
+    assert str((a, b)) == str(before)
+    assert all(float(state["step"]) == made for state in opt.state.values())
+    if what == "weight":
+        b.data = b.data.clone()
+    else:
+        opt.state[b]["exp_avg"] = opt.state[b]["exp_avg"].clone()
+    opt.step()
+    assert not a.equal(before[0]) and not b.equal(before[1])

@@ -904,37 +904,6 @@ def test_weight_decay_inside_the_rule_is_masked_and_beside_it_is_not():
     near([p[1].detach()], [torch.tensor([0.4, -0.6, 0.4, -0.6], dtype=torch.float64)], 1e-7)
 
 
-@backends
-@each_rule
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-def test_l1_gives_exact_zeros_and_the_soft_threshold(rule, hyper, dtype, backend):
-    opt = rule(parameters(dtype), mods=[L1(2.0)], backend=backend, **hyper)
-    plain = rule(parameters(dtype), backend=backend, **hyper)
-    k = hyper["lr"] * 2.0
-    for x, y in zip(walk(opt, 1), walk(plain, 1), strict=True):
-        near([x], [y.sign() * (y.abs() - k).clamp(min=0)], 1e-2 if dtype is torch.bfloat16 else 1e-6)
-        if dtype is not torch.bfloat16:
-            assert torch.equal(x == 0, y.abs() <= k) or ((y.abs() - k).abs() < 1e-6).any()
-    assert (of(opt)[-1] == 0).sum() > 10
-
-
-def test_l1_finds_the_sparse_solution_of_a_least_squares_problem():
-    """At the solution of min ½‖Ax − b‖² + λ‖x‖₁: |Aᵀ(Ax − b)| ≤ λ, with equality and sign −x where x ≠ 0."""
-    rng = torch.Generator().manual_seed(3)
-    A = torch.randn(30, 12, generator=rng, dtype=torch.float64) / 5
-    b = A[:, :3].sum(1) + 0.05 * torch.randn(30, generator=rng, dtype=torch.float64)
-    x = nn.Parameter(torch.zeros(12, dtype=torch.float64))
-    opt = ravine.SGD([x], lr=0.2, mods=[L1(0.3)])
-    for _ in range(3000):
-        x.grad = A.T @ (A @ x.detach() - b)
-        opt.step()
-    g = A.T @ (A @ x.detach() - b)
-    zero = x.detach() == 0
-    assert 0 < zero.sum() < 12
-    assert (g[zero].abs() <= 0.3 + 1e-12).all()
-    near([g[~zero]], [-0.3 * x.detach()[~zero].sign()], 1e-10)
-
-
 # what a user types
 
 

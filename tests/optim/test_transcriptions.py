@@ -39,6 +39,7 @@ SPACES = {
         "initial_accumulator_value": uniform(0.0, 0.5),
         "eps": EPS,
         "eps_inside": EITHER,
+        "square_root": EITHER,
     },
     "Adadelta": {
         "lr": uniform(0.3, 1.0),
@@ -51,6 +52,7 @@ SPACES = {
         "lr": RATE,
         "etas": pair(uniform(0.3, 0.9), uniform(1.1, 2.0)),
         "step_sizes": pair(log(1e-4, 1e-3), uniform(0.1, 0.3)),
+        "backtracking": EITHER,
     },
     "RMSprop": {
         "lr": RATE,
@@ -73,6 +75,7 @@ SPACES = {
     "Adamax": ADAM | {"eps_inside": EITHER, "bias_correction": EITHER},
     "NAdam": ADAM
     | {
+        "form": ["dozat", "overview"],
         "momentum_decay": log(1e-3, 1.0),
         "decoupled_weight_decay": EITHER,
         "constant_beta": EITHER,
@@ -415,7 +418,10 @@ def idle(name, hyper, other):
         return FOUND_IDLE[name](change, hyper)
     return (
         (change == {"dampening"} and hyper["momentum"] == 0)
-        or (change == {"momentum_decay"} and hyper["constant_beta"])
+        or (change == {"momentum_decay"} and (hyper["constant_beta"] or hyper["form"] == "overview"))
+        or (change == {"constant_beta"} and hyper["form"] == "overview")
+        or (change == {"form"} and name == "NAdam" and hyper["constant_beta"] and not hyper["bias_correction"])
+        or (change == {"eps_inside"} and not hyper.get("square_root", True))
         or (change == {"form"} and {hyper["form"], other["form"]} == {"heavy_ball", "polyak"})
     )
 

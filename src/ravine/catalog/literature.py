@@ -22,7 +22,7 @@ PAPER: Mapping[str, tuple[Mapping[str, Any], str]] = {
     ),
     "adagrad": ({"lr": 0.01, "eps": 1e-8}, "Ruder 2016, section 4.3; Duchi et al. leave both to the user"),
     "adam": ({"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8}, "Kingma & Ba 2015, Algorithm 1"),
-    "adamax": ({"lr": 0.002, "betas": (0.9, 0.999)}, "Kingma & Ba 2015, Algorithm 2: it has no ε"),
+    "adamax": ({"lr": 0.002, "betas": (0.9, 0.999), "eps": 0.0}, "Kingma & Ba 2015, Algorithm 2: it has no ε"),
     "adamw": ({"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8}, "Loshchilov & Hutter 2019, Algorithm 2: λ is yours"),
     "ademamix": ({"alpha": 5.0}, "Pagliardini et al. 2025: α is 5 to 8; the authors' code has 2"),
     "asgd": ({"alpha": 0.75}, "Bottou 2010, section 5: (1 + λ lr t)^(−3/4); the rest is left to the user"),
@@ -32,7 +32,10 @@ PAPER: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "qhadam": ({"nus": (0.7, 1.0), "betas": (0.995, 0.999)}, "Ma & Yarats 2019: what they recommend to begin with"),
     "radam": ({"betas": (0.9, 0.999), "threshold": 4.0, "fallback": "momentum"}, "Liu et al. 2020, Algorithm 2: ρ > 4"),
     "rmsprop": ({"lr": 0.001, "alpha": 0.9}, "Hinton 2012, lecture 6e, as Ruder 2016, section 4.5 reports it"),
-    "rprop": ({"lr": 0.1, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50.0)}, "Riedmiller & Braun 1993: lr is Δ₀"),
+    "rprop": (
+        {"lr": 0.1, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50.0), "backtracking": True},
+        "Riedmiller & Braun 1993: lr is Δ₀",
+    ),
     "sgd": ({}, "Robbins & Monro 1951 name no defaults"),
     "sparseadam": ({"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8}, "Kingma & Ba 2015, Algorithm 1"),
 }

@@ -23,6 +23,9 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
     "gd": ("sgd", {}),
     "gradient-descent": ("sgd", {}),
     "stochastic-gradient-descent": ("sgd", {}),
+    "batch-gradient-descent": ("sgd", {}),  # of how many examples g is the mean is the loop's business
+    "full-batch-gradient-descent": ("sgd", {}),
+    "mini-batch-gradient-descent": ("sgd", {}),
     "vanilla": ("sgd", {}),
     "sgdm": ("sgd", {"momentum": 0.9}),
     "sgd-momentum": ("sgd", {"momentum": 0.9}),
@@ -40,6 +43,8 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
     "rmsprop-momentum": ("rmsprop", {"momentum": 0.9}),
     "resilient-propagation": ("rprop", {}),
     "irprop-": ("rprop", {}),
+    "rprop-plus": ("rprop", {"backtracking": True}),
+    "rprop-backtracking": ("rprop", {"backtracking": True}),
     "adam-amsgrad": ("adam", {"amsgrad": True}),  # torch's form; the paper's is AMSGrad
     "ams": ("amsgrad", {}),
     "adam-inf": ("adamax", {}),

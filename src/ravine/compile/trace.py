@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any, Protocol, cast
 
 from ravine.compile.expr import FULL, Expr, leaf, traces
+from ravine.compile.rate import rate
 from ravine.compile.watch import cut, guarded, measured, unscaled
 
 
@@ -128,10 +129,11 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
             clipped = cut(given, g, clipped) if mod.clips else clipped
         questions.asking = ""
         more = {"loss": leaf("loss", "loss")} if wants_loss(rule) else {}
-        new_p = me.update(s, p, g, t, **more)
+        new_p = made = me.update(s, p, g, t, **more)
         for prefix, mod in mods:
             questions.asking = prefix
-            new_p = mod.update(Scope(s, prefix), p, g, t, new_p, me.lr)
+            own = {"rate": rate(made, g, flat(start))} if "rate" in signature(mod.update).parameters else {}
+            new_p = mod.update(Scope(s, prefix), p, g, t, new_p, me.lr, **own)
         seen, shown = live(), p
         for prefix, x in [("", me), *mods]:
             if hasattr(x, "to_eval"):

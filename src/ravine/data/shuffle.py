@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sized
+from operator import index  # of NumPy's whole numbers Python's own, which every checkpoint can hold
 from typing import Any, cast
 
 import torch
@@ -61,9 +62,9 @@ class Shuffle(DistributedSampler[int]):
         alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
         super().__init__(
             cast(Dataset[int], data),  # of which torch takes the length
-            (1 if alone else None) if num_replicas is None else num_replicas,
-            (0 if alone else None) if rank is None else rank,
-            seed=seed,
+            (1 if alone else None) if num_replicas is None else index(num_replicas),
+            (0 if alone else None) if rank is None else index(rank),
+            seed=index(seed),
             drop_last=drop_last,
         )
         self.n = len(data)
@@ -96,6 +97,7 @@ class Shuffle(DistributedSampler[int]):
 
     def at(self, epoch: int, sample: int = 0) -> None:
         """Go on in this epoch after so many samples of this process."""
+        epoch, sample = index(epoch), index(sample)
         if epoch < 0 or not 0 <= sample <= self.num_samples:
             raise ValueError(
                 f"at(epoch={epoch}, sample={sample}): an epoch has {self.num_samples} samples, and both count from 0"

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from ravine.hyper import integer
 from ravine.instruments import tensorboard
 from ravine.instruments.findings import PERSISTS, SPIKES, Finding, growing_loss, judge, not_finite
 from ravine.instruments.histogram import EDGES
+from ravine.instruments.hook import Hook
 from ravine.instruments.origin import finite, origin
 from ravine.instruments.reading import Reading
 from ravine.instruments.sample import Layer, Sample, divided, layers_of, length, trained
@@ -87,6 +89,7 @@ class Monitor:
                 f"Monitor(model, opt) takes a module and an optimizer, not {type(model).__name__} and "
                 f"{type(opt).__name__}"
             )
+        every, histograms = integer("Monitor: every", every), integer("Monitor: histograms", histograms)
         if every < 1:
             raise ValueError(f"every is {every}; it is the number of steps from one sample to the next, 1 or more")
         self.model, self.opt, self.every, self.histograms = model, driven(opt)[-1], every, histograms
@@ -107,7 +110,7 @@ class Monitor:
             group["measured"] = True
         self._units = Units(model)
         self._handles: list[RemovableHandle] = []
-        self._root: RemovableHandle | None = model.register_forward_hook(self._output, with_kwargs=True)
+        self._root: RemovableHandle | None = model.register_forward_hook(Hook(self._output), with_kwargs=True)
         self._skipped = getattr(self.opt, "skipped", 0)
         self._arm()
 
@@ -259,6 +262,8 @@ class Monitor:
         version = sum(p._version for p in layer.params)
         before, self._versions[i] = self._versions[i], version
         grads = [x for x in own["grad_norm"] if not math.isnan(x)]
+        if not any(p.requires_grad for p in layer.params):
+            return ""  # frozen on purpose, as what a LoRA adapter stands beside
         if not layer.places:
             return "outside" if version == before else ""
         if not grads:

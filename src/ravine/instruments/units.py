@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from ravine.instruments.hook import Hook
 
 RELUS = (nn.ReLU, nn.ReLU6, nn.Threshold)  # their gradient is 0 where they do not fire; others' is only small
 CHANNELS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)  # after these units are in dim 1
@@ -36,7 +37,7 @@ class Units:
         """Look at the outputs until the handles are removed."""
         self.fired = {}
         return [
-            module.register_forward_hook(partial(self.look, name, axis)) for name, (module, axis) in self.relus.items()
+            module.register_forward_hook(Hook(self.look, name, axis)) for name, (module, axis) in self.relus.items()
         ]
 
     @torch.no_grad()

@@ -12,7 +12,8 @@ class ClipNorm(Modifier):
 
     As torch.nn.utils.clip_grad_norm_, but it is part of the step, and the gradients in memory are not changed.
     G is over the groups that have this modifier. A NaN anywhere makes every gradient NaN, and an infinite G makes the
-    finite ones 0 and the infinite ones NaN, as in torch with error_if_nonfinite=False.
+    finite ones 0 and the infinite ones NaN, as in torch with error_if_nonfinite=False. In float32 and bfloat16 an
+    element above 1.8e19 has an infinite square, and makes G infinite: the step is then 0, as it is in torch.
 
     Use it for recurrent networks and transformers, where a rare batch has a huge gradient: 1.0 is usual.
 

@@ -11,6 +11,7 @@ from ravine.words import (
     cols,
     decayed,
     is_vector,
+    lerp,
     matrix_total,
     maximum,
     minimum,
@@ -48,8 +49,8 @@ class Adafactor(Optimizer):
     The paper has no learning rate: its 10⁻² is lr here. relative_step=False takes ρ = lr, scale_parameter=False α = ρ.
     It has no decay either: λ is multiplied by lr here, as in torch, where fairseq takes α. beta1 averages û, and the
     step is α times the average; tensor2tensor, fairseq and transformers average α û, so old steps keep an old rate.
-    A NaN in u leaves the rest of the tensor unclipped, as in torch. AdaLomo, which frees each gradient as soon as the
-    backward pass has made it, has the update of form="paper", relative_step=False.
+    A NaN in u leaves the rest of the tensor unclipped, and a NaN in p makes α = ε₂ ρ, as in torch. AdaLomo, which frees
+    each gradient as soon as the backward pass has made it, has the update of form="paper", relative_step=False.
 
     Use it where a second moment for every weight does not fit into memory: large transformers, with the relative step
     or with a schedule of your own and relative_step=False. AdamW is better by a little where it fits.
@@ -89,14 +90,14 @@ class Adafactor(Optimizer):
         if eps1 is None:
             eps1 = 1e-30 if paper else precision(p)
         rho = minimum(self.lr, 1 / sqrt(t)) if self.relative_step else self.lr
-        alpha = maximum(eps2, rms(p)) * rho if self.scale_parameter else rho
+        alpha = where(rms(p) > eps2, rms(p), eps2) * rho if self.scale_parameter else rho
         square = g**2 + eps1 if paper else g**2
         if is_vector(p):
-            s.v = (1 - new) * s.v + new * square
+            s.v = lerp(s.v, square, new)
             root = sqrt(s.v)
         else:
-            s.R = (1 - new) * s.R + new * row_total(square) / cols(p)
-            s.C = (1 - new) * s.C + new * col_total(square) / rows(p)
+            s.R = lerp(s.R, row_total(square) / cols(p), new)
+            s.C = lerp(s.C, col_total(square) / rows(p), new)
             mean = matrix_total(s.R) / rows(p)
             # roots of each, since in float32 R C is 0 where neither of them is
             root = sqrt(s.R / (mean if paper else maximum(mean, eps1))) * sqrt(s.C)

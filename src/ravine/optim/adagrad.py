@@ -14,9 +14,11 @@ class Adagrad(Optimizer):
         G ← G + g²
         p ← p − lr / (1 + (t − 1) d) · g / (√G + ε)          d: lr_decay
 
-    G begins at initial_accumulator_value. eps_inside puts ε under the root, as much of the literature
-    writes it. lr_decay is torch's; the paper has none. With a sparse gradient only its rows move, are decayed (in
-    torch weight_decay then raises) and change G.
+    G begins at initial_accumulator_value. eps_inside puts ε under the root, as much of the literature writes it.
+    square_root=False divides by G + ε, to see what the root is for (Ruder 2016, section 4.3: without it the method does
+    much worse): of equal gradients the t-th step is then 1/t of the first and not 1/√t, and it stands still too soon.
+    lr_decay is torch's; the paper has none. With a sparse gradient only its rows move, are decayed (in torch
+    weight_decay then raises) and change G.
 
     Use it for sparse features, embeddings and convex problems; on deep networks its steps become too small.
 
@@ -35,6 +37,7 @@ class Adagrad(Optimizer):
     eps: float = 1e-10
     _: KW_ONLY
     eps_inside: bool = False
+    square_root: bool = True
 
     def init(self, s, p):
         s.G = filled(p, self.initial_accumulator_value, positive=True)
@@ -43,4 +46,5 @@ class Adagrad(Optimizer):
         if self.weight_decay:
             g = g + self.weight_decay * p
         s.G = s.G + g**2
-        return p - self.lr / (1 + (t - 1) * self.lr_decay) * g / root(s.G, self.eps, self.eps_inside)
+        below = root(s.G, self.eps, self.eps_inside) if self.square_root else s.G + self.eps
+        return p - self.lr / (1 + (t - 1) * self.lr_decay) * g / below

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY
 import torch
 
 from ravine.optimizer import Optimizer, Pair
-from ravine.words import abs, maximum, zeros
+from ravine.words import abs, maximum, where, zeros
 
 
 class Adamax(Optimizer):
@@ -15,8 +15,9 @@ class Adamax(Optimizer):
         u ← max(β₂ u, |g| + ε)
         p ← p − lr / (1 − β₁ᵗ) · m / u
 
-    The paper has no ε. torch puts it inside the maximum; eps_inside=False puts it into the denominator,
-    u + ε, as Keras does. bias_correction=False uses m as it is.
+    The paper has no ε: eps=0, where a weight without gradients so far stays, since 0/0 is no step. torch puts ε inside
+    the maximum; eps_inside=False puts it into the denominator, u + ε, as Keras does. bias_correction=False uses m as it
+    is.
 
     Use it where gradients are mostly zero or now and then very large, as of embeddings: a step never exceeds about
     lr, and u needs no squares, so it keeps its range in low precision. `LpAdam` is what lies between it and Adam.
@@ -46,4 +47,5 @@ class Adamax(Optimizer):
         s.m = b1 * s.m + (1 - b1) * g
         s.u = maximum(b2 * s.u, abs(g) + self.eps if self.eps_inside else abs(g))
         correction = 1 - b1**t if self.bias_correction else 1.0
-        return p - self.lr / correction * s.m / (s.u if self.eps_inside else s.u + self.eps)
+        step = self.lr / correction * s.m / (s.u if self.eps_inside else s.u + self.eps)
+        return p - (step if self.eps else where(s.u <= 0, 0, step))

@@ -1,6 +1,7 @@
 """Rprop."""
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import Any
 
 import torch
@@ -16,9 +17,13 @@ class Rprop(Optimizer):
         g ← 0 where g g₋₁ < 0
         p ← p − Δ sign(g)        g₋₁ ← g
 
-    For full batches. lr is the first Δ. This is iRprop⁻, as in torch: where the gradient turns, one step is
-    left out; the paper's form takes the last step back instead. A NaN in the gradient comes through to the
-    weight, where torch's sign(NaN) = 0 hides it.
+    For full batches. lr is the first Δ. This is iRprop⁻, as in torch: where the gradient turns, one step is left out.
+    backtracking=True is the paper's form, later called Rprop⁺, which takes the last step back instead:
+
+        p ← p + Δ₋₁ sign(g₋₁)    where g g₋₁ < 0
+
+    It goes back whether the loss has risen or not. A NaN in the gradient comes through to the weight, where torch's
+    sign(NaN) = 0 hides it.
 
     Use it with the gradient of all data at once and no noise; on mini-batches it fails, since their signs disagree.
 
@@ -34,6 +39,8 @@ class Rprop(Optimizer):
     lr: float | torch.Tensor = 1e-2
     etas: Pair = (0.5, 1.2)
     step_sizes: Pair = (1e-6, 50.0)
+    _: KW_ONLY
+    backtracking: bool = False
 
     @classmethod
     def validate(cls, hyper: Mapping[str, Any]) -> None:
@@ -45,8 +52,9 @@ class Rprop(Optimizer):
         s.prev, s.delta = zeros(p), filled(p, self.lr, positive=True)
 
     def update(self, s, p, g, t):
-        turn = g * s.prev
+        turn, back = g * s.prev, s.delta * sign(s.prev)
         factor = where(turn > 0, self.etas[1], where(turn < 0, self.etas[0], 1.0))
         s.delta = maximum(minimum(s.delta * factor, self.step_sizes[1]), self.step_sizes[0])
         s.prev = g = where(turn < 0, 0.0, g)
-        return p - s.delta * sign(g)
+        step = s.delta * sign(g)
+        return p - (where(turn < 0, -back, step) if self.backtracking else step)

@@ -9,7 +9,7 @@ from ravine.words import col_max, is_vector, minimum, per_col, per_row, row_max,
 
 
 class SM3(Optimizer):
-    """Adagrad in the memory of SGD: what each weight has seen is bounded by a number of its row and one of its column.
+    """Adagrad in the memory of SGD with momentum, or with momentum=0 of plain SGD: v is bounded by row and by column.
 
         II    v = min(R, C) + g²         R ← max of v in each row, C ← max of v in each column
         I     R ← R + max of g² in each row, C ← C + max of g² in each column         v = min(R, C)
@@ -17,9 +17,10 @@ class SM3(Optimizer):
         m ← μ m + (1 − μ) u              p ← p − lr m
 
     variant "II" is the tighter bound, and the one that the authors use. In it v is never less than Adagrad's sum of
-    g², and never falls. Vectors keep that sum itself: there SM3 is Adagrad. With momentum = 0 there is no m, and an
-    m × n matrix has m + n numbers of state. The momentum is the authors' code's; the paper has it in its experiments,
-    always 0.9. The paper needs no ε, and there is none: code elsewhere adds 1e-30 under the root.
+    g², and never falls. Vectors keep that sum itself: there SM3 is Adagrad. The momentum is the authors' code's; the
+    paper has it in its experiments, always 0.9. Its m keeps as many numbers as there are weights, half of Adam's state;
+    with momentum=0 there is no m, and an m × n matrix has m + n numbers of state. The paper needs no ε, and there is
+    none: code elsewhere adds 1e-30 under the root.
 
     The paper leaves the sets of weights that share a number open. Here a tensor of more dimensions is a matrix, first
     dimension × rest; the authors' code takes a number for each index of every dimension, which is less memory and a

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, get_type_hints
 
+from ravine.hyper import integer
 from ravine.schedules.annealing import Cosine, Linear, Polynomial, WarmRestarts
 from ravine.schedules.cyclical import ExpRange, Triangular, Triangular2
 from ravine.schedules.decay import Exponential, InverseSqrt, InverseTime
@@ -67,9 +68,10 @@ def create(name: str, total: int, warmup: int = 0, **fields: Any) -> Schedule:
         raise TypeError(
             f"{cls.name} has no '{typed}': {hint(typed, takes)}It takes {', '.join(sorted(takes)) or 'nothing'}"
         )
-    if not isinstance(total, int) or isinstance(total, bool) or total < 1:
+    total, warmup = integer("create: total", total), integer("create: warmup", warmup)
+    if total < 1:
         raise ValueError(f"create: total is {total!r}; it must be a whole number of steps, at least 1")
-    if not isinstance(warmup, int) or not 0 <= warmup < total:
+    if not 0 <= warmup < total:
         raise ValueError(f"create: warmup is {warmup!r}; it must be a whole number of steps, below total = {total}")
     if "warmup" in takes:
         return cls(**cls.suited(total) | ({"warmup": warmup} if warmup else {}) | fields)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from ravine.compile.trace import number_of
-from ravine.hyper import fields
+from ravine.hyper import fields, integer, python_number
 from ravine.optimizer import Optimizer
 from ravine.saved import entries, told, whole
 from ravine.schedules.plateau import Plateau
@@ -74,7 +74,7 @@ class Scheduler(LRScheduler):
                 for path in self.schedules:
                     if self._schedule(i, path) is not None:
                         self._base(group, path, fresh=last_epoch == -1)
-        super().__init__(optimizer, last_epoch)
+        super().__init__(optimizer, integer("Scheduler: last_epoch", last_epoch))
 
     @property
     def base_lrs(self) -> list[Any]:
@@ -117,7 +117,7 @@ class Scheduler(LRScheduler):
 
     def _value(self, schedule: Given, group: dict[str, Any], path: str) -> Any:
         """What a hyperparameter of a group is to be after `last_epoch` steps."""
-        base, s = self._base(group, path), schedule(self.last_epoch)
+        base, s = self._base(group, path), python_number(schedule(self.last_epoch))
         if isinstance(schedule, Schedule) and schedule.absolute:
             return s or TINY if path != "lr" else s
         value = base * s
@@ -232,8 +232,8 @@ def put(group: dict[str, Any], path: str, value: Any) -> None:
 
 
 def copied(x: Any) -> Any:
-    """A tensor of its own."""
-    return x.detach().clone() if isinstance(x, Tensor) else x
+    """A tensor of its own, or a plain number."""
+    return x.detach().clone() if isinstance(x, Tensor) else python_number(x)
 
 
 def is_number(x: Any) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
-from ravine.hyper import value_of
+from ravine.hyper import integer, value_of
 from ravine.optimizer import Optimizer, begins_only
 from ravine.saved import told
 from ravine.state import BITS, begin
@@ -66,6 +66,7 @@ class Lookahead(Strategy):
         inner_state: Literal["maintain", "reset", "interpolate"] = "maintain",
     ):
         driver(type(self).__name__, opt)
+        k = integer("Lookahead: k", k)
         value_of("Lookahead: alpha", float, alpha)
         if isinstance(opt, SAM):
             raise TypeError("Lookahead: let SAM drive it: SAM(Lookahead(opt)) is the same path")

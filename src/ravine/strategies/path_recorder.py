@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ravine.hyper import integer
 from ravine.saved import entries, has_memory, told, whole
 
 FIELDS = ("every", "most", "count", "steps", "rows", "buffers")
@@ -56,6 +57,7 @@ class PathRecorder:
     """
 
     def __init__(self, model: nn.Module, every: int = 10, most: int = 200, *, dtype: torch.dtype = torch.float32):
+        every, most = integer("PathRecorder: every", every), integer("PathRecorder: most", most)
         if every < 1 or most < 2:
             raise ValueError(f"PathRecorder: every is {every!r} and most {most!r}; they are at least 1 and 2")
         if not any(True for _ in model.parameters()):

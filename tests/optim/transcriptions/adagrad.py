@@ -8,9 +8,9 @@ class AdagradPaper:
 
         G_t = Σ_{τ≤t} g_τ²          H_t = δI + diag(G_t)^{1/2}          x_{t+1} = x_t − η H_t⁻¹ g_t
 
-    δ is eps. eps_inside=True: diag(G_t + ε)^{1/2}, as much of the later literature writes it. lr_decay,
-    as torch has it: η_t = η / (1 + (t − 1) lr_decay). The sum starts at initial_accumulator_value.
-    weight_decay is L2.
+    square_root=False: H_t = δI + diag(G_t), which is in no paper but is spoken of in Ruder 2016, section 4.3. δ is
+    eps. eps_inside=True: diag(G_t + ε)^{1/2}, as much of the later literature writes it. lr_decay, as torch has it:
+    η_t = η / (1 + (t − 1) lr_decay). The sum starts at initial_accumulator_value. weight_decay is L2.
     """
 
     def __init__(
@@ -22,6 +22,7 @@ class AdagradPaper:
         initial_accumulator_value=0.0,
         eps=1e-10,
         eps_inside=False,
+        square_root=True,
     ):
         self.x = p.clone()
         self.lr, self.lr_decay, self.lam, self.eps, self.eps_inside = (
@@ -32,13 +33,14 @@ class AdagradPaper:
             eps_inside,
         )
         self.G = torch.full_like(p, initial_accumulator_value)
-        self.t = 0
+        self.t, self.square_root = 0, square_root
 
     def step(self, g):
         self.t = self.t + 1
         g = g + self.lam * self.x
         self.G = self.G + g * g
         H = torch.sqrt(self.G + self.eps) if self.eps_inside else self.eps + torch.sqrt(self.G)
+        H = H if self.square_root else self.G + self.eps
         eta = self.lr / (1 + (self.t - 1) * self.lr_decay)
         self.x = self.x - eta * g / H
         return self.x

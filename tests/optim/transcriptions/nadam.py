@@ -14,6 +14,10 @@ class NAdamPaper:
         v̂ ← v_t / (1 − β₂ᵗ)
         θ_t ← θ_{t−1} − α m̂ / (√v̂ + ε)
 
+    form="overview", Ruder 2016, section 4.8    https://arxiv.org/abs/1609.04747
+
+        θ_{t+1} = θ_t − η / (√v̂_t + ε) · (β₁ m̂_t + (1 − β₁) g_t / (1 − β₁ᵗ)),    m̂_t = m_t / (1 − β₁ᵗ)
+
     The paper's line is m_t ← μ_t m_{t−1} + (1 − μ_t) g_t; torch and Keras keep β₁ there. constant_beta:
     μ_t = β₁, so the products are powers of β₁. bias_correction=False: m̂ = (1 − μ_t) g + μ_{t+1} m and
     v̂ = v. weight_decay is L2, or αλθ beside the step with decoupled_weight_decay. eps_inside: √(v̂ + ε).
@@ -31,12 +35,14 @@ class NAdamPaper:
         constant_beta=False,
         eps_inside=False,
         bias_correction=True,
+        form="dozat",
     ):
         self.theta = p.clone()
         self.lr, self.eps, self.lam, self.psi = lr, eps, weight_decay, momentum_decay
         self.beta1, self.beta2 = betas
         self.decoupled, self.constant_beta = decoupled_weight_decay, constant_beta
         self.eps_inside, self.bias_correction = eps_inside, bias_correction
+        self.form = form
         self.m = torch.zeros_like(p)
         self.v = torch.zeros_like(p)
         self.t = 0
@@ -64,6 +70,9 @@ class NAdamPaper:
             now = now / (1 - self.product(t))
             vhat = vhat / (1 - self.beta2**t)
         mhat = ahead + now
+        if self.form == "overview":
+            c = 1 - self.beta1**t if self.bias_correction else 1
+            mhat = self.beta1 * (self.m / c) + (1 - self.beta1) * g / c
         root = torch.sqrt(vhat + self.eps) if self.eps_inside else torch.sqrt(vhat) + self.eps
         decay = self.lr * self.lam * self.theta if self.decoupled else 0.0
         self.theta = self.theta - self.lr * mhat / root - decay

@@ -29,7 +29,7 @@ MAY = {  # a room, and the rooms that its files may import
     "compile": (),
     "typed": (),  # what people type; no torch
     "command": ("typed",),  # how every command answers
-    "saved": (),  # what every load_state_dict asks
+    "saved": ("compile",),  # what every load_state_dict asks
     "optimizer": ("compile", "saved", "typed"),
     "mods": ("compile", "optimizer", "matrix"),
     "matrix": ("compile",),

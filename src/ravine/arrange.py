@@ -363,16 +363,15 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
         for k in numbers:
             if compiled.program.start[k].arg == "shared":
                 if k not in shared:
-                    shared[k] = number_as_tensor(
-                        f"{type(opt).__name__}: parameter {i}", k, newest(opt, k, state[k]), clocks
-                    )
+                    what = f"{type(opt).__name__}: parameter {i}: {k}"
+                    shared[k] = number_as_tensor(what, newest(opt, k, state[k]), clocks)
                 state[k] = shared[k]
         types = tuple(state[key].dtype for key in keys.values())
         sparse = g.layout is not torch.strided
         kind = (turn[i], compiled, backend, p.device, p.dtype, g.dtype, types, sparse)
         batch = found.setdefault(kind, (Recorded if recorded else Batch)(compiled, backend, sparse))
         who = f"{type(opt).__name__}: parameter {i}"
-        counted = {"step": count(who, state["step"]), **{key: number(who, key, state[key]) for key in numbers}}
+        counted = {k: (count if k == "step" else number)(f"{who}: {k}", state[k]) for k in ("step", *numbers)}
         row = next((r for r, x in enumerate(batch.rows) if x.group is group and x.began == counted), None)
         if row is None:
             row = len(batch.rows)
@@ -422,10 +421,9 @@ def turns(opt: Optimizer, live: Sequence[Live]) -> dict[int, int]:
 
 def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor | float:
     """The tensor of a number that all parameters share: of the one that has moved most; before any has, the number."""
-    who, found = type(opt).__name__, [state for state in opt.state.values() if k in state]
-    return (
-        max(reversed(found), key=lambda x: number(who, "step", x.get("step", 0)))[k] if found else number(who, k, start)
-    )
+    if not (found := [state for state in opt.state.values() if k in state]):
+        return number(f"{type(opt).__name__}: {k}", start)
+    return max(reversed(found), key=lambda x: number(f"{type(opt).__name__}: step", x.get("step", 0)))[k]
 
 
 def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:

@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from typing import TypeGuard
 
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
+from ravine.saved import MOST, has_memory, told
 
-def number(who: str, key: str, x: object) -> float:
+
+def is_number(x: object) -> TypeGuard[float]:
+    """True for a number that a float can hold."""
+    return isinstance(x, float) or (isinstance(x, int) and not isinstance(x, bool) and abs(x) <= MOST)
+
+
+def number(what: str, x: object, where: str = "its state") -> float:
     """A number of the host from a state, or one clear error."""
-    if isinstance(x, torch.Tensor) and x.numel() == 1 and not x.is_meta and not x.is_complex():
-        with unset_fake_temporarily():
-            return float(x)
-    if isinstance(x, int | float):
+    if isinstance(x, torch.Tensor):
+        if x.numel() == 1 and has_memory(x) and not x.is_complex() and x.dtype != torch.bool:
+            with unset_fake_temporarily():
+                return float(x)
+    elif is_number(x):
         return float(x)
-    shown = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else repr(x)
-    raise ValueError(f"{who}: {key} is {shown} in its state; it must be a tensor of one number")
+    raise ValueError(f"{what} is {told(x)} in {where}; it must be one number")
 
 
-def number_as_tensor(who: str, key: str, x: object, device: torch.device | str) -> torch.Tensor:
-    """The same as a 0-d tensor that has memory there: the given one, if it is of that kind."""
-    with unset_fake_temporarily():  # the host counts also where tensors are fake
-        made = torch.tensor(number(who, key, x), dtype=torch.float64, device=device)
-    if type(x) is torch.Tensor and (x.shape, x.dtype, x.device) == (made.shape, made.dtype, made.device):
-        return x
+def count(what: str, x: object, where: str = "its state") -> float:
+    """A step count from a state, or one clear error."""
+    made = number(what, x, where)
+    if not 0 <= made < MOST or made != int(made):
+        raise ValueError(f"{what} is {made:g} in {where}; it must be a whole number of at least 0")
     return made
 
 
-def count(who: str, x: object) -> float:
-    """A step count from a state, or one clear error: it must be a whole number, 0 or more."""
-    made = number(who, "step", x)
-    if not 0 <= made < 2**53 or made != int(made):
-        raise ValueError(f"{who}: step is {made:g} in its state; it must be a whole number, 0 or more")
+def number_as_tensor(what: str, x: object, device: torch.device | str) -> torch.Tensor:
+    """A number as a 0-d tensor that has memory there: the given one, if it is of that kind."""
+    with unset_fake_temporarily():  # the host counts also where tensors are fake
+        made = torch.tensor(number(what, x), dtype=torch.float64, device=device)
+    if type(x) is torch.Tensor and (x.shape, x.dtype, x.device) == (made.shape, made.dtype, made.device):
+        return x
     return made
 
 
@@ -53,7 +61,7 @@ class Clock:
         device: torch.device | str = "cpu",
     ):
         own = {"step": step, **numbers}
-        self.tensors = {k: number_as_tensor("", k, x, device) for k, x in own.items()} | dict(shared)
+        self.tensors = {k: number_as_tensor(k, x, device) for k, x in own.items()} | dict(shared)
         self.find()
 
     def find(self) -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
+from ravine.clock import count, is_number, number
 from ravine.compile.expr import FULL
 from ravine.compile.launch.base import local
 from ravine.compile.storage import CODED
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
-from ravine.saved import MOST, entries, has_memory, in_short, told
+from ravine.saved import entries, has_memory, in_short, told
 from ravine.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of
 from ravine.view import TRAIN
 
@@ -290,7 +291,9 @@ def fit(
     for k, x in found.items():
         what = f"{owner}: {k} of {who}"
         if k == "step" or k in host:
-            state[k] = number(what, x, count=k == "step")
+            made = (count if k == "step" else number)(what, x, "the state_dict")
+            kept = x.detach() if isinstance(x, Tensor) else torch.tensor(made, dtype=torch.float64)
+            state[k] = kept.to("cpu", copy=True).reshape(())
             continue
         if k == BITS or (k.endswith("_scale") and k in map(scale_of, coded)):
             if wrong := misfit(k, found, p):
@@ -332,24 +335,6 @@ def decoded(what: str, x: Any) -> None:
             f"{what} was saved in 8-bit codes, and they have been read as numbers, as torch.distributed.checkpoint "
             'reads into an optimizer without codes: load with storage="int8", or save state_dict(decoded=True)'
         )
-
-
-def is_number(x: Any) -> bool:
-    """True for a number that a float can hold."""
-    return isinstance(x, float) or (isinstance(x, int) and not isinstance(x, bool) and abs(x) <= MOST)
-
-
-def number(what: str, x: Any, count: bool) -> Tensor:
-    """A copy of a loaded number of the host, which stays on the CPU. count: it is the count of steps."""
-    x = x.detach() if isinstance(x, Tensor) else x
-    one = isinstance(x, Tensor) and x.numel() == 1 and has_memory(x) and not x.is_complex() and x.dtype != torch.bool
-    if not one and not is_number(x):
-        raise ValueError(f"{what} is {told(x)} in the state_dict; it must be one number")
-    if count and not (0 <= float(x) < MOST and float(x) == int(x)):
-        raise ValueError(f"{what} is {float(x):g} in the state_dict; it must be a whole number of at least 0")
-    if isinstance(x, Tensor):
-        return x.to("cpu", copy=True).reshape(())
-    return torch.tensor(float(x), device="cpu", dtype=torch.float64)
 
 
 def own(what: str, x: Any, p: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.compile.launch.look import PLAIN, lacks
+
 MOST = 2**53  # so far a float64 counts
 
 
@@ -41,14 +43,11 @@ def finite(what: str, x: Any, low: float, high: float) -> float:
 
 
 def has_memory(x: Tensor) -> bool:
-    """True if a tensor's numbers lie where it says: not where its storage was freed, or for one that has none."""
+    """True if a tensor's numbers can be read: not where its storage was freed, or for one that has none."""
     x = getattr(x, "_local_tensor", x)  # of a distributed one: what lies here
     if x.layout is not torch.strided or x.is_meta:
         return False
-    if not x.numel() or type(x) not in (Tensor, torch.nn.Parameter):
-        return True
-    last = x.storage_offset() + sum((n - 1) * stride for n, stride in zip(x.shape, x.stride(), strict=True))
-    return x.untyped_storage().nbytes() >= (last + 1) * x.element_size()
+    return type(x) not in PLAIN or not lacks(x)
 
 
 class Told(Repr):

@@ -13,6 +13,8 @@ SRC = Path(ravine.__file__).parent
 FRONT = (
     "optimizer",
     "arrange",
+    "refuse",
+    "programs",
     "state",
     "load",
     "view",

@@ -18,15 +18,14 @@ from torch import Tensor
 
 from ravine.clock import Clock, count, number, number_as_tensor
 from ravine.compile import Compiled
-from ravine.compile.expr import FULL, HOST
-from ravine.compile.launch import Bound, Launch, backend_of, elementwise, launch
+from ravine.compile.launch import Bound, Launch, backend_of, launch
 from ravine.compile.launch.base import local, recording
 from ravine.compile.launch.look import PLAIN, Contents, Gradients, writer
 from ravine.compile.launch.overlap import layers
 from ravine.compile.plan import Gather
-from ravine.compile.storage import CODED
 from ravine.compile.watch import GUARD
-from ravine.state import BITS, TYPES, begin, keys_of, misfit, numbers_of, scale_of, shape_of
+from ravine.refuse import check
+from ravine.state import begin, keys_of, numbers_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -424,71 +423,3 @@ def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor | float:
     if not (found := [state for state in opt.state.values() if k in state]):
         return number(f"{type(opt).__name__}: {k}", start)
     return max(reversed(found), key=lambda x: number(f"{type(opt).__name__}: step", x.get("step", 0)))[k]
-
-
-def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
-    """One clear error for a gradient or a state that no rule here can take."""
-    who = f"{type(opt).__name__}: parameter {i} of shape {tuple(p.shape)}"
-    if g.layout is not torch.strided:
-        check_sparse(opt, who, group, p, g)
-    elif not opt.dense:
-        raise RuntimeError(
-            f"{who} has a dense gradient, and {type(opt).__name__} takes sparse ones only; use ravine.Adam, "
-            "or sparse gradients, as nn.Embedding(sparse=True) makes them"
-        )
-    if g.shape != p.shape:
-        raise RuntimeError(f"{who} has a gradient of shape {tuple(g.shape)}")
-    if g.device != p.device:
-        raise RuntimeError(f"{who} is on {p.device} and its gradient on {g.device}")
-    if p.dtype not in TYPES or g.dtype not in TYPES:
-        raise RuntimeError(f"{who} is {p.dtype} and its gradient {g.dtype}; both must be one of {TYPES}")
-    compiled = opt.compiled(group, p)
-    plan = compiled.plan
-    if local(p) is not p and (len(plan.steps) > 1 or any(x.shape != FULL for x in plan.start.values() if x.shape)):
-        raise RuntimeError(f"{who} is distributed, and {type(opt).__name__} needs whole tensors: it sums over them")
-    if BITS in opt.state.get(p, {}) and (wrong := misfit(BITS, opt.state[p], p)):
-        raise RuntimeError(f"{who}: {wrong}; delete opt.state[p]['{BITS}'], or make a new optimizer")
-    for k, start in compiled.program.start.items() if opt.state.get(p) else ():
-        x = opt.state[p].get(opt.key(k))
-        if x is None or start.shape is HOST:
-            continue
-        if not isinstance(x, Tensor):
-            raise RuntimeError(f"{who}: its state {opt.key(k)} is {x!r}, not a tensor; delete opt.state[p]")
-        beside = scale_of(opt.key(k))
-        if x.dtype in CODED.values() and (wrong := misfit(beside, opt.state[p], p)):
-            raise RuntimeError(f"{who}: {wrong}; delete opt.state[p], or load a checkpoint that is whole")
-        if x.device != p.device:
-            raise RuntimeError(
-                f"{who} is on {p.device}, its state {opt.key(k)} on {x.device}; call opt.to() to bring the states along"
-            )
-        types = x.dtype in (*TYPES, *CODED.values()) and x.is_complex() == (p.is_complex() and start.shape == FULL)
-        if list(x.shape) != shape_of(start, p, plan.view) or not types:
-            raise RuntimeError(
-                f"{who}: its state {opt.key(k)} is {x.dtype} of shape {tuple(x.shape)}, which does not fit. Parameters "
-                "keep their shape between steps: delete opt.state[p], or make a new optimizer"
-            )
-
-
-def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
-    """One clear error for a sparse gradient that this rule cannot take row by row."""
-    name = type(opt).__name__
-    if not opt.sparse or g.layout is not torch.sparse_coo:
-        raise RuntimeError(
-            f"{who} has a sparse gradient ({g.layout}); SGD, Adagrad, Adam, AdamW and SparseAdam take these, in "
-            "torch.sparse_coo. Use one of them, or a dense gradient, as nn.Embedding(sparse=False) makes it"
-        )
-    if group["nonfinite"] != "ignore" or group["measured"]:
-        option = "measured=True" if group["measured"] else f"nonfinite={group['nonfinite']!r}"
-        raise RuntimeError(f"{who} has a sparse gradient, and {option} sums over whole ones; leave it out")
-    if group["capturable"] and p.is_cuda:
-        raise RuntimeError(f"{who} has a sparse gradient, whose rows the host counts; leave out capturable=True")
-    if not elementwise(opt.compiled(group, p).plan):
-        worn = f" with mods {[type(mod).__name__ for mod in group['mods']]}" if group["mods"] else ""
-        raise RuntimeError(
-            f"{who} has a sparse gradient, and {name}{worn} needs the whole tensor: it sums over it, knows its size "
-            "or adds noise. Use a dense gradient, as nn.Embedding(sparse=False) makes it"
-        )
-    if group["storage"] == "int8":
-        raise RuntimeError(f'{who} has a sparse gradient, and storage="int8" keeps whole blocks; use storage="bf16"')
-    if local(p) is not p:
-        raise RuntimeError(f"{who} is distributed and has a sparse gradient; use a dense one")

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import KW_ONLY
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform
 from weakref import ref
 
 import torch
@@ -17,20 +16,20 @@ from torch import Tensor
 from torch.autograd import profiler
 
 from ravine.arrange import Arrangement, Batch, NonFinite
-from ravine.compile import MATRIX, Compiled, compile_rule
+from ravine.compile import Compiled
 from ravine.compile.emit import latex
-from ravine.compile.expr import HOST
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.explain import explain
 from ravine.hyper import by_place, constants, constructor, fields, no_parameters, settle
 from ravine.load import Loaded, load
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
+from ravine.programs import compiled, fixed
 from ravine.saved import has_memory
-from ravine.state import movable, move, numbers_of, widened
+from ravine.state import move, numbers_of, widened
 from ravine.typed import hint, nearest
 from ravine.untraced import untraced
-from ravine.view import TRAIN, put_back, show
+from ravine.view import put_back, show
 
 Pair = tuple[float, float] | list[float]  # of hyperparameters, which are tuples once they are given
 Triple = tuple[float, float, float] | list[float]
@@ -475,54 +474,3 @@ def begins_only(opt: torch.optim.Optimizer) -> bool:
     """True for a new optimizer without a rate: so torch.distributed.checkpoint makes a step, with neither loss nor
     closure, for states to load into."""
     return not opt.state and not any(group.get("lr", 1.0) for group in opt.param_groups)
-
-
-def fixed(known: Mapping[str, tuple[Any, Any]]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """What a program is made for, of a group's hyperparameters: all but floats, and how long the tuples are."""
-    names = [k for k, (_, default) in known.items() if not isinstance(default, float | tuple) and k != "seed"]
-    plain = itemgetter(*names)
-    tuples = [k for k, (kind, _) in known.items() if get_origin(kind) is tuple and set(get_args(kind)) != {float}]
-    return staticmethod(
-        lambda group: (*plain(group), "grad_scale" in group, *[tuple(map(part, group[k])) for k in tuples])
-    )
-
-
-def part(x: Any) -> Any:
-    """A part of a tuple as a program sees it: floats are alike, and None is none of them."""
-    return float if isinstance(x, float) else x
-
-
-def typed(value: Any, default: Any) -> Any:
-    """A hyperparameter as its field has it: others may have put 1 into a group for 1.0, or a list for a tuple."""
-    if isinstance(default, tuple):
-        floats = any(isinstance(x, float) for x in default)  # or None in its place
-        return tuple(typed(x, 0.0) if floats else x for x in value)
-    return float(value) if isinstance(default, float) and type(value) is int else value
-
-
-_programs: dict[tuple[type, tuple[Any, ...]], list[Compiled]] = {}
-
-
-def compiled(
-    rule: type[Optimizer], flags: tuple[Any, ...], hyper: Mapping[str, Any], p: Tensor | None = None
-) -> Compiled:
-    """The program of a rule for these flags, for which of its floats are zero, and for what it asks of a tensor."""
-    made = _programs.setdefault((rule, flags), [])
-    facts = MATRIX if p is None or not movable(p) else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
-    for program in made:
-        if program.fits(hyper) and program.suits(facts):
-            return program
-    known = {k: typed(hyper[k], default) for k, (_, default) in fields(rule).items()}
-    program = compile_rule(rule, known | {"grad_scale": hyper.get("grad_scale")}, facts)
-    named(rule, program)
-    made.append(program)
-    return program
-
-
-def named(rule: type[Optimizer], program: Compiled) -> None:
-    """Raise where a state would have a key in opt.state[p] that it cannot have."""
-    for k, x in program.program.start.items():
-        if (key := rule.names.get(k, k)) in (taken := {"step": "the count of steps", TRAIN: "what eval() puts aside"}):
-            raise ValueError(f"{rule.__name__}: state {k} would be kept as '{key}', which is {taken[key]}; rename it")
-        if k in rule.names and x.shape is HOST:
-            raise ValueError(f"{rule.__name__}: state {k} is a number(), which keeps its name; take it out of `names`")

@@ -25,6 +25,7 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 import ravine
+from ravine import programs
 from ravine.hyper import fields
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
@@ -609,15 +610,13 @@ def test_another_type_at_the_same_address_is_noticed():
 def test_threads_may_trace_at_once():
     from concurrent.futures import ThreadPoolExecutor
 
-    from ravine import optimizer
-
     def train(seed: int) -> None:
         for cls in ALL.values():
             p = nn.Parameter(torch.ones(4))
             p.grad = torch.ones(4)
             cls([p], maximize=bool(seed % 2)).step()
 
-    optimizer._programs.clear()
+    programs._programs.clear()
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(train, range(6)))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ravine
-from ravine import optimizer, schedules
+from ravine import programs, schedules
 from ravine.catalog.bib import papers
 from ravine.mods import GradientNoise
 from ravine.schedules import Cosine, Linear, Plateau, Schedule, Scheduler, Warmup, create
@@ -125,14 +125,14 @@ def test_resuming_equals_not_stopping_bit_for_bit(name, order):
 @pytest.fixture
 def compilations(monkeypatch):
     """Names of the rules compiled so far."""
-    made, compile_rule = [], optimizer.compile_rule
+    made, compile_rule = [], programs.compile_rule
 
     def counting(rule, *given):
         made.append(rule.__name__)
         return compile_rule(rule, *given)
 
-    monkeypatch.setattr(optimizer, "compile_rule", counting)
-    monkeypatch.setattr(optimizer, "_programs", {})
+    monkeypatch.setattr(programs, "compile_rule", counting)
+    monkeypatch.setattr(programs, "_programs", {})
     return made
 
 

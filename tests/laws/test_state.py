@@ -9,7 +9,7 @@ import torch
 from cases import ALL, TWINS, equal, every, gathers, give, near, parameters, same_states, slow, some, states, walk
 
 import ravine
-from ravine import optimizer
+from ravine import programs
 from ravine.words import norm, number, scalar, zeros
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
@@ -273,7 +273,7 @@ def test_permuted_parameters_give_the_permuted_result(cls):
             equal(v, b.state[y][k])
 
 
-def programs(opt):
+def count_of_programs(opt):
     """How many programs a group has: two for a rule that asks which tensors are vectors."""
     return len({id(opt.compiled(opt.param_groups[0], p)) for group in opt.param_groups for p in group["params"]})
 
@@ -288,8 +288,8 @@ def test_one_list_is_many_groups(cls):
     for p, q in zip(of(a), of(b), strict=True):
         equal(p.detach(), q.detach())
         assert a.state[p]["step"] == b.state[q]["step"]
-    assert len(b._arranged.batches) == programs(b)  # and still one launch
-    assert sum(len(batch.rows) for batch in a._arranged.batches) == 1 + programs(a)
+    assert len(b._arranged.batches) == count_of_programs(b)  # and still one launch
+    assert sum(len(batch.rows) for batch in a._arranged.batches) == 1 + count_of_programs(a)
 
 
 @every
@@ -307,14 +307,14 @@ def test_each_parameter_counts_its_own_steps(cls):
 @pytest.fixture
 def compilations(monkeypatch):
     """Names of the rules compiled so far."""
-    made, compile_rule = [], optimizer.compile_rule
+    made, compile_rule = [], programs.compile_rule
 
     def counting(rule, *given):
         made.append(rule.__name__)
         return compile_rule(rule, *given)
 
-    monkeypatch.setattr(optimizer, "compile_rule", counting)
-    monkeypatch.setattr(optimizer, "_programs", {})
+    monkeypatch.setattr(programs, "compile_rule", counting)
+    monkeypatch.setattr(programs, "_programs", {})
     return made
 
 
@@ -336,7 +336,7 @@ def test_a_new_rate_does_not_recompile(cls, compilations):
     for t in range(3):
         walk(opt, 1, first=t)
         scheduler.step()
-    assert compilations == [cls.__name__] * programs(opt)
+    assert compilations == [cls.__name__] * count_of_programs(opt)
     assert opt._arranged is arranged
 
 
@@ -350,7 +350,7 @@ def test_a_whole_number_or_a_list_in_a_group_is_as_good_as_floats(cls):
         if isinstance(x, tuple):
             a.param_groups[0][name] = list(x)
     for opt, rates in ((a, (1, 0.5, 2)), (b, (1.0, 0.5, 2.0))):
-        optimizer._programs.clear()
+        programs._programs.clear()
         for lr in rates:
             opt.param_groups[0]["lr"] = lr
             walk(opt, 1)
@@ -370,7 +370,7 @@ def test_groups_have_their_own_hyperparameters(cls):
         give(q, t)
         for opt in (a, b, c):
             opt.step()
-    assert len(a._arranged.batches) == programs(a)
+    assert len(a._arranged.batches) == count_of_programs(a)
     for x, y in zip(p, q, strict=True):
         equal(x.detach(), y.detach())
 

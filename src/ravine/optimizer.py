@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform, overload
 from weakref import ref
 
 import torch
@@ -402,10 +402,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 out["state"] |= {i: widened(out["state"][i]) for i in group["params"] if i in out["state"]}
         return out
 
+    @overload
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: Literal[True] = True) -> None: ...
+    @overload
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: Literal[False]) -> Loaded: ...
     @untraced
-    def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]  # without strict it returns None, too
-        self, state_dict: Mapping[str, Any], strict: bool = True
-    ) -> Loaded | None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Loaded | None:
         """Take over a state made here or by torch's class: a copy of it, in which each value keeps its type.
 
         Parameters that have names on both sides (`Adam(model.named_parameters())`) are found by them within their

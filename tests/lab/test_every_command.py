@@ -130,8 +130,9 @@ def test_ctrl_c_before_a_command_has_begun_is_a_line(monkeypatch, capsys):
 
 
 DRIVER = """
-import sys
+import signal, sys
 from ravine.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 print("here", flush=True)
 sys.exit(main())
 """

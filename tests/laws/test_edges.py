@@ -154,7 +154,7 @@ def test_nan_and_inf_do_what_they_do_in_torch(cls, bad):
 def test_what_nan_and_inf_have_left_goes_on_as_in_torch(cls, when, bad):
     """In the steps after it too: a norm of weights of which one is NaN is NaN, and torch does not always use it."""
     if cls is ravine.Rprop and bad != bad:
-        return
+        pytest.skip("the sign of NaN is 0 in torch, which hides it")
     a, b = pair(cls)
     for opt in (a, b):
         for t in range(5):

@@ -96,7 +96,7 @@ def test_an_epsilon_may_be_none_and_nothing_else():
     assert ravine.Adafactor([p], eps=[None, 1]).param_groups[0]["eps"] == (None, 1.0)
     with pytest.raises(TypeError, match=r"eps\[1\] is None"):
         ravine.Adafactor([p], eps=(1e-3, None))
-    with pytest.raises(TypeError, match="a tuple of 2 numbers"):
+    with pytest.raises(TypeError, match="tuple of 2 numbers"):
         ravine.Adafactor([p], eps=1e-3)
     opt = ravine.Adafactor([p], backend="reference")
     p.grad = torch.tensor([1.0, 1e-5], dtype=torch.float64)

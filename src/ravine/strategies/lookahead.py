@@ -66,8 +66,7 @@ class Lookahead(Strategy):
         inner_state: Literal["maintain", "reset", "interpolate"] = "maintain",
     ):
         driver(type(self).__name__, opt)
-        k = integer("Lookahead: k", k)
-        value_of("Lookahead: alpha", float, alpha)
+        k, alpha = integer("Lookahead: k", k), value_of("Lookahead: alpha", float, alpha)
         if isinstance(opt, SAM):
             raise TypeError("Lookahead: let SAM drive it: SAM(Lookahead(opt)) is the same path")
         plain(inner_state, opt)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ravine.compile.emit.reference import wide
 from ravine.hyper import value_of
-from ravine.load import Loaded
 from ravine.optimizer import begins_only
 from ravine.saved import told
 from ravine.strategies.batch_norm import frozen_batch_norm
@@ -84,8 +83,7 @@ class SAM(Strategy):
                 f"{type(self).__name__}: model is the torch.nn.Module whose batch norm to hold, not {model!r}"
             )
         driver(type(self).__name__, opt)
-        for name, x in (("rho", rho), ("eta", eta)):
-            value_of(f"{type(self).__name__}: {name}", float, x)
+        rho, eta = (value_of(f"{type(self).__name__}: {name}", float, x) for name, x in (("rho", rho), ("eta", eta)))
         if any(isinstance(x, SAM) for x in driven(opt)):
             raise TypeError(
                 f"{type(self).__name__} cannot drive another SAM: each needs two gradients of its own for a step"
@@ -198,12 +196,10 @@ class SAM(Strategy):
             if "before" in self.kept.get(p, {}):
                 p.copy_(self.kept[p].pop("before"))
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Loaded | None:
-        """As every strategy's; where a first step is open in it, batch norm is held until the second."""
-        report = super().load_state_dict(state_dict, strict)
+    def loaded(self) -> None:
+        """Where a first step is open, batch norm is held until the second."""
         self.thaw()
         self.freeze()
-        return report
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "model": self.model}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, overload
 from weakref import ref
 
 import torch
@@ -163,9 +163,11 @@ class Strategy(torch.optim.Optimizer):
         for group in self.param_groups:
             group[type(self).__name__] = {name: getattr(self, name) for name in self.fields}
 
-    def load_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]  # without strict it returns None, too
-        self, state_dict: Mapping[str, Any], strict: bool = True
-    ) -> Loaded | None:
+    @overload
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: Literal[True] = True) -> None: ...
+    @overload
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: Literal[False]) -> Loaded: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Loaded | None:
         """Take over what state_dict() gave, in the middle of a cycle too.
 
         strict=False takes over the states that fit and returns what was left, as ravine's optimizers do; the strategy's
@@ -204,7 +206,6 @@ class Strategy(torch.optim.Optimizer):
                     f"{name}: strict=False is for ravine's optimizers, and it drives {type(self.optimizer)}"
                 )
             report = self.optimizer.load_state_dict(inner, strict=False)
-            assert report is not None
             for who, i, _, _, p in matched(given["param_groups"], self.param_groups):
                 if p is None or not (kept := split.get(i, ({}, {}))[1]) or who in report.unfit:
                     continue
@@ -217,9 +218,13 @@ class Strategy(torch.optim.Optimizer):
                     report.missing.remove(who)
                     report.loaded.append(who)
         self.note()
+        self.loaded()
         for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
             hook(self)
         return report
+
+    def loaded(self) -> None:
+        """What is to do after a load, in the middle of a cycle too."""
 
     def noted(self, groups: list[dict[str, Any]]) -> dict[str, Any]:
         """The strategy's own fields in a state_dict; ValueError unless every group has the same."""

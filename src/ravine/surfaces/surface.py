@@ -51,11 +51,8 @@ class Surface:
     def __post_init__(self) -> None:
         owner, hints = type(self).__name__, get_type_hints(type(self))
         for field in fields(self):  # pyright: ignore[reportArgumentType]
-            try:
-                value: Any = value_of(f"{owner}: {field.name}", hints[field.name], getattr(self, field.name))
-                within(owner, field.name, self.ranges.get(field.name, "(0, inf)"), float(value))
-            except OverflowError:
-                raise ValueError(f"{owner}: {field.name} is too large a number") from None
+            value: Any = value_of(f"{owner}: {field.name}", hints[field.name], getattr(self, field.name))
+            within(owner, field.name, self.ranges.get(field.name, "(0, inf)"), float(value))
             object.__setattr__(self, field.name, value)
 
     def title(self) -> str:

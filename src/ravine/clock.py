@@ -22,7 +22,7 @@ def number(what: str, x: object, where: str = "its state") -> float:
     if isinstance(x, torch.Tensor):
         if x.numel() == 1 and has_memory(x) and not x.is_complex() and x.dtype != torch.bool:
             with unset_fake_temporarily():
-                return float(x)
+                return float(x.detach())
     elif is_number(x):
         return float(x)
     raise ValueError(f"{what} is {told(x)} in {where}; it must be one number")

@@ -46,14 +46,14 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
             continue
         if not isinstance(x, Tensor):
             raise RuntimeError(f"{who}: its state {opt.key(k)} is {x!r}, not a tensor; delete opt.state[p]")
-        beside = scale_of(opt.key(k))
-        if x.dtype in CODED.values() and (wrong := misfit(beside, opt.state[p], p)):
+        beside, full = scale_of(opt.key(k)), start.shape == FULL
+        if full and x.dtype in CODED.values() and (wrong := misfit(beside, opt.state[p], p)):
             raise RuntimeError(f"{who}: {wrong}; delete opt.state[p], or load a checkpoint that is whole")
         if x.device != p.device:
             raise RuntimeError(
                 f"{who} is on {p.device}, its state {opt.key(k)} on {x.device}; call opt.to() to bring the states along"
             )
-        types = x.dtype in (*TYPES, *CODED.values()) and x.is_complex() == (p.is_complex() and start.shape == FULL)
+        types = x.dtype in (*TYPES, *(CODED.values() if full else ())) and x.is_complex() == (p.is_complex() and full)
         if list(x.shape) != shape_of(start, p, plan.view) or not types:
             raise RuntimeError(
                 f"{who}: its state {opt.key(k)} is {x.dtype} of shape {tuple(x.shape)}, which does not fit. Parameters "

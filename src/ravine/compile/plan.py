@@ -129,7 +129,8 @@ class Plan:
             return "linear8" if dtype == "int8" else "root8"
         if dtype == "bfloat16" and array == "p" and self.bits is not None:
             return f"bfloat16+{self.bits}" if self.bits else "bfloat16~"
-        return "bfloat16~" if dtype == "bfloat16" and array in self.start and self.storage == "bf16" else dtype
+        whole = array in self.start and self.start[array].shape == FULL  # others are not compressed
+        return "bfloat16~" if dtype == "bfloat16" and whole and self.storage == "bf16" else dtype
 
     @cached_property
     def ordered(self) -> bool:

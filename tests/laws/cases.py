@@ -81,7 +81,27 @@ HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable")
 SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
 LOW = (torch.bfloat16, torch.float16)
 
+# One method for each thing that the engine does differently. Laws about the engine, for which another method is only a
+# carrier, run over these in the quick suite, and over all methods in the slow one.
+COVER = {
+    "sgd": "no state, and one that a flag brings",
+    "adam": "states of which one is never negative, flags that bring another",
+    "lion": "a choice by sign",
+    "aggmo": "a list of states",
+    "nadam": "a number of the host",
+    "lamb": "norms of a tensor",
+    "prodigy": "sums over all tensors, a number that all share",
+    "adafactor": "rows and columns, what a vector does otherwise",
+    "sm3": "maxima over rows and columns",
+    "schedulefreeadamw": "other weights to evaluate with",
+    "momo": "the loss",
+    "sparseadam": "sparse gradients",
+}
 every = pytest.mark.parametrize("cls", ALL.values(), ids=ALL.keys())
+every_program = pytest.mark.parametrize(
+    "cls",
+    [pytest.param(cls, id=name, marks=[pytest.mark.slow] * (name not in COVER)) for name, cls in ALL.items()],
+)
 every_twin = pytest.mark.parametrize("cls", TWINS.values(), ids=TWINS.keys())
 
 
@@ -126,13 +146,14 @@ def slow(*values):
     return [pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=pytest.mark.slow) for x in values]
 
 
-def some(count, quick=1):
-    """Marks a law to run over `count` settings of every optimizer, of which `quick` are not in the slow suite."""
+def some(count, quick=1, among=ALL):
+    """Marks a law to run over `count` settings of every optimizer, of which `quick` are not in the slow suite, and of
+    those only of the methods `among`."""
     every_one = [(name, cls, i, hyper) for name, cls in ALL.items() for i, hyper in enumerate(flags(cls, count))]
     return pytest.mark.parametrize(
         ("cls", "hyper"),
         [
-            pytest.param(cls, hyper, id=f"{name}-{i}", marks=[pytest.mark.slow] * (i >= quick))
+            pytest.param(cls, hyper, id=f"{name}-{i}", marks=[pytest.mark.slow] * (i >= quick or name not in among))
             for name, cls, i, hyper in every_one
         ],
     )

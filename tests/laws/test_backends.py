@@ -5,9 +5,10 @@ from math import prod
 import pytest
 import torch
 from cases import (
+    COVER,
     LOW,
     SHAPES,
-    every,
+    every_program,
     gathers,
     give,
     near,
@@ -54,7 +55,7 @@ def gradients(a, b, t):
         q.grad = p.grad.to(q.dtype)
 
 
-@some(3, quick=2)
+@some(3, 2, among=COVER)
 @pytest.mark.parametrize("dtype", [torch.float32, *slow(torch.float64)], ids=["float32", "float64"])
 def test_llvm_is_the_reference(cls, hyper, dtype):
     a, b = couple(cls, hyper, (dtype, dtype), ("llvm", "reference"))
@@ -75,7 +76,7 @@ PRECISION = {"Adafactor": {"eps": (1e-3, 1e-3)}}  # these have another ε in eve
 SIGNED = {"Signum": "m"}  # these step by the sign of a state: where its terms cancel, rounding decides
 
 
-@some(2)
+@some(2, among=COVER)
 @on_llvm_and_slowly_on_the_reference
 @pytest.mark.parametrize("dtype", [torch.bfloat16, *slow(torch.float16)], ids=["bfloat16", "float16"])
 def test_low_types_are_the_rule_in_float64_rounded_once(cls, hyper, backend, dtype):
@@ -120,7 +121,7 @@ def place(x):
     return torch.where(bits < 0, -32768 - bits, bits)
 
 
-@some(2)
+@some(2, among=COVER)
 @pytest.mark.parametrize("dtype", [torch.float32, *slow(torch.float64, *LOW)], ids=str)
 def test_cpu_never_falls_back_and_calls_each_kernel_once(cls, hyper, dtype):
     params = parameters([(3, 4), (5,)] * 74, dtype=dtype)
@@ -136,7 +137,7 @@ def test_cpu_never_falls_back_and_calls_each_kernel_once(cls, hyper, dtype):
         assert batch.launch.calls == 2 * len(batch.compiled.plan.kernels)
 
 
-@every
+@every_program
 def test_steps_after_the_first_allocate_no_tensors(cls):
     params = parameters([(64, 3), (7,)])
     opt = cls(params)
@@ -149,7 +150,7 @@ def test_steps_after_the_first_allocate_no_tensors(cls):
     assert not [e.name for e in seen.events() if e.cpu_memory_usage or e.self_cpu_memory_usage]
 
 
-@every
+@every_program
 def test_storage_float32_keeps_the_states_of_low_types_wide(cls):
     params = parameters([(3, 5), (17,)], dtype=torch.bfloat16)
     opt = cls(params, storage="float32")

@@ -9,7 +9,7 @@ import torch
 from cases import (
     ALL,
     equal,
-    every,
+    every_program,
     every_twin,
     gathers,
     give,
@@ -52,7 +52,7 @@ def agree(a, b, tolerance=2e-6):
 # gradients
 
 
-@every
+@every_program
 def test_zero_gradients_leave_the_weights_and_are_finite(cls):
     opt = cls(parameters(SHAPES), **{k: 0.0 for k in ("weight_decay", "lambd") if k in cls.__annotations__})
     before = [p.detach().clone() for p in of(opt)]
@@ -63,7 +63,7 @@ def test_zero_gradients_leave_the_weights_and_are_finite(cls):
     assert all(p.isfinite().all() for p in of(opt))
 
 
-@every
+@every_program
 def test_a_dead_row_and_a_dead_column_are_finite(cls):
     """As behind a ReLU that never fires, or a pixel that is always black."""
     forms = get_args(fields(cls)["form"][0]) if "form" in fields(cls) else ()
@@ -77,14 +77,14 @@ def test_a_dead_row_and_a_dead_column_are_finite(cls):
         assert p.isfinite().all()
 
 
-@every
+@every_program
 def test_zero_weights_can_leave_zero(cls):
     opt = cls([nn.Parameter(torch.zeros(5))])
     walk(opt, 3)
     assert of(opt)[0].isfinite().all() and (of(opt)[0] != 0).all()
 
 
-@every
+@every_program
 def test_empty_tensors_and_no_gradients_are_no_trouble(cls):
     empty = cls(parameters([(0,), (0, 3), (2, 0, 4)]))
     walk(empty, 2)
@@ -98,7 +98,7 @@ def test_empty_tensors_and_no_gradients_are_no_trouble(cls):
         equal(p.detach(), old)
 
 
-@every
+@every_program
 def test_gradients_are_never_changed(cls):
     for layout in (lambda g: g, lambda g: g.t().contiguous().t()):
         opt = cls(parameters([(3, 5)]), maximize=True)
@@ -111,7 +111,7 @@ def test_gradients_are_never_changed(cls):
             equal(g, kept)
 
 
-@every
+@every_program
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), *slow(float("-inf"))])
 @on_llvm_and_slowly_on_the_reference
 def test_nan_and_inf_come_through_and_only_where_they_are(cls, bad, backend):
@@ -167,7 +167,7 @@ def test_what_nan_and_inf_have_left_goes_on_as_in_torch(cls, when, bad):
         near(p, q, 2e-6)
 
 
-@every
+@every_program
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30])
 def test_tiny_and_huge_gradients_are_sane(cls, size):
     a, b = (cls(parameters([(40,)]), backend=backend) for backend in ("llvm", "reference"))
@@ -203,7 +203,7 @@ LAYOUTS = {
 }
 
 
-@every
+@every_program
 @on_llvm_and_slowly_on_the_reference
 @pytest.mark.parametrize("weights", ["transposed", "channels_last", *slow("contiguous", "every_other")])
 def test_order_in_memory_does_not_matter(cls, weights, backend):
@@ -223,7 +223,7 @@ def test_order_in_memory_does_not_matter(cls, weights, backend):
     assert p.stride() == strides
 
 
-@every
+@every_program
 def test_a_gradient_in_another_order_where_the_last_one_lay_is_seen(cls):
     memory = torch.empty(12)
     p, q = parameters([(3, 4)] * 2)
@@ -238,7 +238,7 @@ def test_a_gradient_in_another_order_where_the_last_one_lay_is_seen(cls):
     near(p, q, 1e-6)
 
 
-@every
+@every_program
 @pytest.mark.parametrize("other", [torch.float64, *slow(torch.bfloat16)], ids=str)
 def test_weights_may_change_type_between_steps(cls, other):
     model = nn.Sequential(nn.Linear(300, 7), nn.Linear(7, 3))
@@ -256,7 +256,7 @@ def test_weights_may_change_type_between_steps(cls, other):
         assert float(opt.state[p]["step"]) == 4
 
 
-@every
+@every_program
 def test_weights_may_change_order_in_memory_between_steps(cls):
     a, b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
     b.load_state_dict(a.state_dict())
@@ -269,7 +269,7 @@ def test_weights_may_change_order_in_memory_between_steps(cls):
     agree(first, second, 1e-6)
 
 
-@every
+@every_program
 def test_weights_that_change_shape_are_refused(cls):
     opt = cls(parameters([(6,), (2,)]))
     walk(opt, 2)
@@ -282,7 +282,7 @@ def test_weights_that_change_shape_are_refused(cls):
     equal(of(opt)[1].detach(), kept)
 
 
-@every
+@every_program
 def test_complex_weights_are_torchs_or_refused(cls):
     def make(shapes):
         return [
@@ -320,7 +320,7 @@ def test_a_lazily_negated_gradient_is_negated():
 # torch's autograd around a step
 
 
-@every
+@every_program
 def test_a_step_is_seen_by_autograd(cls):
     p = nn.Parameter(torch.ones(3))
     opt = cls([p])
@@ -331,7 +331,7 @@ def test_a_step_is_seen_by_autograd(cls):
         loss.backward()
 
 
-@every
+@every_program
 def test_a_closure_is_called_once_with_gradients_on(cls):
     opt, calls = cls(parameters([(3,)])), []
 
@@ -367,7 +367,7 @@ def test_hooks_of_one_optimizer_and_of_all_run_as_in_torch(cls):
     assert orders[0] == orders[1] and len(orders[0]) == 4
 
 
-@every
+@every_program
 def test_the_profiler_names_the_step(cls):
     opt = cls(parameters([(3,)]))
     walk(opt, 1)
@@ -376,7 +376,7 @@ def test_the_profiler_names_the_step(cls):
     assert f"Optimizer.step#{cls.__name__}.step" in {e.name for e in seen.events()}
 
 
-@every
+@every_program
 def test_grad_scaler_skips_the_step_where_a_gradient_is_infinite(cls):
     opt = cls(parameters([(3,)]))
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -439,7 +439,7 @@ def test_schedulers_of_torch_drive_it_as_they_drive_torchs(cls, make):
     agree(a, b, 1e-5)
 
 
-@every
+@every_program
 def test_every_optimizer_takes_one_cycle(cls):
     opt = cls(parameters(SHAPES))
     momentum = "betas" in opt.defaults or "momentum" in opt.defaults
@@ -453,7 +453,7 @@ def test_every_optimizer_takes_one_cycle(cls):
 # parameters
 
 
-@every
+@every_program
 def test_named_parameters(cls):
     model = nn.Linear(3, 2)
     opt = cls(model.named_parameters())
@@ -464,7 +464,7 @@ def test_named_parameters(cls):
     assert other.param_groups[0]["param_names"] == ["weight", "bias"]
 
 
-@every
+@every_program
 def test_a_group_added_later_has_its_own_hyperparameters(cls):
     p = parameters(SHAPES)
     a = cls(p[:2])
@@ -478,7 +478,7 @@ def test_a_group_added_later_has_its_own_hyperparameters(cls):
     assert [float(a.state[x]["step"]) for x in p] == [5, 5, 3, 3]
 
 
-@every
+@every_program
 def test_a_parameter_list_may_be_emptied_and_replaced(cls):
     p, q = parameters(SHAPES), parameters(SHAPES, 5)
     opt = cls(p)
@@ -494,7 +494,7 @@ def test_a_parameter_list_may_be_emptied_and_replaced(cls):
     agree(opt, fresh, 0)
 
 
-@every
+@every_program
 def test_tied_weights_move_once(cls):
     model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     model[1].weight = model[0].weight
@@ -504,7 +504,7 @@ def test_tied_weights_move_once(cls):
     assert len(of(opt)) == 1 and float(opt.state[of(opt)[0]]["step"]) == 1
 
 
-@every
+@every_program
 def test_a_parameter_frozen_later_stays_and_goes_on_where_it_was(cls):
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
     opt = cls(model.parameters())

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cases import equal, every, parameters, walk
+from cases import equal, every_program, parameters, walk
 
 import ravine
 from ravine.mods import EMA, ClipNorm
@@ -37,7 +37,7 @@ def same(a, b):
         equal(p.detach(), q.detach())
 
 
-@every
+@every_program
 def test_they_change_nothing(cls):
     p, q = parameters(SHAPES), parameters(SHAPES)
     frozen = still()
@@ -49,7 +49,7 @@ def test_they_change_nothing(cls):
         assert p not in b.state and torch.equal(p, torch.ones_like(p))
 
 
-@every
+@every_program
 def test_all_that_can_be_asked_of_an_optimizer_passes_them_over(cls):
     opt = cls([*parameters(SHAPES), *still()], measured=True)
     twin = copy.deepcopy(opt)

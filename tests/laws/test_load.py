@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from cases import equal, every, parameters, same_states, walk
+from cases import equal, every_program, parameters, same_states, walk
 
 import ravine
 from ravine.mods import EMA, ClipNorm
@@ -104,7 +104,7 @@ STEPS = ["text", (), 10**400, torch.empty(0), float("nan"), torch.tensor(float("
 STEPS += [torch.tensor(2.5), torch.ones(2), True, [1.0], {}, float("inf"), 2**60, torch.tensor(1 + 1j)]
 
 
-@every
+@every_program
 def test_a_count_that_is_none_is_refused_and_the_next_step_is_as_it_would_have_been(cls):
     a = trained(cls)
     twin = copy.deepcopy(a)
@@ -116,7 +116,7 @@ def test_a_count_that_is_none_is_refused_and_the_next_step_is_as_it_would_have_b
     same_states(a, twin)
 
 
-@every
+@every_program
 def test_garbage_in_the_place_of_a_state_is_refused(cls):
     a = trained(cls)
     twin = copy.deepcopy(a)
@@ -310,14 +310,14 @@ def fuzz(cls, seed, count):
     return taken
 
 
-@every
+@every_program
 def test_a_garbled_state_dict_changes_nothing_or_steps_go_on(cls):
     fuzz(cls, cls.__name__, 8)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(10))
-@every
+@every_program
 def test_garbled_state_dicts_by_the_thousand(cls, seed):
     assert fuzz(cls, f"{cls.__name__} {seed}", 100) < 100
 
@@ -384,7 +384,7 @@ def test_without_names_what_fits_is_found_by_place_and_what_is_here_stays():
     equal(b.state[of(b)[2]]["exp_avg"], a.state[of(a)[2]]["exp_avg"])
 
 
-@every
+@every_program
 def test_a_whole_state_that_is_loaded_in_part_goes_on_bit_for_bit(cls):
     a = trained(cls)
     b = cls([torch.nn.Parameter(p.detach().clone()) for p in of(a)])

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from cases import ALL, SHAPES, equal, every, give, near, parameters, same_states, values, walk
+from cases import ALL, SHAPES, equal, every_program, give, near, parameters, same_states, values, walk
 from guard import guarded, release
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -88,12 +88,12 @@ def no_turn(params):
     return params
 
 
-@every
+@every_program
 def test_no_step_leaves_its_tensors(cls):
     fences(cls, {}, torch.float32, no_turn)
 
 
-@every
+@every_program
 @pytest.mark.parametrize("storage", [x for x in STORED if x != "none"])
 def test_no_step_leaves_compressed_tensors(cls, storage):
     hyper = STORED[storage] | {"master_bits": 8 if storage == "int8" else 16}
@@ -105,7 +105,7 @@ def test_no_step_leaves_compressed_tensors(cls, storage):
 
 
 @pytest.mark.slow
-@every
+@every_program
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_no_step_leaves_its_tensors_in_other_types(cls, dtype):
     fences(cls, {}, dtype, turned)
@@ -615,7 +615,7 @@ def test_a_parameter_may_wrap_other_tensors():
         assert (getattr(made[ravine], side) - getattr(made[torch.optim], side)).abs().max() < 1e-6
 
 
-@every
+@every_program
 @pytest.mark.parametrize("where", ["fake", "meta"])
 def test_steps_without_memory_make_every_state(cls, where):
     """So that memory can be estimated before there is any."""

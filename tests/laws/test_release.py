@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cases import every, flags, parameters, same_states, values
+from cases import every_program, flags, parameters, same_states, values
 
 import ravine
 from ravine.gradient_release import waits
@@ -46,7 +46,7 @@ def both(plain, opt, released, t, live=None):
 
 
 @pytest.mark.parametrize("live", [None, [0, 1, 3]], ids=["all", "some"])
-@every
+@every_program
 def test_release_makes_the_same_steps(cls, live):
     for hyper in ({k: x for k, x in drawn.items() if k != "mods"} for drawn in flags(cls, 2)):
         plain, opt, released = pair(cls, **hyper)
@@ -62,7 +62,7 @@ def test_release_makes_the_same_steps(cls, live):
         same_states(plain, opt)
 
 
-@every
+@every_program
 def test_launches_stay(cls):
     plain, opt, released = pair(cls)
     both(plain, opt, released, 0)
@@ -73,7 +73,7 @@ def test_launches_stay(cls):
     assert [turn.launch for turn in released.turns] == made
 
 
-@every
+@every_program
 def test_a_released_optimizer_is_saved_and_loaded(cls):
     plain, opt, released = pair(cls)
     for t in range(2):

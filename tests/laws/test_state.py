@@ -6,7 +6,22 @@ import pickle
 
 import pytest
 import torch
-from cases import ALL, TWINS, equal, every, gathers, give, near, parameters, same_states, slow, some, states, walk
+from cases import (
+    ALL,
+    COVER,
+    TWINS,
+    equal,
+    every_program,
+    gathers,
+    give,
+    near,
+    parameters,
+    same_states,
+    slow,
+    some,
+    states,
+    walk,
+)
 
 import ravine
 from ravine import programs
@@ -34,7 +49,7 @@ def copied(params):
 # round trips
 
 
-@some(3)
+@some(3, among=COVER)
 def test_a_loaded_state_continues_bit_for_bit(cls, hyper):
     a = cls(parameters(SHAPES), **hyper)
     walk(a, 3, live=[0, 1, 3])
@@ -47,7 +62,7 @@ def test_a_loaded_state_continues_bit_for_bit(cls, hyper):
     same_states(a, b)
 
 
-@every
+@every_program
 def test_a_pickled_optimizer_continues_bit_for_bit(cls):
     a = cls(parameters(SHAPES), backend="reference")
     walk(a, 3)
@@ -58,7 +73,7 @@ def test_a_pickled_optimizer_continues_bit_for_bit(cls):
     same_states(a, b)
 
 
-@every
+@every_program
 def test_model_and_optimizer_are_copied_together(cls):
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
     a = cls(model.parameters())
@@ -73,7 +88,7 @@ def test_model_and_optimizer_are_copied_together(cls):
     same_states(a, b)
 
 
-@every
+@every_program
 @pytest.mark.parametrize("storage", [None, "float32"])
 def test_states_keep_their_type_when_loaded(cls, storage):
     a = cls(parameters(SHAPES, dtype=torch.bfloat16), storage=storage)
@@ -88,7 +103,7 @@ def test_states_keep_their_type_when_loaded(cls, storage):
     same_states(a, b)
 
 
-@every
+@every_program
 def test_parameters_do_not_share_numbers_in_a_state_dict(cls):
     opt = cls(parameters(SHAPES))
     walk(opt, 2)
@@ -96,7 +111,7 @@ def test_parameters_do_not_share_numbers_in_a_state_dict(cls):
     assert len(seen) == len(set(seen))
 
 
-@every
+@every_program
 def test_a_state_dict_is_not_changed_by_loading_nor_by_steps_after_it(cls):
     a = cls(parameters(SHAPES))
     walk(a, 2)
@@ -145,7 +160,7 @@ def refused(opt, state, *words):
         equal(p.detach(), old)
 
 
-@every
+@every_program
 @pytest.mark.parametrize("far", [1, 2, *slow(3, 5, 8, 13, 21, 34)])
 def test_a_state_of_another_optimizer_is_refused(cls, far):
     """That of the one so many places further in the alphabet."""
@@ -158,7 +173,7 @@ def test_a_state_of_another_optimizer_is_refused(cls, far):
     refused(b, a.state_dict())
 
 
-@every
+@every_program
 def test_a_state_of_other_shapes_is_refused(cls):
     a = cls(parameters(SHAPES))
     walk(a, 2)
@@ -166,7 +181,7 @@ def test_a_state_of_other_shapes_is_refused(cls):
         refused(cls(parameters([(), (8,), (3, 5), (2, 3, 2, 2)])), a.state_dict(), "(7,)", "(8,)")
 
 
-@every
+@every_program
 def test_a_state_of_other_groups_is_refused(cls):
     a = cls(parameters(SHAPES))
     walk(a, 2)
@@ -257,7 +272,7 @@ def test_states_are_loaded_by_name():
     refused(other, a.state_dict(), "names", "b only in the state_dict", "c only here")
 
 
-@every
+@every_program
 def test_permuted_parameters_give_the_permuted_result(cls):
     order = [2, 0, 3, 1]
     p, q = parameters(SHAPES), parameters(SHAPES)
@@ -278,7 +293,7 @@ def count_of_programs(opt):
     return len({id(opt.compiled(opt.param_groups[0], p)) for group in opt.param_groups for p in group["params"]})
 
 
-@every
+@every_program
 def test_one_list_is_many_groups(cls):
     a, b = cls(parameters(SHAPES)), cls([{"params": [p]} for p in parameters(SHAPES)])
     for opt in (a, b):
@@ -292,7 +307,7 @@ def test_one_list_is_many_groups(cls):
     assert sum(len(batch.rows) for batch in a._arranged.batches) == 1 + count_of_programs(a)
 
 
-@every
+@every_program
 def test_each_parameter_counts_its_own_steps(cls):
     opt = cls(parameters(SHAPES))
     for t in range(6):
@@ -318,7 +333,7 @@ def compilations(monkeypatch):
     return made
 
 
-@every
+@every_program
 def test_a_new_rate_does_not_recompile(cls, compilations):
     opt = cls(parameters(SHAPES))
     walk(opt, 1)
@@ -340,7 +355,7 @@ def test_a_new_rate_does_not_recompile(cls, compilations):
     assert opt._arranged is arranged
 
 
-@every
+@every_program
 def test_a_whole_number_or_a_list_in_a_group_is_as_good_as_floats(cls):
     p, q = parameters(SHAPES), parameters(SHAPES)
     a, b = cls(p), cls(q)
@@ -358,7 +373,7 @@ def test_a_whole_number_or_a_list_in_a_group_is_as_good_as_floats(cls):
         equal(x.detach(), y.detach())
 
 
-@every
+@every_program
 def test_groups_have_their_own_hyperparameters(cls):
     p, q = parameters(SHAPES), parameters(SHAPES)
     a = cls([{"params": p[:2], "lr": 0.1}, {"params": p[2:], "lr": 0.01}])
@@ -436,7 +451,7 @@ def test_a_rule_with_a_tuple_of_any_length_has_a_program_for_each_length():
 # what users do to opt.state
 
 
-@every
+@every_program
 def test_a_cleared_state_begins_anew(cls):
     p, q = parameters(SHAPES), parameters(SHAPES)
     a = cls(p)
@@ -481,7 +496,7 @@ def test_a_state_of_another_shape_is_named():
 # a kept state_dict
 
 
-@every
+@every_program
 def test_a_kept_state_dict_is_live_and_a_deep_copy_is_not(cls):
     a = cls(parameters(SHAPES))
     walk(a, 2)

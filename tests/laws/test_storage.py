@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cases import ALL, equal, every, give, near, parameters, slow, states, walk
+from cases import ALL, equal, every_program, give, near, parameters, slow, states, walk
 
 import ravine
 from ravine.compile.launch.base import as_numbers
@@ -52,7 +52,7 @@ def grain(opt, p, k):
     return x.double().abs() * 1e-4 + 1e-5
 
 
-@every
+@every_program
 @storages
 def test_llvm_is_the_reference(cls, storage):
     """Step by step from one state: no code is further off than the next, and few are."""
@@ -73,7 +73,7 @@ def test_llvm_is_the_reference(cls, storage):
         fast.load_state_dict(copy.deepcopy(law.state_dict()))
 
 
-@every
+@every_program
 @int8_and_slowly_bf16
 def test_the_first_step_is_that_of_float32(cls, storage):
     """New weights are made of new numbers, not of their codes: nothing is lost before the second step."""
@@ -84,7 +84,7 @@ def test_the_first_step_is_that_of_float32(cls, storage):
         near(p, q, 1e-4 if fills else 2e-6)  # what does not begin as 0 begins as a code
 
 
-@every
+@every_program
 @int8_and_slowly_bf16
 def test_states_that_count_are_compressed_and_no_others(cls, storage):
     fits(cls, storage)
@@ -103,7 +103,7 @@ def test_states_that_count_are_compressed_and_no_others(cls, storage):
                 assert made.dtype == (coded if p.numel() >= 4096 else torch.float32), k
 
 
-@every
+@every_program
 def test_a_positive_state_never_is_negative(cls):
     """What rules say of their states is true, else the code of the root would lose it."""
     opt = cls(parameters([(80, 80)]), storage="float32")
@@ -113,7 +113,7 @@ def test_a_positive_state_never_is_negative(cls):
             assert (opt.state[p][opt.key(k)] >= 0).all(), k
 
 
-@every
+@every_program
 @pytest.mark.parametrize(
     ("storage", "bits"), [("int8", 8), *slow(("bf16", None), ("int8", None), (None, 0), (None, 16))]
 )
@@ -147,7 +147,7 @@ def test_weights_to_evaluate_have_the_further_bits_too():
     assert torch.equal(found[torch.bfloat16], found[torch.float32].bfloat16())
 
 
-@every
+@every_program
 @pytest.mark.parametrize("bits", [16, *slow(8)])
 def test_weights_in_two_parts_walk_like_float32(cls, bits):
     """16 further bits are float32, bit for bit where a rule does not ask for the precision of its weights."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import every, parameters, same_states, walk
+from cases import every_program, parameters, same_states, walk
 
 from ravine.compile.launch import elementwise, llvm
 from ravine.compile.launch.llvm import SERIAL
@@ -32,7 +32,7 @@ def without_openmp(monkeypatch):
     return asked
 
 
-@every
+@every_program
 def test_any_number_of_threads_gives_the_same_bits(cls):
     one = run(cls, 1)
     for threads in COUNTS:
@@ -40,7 +40,7 @@ def test_any_number_of_threads_gives_the_same_bits(cls):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@every
+@every_program
 def test_an_element_moves_alike_wherever_it_lies(cls, dtype):
     torch.set_num_threads(1)
     given = torch.randn(30, 19, dtype=dtype, generator=torch.Generator().manual_seed(0))
@@ -59,7 +59,7 @@ def test_an_element_moves_alike_wherever_it_lies(cls, dtype):
     assert torch.equal(p, torch.cat(alone))
 
 
-@every
+@every_program
 def test_python_threads_give_the_same_bits(cls, without_openmp):
     one = run(cls, 1)
     assert not without_openmp
@@ -69,14 +69,14 @@ def test_python_threads_give_the_same_bits(cls, without_openmp):
     assert len(without_openmp) == 3 * kernels * sum(n - 1 for n in COUNTS)
 
 
-@every
+@every_program
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_of_every_type(cls, dtype):
     hyper = {"weight_decay": 0.1} if "weight_decay" in cls.__annotations__ else {}
     same_states(run(cls, 3, dtype, **hyper), run(cls, 1, dtype, **hyper))
 
 
-@every
+@every_program
 def test_the_number_may_change_between_steps(cls):
     one, many = run(cls, 1), cls(parameters(SHAPES))
     for t, threads in enumerate((3, 1, 7)):

@@ -4,7 +4,17 @@ import copy
 
 import pytest
 import torch
-from cases import equal, every, give, near, on_llvm_and_slowly_on_the_reference, parameters, same_states, slow, walk
+from cases import (
+    equal,
+    every_program,
+    give,
+    near,
+    on_llvm_and_slowly_on_the_reference,
+    parameters,
+    same_states,
+    slow,
+    walk,
+)
 
 import ravine
 from ravine.mods import EMA, ClipNorm, ClipValue
@@ -16,7 +26,7 @@ def pair(cls, backend, **hyper):
     return cls(parameters(SHAPES), backend=backend), cls(parameters(SHAPES), backend=backend, **hyper)
 
 
-@every
+@every_program
 @on_llvm_and_slowly_on_the_reference
 def test_looking_changes_nothing_and_sees_what_is(cls, backend):
     a, b = pair(cls, backend, measured=True, nonfinite="skip")
@@ -41,7 +51,7 @@ def test_looking_changes_nothing_and_sees_what_is(cls, backend):
     assert each["grad_norm"].tolist() == pytest.approx(lengths, rel=1e-5)
 
 
-@every
+@every_program
 @on_llvm_and_slowly_on_the_reference
 @pytest.mark.parametrize("bad", [torch.nan, *slow(torch.inf, -torch.inf)], ids=str)
 def test_a_gradient_that_is_not_finite_changes_nothing(cls, backend, bad):
@@ -158,7 +168,7 @@ def test_metrics_need_to_be_asked_for_and_a_step():
         ravine.SGD(parameters([(3,)]), measured=True).metrics()
 
 
-@every
+@every_program
 @on_llvm_and_slowly_on_the_reference
 def test_the_scale_of_the_loss_is_taken_out_in_the_pass(cls, backend):
     """As torch.amp.GradScaler asks, and without changing the gradients."""

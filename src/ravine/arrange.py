@@ -20,8 +20,8 @@ from ravine.clock import Clock, count, number, number_as_tensor
 from ravine.compile import Compiled
 from ravine.compile.launch import Bound, Launch, backend_of, launch
 from ravine.compile.launch.base import local, recording
-from ravine.compile.launch.look import PLAIN, Contents, Gradients, writer
-from ravine.compile.launch.overlap import layers
+from ravine.compile.launch.look import Contents, Gradients, writer
+from ravine.compile.launch.memory import PLAIN, layers
 from ravine.compile.plan import Gather
 from ravine.compile.watch import GUARD
 from ravine.refuse import check

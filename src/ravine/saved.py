@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.compile.launch.look import PLAIN, lacks
+from ravine.compile.launch.memory import PLAIN, lacks
 
 MOST = 2**53  # so far a float64 counts
 

@@ -187,8 +187,6 @@ def spread(x):
 
 
 def swapped(x):
-    if x._use_count() > 1:  # p.grad has it too, and torch refuses
-        return
     other = x.detach().clone()
     if isinstance(x, nn.Parameter):
         other = nn.Parameter(other)
@@ -261,7 +259,7 @@ def test_tensors_that_move_in_memory_make_the_same_step(change, kind, backend):
         pytest.skip("codes are kept in blocks of memory: another order is another rounding")
     plain = begun(kind, backend)
     plain.step()
-    for name in tensors(plain):
+    for name in tensors(plain).keys() - ({"g"} if change is swapped else set()):  # torch swaps no p.grad
         opt = begun(kind, backend)
         with torch.no_grad():
             change(tensors(opt)[name])
@@ -594,7 +592,8 @@ def test_another_thread_may_exchange_gradients_within_a_step():
     finally:
         stop.set()
         thread.join()
-    assert all(p.isfinite().all() for p in of(opt))
+    for p in of(opt):  # a step of Adam is at most (1 − β₁) / √(1 − β₂) lr long, 3.2
+        assert p.isfinite().all() and 0 < p.detach().abs().max() < 60 * 3.2e-3
 
 
 # tensors that are something else
@@ -695,7 +694,7 @@ def disturbed(seed, steps):
         x = found[name]
         with torch.no_grad():
             if draw.random() < 0.6:
-                draw.choice(harmless)(x)
+                draw.choice([f for f in harmless if name != "g" or f is not swapped])(x)
             elif draw.random() < 0.5:
                 kept, harm = x.data.clone(), draw.choice(HARM)
                 try:

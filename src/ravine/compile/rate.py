@@ -20,7 +20,7 @@ def rate(new: Expr, g: Expr, start: Mapping[str, Expr]) -> Expr:
     lr, found = leaf("hyper", "lr"), Search(new, g, start).product(new)
     if lr not in set(walk([found])):
         return lr
-    return found if found.on_host else node("where", node("gt", found, 0.0), found, 0.0)  # 0/0 is no step
+    return found if found.on_host else node("where", node("gt", found, 0.0), found, 0.0)  # 0/0: it does not move
 
 
 class Search:

@@ -23,8 +23,8 @@ class L1(Modifier):
 
     Use it to prune or to select features, on the weights only: give biases and norms a group with mods=[]. Put it after
     what else moves the weights, which may move the zeros; r is the rule's own, and knows nothing of `Cautious`. Under
-    an adaptive rule a weight without gradients, such as an embedding that no batch has asked for, has a rate near 1/ε
-    and is 0 after one step.
+    an adaptive rule a weight without gradients, such as an embedding that no batch has asked for, has the rate lr / ε:
+    it moves towards 0 by λ lr / ε in a step, which for Adam is 0.1 with λ = 1e-6, and 10 with λ = 1e-4.
 
     Duchi, Hazan & Singer 2011, equation 4 (composite mirror descent)    https://jmlr.org/papers/v12/duchi11a.html
     Duchi & Singer 2009, section 3 (FOBOS)    https://jmlr.org/papers/v10/duchi09a.html

@@ -14,7 +14,7 @@ from torch import Tensor
 from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, VECTORS, Expr, Shape
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
-from ravine.compile.launch.overlap import layers, repeats
+from ravine.compile.launch.memory import layers, repeats
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
 from ravine.compile.storage import CODED, decode, join, table
 

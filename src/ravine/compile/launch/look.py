@@ -1,5 +1,5 @@
 """What may have changed since the last step: where tensors lie and how, which gradients are there, what dicts and lists
-hold. All of it is asked anew in every step, in one call for all where machine code can ask."""
+hold. Everything is checked before every step, in a single native call where possible."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ravine.compile.launch.ask import AHEAD, native
+from ravine.compile.launch.memory import PLAIN, lacks, low
 
 threads: Callable[[], int] = getattr(_thread, "_count")  # noqa: B009 - of those started in Python, by any module
-PLAIN = (Tensor, torch.nn.Parameter)  # another class may have gradients of its own making
 
 
 class Changed(RuntimeError):
@@ -118,19 +118,6 @@ def kind(x: Tensor) -> int:
     flags = x.is_conj(), x.is_neg(), x._is_zerotensor(), x.data_ptr() <= low(x)
     memory = x.untyped_storage().nbytes(), x.storage_offset()
     return hash((x.shape, x.stride(), x.dtype, str(x.device), memory, flags))
-
-
-def low(x: Tensor) -> int:
-    """Where in its memory it begins, in bytes: an address that is not above is that of memory that is gone."""
-    return int(x.storage_offset()) * x.element_size() if x.numel() else -1
-
-
-def lacks(x: Tensor) -> bool:
-    """True if not all elements lie in memory: it was freed, or made smaller. One of efficient zeros needs none."""
-    if not x.numel() or x.is_meta or x._is_zerotensor():
-        return False
-    last = x.storage_offset() + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
-    return x.data_ptr() <= low(x) or (last + 1) * x.element_size() > x.untyped_storage().nbytes()
 
 
 class Contents:

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from ravine.compile.emit.reference import evaluate, wide
 from ravine.compile.expr import FULL, VECTORS, Expr
 from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local, real
-from ravine.compile.launch.look import PLAIN, lacks
+from ravine.compile.launch.memory import PLAIN, lacks
 from ravine.compile.plan import Plan
 from ravine.compile.storage import CODED, EXTRA, drawn, encode, half, key, round_by_chance, split, words
 

@@ -13,7 +13,7 @@ from ravine.compile.emit.llvm import ALIGN, COLUMNS, CONTEXT
 from ravine.compile.expr import FULL, HOST, walk
 from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local
 from ravine.compile.launch.llvm import LLVM, SERIAL
-from ravine.compile.launch.look import lacks
+from ravine.compile.launch.memory import lacks
 from ravine.compile.launch.reference import Reference
 from ravine.compile.plan import Plan
 

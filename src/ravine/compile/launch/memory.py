@@ -1,4 +1,4 @@
-"""Which tensors share memory: one pass over all of them may not write the same number twice."""
+"""What lies in memory: whether a tensor's elements do, and which tensors share some."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from math import gcd
 import torch
 from torch import Tensor
 
-from ravine.compile.launch.look import low
+PLAIN = (Tensor, torch.nn.Parameter)  # another class may have gradients of its own making
+
+
+def low(x: Tensor) -> int:
+    """Where in its memory it begins, in bytes: an address that is not above is that of memory that is gone."""
+    return int(x.storage_offset()) * x.element_size() if x.numel() else -1
+
+
+def lacks(x: Tensor) -> bool:
+    """True if not all elements lie in memory: it was freed, or made smaller. One of efficient zeros needs none."""
+    if not x.numel() or x.is_meta or x._is_zerotensor():
+        return False
+    last = x.storage_offset() + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+    return x.data_ptr() <= low(x) or (last + 1) * x.element_size() > x.untyped_storage().nbytes()
 
 
 def layers(tensors: Sequence[Tensor]) -> list[int]:

@@ -38,6 +38,7 @@ class Case:
     step: Callable[[Any, float], Any] | None = None  # how theirs is stepped, given (optimizer, loss); default .step()
     evaluate: bool = False  # compare the weights after eval(), too
     sparse: bool = False  # gradients are sparse: some rows have none
+    from_zero: bool = False  # all weights begin at 0
 
     @property
     def id(self) -> str:
@@ -45,9 +46,9 @@ class Case:
         return f"{self.method}-{self.recorded or self.source.split()[0]}-{'-'.join(self.hyper)}"
 
 
-def start(shapes=SHAPES, dtype=torch.float64) -> list[torch.nn.Parameter]:
+def start(shapes=SHAPES, dtype=torch.float64, height=1.5) -> list[torch.nn.Parameter]:
     """The parameters at the beginning: numbers between -1.5 and 1.5 that any language can make again."""
-    return [torch.nn.Parameter(wave(shape, 0.7 + 0.37 * k, 1.5).to(dtype)) for k, shape in enumerate(shapes)]
+    return [torch.nn.Parameter(wave(shape, 0.7 + 0.37 * k, height).to(dtype)) for k, shape in enumerate(shapes)]
 
 
 def wave(shape: tuple[int, ...], frequency: float, height: float, phase: float = 0.0) -> torch.Tensor:
@@ -122,7 +123,7 @@ WALKED: dict[int, tuple[Case, Any]] = {}
 def _theirs(case: Case) -> list[list[list[float]]]:
     if case.recorded:
         return json.loads((HERE / "recorded" / f"{case.recorded}.json").read_text())["path"]
-    params = start(case.shapes, case.dtype)
+    params = start(case.shapes, case.dtype, 0.0 if case.from_zero else 1.5)
     opt = case.make(params)
     views = opt if case.evaluate else None
     return path(params, lambda at: case.step(opt, at) if case.step else opt.step(), views=views, sparse=case.sparse)
@@ -132,7 +133,7 @@ def ours(case: Case, backend: str = "reference", cls: Any = None, seen=SEEN, **o
     """ravine's path; `cls` in the place of the method's class, `other` hyperparameters before the case's."""
     import ravine
 
-    params = start(case.shapes, case.dtype)
+    params = start(case.shapes, case.dtype, 0.0 if case.from_zero else 1.5)
     opt = (cls or getattr(ravine, case.method))(params, backend=backend, **case.hyper | other)
     views = opt if case.evaluate else None
     return path(params, lambda at: opt.step(loss=at) if case.loss else opt.step(), seen, views, case.sparse)

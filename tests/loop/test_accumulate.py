@@ -190,3 +190,19 @@ def test_processes_that_have_uneven_tokens_agree_with_the_large_batch(tmp_path):
     masked(model, *tokens(10)).backward()
     for rank in range(2):
         near(torch.load(tmp_path / f"{rank}.pt"), gradients(model))
+
+
+def test_the_whole_data_set_is_one_batch():
+    """Batch gradient descent as docs/recipes.md has it: by one group of the loader, and by sums over the rows."""
+    torch.manual_seed(1)
+    x, y = torch.randn(23, 5, dtype=torch.float64), torch.randn(23, 3, dtype=torch.float64)
+    loader = DataLoader(TensorDataset(x, y), batch_size=4, shuffle=True)
+    whole, grouped, summed = network(), network(), network()
+    mse_loss(whole(x), y).backward()
+    (group,) = accumulate(loader, len(loader))
+    for (inputs, targets), share, _ in group:
+        (share * mse_loss(grouped(inputs), targets)).backward()
+    for inputs, targets in loader:
+        (mse_loss(summed(inputs), targets, reduction="sum") / y.numel()).backward()
+    near(gradients(grouped), gradients(whole))
+    near(gradients(summed), gradients(whole))

@@ -11,6 +11,7 @@ from ravine.optim import registry
 
 # rules whose graph tells of no rate but lr: without a metric, or with steps that are no product
 BY_LR = {
+    "adagradrda",
     "aggmo",
     "asgd",
     "lion",
@@ -70,6 +71,57 @@ def test_all_find_the_sparse_solution(name, lam):
     assert torch.equal(x != 0, kept)
     assert (g[~kept].abs() <= lam).all()
     assert (g[kept] + lam * x[kept].sign()).abs().max() < 1e-2 * lam
+
+
+@pytest.mark.parametrize(("lam", "least"), [(0.1, 0.0), (1.0, 1.0)])
+def test_adagrad_rda_finds_it_by_its_own_penalty(lam, least):
+    x, g = solve(ravine.AdaGradRDA, [], lr=1.0, l1=lam)
+    kept = problem()[2].abs() > least
+    assert torch.equal(x != 0, kept)
+    assert (g[~kept].abs() <= lam).all()
+    assert (g[kept] + lam * x[kept].sign()).abs().max() < 3e-2 * lam
+
+
+def test_under_noise_dual_averaging_is_sparser():
+    """Batches of 10 of the 200 rows: what `AdaGradRDA` says of Adagrad with L1 beside it."""
+
+    def left(cls, mods=(), **hyper):
+        A, b, _ = problem()
+        rng = torch.Generator().manual_seed(0)
+        x = nn.Parameter(torch.zeros(50, dtype=torch.float64))
+        opt, count = cls([x], lr=0.3, mods=mods, **hyper), 0
+        for t in range(2000):
+            rows = torch.randint(200, (10,), generator=rng)
+            x.grad = A[rows].T @ (A[rows] @ x.detach() - b[rows]) / 10
+            opt.step()
+            count += int((x != 0).sum()) if t >= 1800 else 0
+        assert (x[problem()[2] != 0] != 0).all()
+        return count / 200
+
+    assert left(ravine.AdaGradRDA, l1=0.1) < 6
+    assert left(ravine.Adagrad, [L1(0.1)]) > 30
+
+
+def test_adagrad_rda_stays_where_a_schedule_ends():
+    x = nn.Parameter(torch.full((3,), 2.0, dtype=torch.float64))
+    opt = ravine.AdaGradRDA([x], lr=0.5, l1=0.1)
+    for t in range(10):
+        opt.param_groups[0]["lr"] = 0.5 * (1 - t / 9)
+        x.grad = torch.tensor([1.0, -1.0, 0.5], dtype=torch.float64)
+        before = x.detach().clone()
+        opt.step()
+    assert ((x - before).abs() < 0.06 * (x - 2).abs()).all()  # the last step has lr 0: only H grew
+    assert ((x - 2).abs() > 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("eps", "l1", "after"), [(1e-10, 0.1, 0.0), (1e-10, 0.0, 2.0), (0.0, 0.1, 2.0), (0.0, 0.0, 2.0)]
+)
+def test_adagrad_rda_without_gradients(eps, l1, after):
+    x = nn.Parameter(torch.full((3,), 2.0))
+    x.grad = torch.zeros(3)
+    ravine.AdaGradRDA([x], l1=l1, eps=eps).step()
+    assert x.tolist() == [after] * 3
 
 
 def test_it_may_stand_after_other_modifiers():

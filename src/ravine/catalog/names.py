@@ -37,6 +37,8 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
     "nesterov-momentum": ("nag", {}),
     "nesterov-accelerated-gradient": ("nag", {}),
     "adaptive-gradient": ("adagrad", {}),
+    "adagrad-da": ("adagradrda", {}),
+    "adagrad-dual-averaging": ("adagradrda", {}),
     "rms": ("rmsprop", {}),
     "centered-rmsprop": ("rmsprop", {"centered": True}),
     "rmsprop-centered": ("rmsprop", {"centered": True}),

@@ -21,7 +21,7 @@ _RATES: dict[Range, str] = {
     (1e-1, 1e2): "lars",
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
-    (1e-3, 1e0): "adafactor adagrad aggmo lamb momentum nag sgdw sm3",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum nag sgdw sm3",
     (3e-4, 3e-1): "madgrad momoadam",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamw adan adabelief ademamix adopt amsgrad laprop lpadam "
                   "mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam sparseadam stableadamw "

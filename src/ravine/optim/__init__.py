@@ -4,6 +4,7 @@ from ravine.optim.adabelief import AdaBelief as AdaBelief
 from ravine.optim.adadelta import Adadelta as Adadelta
 from ravine.optim.adafactor import Adafactor as Adafactor
 from ravine.optim.adagrad import Adagrad as Adagrad
+from ravine.optim.adagrad_rda import AdaGradRDA as AdaGradRDA
 from ravine.optim.adam import Adam as Adam
 from ravine.optim.adam import AdamW as AdamW
 from ravine.optim.adam_2k import Adam2k as Adam2k

@@ -17,6 +17,7 @@ class Adagrad(Optimizer):
     G begins at initial_accumulator_value. eps_inside puts ε under the root, as much of the literature writes it.
     square_root=False divides by G + ε, to see what the root is for (Ruder 2016, section 4.3: without it the method does
     much worse): of equal gradients the t-th step is then 1/t of the first and not 1/√t, and it stands still too soon.
+    Only for strongly convex losses is that the better rate (SC-Adagrad, Mukkamala & Hein 2017, with an ε that falls).
     lr_decay is torch's; the paper has none. With a sparse gradient only its rows move, are decayed (in torch
     weight_decay then raises) and change G.
 

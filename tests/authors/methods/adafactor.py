@@ -45,7 +45,7 @@ CASES = [
             momentum_dtype=torch.float64,
             foreach=False,
         ),
-        note="its cap of β₂ put out of reach; versions after 3.9.0 and before this one turned the clip round",
+        note="its cap of β₂ put out of reach; version 3.10.0 turned the clip round",
     ),
     Case("Adafactor", "torch", TORCH, lambda params: torch.optim.Adafactor(params, **TORCH)),
 ]

@@ -4,13 +4,14 @@ import torch
 
 
 class AdagradPaper:
-    """Duchi, Hazan & Singer 2011, Algorithm 1 with diagonal matrices    https://jmlr.org/papers/v12/duchi11a.html
+    """Duchi, Hazan & Singer 2011, figure 1 with diagonal matrices    https://jmlr.org/papers/v12/duchi11a.html
 
         G_t = Σ_{τ≤t} g_τ²          H_t = δI + diag(G_t)^{1/2}          x_{t+1} = x_t − η H_t⁻¹ g_t
 
-    square_root=False: H_t = δI + diag(G_t), which is in no paper but is spoken of in Ruder 2016, section 4.3. δ is
-    eps. eps_inside=True: diag(G_t + ε)^{1/2}, as much of the later literature writes it. lr_decay, as torch has it:
-    η_t = η / (1 + (t − 1) lr_decay). The sum starts at initial_accumulator_value. weight_decay is L2.
+    δ is eps. square_root=False: H_t = δI + diag(G_t), spoken of in Ruder 2016, section 4.3, and with a δ that falls
+    the SC-Adagrad of Mukkamala & Hein 2017. eps_inside=True: diag(G_t + ε)^{1/2}, as much of the later literature
+    writes it. lr_decay, as torch has it: η_t = η / (1 + (t − 1) lr_decay). The sum starts at
+    initial_accumulator_value. weight_decay is L2.
     """
 
     def __init__(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ravine.compile.emit.reference import wide
+
 if TYPE_CHECKING:
     from ravine.arrange import Batch
 
@@ -68,3 +70,8 @@ def norms(found: dict[str, Tensor], count: int | Tensor) -> dict[str, Tensor]:
     """From sums of squares, and of the `count` elements how many were clipped."""
     out = {f"{'grad' if name == 'gradient' else name}_norm": found[name].sqrt() for name in found if name != "clipped"}
     return out | ({"clipped": found["clipped"] / count} if "clipped" in found else {})
+
+
+def norm(x: Tensor) -> Tensor:
+    """‖x‖ in float64, where the squares of all float32 numbers are finite; in float32 on a device that has no other."""
+    return torch.linalg.vector_norm(x, dtype=torch.complex128 if x.is_complex() else wide(x.device))

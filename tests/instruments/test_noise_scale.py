@@ -131,3 +131,22 @@ def test_the_critical_batch_is_where_steps_are_twice_the_fewest():
         assert critical_batch(7.0, kind) == pytest.approx(7 * critical_batch(1.0, kind))
     assert critical_batch(1.0, "sgd") < critical_batch(1.0, "momentum") < critical_batch(1.0, "adam")
     assert critical_batch(1.0, "sgd", goal=0.1) < critical_batch(1.0, "sgd", goal=0.001)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e-25])
+def test_the_scale_of_the_loss_does_not_count(scale):
+    """Squares of float32 gradients are added in float64."""
+    values = []
+    for times in (1.0, scale):
+        torch.manual_seed(0)
+        p = torch.nn.Parameter(torch.zeros(50))
+        noise = ravine.NoiseScale([p])
+        for _ in range(5):
+            p.grad = None
+            for _ in range(2):
+                (times * (p @ (1 + torch.randn(50)))).backward()
+                noise.micro(4)
+            noise.step()
+        assert len(noise.pairs) == 5
+        values.append(noise.value)
+    assert values[1] == pytest.approx(values[0], rel=1e-5)

@@ -28,6 +28,7 @@ BATCH: tuple[str, ...] = ("b",)
 ROW: tuple[str, ...] = ("r",)
 COL: tuple[str, ...] = ("c",)
 FULL: tuple[str, ...] = ("r", "c")
+LONG = (BATCH, ROW)  # what meets whole rows: computed in float64, as numbers of tensors are
 VECTORS = (BATCH, ROW, COL)  # statistics of rows and columns: short beside the tensor
 
 LEAVES = frozenset({"p", "g", "t", "loss", "state", "hyper", "const", "size", "eye"})

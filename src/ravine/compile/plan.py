@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ravine.compile.expr import FULL, HOST, LEAVES, MATRIX, REDUCE, SCALAR, VECTORS, Expr, leaf, node, walk
+from ravine.compile.expr import FULL, HOST, LEAVES, LONG, MATRIX, REDUCE, SCALAR, VECTORS, Expr, leaf, node, walk
 from ravine.compile.trace import Program
+
+LAST = ("add", "sub", "mul", "div", "neg", "abs", "max", "min", "where")  # what a sum may have before it in float64
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,13 @@ class Kernel:
 
     @property
     def roots(self) -> list[Expr]:
-        """What the pass computes for every element."""
-        return [*(x.src[0] for x in self.sums), *self.keep, *(x for _, x in self.stores)]
+        """What the pass computes for every element in its own type."""
+        return [*self.summed, *self.keep, *(x for _, x in self.stores)]
+
+    @property
+    def summed(self) -> list[Expr]:
+        """What the sums of the pass are made from."""
+        return [y for x in self.sums for y in factors(x)]
 
     @property
     def after(self) -> list[Expr]:
@@ -247,6 +254,34 @@ def reach(order: list[Expr], ready: set[Expr]) -> set[Expr]:
 def fused(x: Expr) -> bool:
     """True for what a kernel computes on the fly: arithmetic on elements, and on a tensor's and the host's numbers."""
     return not is_matrix(x) and x.op not in LEAVES and x.op not in MATRIX and x.op not in REDUCE and x.op != "every"
+
+
+def wide_sum(x: Expr) -> bool:
+    """True for a reduction whose terms are float64: a sum, but for those of columns."""
+    return x.op == "sum" and x.shape in (SCALAR, *LONG)
+
+
+def widened(x: Expr, last: bool) -> bool:
+    """True for an element that a sum has in float64: the last operation before it, and the products below that one.
+
+    The square of a float32 above 1.8e19 is infinite in float32, and below 1e-23 it is 0; in float64 neither.
+    """
+    return x.shape == FULL and x.op in (LAST if last else ("mul",))
+
+
+def factors(x: Expr) -> list[Expr]:
+    """What a reduction takes from elements in their own type."""
+    if not wide_sum(x):
+        return [x.src[0]]
+    found: list[Expr] = []
+    stack = [(x.src[0], True)]
+    while stack:
+        y, last = stack.pop()
+        if widened(y, last):
+            stack += [(s, False) for s in y.src]
+        else:
+            found.append(y)
+    return list(dict.fromkeys(found))
 
 
 def is_matrix(x: Expr) -> bool:

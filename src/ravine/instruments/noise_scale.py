@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ravine.hyper import no_parameters
+from ravine.metrics import norm
 
 BLOCKS = 10  # of neighbouring steps, whose means are taken as independent
 QUANTILE = 2.262  # of Student's t with BLOCKS - 1 degrees of freedom: 95 %
@@ -178,11 +179,9 @@ def squared(x: Tensor) -> Tensor:
     """|x|² where x is; of sparse ones too."""
     x = x.detach()
     x = x.coalesce().values() if x.is_sparse else x
-    return (
-        torch.linalg.vector_norm(x, dtype=None if x.is_complex() else torch.promote_types(x.dtype, torch.float32)) ** 2
-    )
+    return norm(x) ** 2
 
 
 def total(parts: list[Tensor]) -> Tensor:
     """The sum of numbers that may lie on several devices."""
-    return torch.stack([x.float().to(parts[0].device) for x in parts]).sum()
+    return torch.stack([x.to(parts[0]) for x in parts]).sum()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ravine.instruments.histogram import Sampler
 from ravine.instruments.sample import trained
+from ravine.metrics import norm
 from ravine.optimizer import Optimizer
 
 
@@ -81,19 +82,9 @@ class Reading:
 
 def slow_norms(params: list[Tensor], old: list[Tensor], grads: list[Tensor | None]) -> dict[str, list[float]]:
     """The same as `Optimizer.metrics(each=True)`, for any optimizer."""
-    lengths = [torch.nan if g is None else norm(g.coalesce().values() if g.is_sparse else g) for g in grads]
+    lengths = [torch.nan if g is None else norm(g.coalesce().values() if g.is_sparse else g).item() for g in grads]
     return {
         "grad_norm": lengths,
-        "update_norm": [norm(p.detach() - x) for p, x in zip(params, old, strict=True)],
-        "weight_norm": [norm(x) for x in old],
+        "update_norm": [norm(p.detach() - x).item() for p, x in zip(params, old, strict=True)],
+        "weight_norm": [norm(x).item() for x in old],
     }
-
-
-def norm(x: Tensor) -> float:
-    """‖x‖ as a number."""
-    return float(torch.linalg.vector_norm(x, dtype=None if x.is_complex() else wide(x)))
-
-
-def wide(x: Tensor) -> torch.dtype:
-    """A type in which the squares of small and large numbers can be added."""
-    return torch.promote_types(x.dtype, torch.float32)

@@ -13,7 +13,7 @@ class AGC(Modifier):
     A unit is an index of the first dimension, which is how torch stores linear and convolutional layers, but not
     transposed convolutions. Vectors and 0-d tensors are one unit, as in the authors' code, timm and optax; the
     authors and optax also count an n × 1 matrix as a vector. ε lets units that begin at zero move. The paper does not
-    clip the last layer: give that group mods=[].
+    clip the last layer: give that group mods=[]. Squares are float64: the norm of a finite gradient is finite.
 
     Use it for networks without batch normalization and for large batches; the paper has λ of 0.01 for batches of 4096
     and a larger λ for smaller ones.

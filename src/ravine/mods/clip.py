@@ -12,8 +12,9 @@ class ClipNorm(Modifier):
 
     As torch.nn.utils.clip_grad_norm_, but it is part of the step, and the gradients in memory are not changed.
     G is over the groups that have this modifier. A NaN anywhere makes every gradient NaN, and an infinite G makes the
-    finite ones 0 and the infinite ones NaN, as in torch with error_if_nonfinite=False. In float32 and bfloat16 an
-    element above 1.8e19 has an infinite square, and makes G infinite: the step is then 0, as it is in torch.
+    finite ones 0 and the infinite ones NaN, as in torch with error_if_nonfinite=False. The squares are float64, so G is
+    finite for all finite gradients in float32 and bfloat16. torch's squares are float32: an element above 1.8e19
+    makes its norm infinite and its step 0.
 
     Use it for recurrent networks and transformers, where a rare batch has a huge gradient: 1.0 is usual.
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.reference import wide
 from ravine.hyper import value_of
+from ravine.metrics import norm as norm_of
 from ravine.optimizer import begins_only
 from ravine.saved import told
 from ravine.strategies.batch_norm import frozen_batch_norm
@@ -131,7 +131,7 @@ class SAM(Strategy):
         grads = [(p, -p.grad if group.get("maximize") else p.grad) for group, p in live]
         if any(g.layout is not torch.strided for _, g in grads):
             raise RuntimeError(f"{type(self).__name__} takes dense gradients only")
-        norms = [torch.linalg.vector_norm(self.turned(p, g), dtype=complex_of(g)) for p, g in grads]
+        norms = [norm_of(self.turned(p, g)) for p, g in grads]
         for p, _ in grads:
             self.kept[p]["before"] = p.detach().clone(memory_format=torch.preserve_format)
         if norms:
@@ -241,8 +241,3 @@ class ASAM(SAM):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({"adaptive": True, **state})
-
-
-def complex_of(g: Tensor) -> torch.dtype:
-    """The widest type of g's kind on its device, in which norms are summed."""
-    return torch.complex128 if g.is_complex() else wide(g.device)

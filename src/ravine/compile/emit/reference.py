@@ -7,12 +7,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import BATCH, COL, FULL, HOST, ROW, SCALAR, Expr, Shape, walk
+from ravine.compile.expr import BATCH, COL, COMPARE, FULL, HOST, LONG, ROW, SCALAR, Expr, Shape, walk
+from ravine.compile.plan import wide_sum, widened
 
 
 def cbrt(x: Tensor) -> Tensor:
     """The real cube root."""
     return torch.copysign(x.abs().double() ** (1 / 3), x).to(x.dtype)
+
+
+def where(condition: Tensor, *a: Tensor) -> Tensor:
+    """The first of a where the condition holds, else the second."""
+    like: Tensor = max((condition, *a), key=Tensor.dim)
+    yes, no = common(a)
+    return torch.where(condition.bool().to(like.device), yes, no)
 
 
 OPS: dict[str, Callable[..., Any]] = {
@@ -32,6 +40,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "min": lambda *a: torch.minimum(*common(a)),
     "gt": torch.gt,
     "ge": torch.ge,
+    "where": where,
     "matmul": torch.matmul,
     "transpose": torch.t,
 }
@@ -47,15 +56,15 @@ def evaluate(
 ) -> dict[Expr, Tensor]:
     """The values of `roots` for the parameter p, of all arrays as matrices or batches of them.
 
-    `read` gives p, g, t, states and hyperparameters. Numbers of the host and of the tensor are of the `wide` type,
-    elements of the type that `read` gives them. `place` is that of p in its optimizer, and of this part of it
-    in the whole parameter.
+    `read` gives p, g, t, states and hyperparameters. Numbers of the host, of the tensor and of its rows are of the
+    `wide` type, elements of the type that `read` gives them. `place` is that of p in its optimizer, and of this part
+    of it in the whole parameter.
     """
-    value, number = dict(known or {}), wide(p.device)
+    value, number, elements = dict(known or {}), wide(p.device), torch.promote_types(p.dtype, torch.float32)
     for x in walk(roots, value):
         if x in value:
             continue
-        a = [value[s] for s in x.src]
+        a = [narrow(value[s], elements) if x.shape in (FULL, COL) else value[s] for s in x.src]
         match x.op:
             case "const":
                 value[x] = torch.tensor(x.arg, dtype=number, device="cpu")
@@ -68,22 +77,33 @@ def evaluate(
                 filled = torch.tensor(float(a[0]), dtype=precise, device=p.device)  # one number, seen everywhere
                 value[x] = a[0] if x.shape is HOST else filled.expand(extent(p, x.shape, view))
             case "sum" | "amax":
-                value[x] = reduce(x, a[0], x.src[0].shape, number)
+                value[x] = reduce(x, summed(x.src[0], value, number) if wide_sum(x) else a[0], number)
             case "normal":
                 value[x] = normals(p.numel(), int(a[0]), int(a[1]), *place).to(p.device).reshape(extent(p, FULL, view))
-            case "where":
-                value[x] = torch.where(a[0].bool().to(p.device), *common(a[1:]))
             case "call":
                 fn, options = cast(tuple[Callable[..., Tensor], tuple[tuple[str, Any], ...]], x.arg)
                 value[x] = fn(a[0].clone(), **dict(options))  # it may write into what it is given
             case op if op in OPS:
                 value[x] = OPS[op](*a)
             case _:
-                value[x] = read(x)
+                value[x] = read(x).to(number) if x.shape in LONG else read(x)
     return value
 
 
-def reduce(x: Expr, a: Tensor, over: Shape, number: torch.dtype) -> Tensor:
+def summed(x: Expr, value: Mapping[Expr, Tensor], number: torch.dtype, last: bool = True) -> Tensor:
+    """The terms of a sum in float64: see `widened`."""
+    if not widened(x, last):
+        return value[x] if x.op in COMPARE else value[x].to(number)
+    parts = {s: summed(s, value, number, False) for s in x.src}
+    return OPS[x.op](*(parts[s] for s in x.src))
+
+
+def narrow(x: Tensor, elements: torch.dtype) -> Tensor:
+    """Numbers of rows in the elements' type, where they meet these; one number has no say in the type by itself."""
+    return x.to(elements) if x.dim() and x.is_floating_point() else x
+
+
+def reduce(x: Expr, a: Tensor, number: torch.dtype) -> Tensor:
     """A sum or maximum: of all, or of each matrix, row or column, which keep their dimensions."""
     if x.shape == SCALAR:
         return torch.sum(a, dtype=number) if x.op == "sum" else a.amax().to(number)

@@ -15,7 +15,7 @@ from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, VECTORS, Expr, Shape
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
 from ravine.compile.launch.memory import layers, repeats
-from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix
+from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix, wide_sum
 from ravine.compile.storage import CODED, decode, join, table
 
 Kind = tuple[torch.Size, torch.dtype, torch.device]
@@ -55,7 +55,7 @@ class Launch:
         self.sizes_of = [sizes(real(b.p), plan.view) for b in bound]
         self.compute = torch.float64 if bound[0].p.dtype in (torch.float64, torch.complex128) else torch.float32
         self.between = [
-            {x: torch.zeros(self.extent(b, x.shape), dtype=self.compute, device=b.p.device) for x in plan.between}
+            {x: torch.zeros(self.extent(b, x.shape), dtype=self.memory(x), device=b.p.device) for x in plan.between}
             for b in bound
         ]
         device = bound[0].p.device
@@ -92,13 +92,17 @@ class Launch:
         """The tensor of a parameter that is called so in the tables."""
         return b.p if name == "p" else b.state[b.keys[name]]
 
+    def memory(self, x: Expr) -> torch.dtype:
+        """The type of what stays in memory from one step of the plan to a later one."""
+        return wide(self.bound[0].p.device) if wide_sum(x) else self.compute
+
     @cached_property
     def types(self) -> dict[str, str]:
         """The kind of each array, in the order of the tables."""
         b = self.bound[0]
         found = {"p": b.p.dtype, "g": self.gradients}
         found |= {k: b.state[b.keys[k]].dtype for k in self.keys}
-        found |= {name: self.compute for name in self.plan.between.values()}
+        found |= {name: self.memory(x) for x, name in self.plan.between.items()}
         return kinds_of(self.plan, found)
 
     def place(self, grads: Sequence[Tensor]) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from ravine.compile.emit.llvm.arrays import coded, encode, hold, loads, recall, scales, steps, write
-from ravine.compile.emit.llvm.body import FLAGS, SUFFIX, Body
+from ravine.compile.emit.llvm.body import FLAGS, Body
 from ravine.compile.emit.llvm.chance import keys, walk
 from ravine.compile.emit.llvm.elements import partials
 from ravine.compile.emit.llvm.work import arguments
@@ -32,7 +32,7 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
     held = {a: writes[a] for a in coded(dtypes, writes)}
     late = {a: x for a, x in writes.items() if held and a not in held}
     early = {a: x for a, x in writes.items() if a not in late}
-    needs = plan.needs(kernel, [*(x.src[0] for x in sums), *early.values()])
+    needs = plan.needs(kernel, [*kernel.summed, *early.values()])
     after = plan.needs(kernel, [*late.values()], held.values())
 
     def compute(at: str, lane: str) -> None:
@@ -44,9 +44,9 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
             else:
                 write(b, a, at, b.value(x))
         for i, x in enumerate(sums):
-            to = b.put(f"getelementptr {b.type}, ptr %lanes{i}, i64 {lane}")
-            sum = b.put(f"fadd {FLAGS} {b.type} {b.put(f'load {b.type}, ptr {to}')}, {b.value(x.src[0])}")
-            b.lines.append(f"store {b.type} {sum}, ptr {to}")
+            to = b.put(f"getelementptr double, ptr %lanes{i}, i64 {lane}")
+            sum = b.put(f"fadd {FLAGS} double {b.put(f'load double, ptr {to}')}, {b.summed(x.src[0])}")
+            b.lines.append(f"store double {sum}, ptr {to}")
 
     def code(at: str, lane: str) -> None:
         recall(b, held, at)
@@ -56,7 +56,7 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
             write(b, a, at, b.value(x))
         encode(b, held, at)
 
-    lanes = {f"%most.{a}": "i32" for a in held} | {f"%lanes{i}": b.type for i in range(len(sums))}
+    lanes = {f"%most.{a}": "i32" for a in held} | {f"%lanes{i}": "double" for i in range(len(sums))}
     b.numbers(x for x in dict.fromkeys([*needs, *after]) if x.shape in (HOST, EVERY, SCALAR))
     keys(b, writes)
     b.lines += [f"%held.{a} = alloca {b.type}, i64 {BLOCK}, align 64" for a in held]
@@ -72,8 +72,8 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
     for a in held:
         b.lines.append(f"%top.{a} = call i32 @llvm.vector.reduce.umax.v{STRIP}i32(<{STRIP} x i32> %most.{a}.all)")
     for i in range(len(sums)):
-        add = f"@llvm.vector.reduce.fadd.v{STRIP}{SUFFIX[b.type]}({b.type} 0.0, <{STRIP} x {b.type}> %lanes{i}.all)"
-        b.lines.append(f"%sum{i} = call reassoc {FLAGS} {b.type} {add}")
+        add = f"@llvm.vector.reduce.fadd.v{STRIP}f64(double 0.0, <{STRIP} x double> %lanes{i}.all)"
+        b.lines.append(f"%sum{i} = call reassoc {FLAGS} double {add}")
     if sums:
         partials(b, len(sums), several=True)
     scales(b, held)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from ravine.compile.expr import COMPARE, REDUCE, Expr, Shape
-from ravine.compile.plan import Plan
+from ravine.compile.plan import Plan, widened
 from ravine.compile.storage import drawn
 
 FLAGS = "contract nsz"  # no nnan, no ninf: a NaN must come through
@@ -35,7 +35,7 @@ DECLARE.extend(
     (
         "declare i32 @llvm.umax.i32(i32, i32)",
         "declare i32 @llvm.vector.reduce.umax.v16i32(<16 x i32>)",
-        *(f"declare {t} @llvm.vector.reduce.fadd.v16{s}({t}, <16 x {t}>)" for t, s in SUFFIX.items()),
+        "declare double @llvm.vector.reduce.fadd.v16f64(double, <16 x double>)",
         "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
     )
 )
@@ -98,6 +98,18 @@ class Body:
         for x in needs:
             if x.shape in shapes and x not in self.name:
                 self.name[x] = self.operation(x)
+
+    def summed(self, x: Expr, last: bool = True) -> str:
+        """What is added for an element, in double: see `widened`."""
+        if x.op == "const":
+            return constant(x.arg, "double")
+        if widened(x, last):
+            parts = {s: self.summed(s, False) for s in x.src}
+            return self.put(OPS[x.op].format(*(parts[s] for s in x.src), f=FLAGS, t="double", s=SUFFIX["double"]))
+        if x in self.double:
+            return self.double[x]
+        name = self.name[x]
+        return name if x.op in COMPARE or self.type == "double" else self.put(f"fpext float {name} to double")
 
     def load(self, base: str, kind: str, index: int | str, wide: bool = False) -> str:
         """An element of an array of `kind`, widened to the type of computation."""

@@ -35,9 +35,9 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
     for array, x in writes.items():
         write(b, array, "%i", b.value(x))
     for i, x in enumerate(sums):
-        b.lines.append(f"%sum{i} = fadd reassoc {FLAGS} {b.type} %acc{i}, {b.value(x.src[0])}")
+        b.lines.append(f"%sum{i} = fadd reassoc {FLAGS} double %acc{i}, {b.summed(x.src[0])}")
     body = walking + b.take()
-    phis = walked + "".join(f"  %acc{i} = phi {b.type} [0.0, %block], [%sum{i}, %loop]\n" for i in range(len(sums)))
+    phis = walked + "".join(f"  %acc{i} = phi double [0.0, %block], [%sum{i}, %loop]\n" for i in range(len(sums)))
     if sums:
         partials(b, len(sums))
     return f"""
@@ -69,7 +69,6 @@ def partials(b: Body, count: int, several: bool = False) -> None:
     begun = b.put(f"icmp ne i64 {b.put(f'and i64 %from, {BLOCK - 1}')}, 0") if several else ""
     for i in range(count):
         at, x = b.put(f"add i64 {first}, {i}"), f"%sum{i}"
-        x = b.put(f"fpext float {x} to double") if b.type == "float" else x
         if several:
             before = b.put(f"select i1 {begun}, double {b.load('%partials', 'float64', at, wide=True)}, double 0.0")
             x = b.put(f"fadd double {before}, {x}")

@@ -7,14 +7,14 @@ the numbers of rows and columns, and writes the states that are such numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ravine.compile.emit.llvm.arrays import loads, write
 from ravine.compile.emit.llvm.body import FLAGS, IDENTITY, SUFFIX, Body
 from ravine.compile.emit.llvm.chance import keys
 from ravine.compile.emit.llvm.work import arguments
-from ravine.compile.expr import BATCH, COL, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
-from ravine.compile.plan import Kernel, Plan
+from ravine.compile.expr import BATCH, COL, COMPARE, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
+from ravine.compile.plan import Kernel, Plan, wide_sum
 
 NUMBERS = (HOST, EVERY, SCALAR)
 
@@ -26,9 +26,25 @@ def combine(x: Expr, t: str, a: str, b: str) -> str:
     return f"call {FLAGS} {t} @llvm.maximum.{SUFFIX[t]}({t} {a}, {t} {b})"
 
 
-def widened(t: str, name: str, x: str) -> str:
+def as_double(t: str, name: str, x: str) -> str:
     """A line that makes a double of a number of the elements' type."""
     return f"  {name} = {'fpext float ' + x + ' to double' if t == 'float' else f'fadd double {x}, -0.0'}\n"
+
+
+def wide(b: Body, reads: Mapping[str, Expr], needs: Iterable[Expr], at: Mapping[Shape, str]) -> None:
+    """Numbers of matrices and rows: loaded and computed in double, kept in the elements' type too."""
+    places = {x: a for a, x in reads.items() if x.shape in at}
+    for x in needs:
+        if x.shape not in at or x in b.double:
+            continue
+        if x in places:
+            kind = b.dtypes[places[x]].rstrip("~")
+            v = b.load(f"%in.{places[x]}", kind, at[x.shape], wide=True)
+        else:
+            v = b.operation(x, wide=True)
+        b.double[x] = v
+        same = x.op in COMPARE or b.type == "double"
+        b.name[x] = v if same else b.put(f"fptrunc double {v} to float")
 
 
 def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays: list[str]) -> str:
@@ -42,17 +58,17 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
     b.numbers(x for x in needs if x.shape in NUMBERS)
     keys(b, plan.writes(kernel))
     head = b.take()
-    for shape, at in ((BATCH, "%m"), (ROW, "%row.at")):
-        loads(b, plan.reads(kernel), shape, at)
-    b.operations(needs, (BATCH, ROW))
+    wide(b, plan.reads(kernel), needs, {BATCH: "%m", ROW: "%row.at"})
     row = b.take()
     for shape, at in ((COL, "%col.at"), (FULL, "%e")):
         loads(b, plan.reads(kernel), shape, at)
     b.operations(needs, (COL, FULL))
     for array, x in plan.writes(kernel).items():
         write(b, array, "%e", b.value(x))
-    for i, x in enumerate(each):
-        b.lines.append(f"%next{i} = {combine(x, t, f'%acc{i}', b.value(x.src[0]))}")
+    kinds = ["double" if wide_sum(x) else t for x in each]  # a maximum is one of the elements
+    for i, (x, kind) in enumerate(zip(each, kinds, strict=True)):
+        term = b.summed(x.src[0]) if wide_sum(x) else b.value(x.src[0])
+        b.lines.append(f"%next{i} = {combine(x, kind, f'%acc{i}', term)}")
     for i, x in enumerate(cols):
         at = b.put(f"getelementptr {t}, ptr %part{i}, i64 %jj")
         old = b.put(f"load {t}, ptr {at}")
@@ -72,14 +88,14 @@ def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays:
         f"  %held{i} = phi double [{IDENTITY[x.op]}, %rows], [%whole{i}, %row.end]\n" for i, x in enumerate(few)
     )
     accumulators = "".join(
-        f"  %acc{i} = phi {t} [{IDENTITY[x.op]}, %row], [%next{i}, %col]\n" for i, x in enumerate(each)
+        f"  %acc{i} = phi {kinds[i]} [{IDENTITY[x.op]}, %row], [%next{i}, %col]\n" for i, x in enumerate(each)
     )
     wholes = ""
     for i, x in enumerate(few):
-        wholes += widened(t, f"%wide{i}", f"%next{i}")
+        wholes += as_double(kinds[i], f"%wide{i}", f"%next{i}")
         wholes += f"  %whole{i} = {combine(x, 'double', f'%held{i}', f'%wide{i}').replace('reassoc ', '')}\n"
     for i, x in enumerate(rows, len(few)):
-        b.store(f"%in.{plan.between[x]}", dtypes[plan.between[x]], "%row.at", f"%next{i}")
+        b.store(f"%in.{plan.between[x]}", dtypes[plan.between[x]], "%row.at", f"%next{i}", wide_sum(x))
     wholes += b.take()
     for i in range(len(few)):
         first = b.put(f"mul i64 %tile.at, {len(few)}")
@@ -276,17 +292,18 @@ def section(
     b.numbers(x for x in needs if x.shape in NUMBERS)
     head = b.take()
     reads = {a: x for x in needs if (a := plan.array(x)) and x.shape in VECTORS}
-    for shape, at in dict.fromkeys([(BATCH, "%m"), (domain, "%at")]):
-        if shape in VECTORS:
-            loads(b, {a: x for a, x in reads.items() if x not in b.name}, shape, at)
-    b.operations(needs, VECTORS)
-    wide = domain == SCALAR
+    at: dict[Shape, str] = {BATCH: "%m", ROW: "%at"} if domain == ROW else {BATCH: "%m"}
+    wide(b, reads, needs, at)
+    if domain == COL:
+        loads(b, reads, COL, "%at")
+    b.operations(needs, (COL,))
+    precise = domain != COL
     for array, x in stores:
-        b.store(f"%in.{array}", dtypes[array], 0 if wide else "%at", b.value(x, wide), wide)
+        b.store(f"%in.{array}", dtypes[array], 0 if domain == SCALAR else "%at", b.value(x, precise), precise)
     identity = IDENTITY[reduction.op] if reduction is not None else "0.0"
     new = "  %new = fadd double 0.0, 0.0\n"
     if reduction is not None:
-        new = widened(b.type, "%term", b.value(reduction.src[0]))
+        new = as_double("double" if precise else b.type, "%term", b.value(reduction.src[0], precise))
         new += f"  %new = {combine(reduction, 'double', '%acc', '%term').replace('reassoc ', '')}\n"
     body = b.take()
     whole = reduction is not None and reduction.shape == SCALAR
@@ -301,7 +318,7 @@ def section(
 define internal void @after{name}({arguments(arrays)}) {{
 entry:
   %one = add i64 0, 1
-  %matrices = add i64 0, {"1" if wide else "%b"}
+  %matrices = add i64 0, {"1" if domain == SCALAR else "%b"}
 {head}  br label %head
 head:
   %m = phi i64 [0, %entry], [%m1, %end]

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from ravine.compile.expr import COMPARE, EVERY, HOST, REDUCE, SCALAR, Expr, Shape
-from ravine.compile.plan import Plan
+from ravine.compile.plan import Plan, widened
 from ravine.compile.storage import beside, drawn
 
 BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
@@ -92,6 +92,15 @@ class Body:
         table = OPS if wide or self.type == "float64" else FLOAT32
         return self.put(table[x.op].format(*(self.value(s, wide) for s in x.src)))
 
+    def summed(self, x: Expr, last: bool = True) -> str:
+        """What is added for each element, in float64: see `widened`."""
+        if widened(x, last):
+            parts = {s: self.summed(s, False) for s in x.src}
+            return self.put(OPS[x.op].format(*(parts[s] for s in x.src)))
+        if x.op == "const" or x in self.double:
+            return self.value(x, wide=True)
+        return self.name[x] if x.op in COMPARE or self.type == "float64" else f"{self.name[x]}.to(tl.float64)"
+
     def noise(self, x: Expr) -> str:
         """A standard normal number for each element."""
         self.sizes(["index", "offset"])
@@ -113,15 +122,17 @@ class Body:
         found |= {part for a in found if (part := beside(a, self.dtypes[a]))}
         return {a: self.pointer(a) for a in self.dtypes if a in found}
 
-    def load(self, array: str, x: Expr, at: str, mask: str = "") -> None:
+    def load(self, array: str, x: Expr, at: str, mask: str = "", wide: bool = False) -> None:
         """Load x from an array."""
-        self.name[x] = self.put(f"tl.load({at}{mask}).to(tl.{self.type})", f"in_{plain(array)}")
+        names, t = (self.double, "float64") if wide else (self.name, self.type)
+        names[x] = self.put(f"tl.load({at}{mask}).to(tl.{t})", f"in_{plain(array)}")
 
-    def operations(self, needs: Iterable[Expr], shapes: tuple[Shape, ...]) -> None:
+    def operations(self, needs: Iterable[Expr], shapes: tuple[Shape, ...], wide: bool = False) -> None:
         """Compute what has one of these shapes and is not loaded."""
+        names = self.double if wide else self.name
         for x in needs:
-            if x.shape in shapes and x not in self.name:
-                self.name[x] = self.operation(x)
+            if x.shape in shapes and x not in names:
+                names[x] = self.operation(x, wide)
 
     def pointer(self, array: str) -> str:
         """Where tensor k has its array."""

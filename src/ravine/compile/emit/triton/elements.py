@@ -13,7 +13,7 @@ from ravine.compile.plan import Kernel, Plan
 def elements(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str:
     """The rule over one block of one tensor."""
     b, writes = Body(plan, dtypes, "start + i"), plan.codes(kernel, dtypes)
-    needs = plan.needs(kernel, [*(x.src[0] for x in kernel.sums), *writes.values()])
+    needs = plan.needs(kernel, [*kernel.summed, *writes.values()])
     reads = {a: x for a, x in plan.reads(kernel).items() if x.shape == FULL}
     b.lines.append("i = tl.arange(0, BLOCK)")
     at = b.pointers([*reads, *writes])
@@ -29,8 +29,8 @@ def elements(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> s
     for array, x in writes.items():
         store(b, array, x, at, "i", ", ok")
     for i, x in enumerate(kernel.sums):
-        b.lines += [f"sum{i} = {b.value(x.src[0])}", "if not FAST:", f"    sum{i} = tl.where(ok, sum{i}, 0.0)"]
-        b.lines.append(f"tl.store(partials + {len(kernel.sums)} * program + {i}, tl.sum(sum{i}, 0).to(tl.float64))")
+        b.lines += [f"sum{i} = {b.summed(x.src[0])}", "if not FAST:", f"    sum{i} = tl.where(ok, sum{i}, 0.0)"]
+        b.lines.append(f"tl.store(partials + {len(kernel.sums)} * program + {i}, tl.sum(sum{i}, 0))")
     return b.function(f"elements{k}({TABLES}, program, k, n, start, BLOCK: tl.constexpr, FAST: tl.constexpr)")
 
 

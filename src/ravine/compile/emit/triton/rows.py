@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ravine.compile.emit.triton.arrays import keys, load, store
 from ravine.compile.emit.triton.body import COLUMNS, JIT, TABLES, Body
-from ravine.compile.expr import BATCH, COL, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
-from ravine.compile.plan import Kernel, Plan
+from ravine.compile.expr import BATCH, COL, EVERY, FULL, HOST, LONG, ROW, SCALAR, VECTORS, Expr, Shape
+from ravine.compile.plan import Kernel, Plan, wide_sum
 
 WITH = f"{TABLES}, columns"  # what such functions are given
 BLOCKS = ((256, 4), (1, 1024), (16, 64))  # rows and columns that a program works on at once, for all shapes of matrices
@@ -56,11 +56,13 @@ def rows(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str:
     keys(b, writes)
     for array, x in reads.items():
         if x.shape == ROW:
-            b.load(array, x, f"{at[array]} + line", ", i < r")
+            b.load(array, x, f"{at[array]} + line", ", i < r", wide=True)
         elif x.shape == BATCH:
-            b.load(array, x, f"{at[array]} + m")
-    b.operations(needs, (BATCH, ROW))
-    b.lines += [f"sum{n} = tl.full((DOWN, ACROSS), {identity(x)}, tl.{b.type})" for n, x in enumerate([*few, *each])]
+            b.load(array, x, f"{at[array]} + m", wide=True)
+    b.operations(needs, LONG, wide=True)
+    for n, x in enumerate([*few, *each]):
+        kind = "float64" if wide_sum(x) else b.type
+        b.lines.append(f"sum{n} = tl.full((DOWN, ACROSS), {identity(x)}, tl.{kind})")
     b.lines.append("first = 0")
     with b.inside("while first < c"):
         b.lines += ["j = first + tl.arange(0, ACROSS)[None, :]", "ok = (i < r) & (j < c)", "e = line * c + j"]
@@ -73,7 +75,8 @@ def rows(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> str:
         for array, x in writes.items():
             store(b, array, x, at, "e", ", ok")
         for n, x in enumerate([*few, *each]):
-            term = f"tl.where(ok, {b.value(x.src[0])}, {identity(x)})"
+            term = b.summed(x.src[0]) if wide_sum(x) else b.value(x.src[0])
+            term = f"tl.where(ok, {term}, {identity(x)})"
             b.lines.append(f"sum{n} = {combined(x, f'sum{n}', term)}")
         for n, x in enumerate(cols):
             part = reduced(x, f"tl.where(ok, {b.value(x.src[0])}, {identity(x)})", 0) + "[None, :]"
@@ -188,7 +191,7 @@ def short(b: Body, x: Expr) -> None:
     def term() -> str:
         b.lines.append(f"here = item * ({terms}) + term")
         vectors(b, needs, at, source.shape)
-        return b.value(source)
+        return b.value(source, wide=source.shape in LONG)
 
     fold(b, x, items, terms, term)
 
@@ -206,7 +209,7 @@ def write(b: Body, stores: Iterable[tuple[str, Expr]]) -> None:
             b.lines += ["here = first + tl.arange(0, 1024)", f"ok = here < {TERMS[shape]}"]
             vectors(b, b.plan.needs(Kernel(), [x for _, x in mine]), at, shape)
             for array, x in mine:  # after all loads: a state may become what another was
-                b.store(f"{at[array]} + here", array, x, ", ok")
+                b.store(f"{at[array]} + here", array, x, ", ok", wide=shape in LONG)
             b.lines.append("first += tl.num_programs(1) * 1024")
 
 
@@ -232,5 +235,6 @@ def vectors(b: Body, needs: Iterable[Expr], at: Mapping[str, str], shape: Shape)
         array = b.plan.array(x)
         if array and x.shape in VECTORS:
             place = "here" if x.shape == shape else f"here // {LENGTH[shape or BATCH]}"
-            b.load(array, x, f"{at[array]} + {place}", ", ok")
-    b.operations(needs, VECTORS)
+            b.load(array, x, f"{at[array]} + {place}", ", ok", wide=x.shape in LONG)
+    b.operations(needs, LONG, wide=True)
+    b.operations(needs, (COL,))

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from .conftest import compared
 from .test_compare import table
 
 
@@ -43,3 +44,9 @@ def test_report_trains_nothing_and_says_what_is_missing(smoke, unfinished, ravin
     status, printed = ravine_command("compare", "--report", "here", cwd=tmp_path)
     assert status == 0 and "test loss" in printed
     assert (unfinished / "report.html").exists()
+
+
+def test_a_method_with_settings_is_no_code_of_somebody_s(ravine_command, tmp_path):
+    compared(tmp_path, "--optimizers", "Adam,adam:eps=1e-4,nesterov", "--tier", "smoke", name="noisy-quadratic")
+    status, printed = ravine_command("compare", "--resume", "kept", "--workers", "1", cwd=tmp_path)
+    assert status == 0 and "trials are in the records already" in printed, printed

@@ -105,7 +105,7 @@ def find(typed: str) -> tuple[type[Optimizer], dict[str, Any]]:
 def find_or_own(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
     """As `find`, or somebody's own class at module:Class, as commands take it: the module is imported."""
     name, *rest = typed.split(":")
-    if not _is_own(typed):
+    if not is_own(typed):
         if plain(name) not in _called():
             raise CatalogError(_unknown(name, "`ravine list` has them all, or your own as module:Class"))
         return find(typed)
@@ -119,12 +119,13 @@ def find_or_own(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]
 
 def written(typed: str, cls: type, settings: Mapping[str, Any]) -> str:
     """The one name of what was typed so: of our methods the class in lower case with its settings, else as it was."""
-    if _is_own(typed):
+    if is_own(typed):
         return typed
     return ":".join([cls.__name__.lower(), *(f"{k}={x!r}".replace(" ", "") for k, x in settings.items())])
 
 
-def _is_own(typed: str) -> bool:
+def is_own(typed: str) -> bool:
+    """Whether `typed` is somebody's own class at module:Class, and not a method with settings, as adam:eps=1e-4."""
     name, *rest = typed.split(":")
     return bool(rest) and "=" not in rest[0] and plain(name) not in _called()
 

@@ -14,9 +14,14 @@ def find(typed: str, known: Mapping[str, Any], what: str, lists: str = "") -> An
 
     lists: the command that lists them, where they are too many for a message.
     """
-    if ":" in typed:
+    if is_own(typed):
         return own(typed, what)
     if typed in known:
         return known[typed]
     there = f"`{lists}` has them all" if lists else f"known are {', '.join(known)}"
     raise LabError(f"unknown {what} '{typed}': {hint(typed, known, 3)}{there}, or your own as module:name")
+
+
+def is_own(typed: str) -> bool:
+    """Whether `typed` is somebody's own, at module:name."""
+    return ":" in typed

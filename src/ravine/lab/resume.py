@@ -5,6 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from ravine.catalog import names
+
+from . import find
 from .decode import Garbled, decoded
 from .errors import LabError
 from .found import Found, sound
@@ -64,7 +67,7 @@ def recalled(folder: Path, now: Mapping[str, Any], trust: bool = False) -> tuple
                        f"--out {folder}") from error  # fmt: skip
     for name in ("tasks", "optimizers"):
         if name in now and now[name] != was.get(name):
-            raise LabError(f"--{OPTION[name]} {','.join(now[name])}: the comparison in {folder} is another, of "
+            raise LabError(f"--{OPTION[name][0]} {','.join(now[name])}: the comparison in {folder} is another, of "
                            f"{','.join(was.get(name) or ()) or 'the default'}")  # fmt: skip
     if was.get("data") is not None:
         was["data"] = where / was["data"]
@@ -73,13 +76,16 @@ def recalled(folder: Path, now: Mapping[str, Any], trust: bool = False) -> tuple
     return Settings(**{**was, "out": folder, **now}), command
 
 
-OPTION = {"tasks": "task", "optimizers": "optimizers"}
+OPTION = {  # of each setting that names things: its option, and whether a name is one of somebody's own
+    "tasks": ("task", find.is_own),
+    "optimizers": ("optimizers", names.is_own),
+}
 
 
 def _asked_again(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises LabError that says what would be imported, where the records alone name it."""
-    own = {name: [x for x in was.get(name) or () if ":" in x] for name in OPTION}
-    say = [f"--{OPTION[name]} {','.join(was[name])}" for name, theirs in own.items() if theirs and name not in now]
+    own = {name: any(map(is_own, was.get(name) or ())) for name, (_, is_own) in OPTION.items()}
+    say = [f"--{OPTION[name][0]} {','.join(was[name])}" for name in OPTION if own[name] and name not in now]
     if own["tasks"] and was.get("data") is not None and "data" not in now:
         say.append(f"--data {was['data']}")
     if say:

@@ -346,6 +346,7 @@ def test_without_the_extra_it_names_it(capsys, monkeypatch, tmp_path, package, f
         ("--out x.jpg", "-o x.jpg: the name must end in .html, .png, .svg, .pdf"),
         ("-o nowhere/x.png", "-o nowhere/x.png: there is no folder nowhere"),
         ("--optimizer adm", "unknown optimizer 'adm': did you mean adam"),
+        ("--optimizer adam:eps=1e-4:lr=3", "--optimizer adam:eps=1e-4:lr=3: the range test tries every rate; leave lr"),
         ("--task digit", "unknown task 'digit'"),
         ("--rates 3", "unrecognized arguments: --rates 3 (see ravine lr-find --help)"),
     ],

@@ -26,6 +26,7 @@ def test_it_measures_the_digits(capsys):
         ("--lr -1", "--lr -1: must be above 0"),
         ("--batch 8000", "--batch 8000: task 'digits' has 1197 examples"),
         ("--optimizer adm", "unknown optimizer 'adm': did you mean adam"),
+        ("--optimizer adam:lr=0.1 --lr 1", "--lr 1: --optimizer adam:lr=0.1 has a rate of its own"),
         ("--task digit", "unknown task 'digit'"),
         ("--optimizer sgd --lr 1e30", "diverges with sgd at lr 1e+30"),
         ("--batches 3", "unrecognized arguments: --batches 3 (see ravine noise-scale --help)"),

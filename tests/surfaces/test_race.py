@@ -173,6 +173,14 @@ def test_a_cloud_of_seeds_is_as_wide_as_its_points():
         (("bowl", "--lr", "classic"), "Bowl has no classic animation; beale and saddle have"),
         (("beale", "--optimizers", ""), "which optimizers? For example"),
         (("beale", "--map", "rates", "--lr", "0.1"), "--map rates tries every rate"),
+        (
+            ("beale", "--map", "rates", "--optimizers", "sgd,adam:lr=3"),
+            "--optimizers adam:lr=3: --map rates tries every rate; leave lr out",
+        ),
+        (
+            ("beale", "--map", "momentum", "--optimizers", "adam:lr=3"),
+            "--optimizers adam:lr=3: --map momentum tries every rate; leave lr out",
+        ),
         (("saddle", "--map", "basins", "--lr", "0.1"), "Saddle has no minimum to be reached"),
         (("beale", "--map", "momentum", "--optimizers", "adagrad"), "none of these has momentum or betas"),
     ],

@@ -65,6 +65,8 @@ class Batches:
 def test(task: Task, data: Data, asked: Settings) -> RangeTest:
     """The range test, each seed with weights of its own."""
     (entry,) = entries([asked.optimizer])
+    if "lr" in dict(entry.hyper):
+        raise LabError(f"--optimizer {asked.optimizer}: the range test tries every rate; leave lr out")
     lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")
     sparse.check([entry], task, data)
     losses: list[tuple[float, ...]] = []

@@ -64,6 +64,8 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
         raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(x)} examples to train on")
     (entry,) = entries([asked.optimizer])
     said = dict(entry.hyper)
+    if "lr" in said and asked.lr is not None:
+        raise LabError(f"--lr {asked.lr:g}: --optimizer {asked.optimizer} has a rate of its own; leave one of them out")
     lr = said.get("lr", middle(entry.cls)) if asked.lr is None else asked.lr
     seed_all(asked.seed)
     model = task.model()

@@ -109,6 +109,9 @@ def run(asked: argparse.Namespace) -> str:
     runs = len(racing) * maps.FINE**2 if asked.map == "basins" else runs
     if runs * steps > MOST:
         raise ValueError(f"{runs} runs of {steps} steps are too many at once: at most {MOST:,} steps of all together")
+    rated = next((x.name for x in racing if "lr" in x.settings), None)
+    if asked.map in ("rates", "momentum") and rated is not None:
+        raise ValueError(f"--optimizers {rated}: --map {asked.map} tries every rate; leave lr out")
     if asked.map in ("rates", "momentum") and mode != "tuned":
         raise ValueError(f"--map {asked.map} tries every rate, so --lr {asked.lr} says nothing; leave it out")
     if asked.map:

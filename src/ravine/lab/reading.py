@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -74,7 +74,8 @@ class Reading:
 
 
 def in_the_way(path: Path) -> Path | None:
-    """What SQLite would open here and beside, and is no file: a pipe would wait for ever, a link leads elsewhere."""
+    """A path that SQLite would open, here or beside it, that is not a regular file: a pipe would block, a link leads
+    elsewhere."""
     beside = [path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")]
     if path.exists() and not path.is_file():
         return path
@@ -148,28 +149,26 @@ def result_of(text: Any) -> Result:
 
 
 def _opened(path: Path) -> tuple[sqlite3.Connection, str | None]:
-    """The file, opened to be read. On a disk that is read-only SQLite cannot make the files beside it that it wants:
-    then the file as it lies there, or a copy if it has a log, and the folder of the copy."""
+    """The file, opened so that nothing is written beside it; and the folder of the copy, if it had to be copied."""
+    log, shared = (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))
+    if log.is_file() and shared.is_file():  # whoever writes has both: SQLite makes none, and both agree on who reads
+        with suppress(sqlite3.Error):  # on a disk that is read-only
+            return _connected(path, "mode=ro"), None
     try:
-        db = _connected(path, "mode=ro")
-    except sqlite3.Error as error:
-        log = path.with_name(f"{path.name}-wal")
+        if not log.is_file() or not log.stat().st_size:
+            return _connected(path, "mode=ro&immutable=1"), None
+        copy = tempfile.mkdtemp(prefix="ravine-records-")
         try:
-            if not log.is_file() or not log.stat().st_size:
-                return _connected(path, "mode=ro&immutable=1"), None
-            copy = tempfile.mkdtemp(prefix="ravine-records-")
-            try:
-                shutil.copyfile(path, os.path.join(copy, path.name))
-                shutil.copyfile(log, os.path.join(copy, log.name))
-                return _connected(Path(copy) / path.name, "mode=ro"), copy
-            except BaseException:
-                shutil.rmtree(copy, ignore_errors=True)
-                raise
-        except sqlite3.Error:
-            raise LabError(f"{path}: cannot be read: {error}") from error
-        except OSError as failed:
-            raise LabError(f"{path}: cannot be read: {failed.strerror}") from failed
-    return db, None
+            shutil.copyfile(path, os.path.join(copy, path.name))
+            shutil.copyfile(log, os.path.join(copy, log.name))
+            return _connected(Path(copy) / path.name, "mode=ro"), copy
+        except BaseException:
+            shutil.rmtree(copy, ignore_errors=True)
+            raise
+    except sqlite3.Error as error:
+        raise LabError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise LabError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _connected(path: Path, how: str) -> sqlite3.Connection:

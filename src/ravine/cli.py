@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-from ravine.command import Parser, complain, lacks, leaving_at_ctrl_c, standing
+from ravine.command import Parser, complain, leaving_at_ctrl_c, missing_extra, standing
 from ravine.typed import hint
 
 COMMANDS = {  # name: the room that answers, and what it does
@@ -55,7 +55,7 @@ def _run(argv: list[str]) -> int:
         with leaving_at_ctrl_c():
             room = import_module(f"ravine.{COMMANDS[argv[0]][0]}")  # now, since most have not installed every extra
     except ModuleNotFoundError as error:
-        return lacks(error, "play" if argv[0] == "play" else "lab")
+        return missing_extra(error, "play" if argv[0] == "play" else "lab")
     return room.main(argv)
 
 

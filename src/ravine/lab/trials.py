@@ -55,7 +55,7 @@ def _content(does: str, entry: Entry) -> str:
 BESIDE = (
     "catalog",
     "cli.py",
-    "command.py",
+    "command",
     "explain.py",
     "gradient_release.py",
     "loop",

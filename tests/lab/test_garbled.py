@@ -11,7 +11,7 @@ import pytest
 from ravine.cli import main
 from ravine.command import Mistake
 from ravine.lab.records import Records
-from ravine.lab.resume import recalled
+from ravine.lab.resume import settings_of
 from ravine.lab.trial import Result, Trial
 
 from .garble import garble
@@ -44,7 +44,7 @@ def read(folder: Path, seed: int, seen: Counter) -> None:
             if not status:
                 assert "report.html" in said or " an epoch" in said
         try:
-            recalled(folder, {}, trust=True)
+            settings_of(folder, {}, trust=True)
             seen["settings", 0] += 1
         except Mistake:
             seen["settings", 2] += 1

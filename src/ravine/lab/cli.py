@@ -14,7 +14,7 @@ from .curriculum import CURRICULA
 from .errors import LabError
 from .export import FORMATS
 from .passes import PRECISIONS
-from .resume import found, recalled
+from .resume import found, settings_of
 from .search import DEFAULT
 from .settings import PRESETS, RANGES, Settings
 from .study import TIERS
@@ -43,7 +43,7 @@ def _run(argv: list[str]) -> None:
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
     if resume is not None:
         _only(now, f"--resume {resume}", {"tasks", "optimizers", "data", "workers", "engine", *RESULTS})
-        compare(*recalled(resume, now, trust))
+        compare(*settings_of(resume, now, trust))
     elif trust:
         raise LabError("--trust goes with --resume")
     elif earlier is not None:

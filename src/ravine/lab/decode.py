@@ -28,8 +28,8 @@ def decoded(kind: type[T], value: Any) -> T:
 
 def _of(kind: Any, value: Any, where: str) -> Any:
     if kind is float:
-        _must(isinstance(value, int | float) and not isinstance(value, bool), where)
-        _must(abs(value) <= LARGEST or (isinstance(value, float) and not math.isfinite(value)), where)
+        must(isinstance(value, int | float) and not isinstance(value, bool), where)
+        must(abs(value) <= LARGEST or (isinstance(value, float) and not math.isfinite(value)), where)
         return value
     origin, inside = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
@@ -37,26 +37,26 @@ def _of(kind: Any, value: Any, where: str) -> Any:
     if kind is Any:
         return _any_of((None, bool, int, float, str, tuple[float, ...]), value, where)
     if kind is None or kind is types.NoneType:
-        _must(value is None, where)
+        must(value is None, where)
         return None
     if dataclasses.is_dataclass(kind):
         return _object(kind, value, where)
     if origin in (dict, Mapping):
-        _must(isinstance(value, dict), where)
+        must(isinstance(value, dict), where)
         return {_of(inside[0], k, where): _of(inside[1], x, f"{where}.{k:.40}") for k, x in value.items()}
     if origin in (list, tuple):
-        _must(isinstance(value, list), where)
+        must(isinstance(value, list), where)
         if origin is list or inside[-1] is Ellipsis:
             return origin(_of(inside[0], x, where) for x in value)
-        _must(len(value) == len(inside), where)
+        must(len(value) == len(inside), where)
         return tuple(_of(part, x, where) for part, x in zip(inside, value, strict=True))
     if kind is int:
-        _must(isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63, where)
+        must(isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63, where)
     elif kind is bool:
-        _must(isinstance(value, bool), where)
+        must(isinstance(value, bool), where)
     else:
         assert kind in (str, Path), kind
-        _must(isinstance(value, str) and len(value) <= LONGEST and _encodes(value), where)
+        must(isinstance(value, str) and len(value) <= LONGEST and _encodes(value), where)
         return CONTROL.sub("\ufffd", value) if kind is str else Path(value)
     return value
 
@@ -72,10 +72,10 @@ def _any_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _object(kind: Any, value: Any, where: str) -> Any:
     fields, hints = {field.name: field for field in dataclasses.fields(kind) if field.init}, _hints(kind)
-    _must(isinstance(value, dict) and value.keys() <= fields.keys(), where)
+    must(isinstance(value, dict) and value.keys() <= fields.keys(), where)
     for name, field in fields.items():
         given = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        _must(name in value or given, f"{where}.{name}")
+        must(name in value or given, f"{where}.{name}")
     made = {name: _of(hints[name], x, f"{where}.{name}") for name, x in value.items()}
     try:
         return kind(**made)
@@ -88,9 +88,10 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _must(holds: bool, where: str) -> None:
+def must(holds: bool, where: str, why: str = "is not what was written") -> None:
+    """Raises Garbled where it does not hold."""
     if not holds:
-        raise Garbled(f"{where} is not what was written")
+        raise Garbled(f"{where} {why}")
 
 
 def _encodes(text: str) -> bool:

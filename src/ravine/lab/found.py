@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ravine.optimizer import Optimizer
 
-from .decode import Garbled
+from .decode import must
 from .devices import cores
 from .evidence import Traits, traits
 from .inside import Inside
@@ -175,33 +176,29 @@ def chosen(study: Study, known: Mapping[Trial, Result], time: StepTime, inside: 
 def sound(found: Found, results: Mapping[str, Result]) -> None:
     """Raises Garbled where it cannot be what a comparison kept: for records that were not written here."""
     facts, methods = found.facts, found.methods
-    _must(min(facts.epochs, facts.steps, facts.task.batch, facts.tier.studies, facts.tier.seeds) > 0, "its facts")
-    _must(max(facts.tier.studies, facts.tier.seeds) <= 10_000, "its facts")
-    _must(len({m.card.label for m in methods}) == len(methods) > 0, "its methods")
-    _must(found.target is None or math.isfinite(found.target), "its target")
+    keeps = partial(must, why="are not what a comparison keeps")
+    keeps(min(facts.epochs, facts.steps, facts.task.batch, facts.tier.studies, facts.tier.seeds) > 0, "its facts")
+    keeps(max(facts.tier.studies, facts.tier.seeds) <= 10_000, "its facts")
+    keeps(len({m.card.label for m in methods}) == len(methods) > 0, "its methods")
+    keeps(found.target is None or math.isfinite(found.target), "its target")
     for m in methods:
-        _must(len(m.tuned) == len(methods[0].tuned) > 0 and len(m.runner_up) <= len(m.tuned), "its seeds")
-        _must(len(m.points) == len(methods[0].points) and all(keys for _, keys in m.points), "its points")
-        _must(all(set(m.space) <= set(at) == set(m.hyper) for at, _ in m.points), "its points")
+        keeps(len(m.tuned) == len(methods[0].tuned) > 0 and len(m.runner_up) <= len(m.tuned), "its seeds")
+        keeps(len(m.points) == len(methods[0].points) and all(keys for _, keys in m.points), "its points")
+        keeps(all(set(m.space) <= set(at) == set(m.hyper) for at, _ in m.points), "its points")
         ends = [x for pair in m.space.values() for x in pair]
         values = [*m.hyper.values(), *(x for at, _ in m.points for x in at.values()), *ends]
-        _must("lr" in m.hyper and all(0 <= x < math.inf for x in values), "its settings")
-        _must(all(0 < low <= high for low, high in m.space.values()), "its spaces")
-        _must(all(at["lr"] > 0 for at, _ in m.points), "its points")
-        _must(set(m.edges) <= set(m.hyper), "its edges")
+        keeps("lr" in m.hyper and all(0 <= x < math.inf for x in values), "its settings")
+        keeps(all(0 < low <= high for low, high in m.space.values()), "its spaces")
+        keeps(all(at["lr"] > 0 for at, _ in m.points), "its points")
+        keeps(set(m.edges) <= set(m.hyper), "its edges")
         for keys in (m.tuned, m.defaults, m.runner_up):
             ended = [r for key in keys if (r := results[key]).diverged_at is None]
-            _must(all(r.step == ended[0].step for r in ended), "its steps")
+            keeps(all(r.step == ended[0].step for r in ended), "its steps")
         if m.inside is not None:
             m.inside.sound()
     for other in found.sweep:
-        _must({m.card.label for m in other.methods} == {m.card.label for m in methods}, "its batch sizes")
+        keeps({m.card.label for m in other.methods} == {m.card.label for m in methods}, "its batch sizes")
         sound(replace(other, sweep=()), results)
-
-
-def _must(holds: bool, what: str) -> None:
-    if not holds:
-        raise Garbled(f"{what} are not what a comparison keeps")
 
 
 def _processor() -> str:

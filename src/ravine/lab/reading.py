@@ -82,6 +82,11 @@ def in_the_way(path: Path) -> Path | None:
     return next((x for x in beside if x.is_symlink() or (x.exists() and not x.is_file())), None)
 
 
+def counted(n: int) -> str:
+    """So many trials, in words."""
+    return "1 trial" if n == 1 else f"{n} trials"
+
+
 def nothing(folder: Path) -> LabError:
     """What to say where no records are."""
     return LabError(f"{folder}: there is no comparison: name a folder that ravine compare wrote to (its --out)")

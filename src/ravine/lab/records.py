@@ -11,7 +11,7 @@ from typing import Any
 
 from .decode import Garbled
 from .errors import LabError
-from .reading import Row, checked, in_the_way, recalled, result_of, rows
+from .reading import Row, checked, counted, in_the_way, recalled, result_of, rows
 from .trial import Result, Trial
 
 SCHEMA = """
@@ -118,11 +118,11 @@ class Records:
         out = []
         if n := self.interrupted:
             self.interrupted = 0
-            out.append(f"{_trials(n, 'was', 'were')} in flight when the last run stopped; "
+            out.append(f"{counted(n)} {'was' if n == 1 else 'were'} in flight when the last run stopped; "
                        f"{'it is' if n == 1 else 'they are'} run again")  # fmt: skip
         if n := self._others(trials):
-            out.append(f"{_trials(n, 'here is', 'here are')} of other code, another task of this name or other "
-                       f"versions; {'it stays, and is' if n == 1 else 'they stay, and are'} not used")  # fmt: skip
+            out.append(f"{counted(n)} here {'is' if n == 1 else 'are'} of other code, another task of this name or "
+                       f"other versions; {'it stays, and is' if n == 1 else 'they stay, and are'} not used")  # fmt: skip
         return out
 
     def _others(self, trials: Iterable[Trial]) -> int:
@@ -131,7 +131,7 @@ class Records:
         return sum(wanted.get(_apart(asdict(row.trial)), row.key) != row.key for row in self.rows())
 
     def remember(self, name: str, value: object) -> None:
-        """Keeps a value beside the trials, as JSON; `recall` gives it back."""
+        """Keeps a value beside the trials, as JSON; `recalled` gives it back."""
         self._do("insert or replace into meta values (?, ?)", name, json.dumps(value, default=str))
 
     def recalled(self, name: str) -> Any:
@@ -193,10 +193,6 @@ class Known(Mapping[Trial, Result]):
         """Records it first."""
         self.records.add(trial, result)
         self.read[trial] = result
-
-
-def _trials(n: int, one: str, more: str) -> str:
-    return f"1 trial {one}" if n == 1 else f"{n} trials {more}"
 
 
 def _apart(fields: dict[str, Any]) -> str:

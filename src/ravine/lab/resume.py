@@ -12,12 +12,12 @@ from .decode import Garbled, decoded
 from .errors import LabError
 from .found import Found, sound
 from .outcome import Outcome, outcome
-from .reading import Reading, Row, nothing
+from .reading import Reading, Row, counted, nothing
 from .settings import Settings
 
-SAID_ANEW = {"out", "png", "pdf", "export", "track"}  # where results go: of no earlier command
+SAID_ANEW = {"out", "png", "pdf", "export", "track"}  # where results go: said again with each command, never recalled
 KEPT = {f.name: get_type_hints(Settings)[f.name] for f in fields(Settings) if f.name not in SAID_ANEW}
-OLDER = {"train"}  # what settings had once
+OLDER = {"train"}  # fields that older versions wrote
 
 
 def found(folder: Path) -> tuple[Outcome, list[Row]]:
@@ -28,14 +28,14 @@ def found(folder: Path) -> tuple[Outcome, list[Row]]:
         raise nothing(folder)
     if kept is None:
         raise LabError(
-            f"{folder}: the comparison of {_trials(len(rows))} is not finished, or an older ravine made it, which kept "
+            f"{folder}: the comparison of {counted(len(rows))} is not finished, or an older ravine made it, which kept "
             f"less than a report needs: ravine compare --resume {folder} finishes it"
         )
     results = {row.key: row.result for row in rows}
     try:
         made = decoded(Found, kept)
         if lost := len(made.keys() - results.keys()):
-            raise LabError(f"{folder}: {_trials(lost)} {'is' if lost == 1 else 'are'} missing or cannot be read: "
+            raise LabError(f"{folder}: {counted(lost)} {'is' if lost == 1 else 'are'} missing or cannot be read: "
                            f"ravine compare --resume {folder} runs {'it' if lost == 1 else 'them'}")  # fmt: skip
         sound(made, results)
     except Garbled as error:
@@ -46,7 +46,7 @@ def found(folder: Path) -> tuple[Outcome, list[Row]]:
     return outcome(made, results), rows
 
 
-def recalled(folder: Path, now: Mapping[str, Any], trust: bool = False) -> tuple[Settings, str]:
+def settings_of(folder: Path, now: Mapping[str, Any], trust: bool = False) -> tuple[Settings, str]:
     """What was asked for then, with `now` in its place, and the command that did. What is somebody's own is imported
     when it is run: so the person says it again, or that the folder is trusted."""
     with Reading(folder) as records:
@@ -93,7 +93,3 @@ def _asked_again(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -
             f"--resume {folder} runs code that its records name; if that is yours, say {' '.join(say)} again, "
             "or --trust"
         )
-
-
-def _trials(n: int) -> str:
-    return "1 trial" if n == 1 else f"{n} trials"

@@ -1,6 +1,7 @@
 """How every command answers, whatever its streams are and whatever is typed: a line, a status, never a traceback."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -14,9 +15,6 @@ from ravine import cli
 from ravine.cli import main
 from ravine.command import Mistake, Whole, complain, file_name, replacing, standing, write
 
-from .conftest import compared
-
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="starts each command in a copy of this process")
 COMMANDS = [
     "--version", "--help", "list --json", "show radam", "cite adam sgd", "schedule", "schedule cosine --plot --table",
     "schedule cosine -o curve.svg", "picture", "compare --help", "compare --report kept", "advise --from kept",
@@ -26,83 +24,50 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def there(few, tmp_path, monkeypatch):
-    """A folder with somebody's own task, and a finished comparison of it."""
-    (tmp_path / "mine.py").write_text((few / "mine.py").read_text())
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "trials.sqlite").write_bytes((few / "kept" / "trials.sqlite").read_bytes())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    yield tmp_path
-    sys.modules.pop("mine", None)
+KINDS = [kind for kind in ("ascii", "closed", "full") if kind != "full" or Path("/dev/full").exists()]
 
 
-def forked(arguments: list[str], out: str) -> tuple[int, str, bytes]:
-    """The status of a command whose standard output is closed, full, or an ASCII file; its stderr and stdout."""
-    if not (child := os.fork()):
-        status = 99
-        try:
-            err = os.open("err", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-            os.dup2(err, 2)
-            sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding="ascii", line_buffering=True)
-            if out == "closed":
-                os.close(1)
-                sys.stdout = None
-            else:
-                where = "/dev/full" if out == "full" else "out"
-                os.dup2(os.open(where, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 1)
-                kind = "ascii" if out == "ascii" else "utf-8"
-                sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding=kind)
-            try:
-                status = main(arguments)
-            except SystemExit as stopped:
-                status = int(stopped.code or 0)
-            sys.stdout.flush()  # as Python does at its end
-        except BaseException as error:
-            os.write(2, f"traceback: {error!r}".encode())
-        os._exit(status)
-    _, status = os.waitpid(child, 0)
-    printed = Path("out").read_bytes() if out == "ascii" else b""
-    return os.waitstatus_to_exitcode(status), Path("err").read_text(), printed
+def on_streams(folder: Path, kind: str, commands: list[list[str]]) -> list[tuple[int, str, str]]:
+    """Status, standard error and standard output of these, in a process of their own."""
+    driver = [sys.executable, str(Path(__file__).parent / "on_streams.py"), kind, json.dumps(commands)]
+    done = subprocess.run(driver, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + (folder / "err").read_text()
+    return json.loads((folder / "results.json").read_text())
 
 
-@forks
-@pytest.mark.parametrize("arguments", COMMANDS)
-def test_a_standard_output_that_is_closed_full_or_ascii(there, arguments):
-    status, err, printed = forked(arguments.split(), "ascii")
+@pytest.fixture(scope="module")
+def answers(few, tmp_path_factory):
+    """{kind of standard output: {command: its status, standard error and standard output}}, in a folder with somebody's
+    own task, and a finished comparison of it."""
+    found = {}
+    for kind in KINDS:
+        folder = tmp_path_factory.mktemp(kind)
+        (folder / "mine.py").write_text((few / "mine.py").read_text())
+        (folder / "kept").mkdir()
+        (folder / "kept" / "trials.sqlite").write_bytes((few / "kept" / "trials.sqlite").read_bytes())
+        said = on_streams(folder, kind, [command.split() for command in COMMANDS])
+        found[kind] = dict(zip(COMMANDS, said, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_standard_output_that_is_closed_full_or_ascii(answers, command):
+    status, err, printed = answers["ascii"][command]
     assert status in (0, 2) and err.count("\n") == (status == 2) and printed.isascii(), err
     assert bool(printed.strip()) == (status == 0)
-    assert forked(arguments.split(), "closed")[:2] == (status, err)
-    if Path("/dev/full").exists():
+    assert answers["closed"][command][:2] == [status, err]
+    if "full" in answers:
         full = {f"ravine: {what}No space left on device\n" for what in ("standard output: ", "")}
-        failed, said, _ = forked(arguments.split(), "full")
+        failed, said, _ = answers["full"][command]
         assert failed == 2 and (said in full if status == 0 else said == err)
 
 
-@forks
-@pytest.mark.parametrize("out", ["closed", "full", "ascii"])
-def test_a_comparison_is_reported_whatever_standard_output_is(tmp_path, monkeypatch, out):
-    monkeypatch.chdir(tmp_path)
-    status, err, _ = forked_compared(tmp_path, out)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_comparison_is_reported_whatever_standard_output_is(tmp_path, kind):
+    ((status, err, _),) = on_streams(tmp_path, kind, [["compare few"]])
     assert (tmp_path / "kept" / "report.html").stat().st_size > 100_000
-    assert err == ("ravine: standard output: No space left on device\n" if out == "full" else "")
-    assert status == (2 if out == "full" else 0)
-
-
-def forked_compared(folder: Path, out: str):
-    """`compare` itself, with trials in its process."""
-
-    def run(arguments):
-        try:
-            compared(folder, "--optimizers", "sgd")
-        except AssertionError:
-            return 2
-        return 0
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(globals(), "main", run)
-        return forked([], out)
+    assert err == ("ravine: standard output: No space left on device\n" if kind == "full" else "")
+    assert status == (2 if kind == "full" else 0)
 
 
 def test_in_ascii_letters_are_named(capsys):
@@ -129,37 +94,55 @@ def test_ctrl_c_before_a_command_has_begun_is_a_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "ravine: stopped\n"
 
 
-DRIVER = """
-import signal, sys
-from ravine.cli import main
+IMPORTED = """
+import signal
+try:
+    signal.raise_signal(signal.SIGINT)
+except BaseException:
+    pass  # as libraries do that import another if they can
+print("went on")
+"""
+STUB = """
+import signal, sys, ravine
+from ravine import cli
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
-print("here", flush=True)
-sys.exit(main())
+ravine.__path__.append(sys.argv.pop(1))
+cli.COMMANDS["stub"] = ("stub", "")
+sys.exit(cli.main())
 """
 
 
-def interrupted(folder: Path, seconds: float) -> tuple[int, str]:
-    """`ravine compare` that gets Ctrl-C so long after it has begun."""
-    command = [sys.executable, "-c", DRIVER, "compare", "--tier", "smoke", "--epochs", "1", "--workers", "1"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout and process.stdout.readline() == "here\n"
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    return process.returncode, err
-
-
 def test_ctrl_c_while_a_command_imports_is_a_line(tmp_path):
-    status, err = interrupted(tmp_path, 0.0)
-    assert status == 130 and err.startswith("ravine: stopped") and err.count("\n") == 1
+    (tmp_path / "stub.py").write_text(IMPORTED)
+    done = subprocess.run([sys.executable, "-c", STUB, str(tmp_path), "stub"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ravine: stopped\n")
+
+
+DRIVER = """
+import signal, sys
+from ravine import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+usual = cli.import_module
+def announced(name):
+    print("here", flush=True)
+    return usual(name)
+cli.import_module = announced
+sys.exit(cli.main())
+"""
 
 
 @pytest.mark.faults
 def test_ctrl_c_in_the_first_seconds(tmp_path):
+    """`ravine compare` that gets Ctrl-C so long after it began to import."""
+    command = [sys.executable, "-c", DRIVER, "compare", "--tier", "smoke", "--epochs", "1", "--workers", "1"]
     for i in range(30):
-        status, err = interrupted(tmp_path, i / 10)
-        assert status in (130, 0) and err.count("\n") == (status == 130), (i, status, err)
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout and process.stdout.readline() == "here\n"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(i / 10)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode in (130, 0) and err.count("\n") == (process.returncode == 130), (i, err)
 
 
 def test_a_complaint_is_one_line(capsys):

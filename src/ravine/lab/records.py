@@ -122,7 +122,8 @@ class Records:
                        f"{'it is' if n == 1 else 'they are'} run again")  # fmt: skip
         if n := self._others(trials):
             out.append(f"{counted(n)} here {'is' if n == 1 else 'are'} of other code, another task of this name or "
-                       f"other versions; {'it stays, and is' if n == 1 else 'they stay, and are'} not used")  # fmt: skip
+                       f"other versions; {'it stays' if n == 1 else 'they stay'}, and {'is' if n == 1 else 'are'} not "
+                       "used")  # fmt: skip
         return out
 
     def _others(self, trials: Iterable[Trial]) -> int:

@@ -64,12 +64,16 @@ class Playground:
 
 
 @contextmanager
-def playground():
-    """Runs until it is left."""
+def playground(first=""):
+    """Runs until it is left; `first` is code that its process runs before."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with TemporaryDirectory() as folder, open(Path(folder) / "stderr", "w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", START], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            [sys.executable, "-c", f"{first}\n{START}"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
         )
         line = process.stdout.readline()
         complaints = Path(errors.name)

@@ -214,38 +214,56 @@ def test_a_client_may_leave_in_the_middle_of_its_question(play):
     assert play.complaints.read_text() == ""  # no traceback
 
 
-LONG = {
-    "tune": {"runs": [{"name": "prodigy", "set": {}}], "steps": 600},
-    "rates": {"runs": [{"name": "adam", "set": {}, "strategy": "SAM"}], "steps": 300},
-    "basins": {"runs": [{"name": "adam", "set": {}, "strategy": "SAM"}], "steps": 300, "aspect": 1},
-}
+ENDLESS = """
+from itertools import count
+from threading import Event
+from ravine.surfaces import path, rates
+from ravine.surfaces.play import answers, maps
+
+def descend(surface, runs, steps, watch=None, **more):
+    if steps < 300:
+        return path.descend(surface, runs, steps, watch=watch, **more)
+    for k in count():  # it ends where its client leaves, and never before
+        watch(k / (k + 1))
+        Event().wait(0.001)
+
+rates.descend = maps.descend = answers.descend = descend
+"""
+LONG = {"runs": RACE["runs"][:1], "steps": 300, "aspect": 1}
 
 
-@pytest.mark.parametrize("name", LONG)
-def test_what_takes_long_says_how_far_it_is_lets_others_pass_and_ends_with_its_client(play, name):
-    body = json.dumps(RACE | LONG[name] | {"id": name}).encode()
-    with leave(play, name, body):
-        until(lambda: part(play, name))
-        assert play.ask("race", RACE)[0] == 200
-        assert 0 < part(play, name) < 1
-    until(lambda: part(play, name) is None)
-    with leave(play, name, body):  # and the next one's turn comes
-        until(lambda: part(play, name))
-    until(lambda: part(play, name) is None)
+@pytest.fixture(scope="module")
+def endless():
+    """A server where what has 300 steps or more lasts as long as somebody waits for it."""
+    with playground(ENDLESS) as running:
+        yield running
+        assert running.complaints.read_text() == ""
 
 
-def test_two_that_take_long_wait_for_each_other_and_a_map_for_neither(play):
-    body = RACE | LONG["tune"]
-    with leave(play, "tune", json.dumps(body | {"id": "first"}).encode()):
-        until(lambda: part(play, "first"))
-        with leave(play, "tune", json.dumps(body | {"id": "second"}).encode()):
-            until(lambda: part(play, "second") == 0)
-            before = part(play, "first")
-            until(lambda: part(play, "first") > before)
-            assert part(play, "second") == 0
-            assert play.ask("rates", RACE | {"runs": RACE["runs"][:1]})[0] == 200
-            assert part(play, "second") == 0 < part(play, "first") < 1
-    until(lambda: part(play, "first") is None and part(play, "second") is None)
+@pytest.mark.parametrize("name", ["tune", "rates", "basins"])
+def test_what_takes_long_says_how_far_it_is_lets_others_pass_and_ends_with_its_client(endless, name):
+    body = json.dumps(RACE | LONG | {"id": name}).encode()
+    with leave(endless, name, body):
+        until(lambda: part(endless, name))
+        assert endless.ask("race", RACE)[0] == 200
+        assert 0 < part(endless, name) < 1
+    until(lambda: part(endless, name) is None)
+    with leave(endless, name, body):  # and the next one's turn comes
+        until(lambda: part(endless, name))
+    until(lambda: part(endless, name) is None)
+
+
+def test_two_that_take_long_wait_for_each_other_and_a_map_for_neither(endless):
+    with leave(endless, "tune", json.dumps(RACE | LONG | {"id": "first"}).encode()):
+        until(lambda: part(endless, "first"))
+        with leave(endless, "tune", json.dumps(RACE | LONG | {"id": "second"}).encode()):
+            until(lambda: part(endless, "second") == 0)
+            before = part(endless, "first")
+            until(lambda: part(endless, "first") > before)
+            assert part(endless, "second") == 0
+            assert endless.ask("rates", RACE | {"runs": RACE["runs"][:1]})[0] == 200
+            assert part(endless, "second") == 0 < part(endless, "first") < 1
+    until(lambda: part(endless, "first") is None and part(endless, "second") is None)
 
 
 @pytest.mark.parametrize("strategy", asked.STRATEGIES)

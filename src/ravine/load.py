@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 
-OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # as this optimizer has them, not the saved one
+OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # taken from this optimizer, not from the state dict
 PARTS = ("state", "param_groups")
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # parts of names that are torch's
 
@@ -48,7 +48,7 @@ class Loaded:
     unfit: dict[str, str] = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:
-        parts = [f"loaded the states of {len(self.loaded)} parameters"]
+        parts = [f"loaded the states of {len(self.loaded)} parameter{'s' * (len(self.loaded) != 1)}"]
         for word, names in (("missing", self.missing), ("unexpected", self.unexpected)):
             if names:
                 parts.append(f"{word}: {', '.join(names)}")
@@ -98,13 +98,27 @@ def parts(opt: Optimizer, given: dict[str, Any]) -> Loaded:
             report.missing += [name] if movable(p) else []
         else:
             try:
-                states[p] = fit(opt, group, p, saved, came, name)
+                same_mode(opt, group, p, came, name)
+                states[p] = fit(opt, group, p, saved, came.get("storage"), name)
                 report.loaded.append(name)
             except ValueError as error:
                 report.unfit[name] = str(error)
     opt.state.update(states)
     opt._arranged = None
     return report
+
+
+def same_mode(opt: Optimizer, group: Mapping[str, Any], p: Tensor, came: Mapping[str, Any], who: str) -> None:
+    """Raise where a state was saved with other weights in the model than are there now: after eval(), or before it."""
+    there, here = (x.get("mode") == "eval" for x in (came, group))
+    if there and not here:
+        also = "call eval() here first, or " if opt.compiled(group, p).program.shown is not None else ""
+        raise ValueError(f"{type(opt).__name__}: the state of {who} was saved after eval(); {also}save after train()")
+    if here and not there:
+        raise ValueError(
+            f"{type(opt).__name__}: the state of {who} was saved in training, and eval() has been called here; "
+            "call train() here first, or save after eval()"
+        )
 
 
 # what a state_dict is
@@ -125,7 +139,7 @@ def checked(owner: str, given: Any) -> dict[str, Any]:
         for i in group["params"]:
             if not isinstance(i, int | str) or i in ids:
                 raise ValueError(
-                    f"{who}: group {n} has the parameter {told(i)}; each is a number or a name, and stands there once"
+                    f"{who}: group {n} has the parameter {told(i)}; each must be a number or a name, and may appear once"
                 )
             ids.add(i)
         names = group.get("param_names", ())
@@ -234,17 +248,17 @@ def by_name(who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
 
 def matched(
     saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, Any, Any, Mapping[str, Any], Tensor | None]]:
-    """(name, saved number, saved storage, group here, parameter here) of all parameters of both sides: by name over all
-    groups where both have names, else by place. What is missing on a side is None there."""
-    theirs = [(i, group.get("storage")) for group in saved for i in group["params"]]
+) -> Iterator[tuple[str, Any, Mapping[str, Any], Mapping[str, Any], Tensor | None]]:
+    """(name, saved number, saved group, group here, parameter here) of all parameters of both sides: by name over all
+    groups where both have names, else by place. What is missing on a side is None there, and its group empty."""
+    theirs = [(i, group) for group in saved for i in group["params"]]
     ours = [(p, group) for group in now for p in group["params"]]
     names, own = names_of(saved), names_of(now)
     if names is None or own is None:
         names, own = [f"parameter {i}" for i in range(len(theirs))], [f"parameter {i}" for i in range(len(ours))]
     there, here = dict(zip(plain(names), theirs, strict=True)), dict(zip(plain(own), ours, strict=True))
     for name in dict.fromkeys([*here, *there]):
-        i, came = there.get(name, (None, None))
+        i, came = there.get(name, (None, {}))
         p, group = here.get(name, (None, {}))
         yield name, i, came, group, p
 

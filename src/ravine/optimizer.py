@@ -423,7 +423,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             >>> old.param_groups[0]["params"][0].grad = torch.ones(3)
             >>> old.step()
             >>> print(new.load_state_dict(old.state_dict(), strict=False))
-            loaded the states of 1 parameters; missing: head
+            loaded the states of 1 parameter; missing: head
 
         Raises ValueError, and changes nothing, where it is not this optimizer's or not these parameters'.
         """

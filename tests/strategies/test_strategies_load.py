@@ -139,3 +139,45 @@ def test_state_may_be_set_for_a_whole_parameter():
     assert len(opt.state) == 2 and not opt.state[opt.params[0]]
     with pytest.raises(KeyError):
         del opt.state[opt.params[0]]
+
+
+# opt.state is written to as torch's
+
+
+@every
+def test_states_are_moved_by_the_loop_that_everybody_writes(make):
+    opt, other = trained(make), trained(make)
+    for state in opt.state.values():
+        for k, x in state.items():
+            if isinstance(x, torch.Tensor):
+                state[k] = x.clone()
+    go(opt, 3, 4)
+    go(other, 3, 4)
+    assert kept(opt) == kept(other)
+
+
+def test_an_entry_is_written_and_deleted_where_it_is_kept():
+    opt = trained(MADE["sam of lookahead"])
+    p = opt.params[0]
+    lookahead, adam = opt.optimizer, opt.optimizer.optimizer
+    slow, m = torch.full_like(p, 2.0), torch.full_like(p, 3.0)
+    opt.state[p]["lookahead.slow"], opt.state[p]["exp_avg"] = slow, m
+    assert lookahead.kept[p]["slow"] is slow and adam.state[p]["exp_avg"] is m
+    opt.state[p].update(note=1)
+    assert adam.state[p]["note"] == 1 and opt.state[p].pop("note") == 1 and "note" not in adam.state[p]
+    del opt.state[p]["lookahead.slow"]
+    assert "slow" not in lookahead.kept[p] and "lookahead.slow" not in opt.state[p]
+    with pytest.raises(KeyError, match="lookahead.slow"):
+        del opt.state[p]["lookahead.slow"]
+    opt.state[p].clear()
+    assert not opt.state[p] and not adam.state[p] and not lookahead.kept[p]
+    opt.state[p]["exp_avg"] = m
+    assert adam.state[p] == {"exp_avg": m}
+
+
+@every
+def test_what_is_copied_of_a_state_is_a_dict(make):
+    opt = trained(make)
+    for p in opt.params:
+        for made in (copy.copy(opt.state[p]), copy.deepcopy(opt.state[p]), opt.state[p].copy(), opt.state[p] | {}):
+            assert type(made) is dict and str(made) == str(dict(opt.state[p])) == repr(opt.state[p])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, overload
 from weakref import ref
 
@@ -17,19 +16,71 @@ from ravine.saved import entries, told
 from ravine.state import TYPES
 
 
-class States(MutableMapping[Any, Mapping[str, Any]]):
+class State(MutableMapping[str, Any]):
+    """What a strategy and the optimizer that it drives keep for one parameter, under the names of the state_dict.
+
+    An entry is written or deleted where it is kept: names that begin with the strategy's own are the strategy's, all
+    others the driven optimizer's.
+    """
+
+    def __init__(self, strategy: Strategy, p: Any):
+        self.strategy, self.p = strategy, p
+
+    def joined(self) -> dict[str, Any]:
+        """Both together, as a dict of its own."""
+        prefix, inner = self.strategy.prefix, self.strategy.optimizer.state.get(self.p, {})
+        return {**inner, **{prefix + k: x for k, x in self.strategy.kept.get(self.p, {}).items()}}
+
+    def part(self, k: str) -> tuple[MutableMapping[str, Any], str]:
+        """The dict that keeps an entry, and its name there."""
+        if k.startswith(self.strategy.prefix):
+            return self.strategy.kept[self.p], k.removeprefix(self.strategy.prefix)
+        return self.strategy.optimizer.state[self.p], k
+
+    def __getitem__(self, k: str) -> Any:
+        return self.joined()[k]
+
+    def __setitem__(self, k: str, x: Any) -> None:
+        part, name = self.part(k)
+        part[name] = x
+
+    def __delitem__(self, k: str) -> None:
+        if k not in self:
+            raise KeyError(k)
+        part, name = self.part(k)
+        del part[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.joined())
+
+    def __len__(self) -> int:
+        return len(self.joined())
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def copy(self) -> dict[str, Any]:
+        """As of a dict: another with the same tensors."""
+        return self.joined()
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
+        return dict, (self.joined(),)  # copy.deepcopy and pickle make a dict of it, and no second optimizer
+
+    def __repr__(self) -> str:
+        return repr(self.joined())
+
+
+class States(MutableMapping[Any, MutableMapping[str, Any]]):
     """What a strategy and the optimizer that it drives keep for each parameter, under the names of the state_dict.
 
-    The tensors are their own, and may be written to; entries are replaced whole: `opt.state[p] = {…}`.
+    Entries may be written and deleted, one by one or whole: `opt.state[p] = {…}`.
     """
 
     def __init__(self, strategy: Strategy):
         self.strategy = strategy
 
-    def __getitem__(self, p: Any) -> Mapping[str, Any]:
-        kept, prefix = self.strategy.kept.get(p, {}), self.strategy.prefix
-        inner = self.strategy.optimizer.state.get(p, {})
-        return MappingProxyType({**inner, **{prefix + k: x for k, x in kept.items()}})
+    def __getitem__(self, p: Any) -> State:
+        return State(self.strategy, p)
 
     def __setitem__(self, p: Any, state: Mapping[str, Any]) -> None:
         inner, kept = taken_apart(self.strategy.prefix, state)

@@ -300,6 +300,29 @@ def test_what_is_no_such_thing_is_told_what_to_do(make, words):
     refuses(TypeError, *words, make=make)
 
 
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both = nn.ParameterList(weights())
+
+    def __iter__(self):
+        return iter(self.both)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.ParameterList(weights()), Pair])
+def test_modules_that_yield_tensors_are_parameters_as_in_torch(make):
+    for given in (make(), [{"params": make()}]):
+        for opt in (torch.optim.SGD(given, 1e-3), ravine.SGD(given, 1e-3)):
+            tensors = list(given) if isinstance(given, nn.Module) else list(given[0]["params"])
+            assert len(opt.param_groups) == 1
+            assert all(p is q for p, q in zip(opt.param_groups[0]["params"], tensors, strict=True))
+    assert len(ravine.NoiseScale(make()).params) == 2
+    named = nn.ParameterDict({"a": torch.ones(3), "b": torch.ones(2)})
+    assert len(ravine.SGD(named.values(), 1e-3).param_groups[0]["params"]) == 2
+    refuses(TypeError, "params is a module, ParameterDict", make=lambda: ravine.SGD(named, 1e-3))
+    refuses(TypeError, "NoiseScale: params is a module, Seq", make=lambda: ravine.NoiseScale(nn.Sequential(MODEL)))
+
+
 def test_difficulties_may_be_a_list():
     pace = ravine.data.pacing.step(over=1, start=0.5)
     same = (ravine.data.Curriculum(x, pace).order(0).tolist() for x in ([0.3, 0.1], torch.tensor([0.3, 0.1])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from operator import index
 from types import NoneType, UnionType
@@ -70,13 +70,22 @@ def by_place(cls: type, more: Sequence[Any], named: Mapping[str, Any]) -> dict[s
     return found
 
 
-def no_parameters(given: object) -> str:
-    """What to say where params is a module, or a method that was not called."""
+def check_params(who: str, given: object) -> None:
+    """Raise TypeError where params is a model, a class, or a method that was not called.
+
+    A module that yields tensors, such as ParameterList, is taken as torch takes it.
+    """
     if isinstance(given, type):
-        return f"params is the class {given.__name__}; make a model of it, and give its parameters: model.parameters()"
-    if isinstance(given, Module):
-        return f"params is a module, {type(given).__name__}; give its parameters: model.parameters()"
-    return f"params is a function, {getattr(given, '__name__', given)!r}; call it: model.parameters()"
+        said = f"the class {given.__name__}; make a model of it, and give its parameters: model.parameters()"
+    elif isinstance(given, Module):
+        if isinstance(given, Iterable) and not any(isinstance(x, Module | str) for x in given):
+            return
+        said = f"a module, {type(given).__name__}; give its parameters: model.parameters()"
+    elif callable(given):
+        said = f"a function, {getattr(given, '__name__', given)!r}; call it: model.parameters()"
+    else:
+        return
+    raise TypeError(f"{who}: params is {said}")
 
 
 def as_tuple(kind: Any) -> Any:
@@ -215,11 +224,6 @@ def integer(what: str, value: Any) -> int:
     if abs(made) >= 2**64:
         raise ValueError(f"{what} is {told(made)}; it must be a whole number of 64 bits")
     return made
-
-
-def python_number(x: Any) -> Any:
-    """A number of NumPy as Python's own, which every checkpoint can hold; a tensor stays one."""
-    return x.item() if hasattr(x, "item") and not isinstance(x, Tensor) else x
 
 
 def within(owner: str, name: str, interval: str, x: Any) -> None:

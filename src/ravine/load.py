@@ -19,7 +19,7 @@ from ravine.compile.launch.base import local
 from ravine.compile.storage import CODED
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
-from ravine.saved import entries, has_memory, in_short, told
+from ravine.saved import entries, has_memory, in_short, python_number, told
 from ravine.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of
 from ravine.view import TRAIN
 
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 
-OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # taken from this optimizer, not from the state dict
+OWN = (
+    "storage",
+    "master_bits",
+    "nonfinite",
+    "measured",
+    "capturable",
+)  # taken from this optimizer, not from the state dict
 PARTS = ("state", "param_groups")
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # parts of names that are torch's
 
@@ -278,7 +284,7 @@ def fit(
     """A new state for a parameter of this group from a saved one, which came in this storage; ValueError where it has
     not the names, the shapes and the types of this optimizer's."""
     owner = type(opt).__name__
-    found = {k: x for k, x in saved.items() if x is not None}
+    found = {k: python_number(x) for k, x in saved.items() if x is not None}
     if not movable(p):
         if found:
             raise ValueError(f"{owner}: {who} is {p.dtype}, which never moves, and has a state in the state_dict")

@@ -3,6 +3,7 @@
 import copy
 import random
 
+import numpy as np
 import pytest
 import torch
 from cases import equal, every_program, parameters, same_states, walk
@@ -467,3 +468,46 @@ def test_weights_put_aside_by_another_rule_are_left():
     report = b.load_state_dict(a.state_dict(), strict=False)
     assert len(report.unfit) == 3 and not b.state
     assert all(said.endswith("saved after eval(); save after train()") for said in report.unfit.values())
+
+
+# numbers of NumPy
+
+
+@pytest.mark.parametrize("four", [np.int64(4), np.float32(4), np.array(4), np.array([4])], ids=repr)
+@pytest.mark.parametrize("cls", [ravine.Adam, ravine.NAdam, ravine.ASGD])
+def test_counts_of_numpy_are_taken(cls, four):
+    a, b = trained(cls), trained(cls)
+    for opt, x in ((a, four), (b, 4.0)):
+        given = opt.state_dict()
+        given["state"][0]["step"] = x
+        opt.load_state_dict(given)
+        walk(opt, 1, first=2)
+        opt.state[of(opt)[1]]["step"] = x
+        walk(opt, 1, first=3)
+    assert float(a.state[of(a)[0]]["step"]) == 6
+    same_states(a, b)
+    given = a.state_dict()
+    given["state"][0]["step"] = np.arange(2)
+    refused(a, given, "whole number from 0")
+
+
+@pytest.mark.parametrize("x", [2**53, 2.0**53, 2**60, torch.tensor(2.0**53, dtype=torch.float64), -1, 1.5], ids=repr)
+def test_a_count_beyond_what_is_counted_is_told_the_range(x):
+    a = trained(ravine.Adam)
+    given = a.state_dict()
+    given["state"][0]["step"] = x
+    refused(a, given, "must be a whole number from 0 to 2**53 - 1")
+    a.state[of(a)[0]]["step"] = x
+    with pytest.raises(ValueError, match=r"parameter 0: step is .* must be a whole number from 0 to 2\*\*53 - 1"):
+        walk(a, 1)
+
+
+@pytest.mark.parametrize("key", ["exp_avg", "exp_avg_sq"])
+def test_a_state_that_was_made_sparse_is_named(key):
+    a = trained(ravine.Adam)
+    p = of(a)[2]
+    a.state[p][key] = a.state[p][key].to_sparse()
+    with pytest.raises(RuntimeError, match=rf"parameter 2 of shape \(2, 3\): its state {key} is sparse .*to_dense"):
+        walk(a, 1)
+    a.state[p][key] = a.state[p][key].to_dense()
+    walk(a, 1)

@@ -59,7 +59,16 @@ def test_an_unknown_name_with_the_nearest_one(cls):
         ("rprop", "weight_decay", "here it is mods=[DecoupledDecay(0.01)]. It takes"),
         ("sgd", "use_nesterov", "here it is nesterov. It takes"),
         ("adagrad", "initial_accumulator", "here it is initial_accumulator_value"),
-        ("sgd", "beta1", "It takes"),  # nothing that it could be
+        ("sgd", "beta1", "here it is momentum. It takes"),
+        ("rmsprop", "beta1", "here it is momentum. It takes"),
+        ("rmsprop", "beta_2", "here it is alpha. It takes"),
+        ("adadelta", "beta1", "here it is rho. It takes"),
+        ("adadelta", "beta2", "here it is rho. It takes"),
+        ("ademamix", "beta2", "here it is betas[1]"),
+        ("adam", "weight_decouple", "here it is decoupled_weight_decay. It takes"),
+        ("sgd", "weight_decouple", "here it is mods=[DecoupledDecay(0.01)], where weight_decay is not decoupled"),
+        ("lion", "weight_decouple", "here it is mods=[DecoupledDecay(0.01)], where weight_decay is not decoupled"),
+        ("rmsprop", "nesterov", "It takes"),  # nothing that it could be
     ],
 )
 def test_other_libraries_names_are_told_what_they_are_here(name, given, here):
@@ -275,7 +284,9 @@ SGD = ravine.SGD(weights())
         (lambda: ravine.AdamW([MODEL]), ["parameter 0 is Linear"]),
         (lambda: ravine.create("adamw", MODEL.parameters), ["call it"]),
         (lambda: ravine.AdamW(weights(), mods=[EMA]), ["mods[0] is the class EMA; make one: EMA(…)"]),
-        (lambda: ravine.AdamW(weights(), mods=EMA(0.9)), ["it must be a list or tuple of Modifier objects"]),
+        (lambda: ravine.AdamW(weights(), mods=EMA(0.9)), ["AdamW: mods is one EMA; write mods=[EMA(…)]"]),
+        (lambda: ravine.AdamW(weights(), mods=EMA), ["mods is one EMA; write mods=[EMA(…)]"]),
+        (lambda: ravine.AdamW(weights(), mods=(x for x in ())), ["it must be a list or tuple of Modifier objects"]),
         (lambda: ravine.AdamW(weights(), lr=Cosine(9)), ["a schedule goes into ravine.Scheduler(opt, …)"]),
         (lambda: ravine.Scheduler(SGD, lr=Cosine), ["Scheduler: lr is the class Cosine; make one: Cosine(…)"]),
         (lambda: ravine.Scheduler(SGD, lr=[Cosine]), ["lr is the class Cosine"]),

@@ -27,13 +27,8 @@ if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 
-OWN = (
-    "storage",
-    "master_bits",
-    "nonfinite",
-    "measured",
-    "capturable",
-)  # taken from this optimizer, not from the state dict
+# taken from this optimizer, not from the state dict
+OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")
 PARTS = ("state", "param_groups")
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # parts of names that are torch's
 
@@ -145,7 +140,8 @@ def checked(owner: str, given: Any) -> dict[str, Any]:
         for i in group["params"]:
             if not isinstance(i, int | str) or i in ids:
                 raise ValueError(
-                    f"{who}: group {n} has the parameter {told(i)}; each must be a number or a name, and may appear once"
+                    f"{who}: group {n} has the parameter {told(i)}; "
+                    "each must be a number or a name, and may appear once"
                 )
             ids.add(i)
         names = group.get("param_names", ())

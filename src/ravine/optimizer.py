@@ -241,9 +241,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """Update the step counts in state dicts that the caller still holds."""
         kept = [(x, state, k) for made, state, k in self._given if (x := made()) is not None]
         for x, state, k in kept:
-            if (
-                k in state and x.numel() == 1 and has_memory(x)
-            ):  # unless the caller cleared the state or resized the tensor
+            # unless the caller cleared the state or resized the tensor
+            if k in state and x.numel() == 1 and has_memory(x):
                 x.detach().copy_(state[k])
         self._given = [(ref(x), state, k) for x, state, k in kept]
 

@@ -167,7 +167,7 @@ def test_an_entry_is_written_and_deleted_where_it_is_kept():
     assert adam.state[p]["note"] == 1 and opt.state[p].pop("note") == 1 and "note" not in adam.state[p]
     del opt.state[p]["lookahead.slow"]
     assert "slow" not in lookahead.kept[p] and "lookahead.slow" not in opt.state[p]
-    with pytest.raises(KeyError, match="lookahead.slow"):
+    with pytest.raises(KeyError, match=r"lookahead\.slow"):
         del opt.state[p]["lookahead.slow"]
     opt.state[p].clear()
     assert not opt.state[p] and not adam.state[p] and not lookahead.kept[p]

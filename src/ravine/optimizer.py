@@ -26,7 +26,7 @@ from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
 from ravine.programs import compiled, fixed
 from ravine.saved import has_memory
-from ravine.state import move, numbers_of, widened
+from ravine.state import begins_only, move, numbers_of, widened
 from ravine.typed import hint, nearest
 from ravine.untraced import untraced
 from ravine.view import put_back, show
@@ -471,9 +471,3 @@ class Optimizer(Fields, torch.optim.Optimizer):
         code: also what the host computes once per step, and the source that was emitted: hundreds of lines.
         """
         return explain(self, code)
-
-
-def begins_only(opt: torch.optim.Optimizer) -> bool:
-    """True for a new optimizer without a rate: so torch.distributed.checkpoint makes a step, with neither loss nor
-    closure, for states to load into."""
-    return not opt.state and not any(group.get("lr", 1.0) for group in opt.param_groups)

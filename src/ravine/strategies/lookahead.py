@@ -12,9 +12,9 @@ from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
 from ravine.hyper import integer, value_of
-from ravine.optimizer import Optimizer, begins_only
+from ravine.optimizer import Optimizer
 from ravine.saved import told
-from ravine.state import BITS, begin
+from ravine.state import BITS, begin, begins_only
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, driver, forward
 from ravine.untraced import untraced

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -56,21 +56,22 @@ class Loaded:
         return "; ".join([*parts, *(f"unfit: {why}" for why in self.unfit.values())])
 
 
-def load(opt: Optimizer, state_dict: Mapping[str, Any], strict: bool) -> Loaded | None:
-    """Check, make the new states, exchange them; torch's hooks are called as torch calls them."""
+def load(
+    opt: torch.optim.Optimizer, state_dict: Mapping[str, Any], take: Callable[[dict[str, Any]], Loaded | None]
+) -> Loaded | None:
+    """Check the form of a state_dict and let `take` take it over; torch's hooks are called as torch calls them."""
     owner = type(opt).__name__
     given = entries(owner, state_dict, PARTS)
     for hook in list(opt._optimizer_load_state_dict_pre_hooks.values()):
         made = hook(opt, given)
         given = given if made is None else made
-    given = checked(owner, given)
-    report = whole(opt, given) if strict else parts(opt, given)
+    report = take(checked(owner, given))
     for hook in list(opt._optimizer_load_state_dict_post_hooks.values()):
         hook(opt)
     return report
 
 
-def whole(opt: Optimizer, given: dict[str, Any]) -> None:
+def load_all(opt: Optimizer, given: dict[str, Any]) -> None:
     """Take over all of a state_dict."""
     final = groups(opt, given["param_groups"])
     states: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
@@ -88,7 +89,7 @@ def whole(opt: Optimizer, given: dict[str, Any]) -> None:
     opt.__setstate__({"state": states, "param_groups": final})
 
 
-def parts(opt: Optimizer, given: dict[str, Any]) -> Loaded:
+def load_what_fits(opt: Optimizer, given: dict[str, Any]) -> Loaded:
     """Take over the states that fit; everything else, hyperparameters too, stays as it is."""
     report, states = Loaded(), dict[Tensor, dict[str, Any]]()
     for name, i, came, group, p in matched(given["param_groups"], opt.param_groups):
@@ -221,7 +222,7 @@ def worn(who: str, saved: Any, now: tuple[Modifier, ...]) -> tuple[Modifier, ...
 # which saved parameter is which
 
 
-def plain(names: Sequence[str]) -> list[str]:
+def without_wrappers(names: Sequence[str]) -> list[str]:
     """Names without what torch.compile, DDP, FSDP and checkpoint wrappers put into them; as they are if that makes two
     of them one."""
     out: list[str] = []
@@ -237,8 +238,8 @@ def by_name(who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
     """The saved parameters in the order of this group's, where both have names; else they go by place."""
     if "param_names" not in old or "param_names" not in now:
         return {}
-    place = dict(zip(plain(old["param_names"]), old["params"], strict=True))
-    here = plain(now["param_names"])
+    place = dict(zip(without_wrappers(old["param_names"]), old["params"], strict=True))
+    here = without_wrappers(now["param_names"])
     if other := place.keys() ^ set(here):
         side = {True: "only in the state_dict", False: "only here"}
         raise ValueError(
@@ -258,7 +259,10 @@ def matched(
     names, own = names_of(saved), names_of(now)
     if names is None or own is None:
         names, own = [f"parameter {i}" for i in range(len(theirs))], [f"parameter {i}" for i in range(len(ours))]
-    there, here = dict(zip(plain(names), theirs, strict=True)), dict(zip(plain(own), ours, strict=True))
+    there, here = (
+        dict(zip(without_wrappers(names), theirs, strict=True)),
+        dict(zip(without_wrappers(own), ours, strict=True)),
+    )
     for name in dict.fromkeys([*here, *there]):
         i, came = there.get(name, (None, {}))
         p, group = here.get(name, (None, {}))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import KW_ONLY
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform, overload
 from weakref import ref
 
@@ -21,7 +22,7 @@ from ravine.compile.emit import latex
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.explain import explain
 from ravine.hyper import by_place, check_params, constants, constructor, fields, settle
-from ravine.load import Loaded, load
+from ravine.load import Loaded, load, load_all, load_what_fits
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
 from ravine.programs import compiled, fixed
@@ -430,7 +431,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """
         if self._released is not None:
             self._released.close()
-        return load(self, state_dict, strict)
+        return load(self, state_dict, partial(load_all if strict else load_what_fits, self))
 
     def to(self, device: torch.device | str | None = None) -> Self:
         """Move the states to a device; None: each beside its parameter. Returns the optimizer itself.

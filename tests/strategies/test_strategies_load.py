@@ -1,7 +1,9 @@
 """A state_dict that a strategy refuses changes nothing, of the strategy nor of what it drives."""
 
 import copy
+import re
 
+import numpy as np
 import pytest
 import torch
 from walks import closure_at, start
@@ -181,3 +183,32 @@ def test_what_is_copied_of_a_state_is_a_dict(make):
     for p in opt.params:
         for made in (copy.copy(opt.state[p]), copy.deepcopy(opt.state[p]), opt.state[p].copy(), opt.state[p] | {}):
             assert type(made) is dict and str(made) == str(dict(opt.state[p])) == repr(opt.state[p])
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "said"),
+    [
+        ("k", 0, "Lookahead: k is 0; it must be a whole number from 1 to"),
+        ("k", 2**60, "it must be a whole number from 1 to 2**53"),
+        ("alpha", True, "Lookahead: alpha is True; it must be a number from 0 to 1"),
+        ("alpha", float("nan"), "it must be a number from 0 to 1"),
+        ("count", -1, "Lookahead: count is -1; it must be a whole number from 0 to 2**53"),
+    ],
+)
+def test_own_numbers_of_lookahead_are_checked(name, x, said):
+    opt = trained(MADE["lookahead"])
+    given = copy.deepcopy(opt.state_dict())
+    given["param_groups"][0]["Lookahead"][name] = x
+    before = kept(opt)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        opt.load_state_dict(given)
+    assert kept(opt) == before
+
+
+def test_own_numbers_of_lookahead_may_be_numpys():
+    opt = trained(MADE["lookahead"])
+    given = copy.deepcopy(opt.state_dict())
+    given["param_groups"][0]["Lookahead"] |= {"k": np.int64(7), "alpha": np.float32(0.25), "count": np.int32(2)}
+    opt.load_state_dict(given)
+    assert (opt.k, opt.alpha, opt.count) == (7, 0.25, 2)
+    assert (type(opt.k), type(opt.alpha), type(opt.count)) == (int, float, int)

@@ -10,9 +10,9 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from ravine.load import PARTS, Loaded, by_name, checked, fits, matched, own
+from ravine.load import Loaded, by_name, fits, load, matched, own
 from ravine.optimizer import Optimizer
-from ravine.saved import entries, told
+from ravine.saved import told
 from ravine.state import TYPES
 
 
@@ -226,53 +226,58 @@ class Strategy(torch.optim.Optimizer):
 
         Raises ValueError, and changes nothing, where it is another's.
         """
-        name = type(self).__name__
-        given = entries(name, state_dict, PARTS)
-        for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
-            made = hook(self, given)
-            given = given if made is None else made
-        given = checked(name, given)
-        split = {
-            i: taken_apart(self.prefix, s) if isinstance(s, Mapping) else (s, {}) for i, s in given["state"].items()
-        }
-        inner = {i: s for i, (s, _) in split.items() if s}
-        groups = [{k: x for k, x in group.items() if k != name} for group in given["param_groups"]]
-        inner = {**given, "state": inner, "param_groups": groups}
-        if strict:
-            report, note = None, self.noted(given["param_groups"])
-            # the driven optimizer says what is wrong with the groups
-            pairs = [
-                (i, p, f"parameter {i}")
-                for saved, now in zip(given["param_groups"], self.param_groups, strict=False)
-                for i, p in zip(self.order(saved, now), now["params"], strict=False)
-            ]
-            new = {p: self.fit(split[i][1], p, who) for i, p, who in pairs if i in split and split[i][1]}
-            self.agree(note, new)
-            self.optimizer.load_state_dict(inner)
-            self.kept = defaultdict(dict, new)
-            self.__dict__.update(note)
-        else:
-            if not isinstance(self.optimizer, Optimizer | Strategy):
-                raise ValueError(
-                    f"{name}: strict=False is for ravine's optimizers, and it drives {type(self.optimizer)}"
-                )
-            report = self.optimizer.load_state_dict(inner, strict=False)
-            for who, i, _, _, p in matched(given["param_groups"], self.param_groups):
-                if p is None or not (kept := split.get(i, ({}, {}))[1]) or who in report.unfit:
-                    continue
-                try:
-                    self.kept[p] = self.fit(kept, p, who)
-                except ValueError as error:
-                    report.unfit[who] = str(error)
-                    continue
-                if who in report.missing:
-                    report.missing.remove(who)
-                    report.loaded.append(who)
+        return load(self, state_dict, self.load_all if strict else self.load_what_fits)
+
+    def load_all(self, given: dict[str, Any]) -> None:
+        """Take over all of a state_dict."""
+        inner, own_part = self.split(given)
+        note = self.noted(given["param_groups"])
+        # the driven optimizer says what is wrong with the groups
+        pairs = [
+            (i, p, f"parameter {i}")
+            for saved, now in zip(given["param_groups"], self.param_groups, strict=False)
+            for i, p in zip(self.order(saved, now), now["params"], strict=False)
+        ]
+        new = {p: self.fit(own_part[i], p, who) for i, p, who in pairs if i in own_part}
+        self.agree(note, new)
+        self.optimizer.load_state_dict(inner)
+        self.kept = defaultdict(dict, new)
+        self.__dict__.update(note)
         self.note()
         self.loaded()
-        for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
-            hook(self)
+
+    def load_what_fits(self, given: dict[str, Any]) -> Loaded:
+        """Take over the states that fit; the strategy's own numbers stay as they are."""
+        if not isinstance(self.optimizer, Optimizer | Strategy):
+            raise ValueError(
+                f"{type(self).__name__}: strict=False is for ravine's optimizers, and it drives {type(self.optimizer)}"
+            )
+        inner, own_part = self.split(given)
+        report = self.optimizer.load_state_dict(inner, strict=False)
+        for who, i, _, _, p in matched(given["param_groups"], self.param_groups):
+            if p is None or i not in own_part or who in report.unfit:
+                continue
+            try:
+                self.kept[p] = self.fit(own_part[i], p, who)
+            except ValueError as error:
+                report.unfit[who] = str(error)
+                continue
+            if who in report.missing:
+                report.missing.remove(who)
+                report.loaded.append(who)
+        self.note()
+        self.loaded()
         return report
+
+    def split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[Any, dict[str, Any]]]:
+        """The driven optimizer's part of a state_dict, and the strategy's for each parameter that has one."""
+        name = type(self).__name__
+        apart = {
+            i: taken_apart(self.prefix, s) if isinstance(s, Mapping) else (s, {}) for i, s in given["state"].items()
+        }
+        groups = [{k: x for k, x in group.items() if k != name} for group in given["param_groups"]]
+        inner = {**given, "state": {i: s for i, (s, _) in apart.items() if s}, "param_groups": groups}
+        return inner, {i: kept for i, (_, kept) in apart.items() if kept}
 
     def loaded(self) -> None:
         """What is to do after a load, in the middle of a cycle too."""

@@ -113,14 +113,19 @@ def load_what_fits(opt: Optimizer, given: dict[str, Any]) -> Loaded:
 def same_mode(opt: Optimizer, group: Mapping[str, Any], p: Tensor, came: Mapping[str, Any], who: str) -> None:
     """Raise where a state was saved with other weights in the model than are there now: after eval(), or before it."""
     there, here = (x.get("mode") == "eval" for x in (came, group))
-    if there and not here:
-        also = "call eval() here first, or " if opt.compiled(group, p).program.shown is not None else ""
-        raise ValueError(f"{type(opt).__name__}: the state of {who} was saved after eval(); {also}save after train()")
-    if here and not there:
-        raise ValueError(
-            f"{type(opt).__name__}: the state of {who} was saved in training, and eval() has been called here; "
-            "call train() here first, or save after eval()"
-        )
+    if there != here:
+        shows = opt.compiled(group, p).program.shown is not None
+        raise ValueError(other_mode(f"{type(opt).__name__}: the state of {who}", there, shows))
+
+
+def other_mode(what: str, there: bool, shows: bool = True) -> str:
+    """What to say of a state that was saved in another mode than that here: there, True is eval(). shows: eval() does
+    something here."""
+    if there:
+        return f"{what} was saved after eval(); {'call eval() here first, or ' if shows else ''}save after train()"
+    return (
+        f"{what} was saved in training, and eval() has been called here; call train() here first, or save after eval()"
+    )
 
 
 # what a state_dict is

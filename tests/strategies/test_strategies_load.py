@@ -212,3 +212,18 @@ def test_own_numbers_of_lookahead_may_be_numpys():
     opt.load_state_dict(given)
     assert (opt.k, opt.alpha, opt.count) == (7, 0.25, 2)
     assert (type(opt.k), type(opt.alpha), type(opt.count)) == (int, float, int)
+
+
+@pytest.mark.parametrize("saved_after", ["eval", "train"])
+def test_weights_that_lookahead_put_aside_are_not_lost_by_a_load_in_part(saved_after):
+    a, b = trained(MADE["lookahead"]), trained(MADE["lookahead"])
+    go(a, 3, 2)
+    {"eval": a, "train": b}[saved_after].eval()
+    before = kept(b)
+    report = b.load_state_dict(copy.deepcopy(a.state_dict()), strict=False)
+    assert len(report.unfit) == len(b.params) and not report.loaded and not report.missing
+    said = {"eval": "saved after eval(); call eval() here first", "train": "saved in training, and eval() has been"}
+    assert all(said[saved_after] in x for x in report.unfit.values())
+    assert kept(b) == before
+    {"eval": b.eval, "train": b.train}[saved_after]()
+    assert len(b.load_state_dict(copy.deepcopy(a.state_dict()), strict=False).loaded) == len(b.params)

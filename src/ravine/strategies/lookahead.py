@@ -12,6 +12,7 @@ from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
 from ravine.hyper import integer, value_of
+from ravine.load import other_mode
 from ravine.optimizer import Optimizer
 from ravine.saved import finite, told, whole
 from ravine.state import BITS, begin, begins_only
@@ -107,6 +108,11 @@ class Lookahead(Strategy):
         if note["count"] and not kept:
             raise ValueError(f"this is not a state_dict of Lookahead; give one of {driven} to that")
         refuse_codes(note["inner_state"], self)
+
+    def same_mode(self, saved: Mapping[str, Any], p: Tensor, who: str) -> None:
+        there, kept = "fast" in saved, self.kept.get(p)
+        if kept and there != ("fast" in kept):
+            raise ValueError(other_mode(f"Lookahead: the state of {who}", there))
 
     @torch.no_grad()
     def start(self) -> None:

@@ -253,18 +253,24 @@ class Strategy(torch.optim.Optimizer):
                 f"{type(self).__name__}: strict=False is for ravine's optimizers, and it drives {type(self.optimizer)}"
             )
         inner, own_part = self.split(given)
-        report = self.optimizer.load_state_dict(inner, strict=False)
+        new, unfit = dict[str, tuple[Tensor, dict[str, Any]]](), dict[str, str]()
         for who, i, _, _, p in matched(given["param_groups"], self.param_groups):
-            if p is None or i not in own_part or who in report.unfit:
+            if p is None or i not in own_part:
                 continue
             try:
-                self.kept[p] = self.fit(own_part[i], p, who)
+                self.same_mode(own_part[i], p, who)
+                new[who] = p, self.fit(own_part[i], p, who)
             except ValueError as error:
-                report.unfit[who] = str(error)
-                continue
-            if who in report.missing:
-                report.missing.remove(who)
-                report.loaded.append(who)
+                unfit[who] = str(error)
+                inner["state"].pop(i, None)
+        report = self.optimizer.load_state_dict(inner, strict=False)
+        report.unfit |= unfit
+        for who, (p, kept) in new.items():
+            if who not in report.unfit:
+                self.kept[p] = kept
+                if who in report.missing:
+                    report.loaded.append(who)
+        report.missing = [who for who in report.missing if who not in new and who not in unfit]
         self.note()
         self.loaded()
         return report
@@ -295,6 +301,9 @@ class Strategy(torch.optim.Optimizer):
 
     def agree(self, note: Mapping[str, Any], kept: Mapping[Tensor, Any]) -> None:
         """Raise ValueError where its own fields and what it keeps for parameters are not of one state_dict."""
+
+    def same_mode(self, saved: Mapping[str, Any], p: Tensor, who: str) -> None:
+        """Raise ValueError where a state was saved after eval() and is to go on in training, or the other way round."""
 
     def fit(self, saved: Mapping[str, Any], p: Tensor, who: str) -> dict[str, Any]:
         """What the strategy keeps for a parameter, from a state_dict; ValueError where it is another's."""

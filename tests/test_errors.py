@@ -59,7 +59,16 @@ def test_an_unknown_name_with_the_nearest_one(cls):
         ("rprop", "weight_decay", "here it is mods=[DecoupledDecay(0.01)]. It takes"),
         ("sgd", "use_nesterov", "here it is nesterov. It takes"),
         ("adagrad", "initial_accumulator", "here it is initial_accumulator_value"),
-        ("sgd", "beta1", "It takes"),  # nothing that it could be
+        ("sgd", "beta1", "here it is momentum. It takes"),
+        ("rmsprop", "beta1", "here it is momentum. It takes"),
+        ("rmsprop", "beta_2", "here it is alpha. It takes"),
+        ("adadelta", "beta1", "here it is rho. It takes"),
+        ("adadelta", "beta2", "here it is rho. It takes"),
+        ("ademamix", "beta2", "here it is betas[1]"),
+        ("adam", "weight_decouple", "here it is decoupled_weight_decay. It takes"),
+        ("sgd", "weight_decouple", "here it is mods=[DecoupledDecay(0.01)], where weight_decay is not decoupled"),
+        ("lion", "weight_decouple", "here it is mods=[DecoupledDecay(0.01)], where weight_decay is not decoupled"),
+        ("rmsprop", "nesterov", "It takes"),  # nothing that it could be
     ],
 )
 def test_other_libraries_names_are_told_what_they_are_here(name, given, here):
@@ -275,7 +284,9 @@ SGD = ravine.SGD(weights())
         (lambda: ravine.AdamW([MODEL]), ["parameter 0 is Linear"]),
         (lambda: ravine.create("adamw", MODEL.parameters), ["call it"]),
         (lambda: ravine.AdamW(weights(), mods=[EMA]), ["mods[0] is the class EMA; make one: EMA(…)"]),
-        (lambda: ravine.AdamW(weights(), mods=EMA(0.9)), ["it must be a list or tuple of Modifier objects"]),
+        (lambda: ravine.AdamW(weights(), mods=EMA(0.9)), ["AdamW: mods is one EMA; write mods=[EMA(…)]"]),
+        (lambda: ravine.AdamW(weights(), mods=EMA), ["mods is one EMA; write mods=[EMA(…)]"]),
+        (lambda: ravine.AdamW(weights(), mods=(x for x in ())), ["it must be a list or tuple of Modifier objects"]),
         (lambda: ravine.AdamW(weights(), lr=Cosine(9)), ["a schedule goes into ravine.Scheduler(opt, …)"]),
         (lambda: ravine.Scheduler(SGD, lr=Cosine), ["Scheduler: lr is the class Cosine; make one: Cosine(…)"]),
         (lambda: ravine.Scheduler(SGD, lr=[Cosine]), ["lr is the class Cosine"]),
@@ -298,6 +309,29 @@ SGD = ravine.SGD(weights())
 )  # fmt: skip
 def test_what_is_no_such_thing_is_told_what_to_do(make, words):
     refuses(TypeError, *words, make=make)
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both = nn.ParameterList(weights())
+
+    def __iter__(self):
+        return iter(self.both)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.ParameterList(weights()), Pair])
+def test_modules_that_yield_tensors_are_parameters_as_in_torch(make):
+    for given in (make(), [{"params": make()}]):
+        for opt in (torch.optim.SGD(given, 1e-3), ravine.SGD(given, 1e-3)):
+            tensors = list(given) if isinstance(given, nn.Module) else list(given[0]["params"])
+            assert len(opt.param_groups) == 1
+            assert all(p is q for p, q in zip(opt.param_groups[0]["params"], tensors, strict=True))
+    assert len(ravine.NoiseScale(make()).params) == 2
+    named = nn.ParameterDict({"a": torch.ones(3), "b": torch.ones(2)})
+    assert len(ravine.SGD(named.values(), 1e-3).param_groups[0]["params"]) == 2
+    refuses(TypeError, "params is a module, ParameterDict", make=lambda: ravine.SGD(named, 1e-3))
+    refuses(TypeError, "NoiseScale: params is a module, Seq", make=lambda: ravine.NoiseScale(nn.Sequential(MODEL)))
 
 
 def test_difficulties_may_be_a_list():

@@ -26,6 +26,7 @@ from ravine.compile.plan import Gather
 from ravine.compile.watch import GUARD
 from ravine.refuse import check
 from ravine.state import begin, keys_of, numbers_of
+from ravine.view import begin_in_train
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -163,9 +164,7 @@ class Launches:
         self.batches = batches(opt, live)
         made = [(row.group, batch.compiled) for batch in self.batches for row in batch.rows]
         for group in (group for group, compiled in made if compiled.program.shown is not None):
-            group.setdefault(
-                "mode", "train"
-            )  # from the first step on: distributed checkpoints have what groups have then
+            begin_in_train(group)
         self.fixed = [
             (group, group["params"], opt.flags(group), {opt.compiled(group), *(x for own, x in made if own is group)})
             for group in groups

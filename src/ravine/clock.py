@@ -9,7 +9,7 @@ from typing import TypeGuard
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from ravine.saved import MOST, has_memory, told
+from ravine.saved import MOST, has_memory, python_number, told
 
 
 def is_number(x: object) -> TypeGuard[float]:
@@ -17,22 +17,26 @@ def is_number(x: object) -> TypeGuard[float]:
     return isinstance(x, float) or (isinstance(x, int) and not isinstance(x, bool) and abs(x) <= MOST)
 
 
-def number(what: str, x: object, where: str = "its state") -> float:
+def number(
+    what: str, x: object, where: str = "its state", wanted: str = "one number, as a float64 holds it exactly"
+) -> float:
     """A number of the host from a state, or one clear error."""
+    x = python_number(x)
     if isinstance(x, torch.Tensor):
         if x.numel() == 1 and has_memory(x) and not x.is_complex() and x.dtype != torch.bool:
             with unset_fake_temporarily():
                 return float(x.detach())
     elif is_number(x):
         return float(x)
-    raise ValueError(f"{what} is {told(x)} in {where}; it must be one number")
+    raise ValueError(f"{what} is {told(x)} in {where}; it must be {wanted}")
 
 
 def count(what: str, x: object, where: str = "its state") -> float:
     """A step count from a state, or one clear error."""
-    made = number(what, x, where)
+    wanted = "a whole number from 0 to 2**53 - 1"
+    made = number(what, x, where, wanted)
     if not 0 <= made < MOST or made != int(made):
-        raise ValueError(f"{what} is {made:g} in {where}; it must be a whole number of at least 0")
+        raise ValueError(f"{what} is {made:.17g} in {where}; it must be {wanted}")
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from operator import index
 from types import NoneType, UnionType
@@ -70,13 +70,22 @@ def by_place(cls: type, more: Sequence[Any], named: Mapping[str, Any]) -> dict[s
     return found
 
 
-def no_parameters(given: object) -> str:
-    """What to say where params is a module, or a method that was not called."""
+def check_params(who: str, given: object) -> None:
+    """Raise TypeError where params is a model, a class, or a method that was not called.
+
+    A module that yields tensors, such as ParameterList, is taken as torch takes it.
+    """
     if isinstance(given, type):
-        return f"params is the class {given.__name__}; make a model of it, and give its parameters: model.parameters()"
-    if isinstance(given, Module):
-        return f"params is a module, {type(given).__name__}; give its parameters: model.parameters()"
-    return f"params is a function, {getattr(given, '__name__', given)!r}; call it: model.parameters()"
+        said = f"the class {given.__name__}; make a model of it, and give its parameters: model.parameters()"
+    elif isinstance(given, Module):
+        if isinstance(given, Iterable) and not any(isinstance(x, Module | str) for x in given):
+            return
+        said = f"a module, {type(given).__name__}; give its parameters: model.parameters()"
+    elif callable(given):
+        said = f"a function, {getattr(given, '__name__', given)!r}; call it: model.parameters()"
+    else:
+        return
+    raise TypeError(f"{who}: params is {said}")
 
 
 def as_tuple(kind: Any) -> Any:
@@ -94,7 +103,8 @@ def constants(cls: type) -> dict[str, Any]:
     return {name: getattr(cls, name) for name in above - fields(cls).keys() if hasattr(cls, name)}
 
 
-ELSEWHERE: Mapping[str, tuple[str, ...]] = {  # names in other libraries: what it may be here, the first that there is
+# names used by other libraries → the name here; the first that the class has
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "learningrate": ("lr",),
     "stepsize": ("lr",),
     "eta": ("lr",),
@@ -106,7 +116,9 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {  # names in other libraries: what i
     "l2": ("weight_decay",),
     "alpha": ("lr",),
     "lambda": ("weight_decay",),
-    "beta": ("momentum",),
+    "beta": ("momentum", "rho"),
+    **dict.fromkeys(("beta1", "b1"), ("momentum", "beta", "rho")),
+    **dict.fromkeys(("beta2", "b2"), ("alpha", "rho")),
     "momentum": ("betas", "beta1", "beta", "alpha"),
     "mu": ("momentum", "betas"),
     "nesterov": ("form",),
@@ -124,6 +136,10 @@ PLACES: Mapping[str, str] = {  # and what is a part of something here, or a modi
     **dict.fromkeys(("clipvalue", "gradclipvalue"), "mods=[ClipValue(1.0)]"),
     **dict.fromkeys(("useema", "ema", "emadecay", "emamomentum"), "mods=[EMA(0.999)]"),
     **dict.fromkeys(("weightdecay", "wd", "decay", "l2"), "mods=[DecoupledDecay(0.01)]"),
+    **dict.fromkeys(
+        ("weightdecouple", "decoupleddecay", "decoupledweightdecay"),
+        "mods=[DecoupledDecay(0.01)], where weight_decay is not decoupled anyway",
+    ),
     "l1": "mods=[L1(…)]",
     "lrschedule": "ravine.Scheduler(opt, lr=…)",
 }
@@ -132,12 +148,14 @@ PLACES: Mapping[str, str] = {  # and what is a part of something here, or a modi
 def called_here(name: str, known: Mapping[str, Any]) -> str:
     """What another library's name of a hyperparameter is here, to begin the rest of an error with; or nothing."""
     if any(plain(k) == plain(name) for k in known):
-        return ""  # a matter of dashes: the hint says it
+        return ""  # differs in dashes or case only; `hint` covers that
+    place = PLACES.get(plain(name), "")
+    if place.startswith("betas") and "betas" in known:
+        return f"here it is {place}. "
     for here in ELSEWHERE.get(plain(name), ()):
         if here in known:
             return f"here it is {here}. "
-    place = PLACES.get(plain(name), "")
-    return f"here it is {place}. " if place and ("betas" in known or not place.startswith("betas")) else ""
+    return f"here it is {place}. " if place and not place.startswith("betas") else ""
 
 
 def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +163,7 @@ def settle(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     known = fields(cls)
     for name in given:
         if name not in known:
-            said = called_here(name, known) or hint(name, known)
+            said = called_here(name, known) or hint(name, known, least=0.6)
             raise TypeError(f"{cls.__name__} has no '{name}': {said}It takes {', '.join(known)}")
     out = {name: value_of(f"{cls.__name__}: {name}", known[name][0], value) for name, value in given.items()}
     if out.get("differentiable"):
@@ -195,6 +213,9 @@ def value_of(what: str, kind: Any, value: Any) -> Any:
             numbers = options[0] is float or float in get_args(options[0])
             kind = "numbers" if numbers else f"{options[0].__name__} objects"
             wanted = kind if options[-1] is Ellipsis else f"{len(options)} {kind}"
+            one = value if isinstance(value, type) else type(value)
+            if not numbers and issubclass(one, options[0]):
+                raise TypeError(f"{what} is one {one.__name__}; write {what.split()[-1]}=[{one.__name__}(…)]")
             raise TypeError(f"{what} is {told(value)}; it must be a list or tuple of {wanted}")
         kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
         return tuple(value_of(f"{what}[{i}]", kinds[i], x) for i, x in enumerate(value))
@@ -215,11 +236,6 @@ def integer(what: str, value: Any) -> int:
     if abs(made) >= 2**64:
         raise ValueError(f"{what} is {told(made)}; it must be a whole number of 64 bits")
     return made
-
-
-def python_number(x: Any) -> Any:
-    """A number of NumPy as Python's own, which every checkpoint can hold; a tensor stays one."""
-    return x.item() if hasattr(x, "item") and not isinstance(x, Tensor) else x
 
 
 def within(owner: str, name: str, interval: str, x: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -19,7 +19,7 @@ from ravine.compile.launch.base import local
 from ravine.compile.storage import CODED
 from ravine.hyper import constants, fields, settle
 from ravine.modifier import Modifier
-from ravine.saved import entries, has_memory, in_short, told
+from ravine.saved import entries, has_memory, in_short, python_number, told
 from ravine.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of
 from ravine.view import TRAIN
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 
-OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # as this optimizer has them, not the saved one
+# taken from this optimizer, not from the state dict
+OWN = ("storage", "master_bits", "nonfinite", "measured", "capturable")
 PARTS = ("state", "param_groups")
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # parts of names that are torch's
 
@@ -48,28 +49,29 @@ class Loaded:
     unfit: dict[str, str] = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:
-        parts = [f"loaded the states of {len(self.loaded)} parameters"]
+        parts = [f"loaded the states of {len(self.loaded)} parameter{'s' * (len(self.loaded) != 1)}"]
         for word, names in (("missing", self.missing), ("unexpected", self.unexpected)):
             if names:
                 parts.append(f"{word}: {', '.join(names)}")
         return "; ".join([*parts, *(f"unfit: {why}" for why in self.unfit.values())])
 
 
-def load(opt: Optimizer, state_dict: Mapping[str, Any], strict: bool) -> Loaded | None:
-    """Check, make the new states, exchange them; torch's hooks are called as torch calls them."""
+def load(
+    opt: torch.optim.Optimizer, state_dict: Mapping[str, Any], take: Callable[[dict[str, Any]], Loaded | None]
+) -> Loaded | None:
+    """Check the form of a state_dict and let `take` take it over; torch's hooks are called as torch calls them."""
     owner = type(opt).__name__
     given = entries(owner, state_dict, PARTS)
     for hook in list(opt._optimizer_load_state_dict_pre_hooks.values()):
         made = hook(opt, given)
         given = given if made is None else made
-    given = checked(owner, given)
-    report = whole(opt, given) if strict else parts(opt, given)
+    report = take(checked(owner, given))
     for hook in list(opt._optimizer_load_state_dict_post_hooks.values()):
         hook(opt)
     return report
 
 
-def whole(opt: Optimizer, given: dict[str, Any]) -> None:
+def load_all(opt: Optimizer, given: dict[str, Any]) -> None:
     """Take over all of a state_dict."""
     final = groups(opt, given["param_groups"])
     states: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
@@ -87,7 +89,7 @@ def whole(opt: Optimizer, given: dict[str, Any]) -> None:
     opt.__setstate__({"state": states, "param_groups": final})
 
 
-def parts(opt: Optimizer, given: dict[str, Any]) -> Loaded:
+def load_what_fits(opt: Optimizer, given: dict[str, Any]) -> Loaded:
     """Take over the states that fit; everything else, hyperparameters too, stays as it is."""
     report, states = Loaded(), dict[Tensor, dict[str, Any]]()
     for name, i, came, group, p in matched(given["param_groups"], opt.param_groups):
@@ -98,13 +100,32 @@ def parts(opt: Optimizer, given: dict[str, Any]) -> Loaded:
             report.missing += [name] if movable(p) else []
         else:
             try:
-                states[p] = fit(opt, group, p, saved, came, name)
+                same_mode(opt, group, p, came, name)
+                states[p] = fit(opt, group, p, saved, came.get("storage"), name)
                 report.loaded.append(name)
             except ValueError as error:
                 report.unfit[name] = str(error)
     opt.state.update(states)
     opt._arranged = None
     return report
+
+
+def same_mode(opt: Optimizer, group: Mapping[str, Any], p: Tensor, came: Mapping[str, Any], who: str) -> None:
+    """Raise where a state was saved with other weights in the model than are there now: after eval(), or before it."""
+    there, here = (x.get("mode") == "eval" for x in (came, group))
+    if there != here:
+        shows = opt.compiled(group, p).program.shown is not None
+        raise ValueError(other_mode(f"{type(opt).__name__}: the state of {who}", there, shows))
+
+
+def other_mode(what: str, there: bool, shows: bool = True) -> str:
+    """What to say of a state that was saved in another mode than that here: there, True is eval(). shows: eval() does
+    something here."""
+    if there:
+        return f"{what} was saved after eval(); {'call eval() here first, or ' if shows else ''}save after train()"
+    return (
+        f"{what} was saved in training, and eval() has been called here; call train() here first, or save after eval()"
+    )
 
 
 # what a state_dict is
@@ -125,7 +146,8 @@ def checked(owner: str, given: Any) -> dict[str, Any]:
         for i in group["params"]:
             if not isinstance(i, int | str) or i in ids:
                 raise ValueError(
-                    f"{who}: group {n} has the parameter {told(i)}; each is a number or a name, and stands there once"
+                    f"{who}: group {n} has the parameter {told(i)}; "
+                    "each must be a number or a name, and may appear once"
                 )
             ids.add(i)
         names = group.get("param_names", ())
@@ -205,7 +227,7 @@ def worn(who: str, saved: Any, now: tuple[Modifier, ...]) -> tuple[Modifier, ...
 # which saved parameter is which
 
 
-def plain(names: Sequence[str]) -> list[str]:
+def without_wrappers(names: Sequence[str]) -> list[str]:
     """Names without what torch.compile, DDP, FSDP and checkpoint wrappers put into them; as they are if that makes two
     of them one."""
     out: list[str] = []
@@ -221,8 +243,8 @@ def by_name(who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
     """The saved parameters in the order of this group's, where both have names; else they go by place."""
     if "param_names" not in old or "param_names" not in now:
         return {}
-    place = dict(zip(plain(old["param_names"]), old["params"], strict=True))
-    here = plain(now["param_names"])
+    place = dict(zip(without_wrappers(old["param_names"]), old["params"], strict=True))
+    here = without_wrappers(now["param_names"])
     if other := place.keys() ^ set(here):
         side = {True: "only in the state_dict", False: "only here"}
         raise ValueError(
@@ -234,17 +256,20 @@ def by_name(who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
 
 def matched(
     saved: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, Any, Any, Mapping[str, Any], Tensor | None]]:
-    """(name, saved number, saved storage, group here, parameter here) of all parameters of both sides: by name over all
-    groups where both have names, else by place. What is missing on a side is None there."""
-    theirs = [(i, group.get("storage")) for group in saved for i in group["params"]]
+) -> Iterator[tuple[str, Any, Mapping[str, Any], Mapping[str, Any], Tensor | None]]:
+    """(name, saved number, saved group, group here, parameter here) of all parameters of both sides: by name over all
+    groups where both have names, else by place. What is missing on a side is None there, and its group empty."""
+    theirs = [(i, group) for group in saved for i in group["params"]]
     ours = [(p, group) for group in now for p in group["params"]]
     names, own = names_of(saved), names_of(now)
     if names is None or own is None:
         names, own = [f"parameter {i}" for i in range(len(theirs))], [f"parameter {i}" for i in range(len(ours))]
-    there, here = dict(zip(plain(names), theirs, strict=True)), dict(zip(plain(own), ours, strict=True))
+    there, here = (
+        dict(zip(without_wrappers(names), theirs, strict=True)),
+        dict(zip(without_wrappers(own), ours, strict=True)),
+    )
     for name in dict.fromkeys([*here, *there]):
-        i, came = there.get(name, (None, None))
+        i, came = there.get(name, (None, {}))
         p, group = here.get(name, (None, {}))
         yield name, i, came, group, p
 
@@ -264,7 +289,7 @@ def fit(
     """A new state for a parameter of this group from a saved one, which came in this storage; ValueError where it has
     not the names, the shapes and the types of this optimizer's."""
     owner = type(opt).__name__
-    found = {k: x for k, x in saved.items() if x is not None}
+    found = {k: python_number(x) for k, x in saved.items() if x is not None}
     if not movable(p):
         if found:
             raise ValueError(f"{owner}: {who} is {p.dtype}, which never moves, and has a state in the state_dict")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import KW_ONLY
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform, overload
 from weakref import ref
 
@@ -20,13 +21,13 @@ from ravine.compile import Compiled
 from ravine.compile.emit import latex
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.explain import explain
-from ravine.hyper import by_place, constants, constructor, fields, no_parameters, settle
-from ravine.load import Loaded, load
+from ravine.hyper import by_place, check_params, constants, constructor, fields, settle
+from ravine.load import Loaded, load, load_all, load_what_fits
 from ravine.metrics import metrics, metrics_of_each
 from ravine.modifier import Modifier
 from ravine.programs import compiled, fixed
 from ravine.saved import has_memory
-from ravine.state import move, numbers_of, widened
+from ravine.state import begins_only, move, numbers_of, widened
 from ravine.typed import hint, nearest
 from ravine.untraced import untraced
 from ravine.view import put_back, show
@@ -121,8 +122,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def __init__(
         self, params: torch_optimizer.ParamsT, lr: Any = None, *more: Any, backend: str | None = None, **hyper: Any
     ):
-        if isinstance(params, torch.nn.Module) or callable(params):
-            raise TypeError(f"{type(self).__name__}: {no_parameters(params)}")
+        check_params(type(self).__name__, params)
         if more:
             hyper |= by_place(type(self), more, hyper)
         if backend is not None and backend not in BACKENDS:
@@ -144,7 +144,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
             None  # what ravine.release returned; it knows this class, and this class no more than that
         )
         self._driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
-        self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []  # counts in state_dicts, and whose they are
+        # (copy of a count in a state dict, the state it mirrors, its key)
+        self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -238,10 +239,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self.follow()
 
     def follow(self) -> None:
-        """Let the counts in state_dicts that somebody has kept be those of now."""
+        """Update the step counts in state dicts that the caller still holds."""
         kept = [(x, state, k) for made, state, k in self._given if (x := made()) is not None]
         for x, state, k in kept:
-            if k in state and x.numel() == 1 and has_memory(x):  # unless it was cleared, or somebody has cut it
+            # unless the caller cleared the state or resized the tensor
+            if k in state and x.numel() == 1 and has_memory(x):
                 x.detach().copy_(state[k])
         self._given = [(ref(x), state, k) for x, state, k in kept]
 
@@ -331,8 +333,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 f"{owner}: nonfinite is the whole optimizer's, not a group's: no group moves without others"
             )
         params = group["params"]
-        if isinstance(params, torch.nn.Module) or callable(params):
-            raise TypeError(f"{owner}: {no_parameters(params)}")
+        check_params(owner, params)
         group["params"] = params = (
             [params] if isinstance(params, Tensor) else params if isinstance(params, set) else list(params)
         )
@@ -371,8 +372,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def state_dict(self, *, decoded: bool = False) -> dict[str, Any]:
         """As in torch, under torch's names where torch has the method: its class loads it.
 
-        It is live, as torch's: one that is kept has the states and counts of now after further steps too, and the
-        hyperparameters of then. `copy.deepcopy(opt.state_dict())` or torch.save keep the states of then. Counts and
+        It is live, as torch's: a dict you keep follows further steps in its states and counts; its hyperparameters
+        stay as they were. `copy.deepcopy(opt.state_dict())` or torch.save keep the states of then. Counts and
         other numbers of the host are for reading: parameters share theirs in `opt.state`, and have their own here.
 
         decoded: a copy, in which states that `storage` compresses are float32, which loads into any storage and class.
@@ -382,6 +383,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         out = super().state_dict()
         shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
         given: dict[Any, Any] = {}
+        self._given = [x for x in self._given if x[0]() is not None]
         for i, state in out["state"].items():
             given[i] = dict(state) if isinstance(state, dict) else state
             for k in (
@@ -423,13 +425,13 @@ class Optimizer(Fields, torch.optim.Optimizer):
             >>> old.param_groups[0]["params"][0].grad = torch.ones(3)
             >>> old.step()
             >>> print(new.load_state_dict(old.state_dict(), strict=False))
-            loaded the states of 1 parameters; missing: head
+            loaded the states of 1 parameter; missing: head
 
         Raises ValueError, and changes nothing, where it is not this optimizer's or not these parameters'.
         """
         if self._released is not None:
             self._released.close()
-        return load(self, state_dict, strict)
+        return load(self, state_dict, partial(load_all if strict else load_what_fits, self))
 
     def to(self, device: torch.device | str | None = None) -> Self:
         """Move the states to a device; None: each beside its parameter. Returns the optimizer itself.
@@ -470,9 +472,3 @@ class Optimizer(Fields, torch.optim.Optimizer):
         code: also what the host computes once per step, and the source that was emitted: hundreds of lines.
         """
         return explain(self, code)
-
-
-def begins_only(opt: torch.optim.Optimizer) -> bool:
-    """True for a new optimizer without a rate: so torch.distributed.checkpoint makes a step, with neither loss nor
-    closure, for states to load into."""
-    return not opt.state and not any(group.get("lr", 1.0) for group in opt.param_groups)

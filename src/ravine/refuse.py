@@ -46,6 +46,11 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
             continue
         if not isinstance(x, Tensor):
             raise RuntimeError(f"{who}: its state {opt.key(k)} is {x!r}, not a tensor; delete opt.state[p]")
+        if x.layout is not torch.strided:
+            raise RuntimeError(
+                f"{who}: its state {opt.key(k)} is sparse ({x.layout}), and states are dense; put its to_dense() "
+                "there, or delete opt.state[p]"
+            )
         beside, full = scale_of(opt.key(k)), start.shape == FULL
         if full and x.dtype in CODED.values() and (wrong := misfit(beside, opt.state[p], p)):
             raise RuntimeError(f"{who}: {wrong}; delete opt.state[p], or load a checkpoint that is whole")

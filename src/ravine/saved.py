@@ -1,4 +1,4 @@
-"""What every load_state_dict asks of what it is given, and how it tells of it: one line, and nothing has changed."""
+"""Checks shared by every load_state_dict, and how values are written in their errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ravine.compile.launch.memory import PLAIN, lacks
 
-MOST = 2**53  # so far a float64 counts
+MOST = 2**53  # the largest count a float64 holds exactly
 
 
 def entries(who: str, given: Any, wanted: Iterable[str], *, only: bool = False) -> dict[str, Any]:
@@ -26,19 +26,25 @@ def entries(who: str, given: Any, wanted: Iterable[str], *, only: bool = False) 
     return dict(given)
 
 
-def whole(what: str, x: Any, least: int = 0) -> int:
+def python_number(x: Any) -> Any:
+    """A number of NumPy as Python's own, which every checkpoint can hold; a tensor stays one."""
+    return x.item() if hasattr(x, "item") and not isinstance(x, Tensor) and getattr(x, "size", 1) == 1 else x
+
+
+def whole(what: str, x: Any, least: int = 0, where: str = " in the state_dict") -> int:
     """A saved number as a whole one of at least so much, or a ValueError."""
     if isinstance(x, bool | Tensor) or not hasattr(x, "__index__") or not least <= int(x) <= MOST:
-        raise ValueError(f"{what} is {told(x)} in the state_dict; it must be a whole number of at least {least}")
+        raise ValueError(f"{what} is {told(x)}{where}; it must be a whole number from {least} to 2**53")
     return int(x)
 
 
-def finite(what: str, x: Any, low: float, high: float) -> float:
+def finite(what: str, x: Any, low: float, high: float, where: str = " in the state_dict") -> float:
     """A saved number as a float from low to high, or a ValueError; with infinite ends any but NaN."""
+    x = python_number(x)
     if (
         not isinstance(x, float) and (isinstance(x, bool) or not isinstance(x, int) or abs(x) > MOST)
     ) or not low <= x <= high:
-        raise ValueError(f"{what} is {told(x)} in the state_dict; it must be a number from {low:g} to {high:g}")
+        raise ValueError(f"{what} is {told(x)}{where}; it must be a number from {low:g} to {high:g}")
     return float(x)
 
 

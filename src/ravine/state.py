@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from ravine.compile import Compiled
 from ravine.compile.emit.reference import evaluate, extent
@@ -17,6 +17,7 @@ from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
 from ravine.compile.launch.base import local, real
 from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut
 from ravine.compile.trace import number_of
+from ravine.saved import has_memory
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -42,6 +43,19 @@ def keys_of(opt: Optimizer, compiled: Compiled, state: Mapping[str, Tensor]) -> 
 def numbers_of(compiled: Compiled) -> list[str]:
     """The keys of the numbers that the host keeps."""
     return [k for k, x in compiled.program.start.items() if x.shape is HOST]
+
+
+def begins_only(opt: torch.optim.Optimizer) -> bool:
+    """True for a new optimizer whose rates and gradients are zero: so torch.distributed.checkpoint makes a step, with
+    neither loss nor closure, for states to load into."""
+    if opt.state or any(group.get("lr", 1.0) for group in opt.param_groups):
+        return False
+    return all(is_zero(local(p.grad)) for group in opt.param_groups for p in group["params"] if p.grad is not None)
+
+
+def is_zero(g: Tensor) -> bool:
+    """True for a gradient of zeros, and where tensors have no numbers at all."""
+    return g.is_meta or isinstance(g, FakeTensor) or (has_memory(g) and not g.count_nonzero())
 
 
 def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:

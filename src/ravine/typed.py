@@ -20,9 +20,9 @@ def nearest(typed: str, known: Iterable[str], most: int = 1, least: float = 0.5)
     return [written[x] for x in get_close_matches(plain(typed), written, most, least)]
 
 
-def hint(typed: str, known: Iterable[str], most: int = 1) -> str:
+def hint(typed: str, known: Iterable[str], most: int = 1, least: float = 0.5) -> str:
     """ "did you mean adam or adan? ", to begin the rest of an error with; nothing where no known name is near."""
-    near = nearest(typed, known, most)
+    near = nearest(typed, known, most, least)
     return f"did you mean {' or '.join(near)}? " if near else ""
 
 

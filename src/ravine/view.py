@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 TRAIN = "train_weights"  # the key of the weights that are put aside in opt.state[p] while the model holds others
 
 
+def begin_in_train(group: dict[str, Any]) -> None:
+    """Note the mode from the first step on: distributed checkpoints have what groups have then."""
+    group.setdefault("mode", "train")
+
+
 @torch.no_grad()
 def show(opt: Optimizer) -> None:
     """Put the weights to evaluate into the model, and those that were there aside."""

@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 import ravine
 from ravine.mods import EMA, ClipNorm
+from ravine.state import is_zero
 from ravine.strategies import ASAM, SAM, Lookahead
 
 OPTIMIZERS = {
@@ -99,6 +100,43 @@ def test_asking_a_new_one_that_needs_the_loss_changes_nothing(name):
             get_optimizer_state_dict(model, opt)
         found.append(train(model, opt, 0, 4))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["momo", "momo-adam", "lookahead of momo"])
+def test_a_warm_up_that_begins_at_zero_needs_the_loss(name):
+    """A step without a rate is torch's own only where the gradients are zero too."""
+    model = network()
+    opt = OPTIMIZERS[name](model.parameters())
+    for group in opt.param_groups:
+        group["lr"] = 0.0
+    model(torch.ones(2, 64)).sum().backward()
+    with pytest.raises(TypeError, match="needs the loss"):
+        opt.step()
+
+
+def test_a_warm_up_of_a_strategy_that_begins_at_zero_makes_steps():
+    p = torch.nn.Parameter(torch.ones(3))
+    sam, lookahead = SAM(ravine.SGD([p], lr=0.0)), Lookahead(ravine.Adam([p], lr=0.0))
+    p.grad = torch.ones(3)
+    with pytest.raises(RuntimeError, match="SAM needs two gradients"):
+        sam.step()
+    lookahead.step()
+    assert lookahead.count == 1
+
+
+@pytest.mark.parametrize(
+    ("g", "zero"),
+    [
+        (torch.zeros(0, 3), True),
+        (torch.zeros(2, 3, dtype=torch.complex64), True),
+        (torch.zeros(2, dtype=torch.bfloat16), True),
+        (torch.empty(3, device="meta"), True),
+        (torch.tensor([0.0, float("nan")]), False),
+        (torch.eye(3).to_sparse(), False),
+    ],
+)
+def test_a_gradient_of_zeros(g, zero):
+    assert is_zero(g) == zero
 
 
 def test_weights_to_train_with_are_not_lost_in_silence():

@@ -3,6 +3,7 @@
 import copy
 import random
 
+import numpy as np
 import pytest
 import torch
 from cases import equal, every_program, parameters, same_states, walk
@@ -365,7 +366,7 @@ def test_what_fits_is_loaded_and_what_was_left_is_told():
     report = b.load_state_dict(a.state_dict(), strict=False)
     assert (report.loaded, report.missing, report.unexpected) == (["body.1"], ["new"], ["old"])
     assert list(report.unfit) == ["body.0"] and "(3,)" in report.unfit["body.0"]
-    assert str(report).startswith("loaded the states of 1 parameters; missing: new; unexpected: old; unfit: Adam: ")
+    assert str(report).startswith("loaded the states of 1 parameter; missing: new; unexpected: old; unfit: Adam: ")
     equal(b.state[of(b)[0]]["exp_avg"], a.state[of(a)[1]]["exp_avg"])
     assert len(b.state) == 1 and b.param_groups[0]["lr"] == 0.5
     walk(b, 1)
@@ -399,3 +400,114 @@ def test_states_of_another_rule_are_left():
     b = ravine.Adam(parameters(SHAPES))
     report = b.load_state_dict(a.state_dict(), strict=False)
     assert len(report.unfit) == 3 and not report.loaded and not b.state
+
+
+# weights for training and weights for evaluation
+
+TWO_WEIGHTS = pytest.mark.parametrize(
+    "make", [lambda p: ravine.Adam(p, mods=[EMA(0.9)]), ravine.ScheduleFreeAdamW], ids=["ema", "schedule-free"]
+)
+
+
+@TWO_WEIGHTS
+def test_steps_after_a_load_in_part_of_what_was_saved_after_eval_are_not_lost(make):
+    a = make(parameters(SHAPES))
+    walk(a, 3)
+    a.eval()
+    saved = copy.deepcopy(a.state_dict())
+    b = make([torch.nn.Parameter(p.detach().clone()) for p in of(a)])
+    report = b.load_state_dict(saved, strict=False)
+    assert len(report.unfit) == 3 and not report.loaded and not b.state
+    for said in report.unfit.values():
+        assert "saved after eval(); call eval() here first, or save after train()" in said
+    walk(b, 5)
+    stepped = [p.detach().clone() for p in of(b)]
+    b.eval()
+    assert not torch.equal(of(b)[2], stepped[2])
+    b.train()
+    for p, x in zip(of(b), stepped, strict=True):
+        equal(p.detach(), x)
+
+
+@TWO_WEIGHTS
+def test_what_was_saved_after_eval_is_loaded_in_part_after_eval(make):
+    a = make(parameters(SHAPES))
+    walk(a, 3)
+    a.eval()
+    b = make([torch.nn.Parameter(p.detach().clone()) for p in of(a)])
+    b.eval()
+    assert len(b.load_state_dict(copy.deepcopy(a.state_dict()), strict=False).loaded) == 3
+    a.train()
+    b.train()
+    walk(a, 2, first=3)
+    walk(b, 2, first=3)
+    same_states(a, b)
+
+
+@TWO_WEIGHTS
+def test_what_was_saved_in_training_is_not_loaded_in_part_after_eval(make):
+    a, b = make(parameters(SHAPES)), make(parameters(SHAPES))
+    walk(a, 3)
+    walk(b, 2)
+    trained = [p.detach().clone() for p in of(b)]
+    b.eval()
+    report = b.load_state_dict(a.state_dict(), strict=False)
+    for said in report.unfit.values():
+        assert "saved in training, and eval() has been called here; call train() here first" in said
+    assert len(report.unfit) == 3
+    b.train()
+    for p, x in zip(of(b), trained, strict=True):
+        equal(p.detach(), x)
+
+
+def test_weights_put_aside_by_another_rule_are_left():
+    a = ravine.Adam(parameters(SHAPES), mods=[EMA(0.9)])
+    walk(a, 3)
+    a.eval()
+    b = ravine.Adam(parameters(SHAPES))
+    report = b.load_state_dict(a.state_dict(), strict=False)
+    assert len(report.unfit) == 3 and not b.state
+    assert all(said.endswith("saved after eval(); save after train()") for said in report.unfit.values())
+
+
+# numbers of NumPy
+
+
+@pytest.mark.parametrize("four", [np.int64(4), np.float32(4), np.array(4), np.array([4])], ids=repr)
+@pytest.mark.parametrize("cls", [ravine.Adam, ravine.NAdam, ravine.ASGD])
+def test_counts_of_numpy_are_taken(cls, four):
+    a, b = trained(cls), trained(cls)
+    for opt, x in ((a, four), (b, 4.0)):
+        given = opt.state_dict()
+        given["state"][0]["step"] = x
+        opt.load_state_dict(given)
+        walk(opt, 1, first=2)
+        opt.state[of(opt)[1]]["step"] = x
+        walk(opt, 1, first=3)
+    assert float(a.state[of(a)[0]]["step"]) == 6
+    same_states(a, b)
+    given = a.state_dict()
+    given["state"][0]["step"] = np.arange(2)
+    refused(a, given, "whole number from 0")
+
+
+@pytest.mark.parametrize("x", [2**53, 2.0**53, 2**60, torch.tensor(2.0**53, dtype=torch.float64), -1, 1.5], ids=repr)
+def test_a_count_beyond_what_is_counted_is_told_the_range(x):
+    a = trained(ravine.Adam)
+    given = a.state_dict()
+    given["state"][0]["step"] = x
+    refused(a, given, "must be a whole number from 0 to 2**53 - 1")
+    a.state[of(a)[0]]["step"] = x
+    with pytest.raises(ValueError, match=r"parameter 0: step is .* must be a whole number from 0 to 2\*\*53 - 1"):
+        walk(a, 1)
+
+
+@pytest.mark.parametrize("key", ["exp_avg", "exp_avg_sq"])
+def test_a_state_that_was_made_sparse_is_named(key):
+    a = trained(ravine.Adam)
+    p = of(a)[2]
+    a.state[p][key] = a.state[p][key].to_sparse()
+    with pytest.raises(RuntimeError, match=rf"parameter 2 of shape \(2, 3\): its state {key} is sparse .*to_dense"):
+        walk(a, 1)
+    a.state[p][key] = a.state[p][key].to_dense()
+    walk(a, 1)

@@ -554,6 +554,17 @@ def test_what_nobody_keeps_is_forgotten():
     assert not opt._given
 
 
+def test_state_dicts_without_steps_between_them_do_not_add_up():
+    opt = ravine.Adam(parameters(SHAPES))
+    walk(opt, 1)
+    kept = opt.state_dict()
+    for _ in range(50):
+        opt.state_dict()
+    assert len(opt._given) <= 3 * len(kept["state"])
+    walk(opt, 1)
+    assert [float(x["step"]) for x in kept["state"].values()] == [2.0] * len(kept["state"])
+
+
 def test_what_is_done_to_a_kept_state_dict_does_not_stop_steps():
     opt = ravine.Adam(parameters(SHAPES))
     walk(opt, 1)

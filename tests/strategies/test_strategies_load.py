@@ -1,7 +1,9 @@
 """A state_dict that a strategy refuses changes nothing, of the strategy nor of what it drives."""
 
 import copy
+import re
 
+import numpy as np
 import pytest
 import torch
 from walks import closure_at, start
@@ -139,3 +141,89 @@ def test_state_may_be_set_for_a_whole_parameter():
     assert len(opt.state) == 2 and not opt.state[opt.params[0]]
     with pytest.raises(KeyError):
         del opt.state[opt.params[0]]
+
+
+# opt.state is written to as torch's
+
+
+@every
+def test_states_are_moved_by_the_loop_that_everybody_writes(make):
+    opt, other = trained(make), trained(make)
+    for state in opt.state.values():
+        for k, x in state.items():
+            if isinstance(x, torch.Tensor):
+                state[k] = x.clone()
+    go(opt, 3, 4)
+    go(other, 3, 4)
+    assert kept(opt) == kept(other)
+
+
+def test_an_entry_is_written_and_deleted_where_it_is_kept():
+    opt = trained(MADE["sam of lookahead"])
+    p = opt.params[0]
+    lookahead, adam = opt.optimizer, opt.optimizer.optimizer
+    slow, m = torch.full_like(p, 2.0), torch.full_like(p, 3.0)
+    opt.state[p]["lookahead.slow"], opt.state[p]["exp_avg"] = slow, m
+    assert lookahead.kept[p]["slow"] is slow and adam.state[p]["exp_avg"] is m
+    opt.state[p].update(note=1)
+    assert adam.state[p]["note"] == 1 and opt.state[p].pop("note") == 1 and "note" not in adam.state[p]
+    del opt.state[p]["lookahead.slow"]
+    assert "slow" not in lookahead.kept[p] and "lookahead.slow" not in opt.state[p]
+    with pytest.raises(KeyError, match=r"lookahead\.slow"):
+        del opt.state[p]["lookahead.slow"]
+    opt.state[p].clear()
+    assert not opt.state[p] and not adam.state[p] and not lookahead.kept[p]
+    opt.state[p]["exp_avg"] = m
+    assert adam.state[p] == {"exp_avg": m}
+
+
+@every
+def test_what_is_copied_of_a_state_is_a_dict(make):
+    opt = trained(make)
+    for p in opt.params:
+        for made in (copy.copy(opt.state[p]), copy.deepcopy(opt.state[p]), opt.state[p].copy(), opt.state[p] | {}):
+            assert type(made) is dict and str(made) == str(dict(opt.state[p])) == repr(opt.state[p])
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "said"),
+    [
+        ("k", 0, "Lookahead: k is 0; it must be a whole number from 1 to"),
+        ("k", 2**60, "it must be a whole number from 1 to 2**53"),
+        ("alpha", True, "Lookahead: alpha is True; it must be a number from 0 to 1"),
+        ("alpha", float("nan"), "it must be a number from 0 to 1"),
+        ("count", -1, "Lookahead: count is -1; it must be a whole number from 0 to 2**53"),
+    ],
+)
+def test_own_numbers_of_lookahead_are_checked(name, x, said):
+    opt = trained(MADE["lookahead"])
+    given = copy.deepcopy(opt.state_dict())
+    given["param_groups"][0]["Lookahead"][name] = x
+    before = kept(opt)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        opt.load_state_dict(given)
+    assert kept(opt) == before
+
+
+def test_own_numbers_of_lookahead_may_be_numpys():
+    opt = trained(MADE["lookahead"])
+    given = copy.deepcopy(opt.state_dict())
+    given["param_groups"][0]["Lookahead"] |= {"k": np.int64(7), "alpha": np.float32(0.25), "count": np.int32(2)}
+    opt.load_state_dict(given)
+    assert (opt.k, opt.alpha, opt.count) == (7, 0.25, 2)
+    assert (type(opt.k), type(opt.alpha), type(opt.count)) == (int, float, int)
+
+
+@pytest.mark.parametrize("saved_after", ["eval", "train"])
+def test_weights_that_lookahead_put_aside_are_not_lost_by_a_load_in_part(saved_after):
+    a, b = trained(MADE["lookahead"]), trained(MADE["lookahead"])
+    go(a, 3, 2)
+    {"eval": a, "train": b}[saved_after].eval()
+    before = kept(b)
+    report = b.load_state_dict(copy.deepcopy(a.state_dict()), strict=False)
+    assert len(report.unfit) == len(b.params) and not report.loaded and not report.missing
+    said = {"eval": "saved after eval(); call eval() here first", "train": "saved in training, and eval() has been"}
+    assert all(said[saved_after] in x for x in report.unfit.values())
+    assert kept(b) == before
+    {"eval": b.eval, "train": b.train}[saved_after]()
+    assert len(b.load_state_dict(copy.deepcopy(a.state_dict()), strict=False).loaded) == len(b.params)

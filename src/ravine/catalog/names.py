@@ -166,5 +166,7 @@ def _unknown(name: str, there: str) -> str:
     if place := ELSEWHERE.get(plain(name)):
         return f"'{name}' is no optimizer by itself: {place}"
     if (near := nearest(name, [*known, *ABSENT], least=0.7)) and near[0] in ABSENT:
-        return f"unknown optimizer '{name}': {near[0]} is not here yet; `ravine list` has all that are"
+        if plain(near[0]) == plain(name):
+            return f"unknown optimizer '{name}': {near[0]} is not here yet; `ravine list` has all that are"
+        return f"unknown optimizer '{name}': if you mean {near[0]}: it is not here yet. {there}"
     return f"unknown optimizer '{name}': {hint(name, known, 3)}{there}"

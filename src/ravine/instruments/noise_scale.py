@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ravine.hyper import no_parameters
+from ravine.hyper import check_params
 from ravine.metrics import norm
 
 BLOCKS = 10  # of neighbouring steps, whose means are taken as independent
@@ -70,8 +70,7 @@ class NoiseScale:
     def __init__(self, params: Iterable[Tensor], *, every: int = 1, average: float = 0.99):
         if every < 1 or not 0 <= average < 1:
             raise ValueError(f"every is {every} and average is {average}; take 1 or more, and 0 ≤ average < 1")
-        if isinstance(params, torch.nn.Module) or callable(params):
-            raise TypeError(f"NoiseScale: {no_parameters(params)}")
+        check_params("NoiseScale", params)
         self.params = [p for p in params if p.requires_grad]
         self.every, self.average = every, average
         self.pairs: list[tuple[float, float]] = []  # |G|² and tr Σ, as each measured step estimates them

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from ravine.compile.trace import number_of
-from ravine.hyper import fields, integer, python_number
+from ravine.hyper import fields, integer
 from ravine.optimizer import Optimizer
-from ravine.saved import entries, told, whole
+from ravine.saved import entries, python_number, told, whole
 from ravine.schedules.plateau import Plateau
 from ravine.schedules.schedule import Schedule
 from ravine.typed import hint

@@ -12,9 +12,10 @@ from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
 from ravine.hyper import integer, value_of
-from ravine.optimizer import Optimizer, begins_only
-from ravine.saved import told
-from ravine.state import BITS, begin
+from ravine.load import other_mode
+from ravine.optimizer import Optimizer
+from ravine.saved import finite, told, whole
+from ravine.state import BITS, begin, begins_only
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, driver, forward
 from ravine.untraced import untraced
@@ -69,7 +70,7 @@ class Lookahead(Strategy):
         k, alpha = integer("Lookahead: k", k), value_of("Lookahead: alpha", float, alpha)
         if isinstance(opt, SAM):
             raise TypeError("Lookahead: let SAM drive it: SAM(Lookahead(opt)) is the same path")
-        plain(inner_state, opt)
+        refuse_codes(inner_state, opt)
         # count: steps since the fast weights began from the slow ones
         own = self.valid({"k": k, "alpha": alpha, "inner_state": inner_state, "count": 0})
         super().__init__(opt, **own)
@@ -77,15 +78,14 @@ class Lookahead(Strategy):
     @classmethod
     def valid(cls, note: Mapping[str, Any]) -> dict[str, Any]:
         k, alpha, inner_state, count = (note[name] for name in cls.fields)
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"Lookahead: k is {told(k)}; it must be a whole number of at least 1")
-        if not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-            raise ValueError(f"Lookahead: alpha is {told(alpha)}; it must lie in [0, 1]")
         if inner_state not in ("maintain", "reset", "interpolate"):
             raise ValueError(f"Lookahead: inner_state is {told(inner_state)}; maintain, reset or interpolate")
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**53:
-            raise ValueError(f"Lookahead: count is {told(count)}; it must be a whole number of at least 0")
-        return {"k": k, "alpha": float(alpha), "inner_state": inner_state, "count": count}
+        return {
+            "k": whole("Lookahead: k", k, 1, where=""),
+            "alpha": finite("Lookahead: alpha", alpha, 0.0, 1.0, where=""),
+            "inner_state": inner_state,
+            "count": whole("Lookahead: count", count, where=""),
+        }
 
     @untraced
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
@@ -107,7 +107,12 @@ class Lookahead(Strategy):
         driven = type(self.optimizer).__name__
         if note["count"] and not kept:
             raise ValueError(f"this is not a state_dict of Lookahead; give one of {driven} to that")
-        plain(note["inner_state"], self)
+        refuse_codes(note["inner_state"], self)
+
+    def same_mode(self, saved: Mapping[str, Any], p: Tensor, who: str) -> None:
+        there, kept = "fast" in saved, self.kept.get(p)
+        if kept and there != ("fast" in kept):
+            raise ValueError(other_mode(f"Lookahead: the state of {who}", there))
 
     @torch.no_grad()
     def start(self) -> None:
@@ -199,7 +204,7 @@ class Lookahead(Strategy):
                 p.copy_(self.kept[p].pop("fast"))
 
 
-def plain(inner_state: str, opt: torch.optim.Optimizer) -> None:
+def refuse_codes(inner_state: str, opt: torch.optim.Optimizer) -> None:
     """Raise ValueError where states are to be interpolated that are codes."""
     groups = opt.param_groups if isinstance(opt, torch.optim.Optimizer) else []
     if inner_state == "interpolate" and any(group.get("storage") == "int8" for group in groups):

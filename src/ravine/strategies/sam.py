@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ravine.hyper import value_of
 from ravine.metrics import norm as norm_of
-from ravine.optimizer import begins_only
 from ravine.saved import told
+from ravine.state import begins_only
 from ravine.strategies.batch_norm import frozen_batch_norm
 from ravine.strategies.strategy import Strategy, driven, driver, forward
 from ravine.untraced import untraced

@@ -4,32 +4,83 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, overload
 from weakref import ref
 
 import torch
 from torch import Tensor
 
-from ravine.load import PARTS, Loaded, by_name, checked, fits, matched, own
+from ravine.load import Loaded, by_name, fits, load, matched, own
 from ravine.optimizer import Optimizer
-from ravine.saved import entries, told
+from ravine.saved import told
 from ravine.state import TYPES
 
 
-class States(MutableMapping[Any, Mapping[str, Any]]):
+class State(MutableMapping[str, Any]):
+    """What a strategy and the optimizer that it drives keep for one parameter, under the names of the state_dict.
+
+    An entry is written or deleted where it is kept: names that begin with the strategy's own are the strategy's, all
+    others the driven optimizer's.
+    """
+
+    def __init__(self, strategy: Strategy, p: Any):
+        self.strategy, self.p = strategy, p
+
+    def joined(self) -> dict[str, Any]:
+        """Both together, as a dict of its own."""
+        prefix, inner = self.strategy.prefix, self.strategy.optimizer.state.get(self.p, {})
+        return {**inner, **{prefix + k: x for k, x in self.strategy.kept.get(self.p, {}).items()}}
+
+    def part(self, k: str) -> tuple[MutableMapping[str, Any], str]:
+        """The dict that keeps an entry, and its name there."""
+        if k.startswith(self.strategy.prefix):
+            return self.strategy.kept[self.p], k.removeprefix(self.strategy.prefix)
+        return self.strategy.optimizer.state[self.p], k
+
+    def __getitem__(self, k: str) -> Any:
+        return self.joined()[k]
+
+    def __setitem__(self, k: str, x: Any) -> None:
+        part, name = self.part(k)
+        part[name] = x
+
+    def __delitem__(self, k: str) -> None:
+        if k not in self:
+            raise KeyError(k)
+        part, name = self.part(k)
+        del part[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.joined())
+
+    def __len__(self) -> int:
+        return len(self.joined())
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def copy(self) -> dict[str, Any]:
+        """As of a dict: another with the same tensors."""
+        return self.joined()
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
+        return dict, (self.joined(),)  # copy.deepcopy and pickle make a dict of it, and no second optimizer
+
+    def __repr__(self) -> str:
+        return repr(self.joined())
+
+
+class States(MutableMapping[Any, MutableMapping[str, Any]]):
     """What a strategy and the optimizer that it drives keep for each parameter, under the names of the state_dict.
 
-    The tensors are their own, and may be written to; entries are replaced whole: `opt.state[p] = {…}`.
+    Entries may be written and deleted, one by one or whole: `opt.state[p] = {…}`.
     """
 
     def __init__(self, strategy: Strategy):
         self.strategy = strategy
 
-    def __getitem__(self, p: Any) -> Mapping[str, Any]:
-        kept, prefix = self.strategy.kept.get(p, {}), self.strategy.prefix
-        inner = self.strategy.optimizer.state.get(p, {})
-        return MappingProxyType({**inner, **{prefix + k: x for k, x in kept.items()}})
+    def __getitem__(self, p: Any) -> State:
+        return State(self.strategy, p)
 
     def __setitem__(self, p: Any, state: Mapping[str, Any]) -> None:
         inner, kept = taken_apart(self.strategy.prefix, state)
@@ -175,53 +226,64 @@ class Strategy(torch.optim.Optimizer):
 
         Raises ValueError, and changes nothing, where it is another's.
         """
-        name = type(self).__name__
-        given = entries(name, state_dict, PARTS)
-        for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
-            made = hook(self, given)
-            given = given if made is None else made
-        given = checked(name, given)
-        split = {
-            i: taken_apart(self.prefix, s) if isinstance(s, Mapping) else (s, {}) for i, s in given["state"].items()
-        }
-        inner = {i: s for i, (s, _) in split.items() if s}
-        groups = [{k: x for k, x in group.items() if k != name} for group in given["param_groups"]]
-        inner = {**given, "state": inner, "param_groups": groups}
-        if strict:
-            report, note = None, self.noted(given["param_groups"])
-            # the driven optimizer says what is wrong with the groups
-            pairs = [
-                (i, p, f"parameter {i}")
-                for saved, now in zip(given["param_groups"], self.param_groups, strict=False)
-                for i, p in zip(self.order(saved, now), now["params"], strict=False)
-            ]
-            new = {p: self.fit(split[i][1], p, who) for i, p, who in pairs if i in split and split[i][1]}
-            self.agree(note, new)
-            self.optimizer.load_state_dict(inner)
-            self.kept = defaultdict(dict, new)
-            self.__dict__.update(note)
-        else:
-            if not isinstance(self.optimizer, Optimizer | Strategy):
-                raise ValueError(
-                    f"{name}: strict=False is for ravine's optimizers, and it drives {type(self.optimizer)}"
-                )
-            report = self.optimizer.load_state_dict(inner, strict=False)
-            for who, i, _, _, p in matched(given["param_groups"], self.param_groups):
-                if p is None or not (kept := split.get(i, ({}, {}))[1]) or who in report.unfit:
-                    continue
-                try:
-                    self.kept[p] = self.fit(kept, p, who)
-                except ValueError as error:
-                    report.unfit[who] = str(error)
-                    continue
-                if who in report.missing:
-                    report.missing.remove(who)
-                    report.loaded.append(who)
+        return load(self, state_dict, self.load_all if strict else self.load_what_fits)
+
+    def load_all(self, given: dict[str, Any]) -> None:
+        """Take over all of a state_dict."""
+        inner, own_part = self.split(given)
+        note = self.noted(given["param_groups"])
+        # the driven optimizer says what is wrong with the groups
+        pairs = [
+            (i, p, f"parameter {i}")
+            for saved, now in zip(given["param_groups"], self.param_groups, strict=False)
+            for i, p in zip(self.order(saved, now), now["params"], strict=False)
+        ]
+        new = {p: self.fit(own_part[i], p, who) for i, p, who in pairs if i in own_part}
+        self.agree(note, new)
+        self.optimizer.load_state_dict(inner)
+        self.kept = defaultdict(dict, new)
+        self.__dict__.update(note)
         self.note()
         self.loaded()
-        for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
-            hook(self)
+
+    def load_what_fits(self, given: dict[str, Any]) -> Loaded:
+        """Take over the states that fit; the strategy's own numbers stay as they are."""
+        if not isinstance(self.optimizer, Optimizer | Strategy):
+            raise ValueError(
+                f"{type(self).__name__}: strict=False is for ravine's optimizers, and it drives {type(self.optimizer)}"
+            )
+        inner, own_part = self.split(given)
+        new, unfit = dict[str, tuple[Tensor, dict[str, Any]]](), dict[str, str]()
+        for who, i, _, _, p in matched(given["param_groups"], self.param_groups):
+            if p is None or i not in own_part:
+                continue
+            try:
+                self.same_mode(own_part[i], p, who)
+                new[who] = p, self.fit(own_part[i], p, who)
+            except ValueError as error:
+                unfit[who] = str(error)
+                inner["state"].pop(i, None)
+        report = self.optimizer.load_state_dict(inner, strict=False)
+        report.unfit |= unfit
+        for who, (p, kept) in new.items():
+            if who not in report.unfit:
+                self.kept[p] = kept
+                if who in report.missing:
+                    report.loaded.append(who)
+        report.missing = [who for who in report.missing if who not in new and who not in unfit]
+        self.note()
+        self.loaded()
         return report
+
+    def split(self, given: dict[str, Any]) -> tuple[dict[str, Any], dict[Any, dict[str, Any]]]:
+        """The driven optimizer's part of a state_dict, and the strategy's for each parameter that has one."""
+        name = type(self).__name__
+        apart = {
+            i: taken_apart(self.prefix, s) if isinstance(s, Mapping) else (s, {}) for i, s in given["state"].items()
+        }
+        groups = [{k: x for k, x in group.items() if k != name} for group in given["param_groups"]]
+        inner = {**given, "state": {i: s for i, (s, _) in apart.items() if s}, "param_groups": groups}
+        return inner, {i: kept for i, (_, kept) in apart.items() if kept}
 
     def loaded(self) -> None:
         """What is to do after a load, in the middle of a cycle too."""
@@ -239,6 +301,9 @@ class Strategy(torch.optim.Optimizer):
 
     def agree(self, note: Mapping[str, Any], kept: Mapping[Tensor, Any]) -> None:
         """Raise ValueError where its own fields and what it keeps for parameters are not of one state_dict."""
+
+    def same_mode(self, saved: Mapping[str, Any], p: Tensor, who: str) -> None:
+        """Raise ValueError where a state was saved after eval() and is to go on in training, or the other way round."""
 
     def fit(self, saved: Mapping[str, Any], p: Tensor, who: str) -> dict[str, Any]:
         """What the strategy keeps for a parameter, from a state_dict; ValueError where it is another's."""

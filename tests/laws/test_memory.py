@@ -301,14 +301,15 @@ def test_a_state_of_another_kind_is_refused(where, dtype, backend):
 
 @pytest.mark.parametrize("storage", [None, "bf16"])
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["sm3", "adafactor", "adammini", "novograd"])
-def test_short_states_may_be_bfloat16_and_are_no_codes(name, backend, storage):
+def test_short_states_may_be_narrow_and_are_no_codes(name, dtype, backend, storage):
     (p,) = parameters([(80, 80)], dtype=torch.bfloat16)
     opt = ALL[name]([p], backend=backend, storage=storage)
     walk(opt, 2)
     short = [k for k, x in opt.state[p].items() if x.numel() < p.numel() and k != "step"]
     assert short
-    opt.state[p].update({k: opt.state[p][k].bfloat16() for k in short})
+    opt.state[p].update({k: opt.state[p][k].to(dtype) for k in short})
     walk(opt, 2)
     assert p.isfinite().all()
     opt.state[p][short[0]] = opt.state[p][short[0]].to(torch.int8)

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -282,10 +283,12 @@ def test_permuted_parameters_give_the_permuted_result(cls):
         give(q, t)
         a.step()
         b.step()
+    # a sum over all tensors is added up in their order, in float64: its last bit may be another
+    same = partial(near, tolerance=2e-7) if gathers(a) else equal
     for x, y in zip(p, q, strict=True):
-        equal(x.detach(), y.detach())
+        same(x.detach(), y.detach())
         for k, v in a.state[x].items():
-            equal(v, b.state[y][k])
+            same(v, b.state[y][k])
 
 
 def count_of_programs(opt):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import ravine
-from ravine import optimizer
+from ravine import programs
 from ravine.catalog.bib import papers
 from ravine.mods import (
     AGC,
@@ -356,14 +356,14 @@ def test_a_state_with_other_modifiers_is_refused(saved, here):
 
 @pytest.fixture
 def compilations(monkeypatch):
-    made, compile_rule = [], optimizer.compile_rule
+    made, compile_rule = [], programs.compile_rule
 
     def counting(rule, *given):
         made.append(rule.__name__)
         return compile_rule(rule, *given)
 
-    monkeypatch.setattr(optimizer, "compile_rule", counting)
-    monkeypatch.setattr(optimizer, "_programs", {})
+    monkeypatch.setattr(programs, "compile_rule", counting)
+    monkeypatch.setattr(programs, "_programs", {})
     return made
 
 

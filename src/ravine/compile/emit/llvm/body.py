@@ -151,6 +151,8 @@ class Body:
             x, memory = self.put(f"trunc i32 {word} to i16"), "i16"
         else:
             memory = {"float64": "double", "float32": "float", "float16": "half"}[kind]
+            if (t, memory) == ("double", "half"):  # processors narrow in two steps; in one it is a call of a library
+                x, t = self.put(f"fptrunc double {x} to float"), "float"
             if memory != t:
                 x = self.put(f"{'fpext' if memory == 'double' else 'fptrunc'} {t} {x} to {memory}")
         at = self.put(f"getelementptr {memory}, ptr {base}, i64 {index}")

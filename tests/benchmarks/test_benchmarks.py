@@ -24,6 +24,8 @@ SCRIPTS = {
     "embedding": [],
     "monitor": ["--models", "mlp, batch 32"],
 }
+if (ROOT / ".git").exists():  # it takes the sources of a commit
+    SCRIPTS["before"] = ["HEAD", "--models", "tiny"]
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,6 @@ SCRIPTS = {
     "embedding": [],
     "monitor": ["--models", "mlp, batch 32"],
 }
-if (ROOT / ".git").exists():  # it takes the sources of a commit
-    SCRIPTS["before"] = ["HEAD", "--models", "tiny"]
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +90,13 @@ def test_both_ends_of_a_loop_do_the_same():
     assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(mine.params, its.params, strict=True))
     opt.eval()
     assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(mine.params, step.averages, strict=True))
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="it takes the sources of a commit")
+def test_the_sources_of_a_commit_take_turns_with_todays(tmp_path, monkeypatch):
+    rows = record("before", ["HEAD", "--models", "tiny"], tmp_path, monkeypatch)["rows"]
+    assert [row["question"] for row in rows] == ["AdamW, gradients kept", "AdamW, gradients new"]
+    assert all(0 < row["ratios"]["now/before"] < 100 for row in rows)
 
 
 # what they share

@@ -99,7 +99,11 @@ def summed(x: Expr, value: Mapping[Expr, Tensor], number: torch.dtype, last: boo
 
 
 def narrow(x: Tensor, elements: torch.dtype) -> Tensor:
-    """Numbers of rows in the elements' type, where they meet these; one number has no say in the type by itself."""
+    """Numbers of rows in the elements' type, where they meet these; one number has no say in the type by itself. What
+    is finite and too large for that type is its largest."""
+    if x.dtype == torch.float64 and elements == torch.float32:
+        most = torch.finfo(torch.float32).max
+        x = torch.where(x.isinf(), x, x.clamp(-most, most))
     return x.to(elements) if x.dim() and x.is_floating_point() else x
 
 

@@ -176,7 +176,19 @@ class Body:
                 v = self.operation(x, wide=True)
             self.double[x] = v
             same = x.op in COMPARE or self.type == "double"
-            self.name[x] = v if same else self.put(f"fptrunc double {v} to float")
+            self.name[x] = v if same else self.narrowed(v)
+
+    def narrowed(self, v: str) -> str:
+        """A double as a float: the largest there is where it is larger and finite, as a ratio of norms may be."""
+        for largest, beyond, than, end in ((LARGEST, "ogt", "olt", INFINITE), (LEAST, "olt", "ogt", MINUS_INFINITE)):
+            over = self.put(f"fcmp {beyond} double {v}, {largest}")
+            finite = self.put(f"fcmp {than} double {v}, {end}")
+            v = self.put(f"select i1 {self.put(f'and i1 {over}, {finite}')}, double {largest}, double {v}")
+        return self.put(f"fptrunc double {v} to float")
+
+
+LARGEST, LEAST = "0x47EFFFFFE0000000", "0xC7EFFFFFE0000000"  # of float, as doubles
+INFINITE, MINUS_INFINITE = "0x7FF0000000000000", "0xFFF0000000000000"
 
 
 def constant(x: object, kind: str) -> str:

@@ -44,7 +44,7 @@ def wide(b: Body, reads: Mapping[str, Expr], needs: Iterable[Expr], at: Mapping[
             v = b.operation(x, wide=True)
         b.double[x] = v
         same = x.op in COMPARE or b.type == "double"
-        b.name[x] = v if same else b.put(f"fptrunc double {v} to float")
+        b.name[x] = v if same else b.narrowed(v)
 
 
 def inner(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, arrays: list[str]) -> str:

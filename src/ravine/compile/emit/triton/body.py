@@ -10,6 +10,9 @@ from ravine.compile.expr import COMPARE, EVERY, HOST, REDUCE, SCALAR, Expr, Shap
 from ravine.compile.plan import Plan, widened
 from ravine.compile.storage import beside, drawn
 
+# A double as a float: the largest there is where it is larger and finite, as a ratio of norms may be.
+NARROWED = "tl.where(tl.abs({0}) < float('inf'), tl.clamp({0}, -3.4028234663852886e38, 3.4028234663852886e38), {0})"
+NARROWED += ".to(tl.float32)"
 BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
 # of `sizes`, which has a row for each tensor: elements, row of numbers, place among the parameters, elements of the
 # whole parameter before this part of it, first block, its three sizes, first tile, tiles of a matrix, rows of a tile,
@@ -83,7 +86,7 @@ class Body:
             names[x] = self.put(f"tl.full((), {constant(x.arg, t)}, tl.{t})")
         else:
             same = x.op in COMPARE or t == "float64"
-            names[x] = self.double[x] if same else self.put(f"{self.double[x]}.to(tl.float32)")
+            names[x] = self.double[x] if same else self.put(NARROWED.format(self.double[x]))
         return names[x]
 
     def operation(self, x: Expr, wide: bool = False) -> str:

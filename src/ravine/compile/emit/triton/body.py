@@ -11,8 +11,10 @@ from ravine.compile.plan import Plan, widened
 from ravine.compile.storage import beside, drawn
 
 # A double as a float: the largest there is where it is larger and finite, as a ratio of norms may be.
-NARROWED = "tl.where(tl.abs({0}) < float('inf'), tl.clamp({0}, -3.4028234663852886e38, 3.4028234663852886e38), {0})"
-NARROWED += ".to(tl.float32)"
+NARROWED = (
+    "tl.where(tl.abs({0}) < float('inf'), tl.clamp({0}, -3.4028234663852886e38, 3.4028234663852886e38), {0})"
+    ".to(tl.float32)"
+)
 BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
 # of `sizes`, which has a row for each tensor: elements, row of numbers, place among the parameters, elements of the
 # whole parameter before this part of it, first block, its three sizes, first tile, tiles of a matrix, rows of a tile,

@@ -12,8 +12,8 @@ from ravine.compile.storage import beside, drawn
 
 # A double as a float: the largest there is where it is larger and finite, as a ratio of norms may be.
 NARROWED = (
-    "tl.where(tl.abs({0}) < float('inf'), tl.clamp({0}, -3.4028234663852886e38, 3.4028234663852886e38), {0})"
-    ".to(tl.float32)"
+    "tl.where(({0} > 3.4028234663852886e38) & ({0} < float('inf')), 3.4028234663852886e38, tl.where("
+    "({0} < -3.4028234663852886e38) & ({0} > -float('inf')), -3.4028234663852886e38, {0})).to(tl.float32)"
 )
 BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
 # of `sizes`, which has a row for each tensor: elements, row of numbers, place among the parameters, elements of the

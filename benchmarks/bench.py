@@ -121,7 +121,7 @@ def take_turns(
 
 def traffic(opt: ravine.Optimizer) -> float:
     """The bytes that a step reads and writes for each number, as `opt.explain()` has them."""
-    from ravine.explain import moved, types_of  # here: benchmarks/peers.py times this import
+    from ravine.optimizer.explain import moved, types_of  # here: benchmarks/peers.py times this import
 
     found = [
         (p.numel(), moved(compiled.plan, types_of(opt, compiled, group, p)))

@@ -23,7 +23,7 @@ import torch
 from bench import MODELS, RESULTS, Bench, Record, arguments
 
 import ravine
-from ravine.explain import moved
+from ravine.optimizer.explain import moved
 
 LARGE = ("gpt2-124m", "resnet-50", "one-25m")
 

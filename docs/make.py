@@ -19,9 +19,9 @@ from ravine import mods, schedules, strategies
 from ravine.catalog.docstring import parts
 from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import Method, cited, defaults, method, methods
-from ravine.hyper import SWITCHES
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
+from ravine.rule.hyper import SWITCHES
 from ravine.schedules.by_name import registry as schedules_by_name
 from ravine.schedules.by_name import sampled
 from ravine.visuals import Panel, grid

@@ -9,8 +9,8 @@ from typing import Any
 from tables import figure, table
 
 from ravine.catalog.names import find
-from ravine.hyper import fields
 from ravine.optimizer import Optimizer
+from ravine.rule.hyper import fields
 
 RECORD = Path(__file__).parents[1] / "benchmarks" / "results" / "advice-cpu.json"
 FROM = "adamw"

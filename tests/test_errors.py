@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.hyper import ELSEWHERE, PLACES, called_here, constants, fields, places
 from ravine.mods import EMA, ClipNorm
 from ravine.optim import registry
+from ravine.rule.hyper import ELSEWHERE, PLACES, called_here, constants, fields, places
 from ravine.schedules import Cosine, Warmup
 from ravine.strategies import SAM, Lookahead
 

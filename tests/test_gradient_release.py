@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 import ravine
-from ravine.gradient_release import added
 from ravine.mods import EMA, ClipNorm, GradientNoise
+from ravine.optimizer.release import added
 
 WIDTH = 8
 

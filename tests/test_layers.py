@@ -10,51 +10,70 @@ import pytest
 import ravine
 
 SRC = Path(ravine.__file__).parent
-FRONT = (
-    "optimizer",
-    "arrange",
-    "refuse",
-    "programs",
-    "state",
-    "load",
-    "view",
-    "metrics",
-    "hyper",
-    "clock",
-    "explain",
-    "words",
-    "modifier",
-    "gradient_release",
-    "untraced",
-)
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
     "typed": (),  # what people type; no torch
     "command": ("typed",),  # how every command answers
     "saved": ("compile",),  # what every load_state_dict asks
-    "optimizer": ("compile", "saved", "typed"),
-    "mods": ("compile", "optimizer", "matrix"),
+    "rule": ("saved", "typed"),
+    "optimizer": ("compile", "rule", "saved", "typed"),
+    "mods": ("compile", "rule", "words", "matrix"),
+    "words": ("compile",),
     "matrix": ("compile",),
-    "optim": ("compile", "optimizer", "mods", "matrix"),
-    "catalog": ("command", "compile", "optimizer", "optim", "schedules", "typed"),  # it needs no extra
+    "optim": ("compile", "optimizer", "rule", "mods", "matrix", "words"),
+    "catalog": ("command", "compile", "optimizer", "rule", "optim", "schedules", "typed"),  # it needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
     "data": ("saved",),  # which sample comes next
     "loop": ("saved",),  # parts of a loop around any optimizer
-    "schedules": ("command", "compile", "optimizer", "saved", "visuals", "typed"),  # visuals: its command draws
+    "schedules": ("command", "compile", "optimizer", "rule", "saved", "visuals", "typed"),  # visuals: its command draws
     "feed": (),  # how a model is run on a batch
-    "strategies": ("compile", "optimizer", "schedules", "feed", "saved"),
-    "instruments": ("compile", "optimizer", "strategies", "feed"),
-    "parallel": ("compile", "optimizer", "schedules", "strategies"),
+    "strategies": ("compile", "optimizer", "rule", "schedules", "feed", "saved"),
+    "instruments": ("compile", "optimizer", "rule", "strategies", "feed"),
+    "parallel": ("compile", "optimizer", "rule", "schedules", "strategies"),
     "visuals": (),
-    "surfaces": ("command", "compile", "optimizer", "optim", "catalog", "strategies", "visuals", "schedules", "typed"),
+    "surfaces": (
+        "command",
+        "compile",
+        "optimizer",
+        "rule",
+        "optim",
+        "catalog",
+        "strategies",
+        "visuals",
+        "schedules",
+        "typed",
+    ),
     "lab": (
-        *("command", "optimizer", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals"),
+        *(
+            "command",
+            "optimizer",
+            "rule",
+            "optim",
+            "data",
+            "schedules",
+            "strategies",
+            "instruments",
+            "parallel",
+            "visuals",
+        ),
         *("catalog", "surfaces", "typed"),
     ),
     "cli": ("command", "catalog", "lab", "schedules", "surfaces", "typed"),
     "root": ("public",),  # which it imports when the first of its names is used
     "public": (
-        *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "schedules"),
+        *(
+            "catalog",
+            "data",
+            "groups",
+            "instruments",
+            "loop",
+            "mods",
+            "optim",
+            "optimizer",
+            "rule",
+            "parallel",
+            "schedules",
+        ),
         "strategies",
     ),
 }
@@ -63,8 +82,7 @@ INNER = {"emit", "launch"}  # what the stages before them may not know
 
 def room(module):
     """The room of "ravine.compile.plan", or of "ravine"."""
-    first = module.split(".")[1] if "." in module else "root"
-    return "optimizer" if first in FRONT else first
+    return module.split(".")[1] if "." in module else "root"
 
 
 def imports(path):

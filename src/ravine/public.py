@@ -9,10 +9,10 @@ from ravine import optim as optim
 from ravine import schedules as schedules
 from ravine import strategies as strategies
 from ravine.catalog.create import create as create
-from ravine.gradient_release import release as release
 from ravine.instruments import Monitor as Monitor
 from ravine.instruments import NoiseScale as NoiseScale
 from ravine.instruments import check_gradients as check_gradients
 from ravine.optim import *  # noqa: F403
 from ravine.optimizer import Optimizer as Optimizer
+from ravine.optimizer.release import release as release
 from ravine.schedules.scheduler import Scheduler as Scheduler

@@ -4,7 +4,7 @@ import pytest
 import trajectory
 
 import ravine
-from ravine.hyper import fields
+from ravine.rule.hyper import fields
 
 CASES = trajectory.cases()
 cases = pytest.mark.parametrize("case", CASES, ids=[c.id for c in CASES])

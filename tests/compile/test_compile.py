@@ -11,8 +11,8 @@ import ravine
 from ravine import Optimizer, words
 from ravine.compile.check import POWERS
 from ravine.compile.emit import host, llvm
-from ravine.compile.emit.reference import evaluate
 from ravine.compile.expr import FULL, HOST, REDUCE, const, leaf, node, walk
+from ravine.compile.interpret import evaluate
 from ravine.compile.plan import Kernel, Small
 from ravine.compile.simplify import rewrite, simplify
 from ravine.optim import registry

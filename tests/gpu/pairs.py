@@ -4,7 +4,7 @@ from typing import get_args
 
 import torch
 
-from ravine.hyper import SWITCHES, fields
+from ravine.rule.hyper import SWITCHES, fields
 
 EPS = {torch.float32: 4e-6, torch.float64: 1e-13, torch.bfloat16: 2**-7, torch.float16: 2**-10}
 HOW = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # other files here have these

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 import ravine
 from ravine.mods import EMA, ClipNorm
-from ravine.state import is_zero
+from ravine.optimizer.state import is_zero
 from ravine.strategies import ASAM, SAM, Lookahead
 
 OPTIMIZERS = {

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ravine.compile.expr import FULL
-from ravine.hyper import SWITCHES, fields, settle
 from ravine.optim import registry
+from ravine.rule.hyper import SWITCHES, fields, settle
 
 ALL = registry()
 

@@ -25,8 +25,8 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 import ravine
-from ravine import programs
-from ravine.hyper import fields
+from ravine.optimizer import programs
+from ravine.rule.hyper import fields
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
 # an element's step depends on the whole tensor

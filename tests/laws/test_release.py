@@ -7,8 +7,8 @@ import torch
 from cases import every_program, flags, parameters, same_states, values
 
 import ravine
-from ravine.gradient_release import waits
 from ravine.mods import AGC, EMA, Cautious, Centralize, ClipNorm, ClipTensorNorm, GradientNoise
+from ravine.optimizer.release import waits
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2), (0,), (65, 33)]
 

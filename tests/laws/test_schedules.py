@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import ravine
-from ravine import programs, schedules
+from ravine import schedules
 from ravine.catalog.bib import papers
 from ravine.mods import GradientNoise
+from ravine.optimizer import programs
 from ravine.schedules import Cosine, Linear, Plateau, Schedule, Scheduler, Warmup, create
 from ravine.schedules.by_name import registry
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from cases import LOW, TWINS, equal, every_twin, give, near, parameters, torch_flags
 
-from ravine.hyper import fields
+from ravine.rule.hyper import fields
 
 VALUES = {  # another value than the default for each hyperparameter that a class of torch has
     "alpha": 0.9,

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.modifier import Modifier
 from ravine.mods import EMA, L1, ClipNorm, DecoupledDecay
 from ravine.optim import registry
+from ravine.rule.modifier import Modifier
 
 # rules whose graph tells of no rate but lr: without a metric, or with steps that are no product
 BY_LR = {

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 import ravine
-from ravine import programs
 from ravine.catalog.bib import papers
 from ravine.mods import (
     AGC,
@@ -28,6 +27,7 @@ from ravine.mods import (
     GradientNoise,
     Grams,
 )
+from ravine.optimizer import programs
 from ravine.words import every as over_all
 from ravine.words import total
 

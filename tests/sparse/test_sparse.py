@@ -462,7 +462,7 @@ def test_other_layouts():
     p.grad = None
     opt = ravine.SGD([p])
     csr = torch.eye(4).to_sparse_csr()
-    from ravine.arrange import batches
+    from ravine.optimizer.bind import batches
 
     with pytest.raises(RuntimeError, match=r"sparse gradient.*torch\.sparse_csr.*sparse_coo"):
         batches(opt, [(0, opt.param_groups[0], p, csr)])

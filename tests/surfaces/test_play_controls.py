@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ravine.hyper import fields, settle
+from ravine.rule.hyper import fields, settle
 from ravine.surfaces.play.asked import OPTIMIZERS
 from ravine.surfaces.play.controls import COMMON, controls
 

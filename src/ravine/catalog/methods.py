@@ -13,10 +13,10 @@ from ravine.catalog.docstring import parts
 from ravine.catalog.errors import CatalogError
 from ravine.compile import Compiled
 from ravine.compile.expr import FULL
-from ravine.explain import moved
-from ravine.hyper import SWITCHES, fields
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
+from ravine.optimizer.explain import moved
+from ravine.rule.hyper import SWITCHES, fields
 from ravine.schedules.schedule import Schedule
 
 COMMON = frozenset({*fields(Optimizer), *SWITCHES} - {"lr"})  # hyperparameters that all take: they belong to no method

@@ -14,9 +14,9 @@ import torch
 
 from ravine.catalog.errors import CatalogError
 from ravine.command import own
-from ravine.hyper import fields, settle
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
+from ravine.rule.hyper import fields, settle
 from ravine.typed import assigned, hint, nearest, plain
 
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the method and what they say of it

@@ -15,8 +15,8 @@ from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import Method, cited, defaults, method, methods, program
 from ravine.catalog.names import find
 from ravine.compile.emit import text
-from ravine.explain import describe
 from ravine.optimizer import Optimizer
+from ravine.optimizer.explain import describe
 from ravine.schedules import Schedule
 from ravine.schedules import find as find_schedule
 

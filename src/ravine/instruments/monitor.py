@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ravine.hyper import integer
 from ravine.instruments import tensorboard
 from ravine.instruments.findings import PERSISTS, SPIKES, Finding, growing_loss, judge, not_finite
 from ravine.instruments.histogram import EDGES
@@ -24,8 +23,9 @@ from ravine.instruments.reading import Reading
 from ravine.instruments.sample import Layer, Sample, divided, layers_of, length, trained
 from ravine.instruments.terminal import table
 from ravine.instruments.units import Units
-from ravine.metrics import finite as gradients_finite
 from ravine.optimizer import Optimizer
+from ravine.optimizer.metrics import finite as gradients_finite
+from ravine.rule.hyper import integer
 from ravine.strategies.strategy import driven
 
 KEPT = 1000  # samples at most: a picture is not wider. Of longer runs every second, fourth … sample stays

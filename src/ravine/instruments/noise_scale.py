@@ -11,8 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ravine.hyper import check_params
-from ravine.metrics import norm
+from ravine.optimizer.metrics import norm
+from ravine.rule.hyper import check_params
 
 BLOCKS = 10  # of neighbouring steps, whose means are taken as independent
 QUANTILE = 2.262  # of Student's t with BLOCKS - 1 degrees of freedom: 95 %

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ravine.instruments.histogram import Sampler
 from ravine.instruments.sample import trained
-from ravine.metrics import norm
 from ravine.optimizer import Optimizer
+from ravine.optimizer.metrics import norm
 
 
 class Reading:

@@ -1,6 +1,6 @@
 """Adaptive gradient clipping."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import is_vector, maximum, row_total, sqrt, total
 
 

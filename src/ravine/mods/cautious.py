@@ -1,6 +1,6 @@
 """Cautious steps."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import maximum, numel, sign, total, where
 
 

@@ -1,6 +1,6 @@
 """Gradient centralization."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import cols, is_vector, row_total
 
 

@@ -1,6 +1,6 @@
 """Gradient clipping."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import every, maximum, minimum, norm, sqrt, total
 
 

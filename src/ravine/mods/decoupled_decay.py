@@ -1,6 +1,6 @@
 """Weight decay beside the rule."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 
 
 class DecoupledDecay(Modifier):

@@ -1,7 +1,7 @@
 """A running average of gradients in the gradient's place."""
 
-from ravine.modifier import Modifier
 from ravine.mods.shown import newest
+from ravine.rule.modifier import Modifier
 from ravine.words import lerp, zeros
 
 

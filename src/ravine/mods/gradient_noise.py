@@ -1,6 +1,6 @@
 """Noise on the gradient."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import normal, sqrt
 
 

@@ -1,6 +1,6 @@
 """Grams."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import abs, sign
 
 

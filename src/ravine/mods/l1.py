@@ -1,6 +1,6 @@
 """L1 regularization."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import maximum, minimum
 
 

@@ -1,6 +1,6 @@
 """What averages have in common: how they are shown, and how much the newest counts."""
 
-from ravine.modifier import Modifier
+from ravine.rule.modifier import Modifier
 from ravine.words import where
 
 

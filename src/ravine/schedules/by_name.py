@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, get_type_hints
 
-from ravine.hyper import integer
+from ravine.rule.hyper import integer
 from ravine.schedules.annealing import Cosine, Linear, Polynomial, WarmRestarts
 from ravine.schedules.cyclical import ExpRange, Triangular, Triangular2
 from ravine.schedules.decay import Exponential, InverseSqrt, InverseTime

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, dataclass_transform, get_type_hints
 
-from ravine.hyper import value_of, within
+from ravine.rule.hyper import value_of, within
 
 
 @dataclass_transform(frozen_default=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from ravine.compile.trace import number_of
-from ravine.hyper import fields, integer
 from ravine.optimizer import Optimizer
+from ravine.rule.hyper import fields, integer
 from ravine.saved import entries, python_number, told, whole
 from ravine.schedules.plateau import Plateau
 from ravine.schedules.schedule import Schedule

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from ravine.compile.emit.reference import wide
+from ravine.compile.interpret import wide
 from ravine.feed import Forward, moved, run
 
 

@@ -11,14 +11,14 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
-from ravine.hyper import integer, value_of
-from ravine.load import other_mode
 from ravine.optimizer import Optimizer
+from ravine.optimizer.load import other_mode
+from ravine.optimizer.state import BITS, begin, begins_only
+from ravine.optimizer.untraced import untraced
+from ravine.rule.hyper import integer, value_of
 from ravine.saved import finite, told, whole
-from ravine.state import BITS, begin, begins_only
 from ravine.strategies.sam import SAM
 from ravine.strategies.strategy import Strategy, driver, forward
-from ravine.untraced import untraced
 
 
 class Lookahead(Strategy):

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ravine.hyper import integer
+from ravine.rule.hyper import integer
 from ravine.saved import entries, has_memory, told, whole
 
 FIELDS = ("every", "most", "count", "steps", "rows", "buffers")

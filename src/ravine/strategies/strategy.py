@@ -10,10 +10,10 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from ravine.load import Loaded, by_name, fits, load, matched, own
 from ravine.optimizer import Optimizer
+from ravine.optimizer.load import Loaded, by_name, fits, load, matched, own
+from ravine.optimizer.state import TYPES
 from ravine.saved import told
-from ravine.state import TYPES
 
 
 class State(MutableMapping[str, Any]):

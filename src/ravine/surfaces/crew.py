@@ -12,8 +12,8 @@ from ravine.compile import Compiled
 from ravine.compile.expr import FULL, walk
 from ravine.compile.launch import elementwise
 from ravine.optimizer import Optimizer
+from ravine.optimizer.swap import weights
 from ravine.surfaces.lane import Lane
-from ravine.view import weights
 
 Maker = Callable[..., torch.optim.Optimizer]
 

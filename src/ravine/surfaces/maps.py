@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ravine.hyper import fields
+from ravine.rule.hyper import fields
 from ravine.surfaces.entrants import Entrant
 from ravine.surfaces.ground import Ground
 from ravine.surfaces.path import Array, Run, descend

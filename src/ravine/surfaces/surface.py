@@ -9,7 +9,7 @@ from typing import Any, ClassVar, dataclass_transform, get_type_hints
 import torch
 from torch import Tensor
 
-from ravine.hyper import value_of, within
+from ravine.rule.hyper import value_of, within
 
 Point = tuple[float, float]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ravine.compile.emit.reference import evaluate
 from ravine.compile.expr import Expr, walk
+from ravine.compile.interpret import evaluate
 from ravine.compile.trace import number_of
 
 OPS = {

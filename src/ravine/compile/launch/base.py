@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.reference import evaluate, extent, sizes, wide
 from ravine.compile.expr import FULL, VECTORS, Expr, Shape
+from ravine.compile.interpret import evaluate, extent, sizes, wide
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
 from ravine.compile.launch.memory import layers, repeats
 from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix, wide_sum

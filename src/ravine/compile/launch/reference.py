@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ravine.compile.emit.reference import evaluate, wide
 from ravine.compile.expr import FULL, VECTORS, Expr
+from ravine.compile.interpret import evaluate, wide
 from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local, real
 from ravine.compile.launch.memory import PLAIN, lacks
 from ravine.compile.plan import Plan

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from ravine.hyper import settle
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
+from ravine.rule.hyper import settle
 from ravine.strategies import SAM, Lookahead
 from ravine.surfaces.crew import by_rows, by_tensors, program
 from ravine.surfaces.find import BY_NAME, find

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from ravine.hyper import INTERVALS, SWITCHES, fields
 from ravine.optimizer import Optimizer
+from ravine.rule.hyper import INTERVALS, SWITCHES, fields
 
 Scale = Literal["linear", "log", "zero-log", "near-one"]
 COMMON = (set(fields(Optimizer)) - {"lr"}) | set(SWITCHES)  # how a step is made, not where it goes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ravine import command
 from ravine.catalog.names import find as find_optimizer
-from ravine.hyper import fields
+from ravine.rule.hyper import fields
 from ravine.surfaces.find import NAMES, find
 from ravine.surfaces.path import Run, descend
 from ravine.surfaces.play import answers, asked

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.reference import wide
+from ravine.compile.interpret import wide
 
 if TYPE_CHECKING:
-    from ravine.arrange import Batch
+    from ravine.optimizer.bind import Batch
 
 
 @torch.no_grad()

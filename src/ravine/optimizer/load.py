@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
-from ravine.clock import count, is_number, number
 from ravine.compile.expr import FULL
 from ravine.compile.launch.base import local
 from ravine.compile.storage import CODED
-from ravine.hyper import constants, fields, settle
-from ravine.modifier import Modifier
+from ravine.optimizer.clock import count, is_number, number
+from ravine.optimizer.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of
+from ravine.optimizer.swap import TRAIN
+from ravine.rule.hyper import constants, fields, settle
+from ravine.rule.modifier import Modifier
 from ravine.saved import entries, has_memory, in_short, python_number, told
-from ravine.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of
-from ravine.view import TRAIN
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

@@ -16,21 +16,21 @@ import torch.optim.optimizer as torch_optimizer
 from torch import Tensor
 from torch.autograd import profiler
 
-from ravine.arrange import Arrangement, Batch, NonFinite
 from ravine.compile import Compiled
 from ravine.compile.emit import latex
 from ravine.compile.launch import BACKENDS, Changed, backend_of
-from ravine.explain import explain
-from ravine.hyper import by_place, check_params, constants, constructor, fields, settle
-from ravine.load import Loaded, load, load_all, load_what_fits
-from ravine.metrics import metrics, metrics_of_each
-from ravine.modifier import Modifier
-from ravine.programs import compiled, fixed
+from ravine.optimizer.bind import Arrangement, Batch, NonFinite
+from ravine.optimizer.explain import explain
+from ravine.optimizer.load import Loaded, load, load_all, load_what_fits
+from ravine.optimizer.metrics import metrics, metrics_of_each
+from ravine.optimizer.programs import compiled, fixed
+from ravine.optimizer.state import begins_only, move, numbers_of, widened
+from ravine.optimizer.swap import put_back, show
+from ravine.optimizer.untraced import untraced
+from ravine.rule.hyper import by_place, check_params, constants, constructor, fields, settle
+from ravine.rule.modifier import Modifier
 from ravine.saved import has_memory
-from ravine.state import begins_only, move, numbers_of, widened
 from ravine.typed import hint, nearest
-from ravine.untraced import untraced
-from ravine.view import put_back, show
 
 Pair = tuple[float, float] | list[float]  # of hyperparameters, which are tuples once they are given
 Triple = tuple[float, float, float] | list[float]

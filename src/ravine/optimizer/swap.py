@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.reference import evaluate, extent, wide
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr
+from ravine.compile.interpret import evaluate, extent, wide
 from ravine.compile.launch.base import real
 from ravine.compile.trace import number_of
-from ravine.state import as_numbers, whole
+from ravine.optimizer.state import as_numbers, whole
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

@@ -12,7 +12,7 @@ from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import elementwise
 from ravine.compile.launch.base import local
 from ravine.compile.storage import CODED
-from ravine.state import BITS, TYPES, misfit, scale_of, shape_of
+from ravine.optimizer.state import BITS, TYPES, misfit, scale_of, shape_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

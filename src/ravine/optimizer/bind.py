@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.clock import Clock, count, number, number_as_tensor
 from ravine.compile import Compiled
 from ravine.compile.launch import Bound, Launch, backend_of, launch
 from ravine.compile.launch.base import local, recording
@@ -24,9 +23,10 @@ from ravine.compile.launch.look import Contents, Gradients, writer
 from ravine.compile.launch.memory import PLAIN, layers
 from ravine.compile.plan import Gather
 from ravine.compile.watch import GUARD
-from ravine.refuse import check
-from ravine.state import begin, keys_of, numbers_of
-from ravine.view import begin_in_train
+from ravine.optimizer.clock import Clock, count, number, number_as_tensor
+from ravine.optimizer.refuse import check
+from ravine.optimizer.state import begin, keys_of, numbers_of
+from ravine.optimizer.swap import begin_in_train
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

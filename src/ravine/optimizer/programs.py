@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ravine.compile import MATRIX, Compiled, compile_rule
 from ravine.compile.expr import HOST
-from ravine.hyper import fields
-from ravine.state import movable
-from ravine.view import TRAIN
+from ravine.optimizer.state import movable
+from ravine.optimizer.swap import TRAIN
+from ravine.rule.hyper import fields
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from ravine.arrange import Alone, Batch, accused
 from ravine.compile import Compiled
 from ravine.compile.launch import Changed
 from ravine.compile.watch import GUARD
 from ravine.optimizer import Optimizer
-from ravine.state import SUMS, movable
+from ravine.optimizer.bind import Alone, Batch, accused
+from ravine.optimizer.state import SUMS, movable
 
 WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")  # by name: they need not be imported
 DRIVER = "what drives another optimizer needs all gradients or weights at one time: train with it as it is"

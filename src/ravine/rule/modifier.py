@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 
-from ravine.hyper import value_of, within
+from ravine.rule.hyper import value_of, within
 
 
 @dataclass_transform(eq_default=False)

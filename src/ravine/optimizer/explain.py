@@ -16,7 +16,7 @@ from ravine.compile.launch import backend_for
 from ravine.compile.launch.base import kinds_of
 from ravine.compile.plan import Gather, Kernel, Plan
 from ravine.compile.storage import width
-from ravine.state import movable, type_of
+from ravine.optimizer.state import movable, type_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer

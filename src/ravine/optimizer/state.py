@@ -12,8 +12,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from ravine.compile import Compiled
-from ravine.compile.emit.reference import evaluate, extent
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
+from ravine.compile.interpret import evaluate, extent
 from ravine.compile.launch.base import local, real
 from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut
 from ravine.compile.trace import number_of

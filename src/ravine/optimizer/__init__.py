@@ -1,0 +1,5 @@
+"""torch's optimizer outside, a traced rule inside: groups and states, and how they become a step."""
+
+from ravine.optimizer.optimizer import Optimizer as Optimizer
+from ravine.optimizer.optimizer import Pair as Pair
+from ravine.optimizer.optimizer import Triple as Triple

@@ -13,7 +13,7 @@ from ravine.compile.check import POWERS
 from ravine.compile.emit import host, llvm
 from ravine.compile.expr import FULL, HOST, REDUCE, const, leaf, node, walk
 from ravine.compile.interpret import evaluate
-from ravine.compile.plan import Kernel, Small
+from ravine.compile.plan import Host, Matrix, Reduce, Short, Sweep
 from ravine.compile.simplify import rewrite, simplify
 from ravine.optim import registry
 from ravine.words import cols, eye, matrix_op, norm, number, numel, rows, scalar, sqrt, total, where, zeros
@@ -232,7 +232,8 @@ def test_elementwise_rules_are_one_kernel_and_no_other_writes_before_the_last():
         plan = compiled(cls).plan
         elementwise = not any(x.op in REDUCE for x in walk(plan.outputs.values()))
         assert (len(plan.kernels) == 1) == elementwise, name
-        assert len(plan.steps) == len(plan.kernels) + len(plan.gathers)
+        assert [x.stage for x in plan.phases if isinstance(x, Host)] == list(range(1 + len(plan.gathers)))
+        assert isinstance(plan.phases[-1], Short | Sweep | Reduce), name
         assert not any(k.stores for k in plan.kernels[:-1])
 
 
@@ -438,8 +439,7 @@ def test_a_matrix_may_become_another_one_as_it_was_or_begin_anew(backend):
 
 
 def test_kernels_and_matrix_work_alternate():
-    steps = compiled(Muon).plan.steps
-    assert [type(s) for s in steps] == [Kernel, Small, Kernel]
+    assert [type(x) for x in compiled(Muon).plan.phases] == [Host, Sweep, Matrix, Sweep]
 
 
 # states that are one number

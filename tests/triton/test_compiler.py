@@ -120,7 +120,7 @@ def test_storages_compile(name, storage, bits, kind):
 def test_the_part_of_the_host_compiles(name):
     shape = (2, 2) if name == "adafactor" else (1,)
     plan, found = assembly(registry()[name], "float32", shape, capturable=True, mods=[ClipNorm(1.0)], nonfinite="skip")
-    sums = [plan.sums.index(x.src[0]) for step in plan.gathers for x in step.everys]
+    sums = [plan.sums.index(x.src[0]) for phase in plan.gathers for x in phase.sums]
     assert {"close", *(f"stage{i}" for i in range(len(plan.stages))), *(f"gather{i}" for i in sums)} <= found.keys()
     last = len(plan.kernels) - 1
     for name, text in found.items():

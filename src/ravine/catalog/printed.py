@@ -16,7 +16,7 @@ from ravine.catalog.methods import Method, cited, defaults, method, methods, pro
 from ravine.catalog.names import find
 from ravine.compile.emit import text
 from ravine.optimizer import Optimizer
-from ravine.optimizer.explain import describe
+from ravine.optimizer.explain import described
 from ravine.schedules import Schedule
 from ravine.schedules import find as find_schedule
 
@@ -53,7 +53,7 @@ def show(name: str) -> str:
     cls, said = find(name)
     facts, made = method(cls), program(cls, **said)
     by_name = f"'{name}' is {cls.__name__} with {', '.join(f'{k}={x!r}' for k, x in said.items())}\n\n" if said else ""
-    steps = [f"{i}. {describe(made.plan, step)}" for i, step in enumerate(made.plan.steps, 1)]
+    steps = [f"{i}. {line}" for i, line in enumerate(described(made.plan), 1)]
     sections = {
         "": f"{by_name}{cls.__name__}{f' ({facts.year})' if facts.year else ''}",
         "What it is": inspect.cleandoc(cls.__doc__ or ""),

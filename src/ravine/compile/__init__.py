@@ -3,7 +3,7 @@
 trace     run the rule once on symbols: a graph; watch.py puts a guard and measures beside it
 check     is it a legal graph? if not, say what to write instead
 simplify  move to the host what the host can do
-plan      cut the graph into kernels (one pass over memory each) and small work between them
+plan      cut the graph into phases: sweeps over memory, reductions, short and matrix work, numbers of the host
 storage   how an array lies in memory: types, and the codes of compressed states
 emit      the text of the kernels for one backend: reference, llvm, triton, latex
 cache     machine code is kept on disk

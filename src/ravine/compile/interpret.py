@@ -1,4 +1,4 @@
-"""The obviously right backend: the graph, node by node, in torch. The law that the others are tested against."""
+"""The interpreter: the graph, node by node, in torch. Every backend is tested against it."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,7 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import BATCH, COL, COMPARE, FULL, HOST, LONG, ROW, SCALAR, Expr, Shape, walk
+from ravine.compile.expr import BATCH, COL, COMPARE, FULL, HOST, LONG, ROW, SCALAR, Expr, walk
+from ravine.compile.geometry import extent, sizes
 from ravine.compile.plan import wide_sum, widened
 
 
@@ -52,13 +53,14 @@ def evaluate(
     p: Tensor,
     known: Mapping[Expr, Tensor] | None = None,
     view: str = "first",
-    place: tuple[int, int] = (0, 0),
+    index: int = 0,
+    numbers: Callable[[], Tensor] | None = None,
 ) -> dict[Expr, Tensor]:
     """The values of `roots` for the parameter p, of all arrays as matrices or batches of them.
 
     `read` gives p, g, t, states and hyperparameters. Numbers of the host, of the tensor and of its rows are of the
-    `wide` type, elements of the type that `read` gives them. `place` is that of p in its optimizer, and of this part
-    of it in the whole parameter.
+    `wide` type, elements of the type that `read` gives them. `index` is the place of p in its optimizer, `numbers()`
+    has the number of each of its elements in the whole parameter: noise depends on both.
     """
     value, number, elements = dict(known or {}), wide(p.device), torch.promote_types(p.dtype, torch.float32)
     for x in walk(roots, value):
@@ -79,7 +81,8 @@ def evaluate(
             case "sum" | "amax":
                 value[x] = reduce(x, summed(x.src[0], value, number) if wide_sum(x) else a[0], number)
             case "normal":
-                value[x] = normals(p.numel(), int(a[0]), int(a[1]), *place).to(p.device).reshape(extent(p, FULL, view))
+                i = torch.arange(p.numel(), device="cpu") if numbers is None else numbers()
+                value[x] = normals(i, int(a[0]), int(a[1]), index).to(p.device).reshape(extent(p, FULL, view))
             case "call":
                 fn, options = cast(tuple[Callable[..., Tensor], tuple[tuple[str, Any], ...]], x.arg)
                 value[x] = fn(a[0].clone(), **dict(options))  # it may write into what it is given
@@ -122,39 +125,14 @@ def wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def sizes(p: Tensor, view: str = "first") -> dict[str, int]:
-    """How a tensor is b matrices of r rows and c columns.
-
-    "first": one matrix; its rows are the first dimension. "last": the last two dimensions, and all before are a batch.
-    A vector is one column.
-    """
-    if p.dim() < 2:
-        return {"b": 1, "r": p.numel(), "c": 1}
-    if view == "first":
-        return {"b": 1, "r": p.shape[0], "c": p.shape[1:].numel()}
-    return {"b": p.shape[:-2].numel(), "r": p.shape[-2], "c": p.shape[-1]}
-
-
-def extent(p: Tensor, shape: Shape, view: str = "first") -> list[int]:
-    """The shape of an array of this kind as it is computed with."""
-    size = sizes(p, view)
-    if shape in (SCALAR, HOST):
-        return []
-    if shape in (FULL, ROW, COL, BATCH):
-        batch = [size["b"]] if view == "last" else []
-        return [*batch, size["r"] if shape in (FULL, ROW) else 1, size["c"] if shape in (FULL, COL) else 1]
-    return [size[letter] for letter in shape or ()]
-
-
 def common(a: Sequence[Tensor]) -> Sequence[Tensor]:
     """torch.maximum and torch.where take one device and type: a number becomes an array of the other's."""
     like = max(a, key=lambda x: x.dim())
     return [x.to(like) for x in a] if like.dim() else a
 
 
-def normals(n: int, seed: int, t: int, index: int, offset: int = 0) -> Tensor:
-    """n standard normal numbers in float32: Philox 4x32-10 with the key (seed, index) at the counters (i, t)."""
-    i = torch.arange(offset, offset + n, dtype=torch.int64, device="cpu")
+def normals(i: Tensor, seed: int, t: int, index: int) -> Tensor:
+    """Standard normal numbers in float32: Philox 4x32-10 with the key (seed, index) at the counters (i, t)."""
     word = 0xFFFFFFFF
     c = [i & word, i >> 32, torch.full_like(i, t & word), torch.zeros_like(i)]
     k0, k1 = seed & word, index & word

@@ -1,14 +1,22 @@
-"""Cut a Program into steps: kernels over the elements of all tensors, and small work between them.
+"""Cut a Program into phases. Five kinds, and a step is a row of them:
 
-The rule of the cut: a kernel may use only what is already in memory. A reduction or a matrix operation
-therefore ends a kernel; what depends on it goes into the next. All stores of states happen in the last kernel,
-so earlier kernels only read, and any value can be computed again from its inputs.
+Host     numbers in float64, before the step and after each sum over all tensors
+Sweep    one pass over the elements of all tensors: it leaves partial sums, finishes none, and stores
+Reduce   partial sums become sums: the only place where elements, threads and processes meet
+Short    arithmetic on numbers of tensors, rows and columns
+Matrix   torch calls on matrices
+
+The rule of the cut: a sweep may use only what is already in memory. A reduction or a matrix operation therefore ends
+a sweep; what depends on it goes into the next. The last sweep stores all states, so earlier sweeps only read, a step
+can be given up until then, and any value can be computed again from its inputs.
+
+A backend runs a Sweep and the Reduce and Short phases that follow it as one Kernel, wherever nothing happens between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ravine.compile.expr import FULL, HOST, LEAVES, LONG, MATRIX, REDUCE, SCALAR, VECTORS, Expr, leaf, node, walk
@@ -18,8 +26,60 @@ LAST = ("add", "sub", "mul", "div", "neg", "abs", "max", "min", "where")  # what
 
 
 @dataclass(frozen=True)
+class Host:
+    """Numbers of the host. Stage 0 is known before the step, stage i after i reductions over all tensors."""
+
+    stage: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One pass over all elements of all tensors."""
+
+    sums: tuple[Expr, ...] = ()  # reductions over elements whose partial sums it leaves
+    keep: tuple[Expr, ...] = ()  # values that a matrix operation needs in memory
+    stores: tuple[tuple[str, Expr], ...] = ()  # arrays to write: the last sweep only
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Partial sums become numbers of tensors, matrices, rows or columns; or these, over all tensors, of the host."""
+
+    sums: tuple[Expr, ...]
+
+    @property
+    def all(self) -> bool:
+        """True for sums over all tensors of the optimizer."""
+        return self.sums[0].op == "every"
+
+    @property
+    def marks(self) -> list[str]:
+        """What sums over all tensors are called."""
+        return [str(x.arg) for x in self.sums]
+
+
+@dataclass(frozen=True)
+class Short:
+    """States of tensors, rows and columns to write: in the end."""
+
+    scalars: tuple[tuple[str, Expr], ...] = ()
+    vectors: tuple[tuple[str, Expr], ...] = ()
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Work on matrices: torch calls, tensor by tensor."""
+
+    nodes: tuple[Expr, ...] = ()
+    stores: tuple[tuple[str, Expr], ...] = ()  # states that only matrix work touches: in the end
+
+
+Phase = Host | Sweep | Reduce | Short | Matrix
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """One pass over all elements of all tensors, and what is made of its sums, tensor by tensor."""
+    """A Sweep with the Reduce and Short phases after it: what a backend runs in one call."""
 
     sums: tuple[Expr, ...] = ()  # reductions over the elements, to numbers of tensors, matrices, rows or columns
     short: tuple[Expr, ...] = ()  # reductions over numbers of rows or columns, in order, after the pass
@@ -44,25 +104,11 @@ class Kernel:
         return [*(x.src[0] for x in self.short), *(x for _, x in (*self.scalars, *self.vectors))]
 
 
-@dataclass(frozen=True)
-class Small:
-    """Work on matrices: torch calls, tensor by tensor."""
-
-    nodes: tuple[Expr, ...]
-
-
-@dataclass(frozen=True)
-class Gather:
-    """Sums over all tensors of the optimizer: the host adds them up and goes on with its numbers."""
-
-    everys: tuple[Expr, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The steps in order, and where every value that passes between them lies."""
+    """The phases in order, and where every value that passes between them lies."""
 
-    steps: tuple[Kernel | Small | Gather, ...]
+    phases: tuple[Phase, ...]
     outputs: dict[str, Expr]
     start: dict[str, Expr]
     view: str = "first"  # how a tensor of more than two dimensions is a matrix, or a batch of them
@@ -70,20 +116,31 @@ class Plan:
     bits: int | None = None  # how many bits of a bfloat16 parameter lie in a state beside it
     measures: dict[str, Expr] = field(default_factory=dict[str, Expr])  # sums of each tensor that are only looked at
 
-    @property
+    @cached_property
     def kernels(self) -> list[Kernel]:
-        """The passes over memory, in order."""
-        return [s for s in self.steps if isinstance(s, Kernel)]
+        """The passes over memory, in order, each with what follows it in the same call."""
+        made: list[Kernel] = []
+        for phase in self.phases:
+            match phase:
+                case Sweep(sums, keep, stores):
+                    made.append(Kernel(sums, keep=keep, stores=stores))
+                case Reduce(sums) if not phase.all and sums != made[-1].sums:
+                    made[-1] = replace(made[-1], short=made[-1].short + sums)
+                case Short(scalars, vectors):
+                    made[-1] = replace(made[-1], scalars=scalars, vectors=vectors)
+                case _:
+                    pass
+        return made
 
     @cached_property
-    def gathers(self) -> list[Gather]:
-        """The points at which the host waits for sums over all tensors, in order."""
-        return [s for s in self.steps if isinstance(s, Gather)]
+    def gathers(self) -> list[Reduce]:
+        """The reductions over all tensors, in order: after each the host goes on with its numbers."""
+        return [phase for phase in self.phases if isinstance(phase, Reduce) and phase.all]
 
     @cached_property
     def everys(self) -> list[str]:
         """The marks of all sums over all tensors."""
-        return [str(x.arg) for step in self.gathers for x in step.everys]
+        return [mark for phase in self.gathers for mark in phase.marks]
 
     @cached_property
     def reductions(self) -> list[Expr]:
@@ -107,7 +164,7 @@ class Plan:
         met = [s for x in order if not x.on_host for s in x.src]
         wanted = [x for x in met if x.on_host and x.op != "const"]
         wanted += [*self.hosted.values(), *self.chance]
-        stage = {x: 1 + i for i, step in enumerate(self.gathers) for x in step.everys}
+        stage = {x: 1 + i for i, phase in enumerate(self.gathers) for x in phase.sums}
         for x in order:
             if x.on_host and x not in stage:
                 stage[x] = max((stage[s] for s in x.src), default=0)
@@ -130,6 +187,11 @@ class Plan:
         random = self.storage in ("bf16", "int8") or self.bits in (0, 8)
         return (leaf("hyper", "seed"), leaf("t", "t")) if random else ()
 
+    @cached_property
+    def draws(self) -> bool:
+        """True if what becomes of an element depends on its number in the tensor: by noise or stochastic rounding."""
+        return bool(self.chance) or any(x.op == "normal" for x in walk(self.outputs.values()))
+
     def kind(self, array: str, dtype: str) -> str:
         """How an array of this type lies in memory (storage.py)."""
         if dtype in ("int8", "uint8"):
@@ -150,7 +212,7 @@ class Plan:
         """What stays in memory from one step to a later one, and the names of the arrays: results of matrix work,
         whole tensors, and sums of rows and columns."""
         kept = [x for k in self.kernels for x in k.keep]
-        made = [x for s in self.steps if isinstance(s, Small) for x in s.nodes if x.shape == FULL]
+        made = [x for s in self.phases if isinstance(s, Matrix) for x in s.nodes if x.shape == FULL]
         short = [x for x in self.reductions if x.shape in VECTORS]
         return {x: f"tmp{i}" for i, x in enumerate(dict.fromkeys([*kept, *made, *short]))}
 
@@ -190,12 +252,12 @@ class Plan:
 
 
 def plan(program: Program, view: str = "first", storage: str | None = None, bits: int | None = None) -> Plan:
-    """The steps that make the outputs of a program (arrays and states by name) out of what is in memory."""
+    """The phases that make the outputs of a program (arrays and states by name) out of what is in memory."""
     outputs, start = program.outputs, program.start
     order = walk([*outputs.values(), *([] if program.guard is None else [program.guard])])
     ready: set[Expr] = {x for x in order if x.op in LEAVES or x.shape is HOST}
     todo: list[Expr] = [x for x in order if x not in ready and not fused(x)]
-    steps: list[Kernel | Small | Gather] = []
+    phases: list[Phase] = [Host(0)]
 
     while todo:
         within = reach(order, ready)  # what a kernel can have now: memory, and what follows from it
@@ -209,37 +271,37 @@ def plan(program: Program, view: str = "first", storage: str | None = None, bits
                 ready.add(x)
         sums = [x for x in todo if x.op in REDUCE and x.src[0].shape == FULL and x.src[0] in within]
         keep = [s for x in todo if x.op in MATRIX and x not in ready for s in x.src if s not in ready and s in within]
-        short: list[Expr] = []
-        if not gather:
-            after = reach(order, ready | set(sums))
-            while more := [x for x in todo if x.op in REDUCE and x.src[0].shape != FULL and x not in short]:
-                more = [x for x in more if x.src[0] in after]
-                if not more:
-                    break
-                short += more
-                after = reach(order, after | set(more))
+        short: list[list[Expr]] = []  # each of these reductions needs those of the lists before
+        later: list[Expr] = [] if gather else [x for x in todo if x.op in REDUCE and x.src[0].shape != FULL]
+        after = reach(order, ready | set(sums))
+        while more := [x for x in later if x.src[0] in after]:
+            short.append(more)
+            later = [x for x in later if x not in more]
+            after = reach(order, after | set(more))
+        if small:
+            phases.append(Matrix(tuple(small)))
         if gather:
-            steps.append(Gather(tuple(gather)))
+            phases += [Reduce(tuple(gather)), Host(sum(isinstance(x, Host) for x in phases))]
             sums, keep = [], []
-        elif small and not sums and not keep and not short:
-            steps.append(Small(tuple(small)))
-        else:
-            if small:
-                steps.append(Small(tuple(small)))
-            steps.append(Kernel(tuple(sums), tuple(short), tuple(dict.fromkeys(keep))))
-        assert gather or small or sums or keep or short, "a value is never computed"
-        ready |= {*gather, *sums, *short, *keep}
+        elif sums or keep or short:
+            phases.append(Sweep(tuple(sums), tuple(dict.fromkeys(keep))))
+            phases += [Reduce(tuple(x)) for x in (sums, *short) if x]
+        made = {*gather, *sums, *keep, *(x for more in short for x in more)}
+        assert made or small, "a value is never computed"
+        ready |= made
         todo = [x for x in todo if x not in ready]
     same = {k for k, x in outputs.items() if x.op == "state" and x.arg == k}  # no need to write what stays as it is
     states = {k: x for k, x in outputs.items() if k != "p" and start[k].shape is not HOST and k not in same}
     stores = {"p": outputs["p"]} | {k: x for k, x in states.items() if start[k].shape == FULL}
     scalars = {k: x for k, x in states.items() if start[k].shape == SCALAR}
     vectors = {k: x for k, x in states.items() if start[k].shape in VECTORS}
-    late = [x for x in program.measures.values() if x not in ready]
-    last = Kernel(
-        tuple(late), stores=tuple(stores.items()), scalars=tuple(scalars.items()), vectors=tuple(vectors.items())
-    )
-    return Plan((*steps, last), outputs, start, view, storage, bits, program.measures)
+    matrices = {k: x for k, x in states.items() if is_matrix(start[k])}
+    late = tuple(x for x in program.measures.values() if x not in ready)
+    phases.append(Sweep(late, stores=tuple(stores.items())))
+    phases += [Reduce(late)] * bool(late)
+    phases += [Short(tuple(scalars.items()), tuple(vectors.items()))] * bool(scalars or vectors)
+    phases += [Matrix(stores=tuple(matrices.items()))] * bool(matrices)
+    return Plan(tuple(phases), outputs, start, view, storage, bits, program.measures)
 
 
 def reach(order: list[Expr], ready: set[Expr]) -> set[Expr]:

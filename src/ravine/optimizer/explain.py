@@ -14,7 +14,7 @@ from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL, HOST
 from ravine.compile.launch import backend_for
 from ravine.compile.launch.base import kinds_of
-from ravine.compile.plan import Gather, Kernel, Plan
+from ravine.compile.plan import Matrix, Plan, Reduce, Sweep
 from ravine.compile.storage import width
 from ravine.optimizer.state import movable, type_of
 
@@ -38,7 +38,7 @@ def explain(opt: Optimizer, code: bool = False) -> str:
             f"{compiled.program.name} on {device.type} in {kind} by {backend}",
             f"\nEquations\n{text.equations(compiled.program)}",
             "\nPlan",
-            *(f"  {i + 1}. {describe(plan, step)}" for i, step in enumerate(plan.steps)),
+            *(f"  {i}. {line}" for i, line in enumerate(described(plan), 1)),
             f"  {moved(plan, types) * (2 if dtype.is_complex else 1):.4g} bytes moved per element",
         ]
         if code:
@@ -71,14 +71,23 @@ def source(backend: str, plan: Plan, types: dict[str, str]) -> str:
     return "none: the reference backend runs the graph node by node in torch"
 
 
-def describe(plan: Plan, step: object) -> str:
-    """One step in a line."""
-    if isinstance(step, Gather):
-        return f"{len(step.everys)} sum{'s' * (len(step.everys) > 1)} over all tensors, on the host"
-    if not isinstance(step, Kernel):
-        return "matrix work in torch, tensor by tensor"
-    sums = f"; sums {len(step.sums) + len(step.short)}" if step.sums or step.short else ""
-    return f"kernel: reads {', '.join(plan.reads(step))}; writes {', '.join(plan.writes(step)) or 'nothing'}{sums}"
+def described(plan: Plan) -> list[str]:
+    """The phases of a step, a line for each call."""
+    lines, kernels = list[str](), iter(plan.kernels)
+    for phase in plan.phases:
+        match phase:
+            case Sweep():
+                k = next(kernels)
+                sums = f"; sums {len(k.sums) + len(k.short)}" if k.sums or k.short else ""
+                reads, writes = ", ".join(plan.reads(k)), ", ".join(plan.writes(k))
+                lines.append(f"kernel: reads {reads}; writes {writes or 'nothing'}{sums}")
+            case Matrix(nodes) if nodes:
+                lines.append("matrix work in torch, tensor by tensor")
+            case Reduce(sums) if phase.all:
+                lines.append(f"{len(sums)} sum{'s' * (len(sums) > 1)} over all tensors, on the host")
+            case _:
+                pass
+    return lines
 
 
 def moved(plan: Plan, types: dict[str, str]) -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL
-from ravine.compile.launch.base import local
+from ravine.compile.geometry import local
 from ravine.compile.storage import CODED
 from ravine.optimizer.clock import count, is_number, number
 from ravine.optimizer.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of

@@ -19,12 +19,13 @@ from torch.autograd import profiler
 from ravine.compile import Compiled
 from ravine.compile.emit import latex
 from ravine.compile.launch import BACKENDS, Changed, backend_of
-from ravine.optimizer.bind import Arrangement, Batch, NonFinite
+from ravine.optimizer.bind import Batch
 from ravine.optimizer.explain import explain
 from ravine.optimizer.load import Loaded, load, load_all, load_what_fits
 from ravine.optimizer.metrics import metrics, metrics_of_each
 from ravine.optimizer.programs import compiled, fixed
 from ravine.optimizer.state import begins_only, move, numbers_of, widened
+from ravine.optimizer.step import NonFinite, Whole
 from ravine.optimizer.swap import put_back, show
 from ravine.optimizer.untraced import untraced
 from ravine.rule.hyper import by_place, check_params, constants, constructor, fields, settle
@@ -138,7 +139,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """Sets private attributes per instance: Lightning's wrapper copies the class, and class attributes leak."""
         self._rule = type(self)
         self._skipped: int | Tensor = 0  # a tensor where the host has no part in steps
-        self._arranged: Arrangement | None = None  # found again after a copy or a load
+        self._arranged: Whole | None = None  # found again after a copy or a load
         self._watched: Sequence[Batch] | None = None  # the launches of the last step; none where it was skipped
         self._released: Any = (
             None  # what ravine.release returned; it knows this class, and this class no more than that
@@ -219,15 +220,15 @@ class Optimizer(Fields, torch.optim.Optimizer):
         begins = loss is None and begins_only(self)
         arranged = self._arranged
         if arranged is None or not arranged.holds(self):
-            arranged = self._arranged = Arrangement(self)
+            arranged = self._arranged = Whole(self)
         if begins and arranged.loss:
             return
-        at = self._loss(loss, there=bool(arranged.recorded)) if arranged.loss else math.nan
+        at = self._loss(loss, there=arranged.device is not None) if arranged.loss else math.nan
         try:
             try:
                 arranged.step(at, found)
             except Changed:
-                arranged = self._arranged = Arrangement(self)
+                arranged = self._arranged = Whole(self)
                 arranged.step(at, found)
             self._watched = arranged.batches
         except NonFinite:

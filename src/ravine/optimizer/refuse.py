@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL, HOST
-from ravine.compile.launch import elementwise
-from ravine.compile.launch.base import local
+from ravine.compile.geometry import Extent, local
+from ravine.compile.launch import elementwise, separable
 from ravine.compile.storage import CODED
 from ravine.optimizer.state import BITS, TYPES, misfit, scale_of, shape_of
 
@@ -36,7 +36,11 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
         raise RuntimeError(f"{who} is {p.dtype} and its gradient {g.dtype}; both must be one of {TYPES}")
     compiled = opt.compiled(group, p)
     plan = compiled.plan
-    if local(p) is not p and (len(plan.steps) > 1 or any(x.shape != FULL for x in plan.start.values() if x.shape)):
+    try:
+        complete = Extent.of(p).complete
+    except ValueError as error:
+        raise RuntimeError(f"{who} {error}") from None
+    if not complete and not separable(plan):
         raise RuntimeError(f"{who} is distributed, and {type(opt).__name__} needs whole tensors: it sums over them")
     if BITS in opt.state.get(p, {}) and (wrong := misfit(BITS, opt.state[p], p)):
         raise RuntimeError(f"{who}: {wrong}; delete opt.state[p]['{BITS}'], or make a new optimizer")

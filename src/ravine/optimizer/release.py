@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,10 +17,12 @@ from torch.utils.hooks import RemovableHandle
 
 from ravine.compile import Compiled
 from ravine.compile.launch import Changed
+from ravine.compile.launch.look import Contents
 from ravine.compile.watch import GUARD
 from ravine.optimizer import Optimizer
-from ravine.optimizer.bind import Alone, Batch, accused
+from ravine.optimizer.bind import Batch
 from ravine.optimizer.state import SUMS, movable
+from ravine.optimizer.step import GivenUp, Round, Step, accused
 
 WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")  # by name: they need not be imported
 DRIVER = "what drives another optimizer needs all gradients or weights at one time: train with it as it is"
@@ -120,6 +122,70 @@ def waits(compiled: Compiled) -> bool:
 def added(parts: Mapping[int, float]) -> float:
     """The sum of what parameters have for it, in their order and not in that of their gradients."""
     return sum(parts[i] for i in sorted(parts))
+
+
+class Alone(Step):
+    """A step of one parameter by itself."""
+
+    def __init__(self, opt: Optimizer, i: int, group: dict[str, Any], p: Tensor, g: Tensor):
+        super().__init__(opt, [(i, group, p, g)], [group])
+        self.place, self.p, self.state = i, p, opt.state[p]
+        self.contents = Contents([self.state])
+        (self.batch,) = self.batches
+
+    def holds(self, opt: Optimizer, i: int, group: dict[str, Any]) -> bool:
+        """True if the launch is still right."""
+        return i == self.place and opt.state.get(self.p) is self.state and self.right(opt, [group])
+
+    def step(self, g: Tensor, exchange: Previous | Measured, loss: float, found: Mapping[str, float]) -> None:
+        """New values for this one; none, and nothing has changed, where a sum is not known.
+
+        found: the shared numbers as this step found them, where others have already moved.
+        """
+        self.batch.found = found
+        self.batch.prepare([g], loss)
+        with suppress(GivenUp):
+            self.run(exchange)
+
+
+@dataclass
+class Previous:
+    """The exchange of a parameter that moves: sums of the step before, or what has arrived so far where that is more.
+    A parameter whose step was measured takes the sums that were found."""
+
+    place: int
+    exact: bool  # its step was measured
+    sums: Mapping[str, float]  # what is known, by mark
+    parts: defaultdict[str, dict[int, float]]  # of this step: by mark and place
+    so_far: defaultdict[str, float]  # and added up
+
+    def __call__(self, now: Round) -> None:
+        for batch, reduce in now.arrived:
+            found = dict[str, float]()
+            for mark, own in batch.parts(reduce).items():
+                self.parts[mark][self.place] = own
+                self.so_far[mark] += own
+                known = self.sums[mark] if self.exact else max(self.sums.get(mark, own), self.so_far[mark])
+                found[mark] = known
+            batch.take(found)
+
+
+@dataclass
+class Measured:
+    """The exchange of a parameter that is measured: it leaves its part of sums, and gives up its step at the first sum
+    that is not yet known."""
+
+    place: int
+    now: Pass
+
+    def __call__(self, now: Round) -> None:
+        for batch, reduce in now.arrived:
+            for mark, own in batch.parts(reduce).items():
+                if mark not in self.now.sums:
+                    self.now.parts[mark][self.place] = own
+            if not self.now.sums.keys() >= {*reduce.marks}:
+                raise GivenUp
+            batch.take({mark: self.now.sums[mark] for mark in reduce.marks})
 
 
 @dataclass(eq=False)
@@ -285,13 +351,8 @@ class Released:
             raise RuntimeError("exact=True: call measure(loss) before the backward or the opt.step() that is to step")
         sums = opt.param_groups[0].get(SUMS, {})
 
-        def total(mark: str, own: float) -> float:
-            self.parts[mark][turn.place] = own
-            self.so_far[mark] += own
-            return sums[mark] if turn.measured else max(sums.get(mark, own), self.so_far[mark])
-
         if not self.skipping:
-            self.run(opt, turn, g, total)
+            self.run(opt, turn, g, Previous(turn.place, turn.measured, sums, self.parts, self.so_far))
             if opt._given:
                 opt.follow()
         turn.moved, turn.measured, turn.p.grad = self.number, False, None
@@ -306,23 +367,18 @@ class Released:
         for mark in marks:
             now.wanted[mark].add(turn.place)
 
-        def total(mark: str, own: float) -> float | None:
-            if mark not in now.sums:
-                now.parts[mark][turn.place] = own
-            return now.sums.get(mark)
-
         if not now.sums.keys() >= set(marks):
-            self.run(opt, turn, g, total)
+            self.run(opt, turn, g, Measured(turn.place, now))
 
-    def run(self, opt: Optimizer, turn: Turn, g: Tensor, total: Callable[[str, float], float | None]) -> None:
+    def run(self, opt: Optimizer, turn: Turn, g: Tensor, exchange: Previous | Measured) -> None:
         """Its launch, made anew where something has changed."""
         if turn.launch is None or not turn.launch.holds(opt, turn.place, turn.group):
             turn.launch = Alone(opt, turn.place, turn.group, turn.p, g)
         try:
-            turn.launch.step(g, total, self.loss, self.found)
+            turn.launch.step(g, exchange, self.loss, self.found)
         except Changed:
             turn.launch = Alone(opt, turn.place, turn.group, turn.p, g)
-            turn.launch.step(g, total, self.loss, self.found)
+            turn.launch.step(g, exchange, self.loss, self.found)
 
     def find(self) -> Optimizer:
         """The optimizer, with the place of every parameter in it, found once a step."""

@@ -13,8 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from ravine.compile import Compiled
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
-from ravine.compile.interpret import evaluate, extent
-from ravine.compile.launch.base import local, real
+from ravine.compile.geometry import Extent, extent, local, real
+from ravine.compile.interpret import evaluate
 from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut
 from ravine.compile.trace import number_of
 from ravine.saved import has_memory
@@ -115,7 +115,7 @@ def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tens
         else:
             codes, scale = encode(value, kind)
         local(out).copy_(codes.view(local(out).shape))
-        return {key: out, scale_of(key): like_shards(scale, p)}
+        return {key: out, scale_of(key): Extent.of(p).like(scale, [-(-p.numel() // BLOCK)])}
     value = value.reshape(shape_of(x, p, view))
     return {key: value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)}
 
@@ -184,19 +184,6 @@ def scale_of(key: str) -> str:
     return f"{key}_scale"
 
 
-def like_shards(scale: Tensor, p: Tensor) -> Tensor:
-    """The scales of this shard of a distributed parameter as a part of those of the whole; of another, themselves."""
-    if local(p) is p:
-        return scale
-    from torch.distributed.tensor import DTensor
-
-    placed: Any = p
-    count = -(-p.numel() // BLOCK)
-    return DTensor.from_local(
-        scale, placed.device_mesh, placed.placements, run_check=False, shape=torch.Size([count]), stride=(1,)
-    )
-
-
 def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
     """The type of a state: the parameter's, or what `storage` says. Statistics of tensors, rows and columns are few
     and stay in float32 at least; so do states that begin as the weights and are weights."""
@@ -211,12 +198,7 @@ def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
 
 def has_blocks(p: Tensor) -> bool:
     """True if codes are worth their scales, and every shard of a distributed parameter holds whole blocks."""
-    if p.numel() < SMALL or local(p) is p:
-        return p.numel() >= SMALL
-    placed: Any = p
-    rows = -(-p.shape[0] // placed.device_mesh.size())
-    cut = all(x.is_shard(0) for x in placed.placements) and len(placed.placements) == 1
-    return (cut and rows * p.shape[1:].numel() % BLOCK == 0) or all(x.is_replicate() for x in placed.placements)
+    return p.numel() >= SMALL and Extent.of(p).whole_blocks(BLOCK)
 
 
 def shape_of(x: Expr, p: Tensor, view: str) -> list[int]:

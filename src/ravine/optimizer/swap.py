@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr
-from ravine.compile.interpret import evaluate, extent, wide
-from ravine.compile.launch.base import real
+from ravine.compile.geometry import extent, real
+from ravine.compile.interpret import evaluate, wide
 from ravine.compile.trace import number_of
 from ravine.optimizer.state import as_numbers, whole
 

@@ -12,6 +12,7 @@ from ravine.compile import Compiled
 from ravine.compile.expr import FULL, walk
 from ravine.compile.launch import elementwise
 from ravine.optimizer import Optimizer
+from ravine.optimizer.step import again
 from ravine.optimizer.swap import weights
 from ravine.surfaces.lane import Lane
 
@@ -61,11 +62,7 @@ class Together(Crew):
 
     def step(self) -> None:
         self.asked += 1
-        arranged = self.opt._arranged
-        if arranged is None:
-            self.opt.step()
-        else:
-            arranged.step()
+        again(self.opt)
 
 
 class ByLoss(Crew):

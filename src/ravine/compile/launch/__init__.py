@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ravine.compile.launch.base import Bound, Changed, Launch, local
+from ravine.compile.geometry import local
+from ravine.compile.launch.base import Bound, Changed, Launch
 from ravine.compile.launch.llvm import LLVM
+from ravine.compile.launch.pieces import LLVMRuns
 from ravine.compile.launch.reference import Reference
-from ravine.compile.launch.rows import LLVMRows, ReferenceRows, elementwise
+from ravine.compile.launch.rows import LLVMRows, ReferenceRows, elementwise, separable
 from ravine.compile.plan import Plan
 
 BACKENDS = ("llvm", "triton", "reference")
@@ -31,13 +33,15 @@ def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False, r
         from ravine.compile.launch.recorded import Recorded
 
         return Recorded(plan, bound)
+    kind = "rows" if sparse else "runs" if plan.draws and any(b.extent.offset is None for b in bound) else "whole"
+    if backend == "reference":
+        return (ReferenceRows if sparse else Reference)(plan, bound)
     if backend == "triton":
         from ravine.compile.launch.triton import Triton
-        from ravine.compile.launch.triton_rows import TritonRows
+        from ravine.compile.launch.triton_pieces import TritonRows, TritonRuns
 
-        return (TritonRows if sparse else Triton)(plan, bound)
-    found = {"llvm": LLVMRows, "reference": ReferenceRows} if sparse else {"llvm": LLVM, "reference": Reference}
-    return found[backend](plan, bound)
+        return {"rows": TritonRows, "runs": TritonRuns, "whole": Triton}[kind](plan, bound)
+    return {"rows": LLVMRows, "runs": LLVMRuns, "whole": LLVM}[kind](plan, bound)
 
 
-__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "backend_of", "elementwise", "launch"]
+__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "backend_of", "elementwise", "launch", "separable"]

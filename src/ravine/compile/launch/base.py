@@ -1,25 +1,24 @@
-"""What every backend does in the same way: find the memory of each array, run the plan step by step."""
+"""What every backend does in the same way: find the memory of each array, and run the Matrix phases in torch."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL, VECTORS, Expr, Shape
-from ravine.compile.interpret import evaluate, extent, sizes, wide
+from ravine.compile.geometry import Extent, extent, gradient, local, real, sizes
+from ravine.compile.interpret import evaluate, wide
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
 from ravine.compile.launch.memory import layers, repeats
-from ravine.compile.plan import Gather, Kernel, Plan, Small, is_matrix, wide_sum
+from ravine.compile.plan import Matrix, Plan, is_matrix, wide_sum
 from ravine.compile.storage import CODED, decode, join, table
 
 Kind = tuple[torch.Size, torch.dtype, torch.device]
-Steps = Generator[dict[str, float], Sequence[float], None]  # a step, which waits for sums over all tensors
 
 
 @dataclass(eq=False, slots=True)
@@ -31,15 +30,14 @@ class Bound:
     keys: dict[str, str]  # the rule's name of a state -> its key in that dict
     row: int  # of the table of numbers: parameters that share group and step count share a row
     index: int = 0  # its place among all parameters of the optimizer: its noise depends on it
+    extent: Extent = field(init=False)  # which part of the whole parameter is here
 
-    @property
-    def offset(self) -> int:
-        """How many elements of the whole parameter lie before the part of it that is here."""
-        return before(self.p)
+    def __post_init__(self):
+        self.extent = Extent.of(self.p)
 
-    def elements(self) -> Tensor:
-        """The index of each of its elements in the whole parameter."""
-        return torch.arange(self.offset, self.offset + local(self.p).numel(), device="cpu")
+    def numbers(self) -> Tensor:
+        """The number of each of its elements in the whole parameter."""
+        return self.extent.numbers()
 
 
 class Launch:
@@ -48,7 +46,7 @@ class Launch:
     def __init__(self, plan: Plan, bound: list[Bound]):
         self.plan, self.bound = plan, bound
         self.calls = 0  # kernels run so far
-        self.mixed = any(isinstance(step, Small) for step in plan.steps)
+        self.mixed = any(isinstance(phase, Matrix) for phase in plan.phases)
         self.matrices = [k for k, x in plan.start.items() if is_matrix(x)]
         self.keys = [k for k in bound[0].keys if k not in self.matrices]
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
@@ -66,18 +64,21 @@ class Launch:
             for name in list(self.types)[:-1]
             for i, b in enumerate(bound)
         ]
-        self.sharded = any(local(x) is not x for x in fixed)
+        self.distributed = any(local(x) is not x for x in fixed)
         first = {b.row: b.state for b in reversed(bound)}
         clocks = [first[row][k] for row in sorted(first) for k in ("step", *plan.hosted)]
         # asked anew at each step: a tensor may move, and a distributed one may take another shard
-        self.places = Places([*clocks, *fixed], len(bound), python=self.sharded)
+        self.places = Places([*clocks, *fixed], len(bound), python=self.distributed)
         self.clocks = clocks
         self.live = Gradients(b.p for b in bound)
-        self.known = False  # all tensors are of the kinds that were bound
+        self.recognized = False  # all tensors are of the kinds that were bound
         self.ready = False  # the table says where all lies
         self.kinds = [kind_of(x) for x in self.walked(())]
         self.held: list[list[Tensor]] = []  # copies of what does not lie flat
         self.back: list[tuple[Tensor, Tensor]] = []  # (tensor, copy) to write back after the step
+        self.grads: Sequence[Tensor] = ()  # of the step under way
+        self.numbers: Sequence[float] = ()  # of the host, row after row
+        self.made: list[dict[Expr, Tensor]] = []  # for each parameter: results of phases in torch, in this step
 
     def walked(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """What the step works on, on this machine: numbers of the host, arrays, states of matrices, and gradients."""
@@ -108,6 +109,11 @@ class Launch:
     def place(self, grads: Sequence[Tensor]) -> bool:
         """Find where every array lies now: True if something else than gradients has moved. Raises before anything has
         changed; does little when nothing moved."""
+        if self.distributed:
+            grads = [gradient(g, b.p) for g, b in zip(grads, self.bound, strict=True)]
+        self.grads = grads
+        if self.mixed:
+            self.made = [{} for _ in self.bound]
         ready, self.ready = self.ready, False  # until the table is right again: should this fail, it is not trusted
         try:
             found = self.places.look(grads, local)
@@ -118,7 +124,7 @@ class Launch:
         except RuntimeError as error:  # a sparse gradient, or another that has no memory
             kinds = {f"{type(x).__name__} ({x.layout})" for x in self.walked(grads)} - {"Tensor (torch.strided)"}
             raise Changed(f"there is no memory to step in, in one of {', '.join(sorted(kinds))}: {error}") from None
-        if found > 1 or not self.known:
+        if found > 1 or not self.recognized:
             self.recognize(grads)
             if any(layers(self.walked(())[len(self.clocks) :])):
                 raise Changed("parameters or states that were apart share memory now")
@@ -133,7 +139,7 @@ class Launch:
 
     def recognize(self, grads: Sequence[Tensor]) -> None:
         """Raise Changed unless every tensor is of the kind that was bound."""
-        self.known = False
+        self.recognized = False
         tensors = self.walked(grads)
         count = len(tensors) - len(grads)
         for i, (x, kind) in enumerate(zip(tensors, self.kinds, strict=False)):
@@ -150,7 +156,7 @@ class Launch:
                     f"{self.name(i)} has fewer numbers in memory than elements, as after expand(), and cannot be "
                     "written to; clone() it"
                 )
-        self.known = True
+        self.recognized = True
 
     def name(self, place: int) -> str:
         """What the tensor at this place of `walked()` is called in errors."""
@@ -198,30 +204,12 @@ class Launch:
         """True if it matters where in its tensor an element lies."""
         return self.plan.ordered or any(kind in CODED for kind in self.types.values())
 
-    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
-        """One step: new values for every parameter and state.
-
-        Where a number depends on all tensors of the optimizer, yields this launch's part of the sums by their marks
-        and goes on with the numbers that it is sent.
-        """
-        self.count(numbers)
-        if self.mixed:
-            self.results: list[dict[Expr, Tensor]] = [{} for _ in self.bound]  # of matrix work, in this step
-        kernel = 0
-        for step in self.plan.steps:
-            if isinstance(step, Kernel):
-                self.kernel(kernel)
-                kernel += 1
-            elif isinstance(step, Gather):
-                numbers = yield {str(x.arg): self.over_all(self.plan.sums.index(x.src[0])) for x in step.everys}
-                self.count(numbers)
-            else:
-                self.small(step, grads, numbers)
-        self.calls += kernel
-        if self.matrices:
-            self.keep_matrices(grads)
+    def end(self) -> None:
+        """The step is made."""
+        self.calls += len(self.plan.kernels)
         if self.held:
             self.give_back()
+        self.grads = ()
 
     @torch.no_grad()
     def give_back(self) -> None:
@@ -231,8 +219,10 @@ class Launch:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of the copies; the next step makes them anew."""
-        self.held, self.back, self.ready = [], [], False
+        """Let go of gradients and copies, as after a step that is given up; the next step makes them anew."""
+        if self.held:
+            self.held, self.back, self.ready = [], [], False
+        self.grads = ()
 
     def over_all(self, place: int) -> float:
         """One of the sums, over all tensors of this launch."""
@@ -249,46 +239,45 @@ class Launch:
         raise NotImplementedError
 
     def kernel(self, k: int) -> None:
-        """Run kernel k over all tensors."""
+        """Run kernel k over all tensors: a Sweep with the Reduce and Short phases after it."""
         raise NotImplementedError
 
     # matrix work, in torch
 
     @torch.no_grad()
-    def small(self, step: Small, grads: Sequence[Tensor], numbers: Sequence[float]) -> None:
-        """The matrix operations between two kernels, tensor by tensor."""
-        width = len(self.plan.numbers)
+    def matrix(self, phase: Matrix) -> None:
+        """Matrix operations, tensor by tensor, and the states that they alone touch."""
         for i, b in enumerate(self.bound):
-            known = dict(self.between[i]) | self.results[i]
-            known |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums)}
-            row = numbers[b.row * width : (b.row + 1) * width]
-            known |= {
-                x: torch.tensor(n, dtype=torch.float64, device="cpu")
-                for x, n in zip(self.plan.numbers, row, strict=True)
-            }
-            for x in self.plan.between:
-                if x in step.nodes:
-                    known.pop(x, None)
-            made = evaluate(step.nodes, self.reader(i, grads[i]), real(b.p), known, self.plan.view)
-            for x in step.nodes:
-                if x in self.plan.between:
-                    self.between[i][x].copy_(made[x])
-                else:
-                    self.results[i][x] = made[x]
+            wanted = [*phase.nodes, *(x for _, x in phase.stores)]
+            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i, phase.nodes), self.plan.view)
+            for k, x in phase.stores:
+                b.state[b.keys[k]].copy_(made[x])
+            self.keep(i, {x: made[x] for x in phase.nodes})
 
-    @torch.no_grad()
-    def keep_matrices(self, grads: Sequence[Tensor]) -> None:
-        """Store the states that only matrix work touches."""
-        for i, b in enumerate(self.bound):
-            known = self.results[i] if self.mixed else {}
-            wanted = [self.plan.outputs[k] for k in self.matrices]
-            made = evaluate(wanted, self.reader(i, grads[i]), real(b.p), known, self.plan.view)
-            for k in self.matrices:
-                b.state[b.keys[k]].copy_(made[self.plan.outputs[k]])
+    def known(self, i: int, wanted: Sequence[Expr] = ()) -> dict[Expr, Tensor]:
+        """What earlier phases of this step have made for tensor i, and its numbers of the host."""
+        found = {x: array for x, array in self.between[i].items() if x not in wanted}
+        found |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums)}
+        return found | self.made[i] | self.row(i)
 
-    def reader(self, i: int, g: Tensor):
+    def keep(self, i: int, made: Mapping[Expr, Tensor]) -> None:
+        """Keep what a Matrix phase has made for tensor i: in memory where kernels read it."""
+        for x, value in made.items():
+            if x in self.plan.between:
+                self.between[i][x].copy_(value)
+            else:
+                self.made[i][x] = value
+
+    def row(self, i: int) -> dict[Expr, Tensor]:
+        """The numbers of the host for tensor i."""
+        width, row = len(self.plan.numbers), self.bound[i].row
+        numbers = self.numbers[row * width : (row + 1) * width]
+        made = torch.tensor(numbers, dtype=wide(self.bound[i].p.device), device="cpu")
+        return dict(zip(self.plan.numbers, made, strict=True))
+
+    def reader(self, i: int):
         """Copies of the leaves p, g and states of tensor i, in the type of computation, as matrices."""
-        b = self.bound[i]
+        b, g = self.bound[i], self.grads[i]
 
         def read(x: Expr) -> Tensor:
             found = g if x.op == "g" else as_numbers(b, "p" if x.op == "p" else str(x.arg))
@@ -323,34 +312,6 @@ def described(kind: Kind) -> str:
     """The same in words."""
     shape, dtype, device = kind
     return f"{dtype} of shape {tuple(shape)} on {device}"
-
-
-def local(x: Tensor) -> Tensor:
-    """What lies on this machine: the shard of a distributed tensor (DTensor); any other as it is."""
-    return getattr(x, "_local_tensor", x)
-
-
-def recording(device: torch.device) -> bool:
-    """True while a CUDA graph is recorded there."""
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-
-
-def before(x: Tensor) -> int:
-    """How many elements of a distributed tensor lie before this shard of it; 0 for others, and where it is cut
-    otherwise than along its first dimension."""
-    if local(x) is x:
-        return 0
-    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-
-    placed: Any = x
-    _, at = compute_local_shape_and_global_offset(placed.shape, placed.device_mesh, placed.placements)
-    return at[0] * x.shape[1:].numel() if at and not any(at[1:]) else 0
-
-
-def real(x: Tensor) -> Tensor:
-    """What lies on this machine, a complex tensor as pairs of real numbers."""
-    x = local(x)
-    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def flat(x: Tensor) -> Tensor:

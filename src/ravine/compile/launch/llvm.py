@@ -42,7 +42,7 @@ class LLVM(Launch):
                 self.base[i],
                 b.row,
                 b.index,
-                b.offset,
+                b.extent.offset or 0,
                 blocks[i],
                 tiles[i],
                 columns[i],
@@ -65,7 +65,7 @@ class LLVM(Launch):
         ctypes.memmove(self.pointers, (ctypes.c_int64 * len(addresses)).from_buffer(addresses), 8 * len(addresses))
 
     def count(self, numbers: Sequence[float]) -> None:
-        self.values[:] = numbers
+        self.values[:] = self.numbers = numbers
         if self.threads != torch.get_num_threads():
             self.share(torch.get_num_threads())
 

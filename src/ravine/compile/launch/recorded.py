@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ravine.compile.emit.triton import BLOCK, prologue
-from ravine.compile.launch.base import Bound, recording
-from ravine.compile.launch.triton import Triton
-from ravine.compile.plan import Plan, Small, is_matrix
+from ravine.compile.launch.base import Bound
+from ravine.compile.launch.triton import Triton, recording
+from ravine.compile.plan import Matrix, Plan
 from ravine.compile.trace import number_of
 
 
@@ -26,7 +26,7 @@ class Recorded(Triton):
     recorded = True
 
     def __init__(self, plan: Plan, bound: list[Bound]):
-        if any(isinstance(step, Small) for step in plan.steps) or any(map(is_matrix, plan.start.values())):
+        if any(isinstance(phase, Matrix) for phase in plan.phases):
             raise RuntimeError("capturable=True takes no rules with matrix operations, which torch runs; leave it out")
         super().__init__(plan, bound)
         self.rows = 1 + max(b.row for b in bound)
@@ -36,7 +36,7 @@ class Recorded(Triton):
         width = 1 + len(self.names)
         self.given = torch.zeros(self.rows, width, dtype=torch.float64, device=self.device)
         base = torch.zeros(prologue.FRONT + len(self.values), dtype=torch.float64, device=self.device)
-        self.values, self.made = base[prologue.FRONT :], base[0]
+        self.values, self.made_step = base[prologue.FRONT :], base[0]
         self.kept: list[Tensor] = []  # memory from which graphs that were recorded send their tables
         self.spare: list[Tensor] = []
         self.provide()
@@ -94,9 +94,6 @@ class Recorded(Triton):
         """The numbers that are known after i sums over all tensors."""
         with self.current():
             self.code[f"stage{i}"][(self.rows,)](self.clock, self.given, self.totals, self.values)
-
-    def count(self, numbers: Sequence[float]) -> None:
-        """The numbers are there already."""
 
     def over_all(self, place: int) -> float:
         with self.current():

@@ -1,14 +1,15 @@
 """Any device that torch knows: the graph, node by node, tensor by tensor. The fallback, and the law."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ravine.compile.expr import FULL, VECTORS, Expr
-from ravine.compile.interpret import evaluate, wide
-from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local, real
+from ravine.compile.geometry import gradient, local, real
+from ravine.compile.interpret import evaluate
+from ravine.compile.launch.base import Bound, Changed, Launch
 from ravine.compile.launch.memory import PLAIN, lacks
 from ravine.compile.plan import Plan
 from ravine.compile.storage import CODED, EXTRA, drawn, encode, half, key, round_by_chance, split, words
@@ -30,41 +31,54 @@ class Reference(Launch):
         """torch finds the memory; the types decide what is computed in."""
         if any(g.layout is not torch.strided for g in grads):
             raise Changed("a gradient is not strided")
-        self.recognize(grads)
-        for i, x in enumerate(self.walked(grads)):
+        self.grads = [gradient(g, b.p) for g, b in zip(grads, self.bound, strict=True)]
+        self.made = [{} for _ in self.bound]
+        self.recognize(self.grads)
+        for i, x in enumerate(self.walked(self.grads)):
             if type(x) in PLAIN and lacks(x):
                 raise self.unbacked(i)
         return True
 
-    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
-        outputs = self.plan.outputs
-        sums: list[dict[Expr, Tensor]] = [{} for _ in self.bound]
-        for gather in self.plan.gathers:
-            for i in range(len(self.bound)):
-                sums[i] |= self.values(i, [x.src[0] for x in gather.everys], grads, numbers, sums[i])
-                for x in gather.everys:
-                    self.sums[i, self.plan.sums.index(x.src[0])] = sums[i][x.src[0]]
-            numbers = yield {str(x.arg): sum((number(made[x.src[0]]) for made in sums), 0.0) for x in gather.everys}
-        written = {k: x for k, x in outputs.items() if k == "p" or k in self.bound[0].keys}
-        for i, b in enumerate(self.bound):
-            seen = self.plan.measures.values()
-            made = self.values(i, [*written.values(), *seen], grads, numbers, sums[i])
-            with torch.no_grad():
-                for x in seen:
-                    self.sums[i, self.plan.sums.index(x)] = made[x]
-                for k, x in written.items():
-                    target, shape = real(self.array(b, k)), self.plan.shape(k)
-                    whole = shape in (FULL, *VECTORS)
-                    value = made[x].expand(self.extent(b, shape)) if whole else made[x]
-                    self.store(b, k, target, value.reshape(target.shape), numbers)
+    def count(self, numbers: Sequence[float]) -> None:
+        self.numbers = numbers
 
-    def store(self, b: Bound, name: str, target: Tensor, value: Tensor, numbers: Sequence[float]) -> None:
+    @torch.no_grad()
+    def kernel(self, k: int) -> None:
+        kernel = self.plan.kernels[k]
+        outputs = dict((*kernel.stores, *kernel.scalars, *kernel.vectors))
+        for i, b in enumerate(self.bound):
+            wanted = [*kernel.sums, *kernel.short, *kernel.keep, *outputs.values()]
+            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i), self.plan.view, b.index, b.numbers)
+            for x in (*kernel.sums, *kernel.short):
+                if x in self.plan.sums:
+                    self.sums[i, self.plan.sums.index(x)] = made[x]
+            self.keep(i, {x: made[x] for x in (*kernel.sums, *kernel.short, *kernel.keep)})
+            for name, x in outputs.items():
+                target = real(self.array(b, name))
+                shape = self.plan.shape(name)
+                value = made[x].expand(self.extent(b, shape)) if shape in (FULL, *VECTORS) else made[x]
+                self.store(b, name, target, value.reshape(target.shape))
+
+    def known(self, i: int, wanted: Sequence[Expr] = ()) -> dict[Expr, Tensor]:
+        return self.made[i] | self.row(i)
+
+    def keep(self, i: int, made: Mapping[Expr, Tensor]) -> None:
+        self.made[i] |= made
+
+    def end(self) -> None:
+        super().end()
+        self.made = []
+
+    def over_all(self, place: int) -> float:
+        return sum((number(x) for x in self.sums[:, place]), 0.0)
+
+    def store(self, b: Bound, name: str, target: Tensor, value: Tensor) -> None:
         """Write an array, whatever its kind."""
         kind, chance = self.types.get(name), None  # a matrix has none
         if name in self.drawn:
             width, (draw, which) = len(self.plan.numbers), self.drawn[name]
-            seed, t = (int(numbers[b.row * width + self.plan.numbers.index(x)]) for x in self.plan.chance)
-            chance = half(words(b.elements(), key(seed, t, b.index, draw)), which)
+            seed, t = (int(self.numbers[b.row * width + self.plan.numbers.index(x)]) for x in self.plan.chance)
+            chance = half(words(b.numbers(), key(seed, t, b.index, draw)), which)
         if kind in CODED:
             codes, scale = encode(value, kind, chance)
             target.copy_(codes.view(target.shape))
@@ -75,17 +89,3 @@ class Reference(Launch):
             local(b.state[b.keys[f"{name}.bits"]]).copy_(bits)
         else:
             target.copy_(value if chance is None else round_by_chance(value, chance))
-
-    @torch.no_grad()
-    def values(
-        self, i: int, wanted: list[Expr], grads: Sequence[Tensor], numbers: Sequence[float], sums: dict[Expr, Tensor]
-    ) -> dict[Expr, Tensor]:
-        """The values of some expressions for tensor i."""
-        b, width = self.bound[i], len(self.plan.numbers)
-        row = numbers[b.row * width : (b.row + 1) * width]
-        number = wide(b.p.device)
-        known = {
-            x: torch.tensor(n, dtype=number, device="cpu") for x, n in zip(self.plan.numbers, row, strict=True)
-        } | sums
-        made = evaluate(wanted, self.reader(i, grads[i]), real(b.p), known, self.plan.view, (b.index, b.offset))
-        return {x: made[x] for x in wanted}

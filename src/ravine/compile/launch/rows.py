@@ -1,21 +1,20 @@
-"""Sparse gradients: the same kernels over the touched rows alone, each a little tensor in the launch's tables."""
+"""Sparse gradients: the same kernels over the touched rows alone."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.llvm import ALIGN, COLUMNS, CONTEXT
 from ravine.compile.expr import FULL, HOST, walk
-from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local
-from ravine.compile.launch.llvm import LLVM, SERIAL
+from ravine.compile.geometry import local
+from ravine.compile.launch.base import Bound, Changed, Launch
 from ravine.compile.launch.memory import lacks
+from ravine.compile.launch.pieces import LLVMPieces, Pieces
 from ravine.compile.launch.reference import Reference
-from ravine.compile.plan import Plan
+from ravine.compile.plan import Matrix, Plan
 
 
 @dataclass
@@ -27,21 +26,8 @@ class Touched:
     of: int  # how many rows the parameter has
 
 
-@dataclass(eq=False, slots=True)
-class Part(Bound):
-    """The touched rows of a parameter, copied together."""
-
-    rows: Tensor | None = None
-
-    def elements(self) -> Tensor:
-        """The index of each element in the parameter."""
-        assert self.rows is not None
-        width = self.p.shape[1]
-        return (self.rows.cpu()[:, None] * width + torch.arange(width, device="cpu")).flatten()
-
-
-class Rows(Launch):
-    """A launch whose gradients are sparse, and whose tensors are walked through row by touched row."""
+class Sparse(Launch):
+    """A launch whose gradients are sparse."""
 
     touched: Sequence[Touched] = ()
 
@@ -54,8 +40,11 @@ class Rows(Launch):
         for b in self.bound:
             self.check(b)
         self.touched = [touched(b, g) for b, g in zip(self.bound, grads, strict=True)]
-        self.lay()
+        self.find()
         return True
+
+    def find(self) -> None:
+        """Find where the touched rows lie."""
 
     def check(self, b: Bound) -> None:
         """Raise unless a row of this parameter is a stretch of memory."""
@@ -68,102 +57,73 @@ class Rows(Launch):
             if lacks(x):
                 raise RuntimeError(f"{who}has no memory for all of its elements: its storage was freed or made smaller")
 
-    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
-        yield from super().run(grads, numbers)
+    def end(self) -> None:
+        super().end()
         self.touched = ()
 
-    def lay(self) -> None:
-        """Make the tables of the little tensors, as the backend's kernels walk them."""
 
-    def lengths(self) -> list[int]:
-        """How many real numbers a row has, parameter by parameter."""
-        pairs = 2 if self.bound[0].p.is_complex() else 1
-        return [pairs * t.values.shape[1] for t in self.touched]
+class Rows(Sparse, Pieces):
+    """Touched rows as the pieces of compiled kernels."""
 
-    def spread(self, each: Sequence[int]) -> Tensor:
-        """A number of each parameter, for each of its little tensors."""
-        device = self.bound[0].p.device
-        if len(each) == 1:
-            return torch.full((len(self.touched[0].rows),), each[0], device=device)
+    def find(self) -> None:
+        device, pairs = self.bound[0].p.device, 2 if self.bound[0].p.is_complex() else 1
         counts = torch.tensor([len(t.rows) for t in self.touched], device=device)
-        return torch.tensor(each, device=device).repeat_interleave(counts)
+        widths = [pairs * t.values.shape[1] for t in self.touched]
+        self.tensor = torch.arange(len(counts), device=device).repeat_interleave(counts)
+        self.lengths = self.each(widths)
+        self.numbered = torch.cat([t.rows * n for t, n in zip(self.touched, widths, strict=True)])
+        self.lay(torch.cat([self.lines_of(b, t) for b, t in zip(self.bound, self.touched, strict=True)], 1))
 
-    def places_of(self) -> dict[str, Tensor]:
-        """What the chance of each little tensor depends on."""
-        offset = torch.cat([t.rows * n for t, n in zip(self.touched, self.lengths(), strict=True)])
-        return {"index": self.spread([b.index for b in self.bound]), "offset": offset}
-
-    def addresses(self) -> Tensor:
-        """Where every array of every little tensor lies: a line for each array."""
-        parts = list[Tensor]()
-        for b, t in zip(self.bound, self.touched, strict=True):
-            arrays, g, n = [self.array(b, name) for name in list(self.types)[:-1]], t.values, t.values.shape[1]
-            at = torch.tensor([[x.data_ptr(), x.element_size() * n] for x in [*arrays, g]], device=t.rows.device)
-            rows = t.rows.expand(len(arrays) + 1, -1).clone()
-            rows[-1] = torch.arange(len(t.rows), device=t.rows.device)
-            parts.append(at[:, :1] + at[:, 1:] * rows)
-        return torch.cat(parts, 1)
+    def lines_of(self, b: Bound, t: Touched) -> Tensor:
+        """Where every array of every touched row of a parameter lies: a line for each array."""
+        arrays, g, n = [self.array(b, name) for name in list(self.types)[:-1]], t.values, t.values.shape[1]
+        at = torch.tensor([[x.data_ptr(), x.element_size() * n] for x in [*arrays, g]], device=t.rows.device)
+        rows = t.rows.expand(len(arrays) + 1, -1).clone()
+        rows[-1] = torch.arange(len(t.rows), device=t.rows.device)
+        return at[:, :1] + at[:, 1:] * rows
 
 
-class LLVMRows(Rows, LLVM):
-    """On the CPU: the tables of one call for all touched rows."""
-
-    def lay(self) -> None:
-        lengths = self.spread(self.lengths())
-        self.ends = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        columns = {
-            "n": lengths,
-            "base": self.ends[:-1],
-            "row": self.spread([b.row for b in self.bound]),
-        } | self.places_of()
-        self.little = torch.stack([columns.get(name, torch.zeros_like(lengths)) for name in COLUMNS], 1)
-        self.table = self.addresses()
-        self.threads = 0  # share anew
-
-    def share(self, threads: int) -> None:
-        super().share(threads)
-        total = int(self.ends[-1])
-        self.used = 1 if total < SERIAL else threads
-        pieces = 1 if self.used == 1 else 4 * threads
-        chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
-        starts = torch.arange(0, max(total, 1), chunk, device="cpu")
-        self.claims = torch.searchsorted(self.ends, starts, right=True) - 1
-        fields = {
-            "pointers": self.table.data_ptr(),
-            "sizes": self.little.data_ptr(),
-            "tensors": len(self.little),
-            "total": total,
-            "first": self.claims.data_ptr(),
-            "chunks": len(starts),
-            "chunk": chunk,
-        }
-        for name, value in fields.items():
-            self.context[CONTEXT.index(name)] = ctypes.c_int64(value).value
+class LLVMRows(Rows, LLVMPieces):
+    """On the CPU."""
 
 
-class ReferenceRows(Rows, Reference):
-    """On any device: copies of the touched rows, which the fallback computes with and which are put back."""
+@dataclass(eq=False, slots=True)
+class Part(Bound):
+    """The touched rows of a parameter, copied together."""
 
-    def run(self, grads: Sequence[Tensor], numbers: Sequence[float]) -> Steps:
-        with torch.no_grad():
-            parts: list[Bound] = [
-                Part(
-                    lines(b.p, t)[t.rows],
-                    b.state | {b.keys[k]: lines(b.state[b.keys[k]], t)[t.rows] for k in self.keys},
-                    b.keys,
-                    b.row,
-                    b.index,
-                    t.rows,
-                )
-                for b, t in zip(self.bound, self.touched, strict=True)
-            ]
-        yield from Reference(self.plan, parts).run([t.values for t in self.touched], numbers)
-        with torch.no_grad():
-            for b, t, part in zip(self.bound, self.touched, parts, strict=True):
-                lines(b.p, t).index_copy_(0, t.rows, part.p)
-                for k in self.keys:
-                    lines(b.state[b.keys[k]], t).index_copy_(0, t.rows, part.state[b.keys[k]])
-        self.touched = ()
+    rows: Tensor | None = None
+
+    def numbers(self) -> Tensor:
+        """The number of each element in the parameter."""
+        assert self.rows is not None
+        width = self.p.shape[1]
+        return (self.rows.cpu()[:, None] * width + torch.arange(width, device="cpu")).flatten()
+
+
+class ReferenceRows(Sparse, Reference):
+    """On any device: copies of the touched rows, which the interpreter computes with and which are put back."""
+
+    @torch.no_grad()
+    def kernel(self, k: int) -> None:
+        parts: list[Bound] = [
+            Part(
+                lines(b.p, t)[t.rows],
+                b.state | {b.keys[k]: lines(b.state[b.keys[k]], t)[t.rows] for k in self.keys},
+                b.keys,
+                b.row,
+                b.index,
+                t.rows,
+            )
+            for b, t in zip(self.bound, self.touched, strict=True)
+        ]
+        inner = Reference(self.plan, parts)
+        inner.place([t.values for t in self.touched])
+        inner.count(self.numbers)
+        inner.kernel(k)
+        for b, t, part in zip(self.bound, self.touched, parts, strict=True):
+            lines(b.p, t).index_copy_(0, t.rows, part.p)
+            for name in self.keys:
+                lines(b.state[b.keys[name]], t).index_copy_(0, t.rows, part.state[b.keys[name]])
 
 
 def lines(x: Tensor, t: Touched) -> Tensor:
@@ -207,11 +167,16 @@ def whole(x: Tensor) -> list[int]:
 
 
 def elementwise(plan: Plan) -> bool:
-    """True if what becomes of a row depends on that row alone: no sums, no matrices, no sizes and no noise."""
+    """True if what becomes of an element depends on that element alone: no noise either."""
+    return separable(plan) and not plan.ordered
+
+
+def separable(plan: Plan) -> bool:
+    """True if what becomes of an element depends on it and on its number alone: no sums, no matrices, no sizes."""
     return (
-        len(plan.steps) == 1
+        len(plan.kernels) == 1
         and not plan.reductions
-        and not plan.ordered
+        and not any(isinstance(phase, Matrix) for phase in plan.phases)
         and all(x.shape in (FULL, HOST) for x in plan.start.values())
         and not any(x.op == "size" for x in walk(plan.outputs.values()))
     )

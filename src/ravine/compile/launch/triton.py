@@ -50,7 +50,7 @@ class Triton(Launch):
             "n": lengths,
             "row": [b.row for b in bound],
             "index": [b.index for b in bound],
-            "offset": [b.offset for b in bound],
+            "offset": [b.extent.offset or 0 for b in bound],
             "block": first[:-1],
             **{letter: [size[letter] for size in self.sizes_of] for letter in "brc"},
             "tile": [0, *accumulate(tiled)][:-1],
@@ -86,6 +86,7 @@ class Triton(Launch):
         self.send(torch.cat([table, aligned[None]]), self.pointers)
 
     def count(self, numbers: Sequence[float]) -> None:
+        self.numbers = numbers
         self.send(torch.tensor(numbers, dtype=torch.float64, device="cpu"), self.values)
 
     def kernel(self, k: int) -> None:
@@ -107,6 +108,11 @@ class Triton(Launch):
     def current(self) -> AbstractContextManager[Any]:
         """Triton launches on the current device, whatever device its arguments are on."""
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
+
+def recording(device: torch.device) -> bool:
+    """True while a CUDA graph is recorded there."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def numbered(counts: Sequence[int]) -> Tensor:

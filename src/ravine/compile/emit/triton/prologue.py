@@ -41,13 +41,13 @@ def given(plan: Plan) -> list[str]:
 def emit(plan: Plan) -> str:
     """The source of `stage0`, `stage1` …, of `gather0`, `gather1` … for each sum, and of `close`."""
     stages = [stage(plan, i, numbers) for i, numbers in enumerate(plan.stages)]
-    sums = [x for step in plan.gathers for x in step.everys]
+    sums = [x for phase in plan.gathers for x in phase.sums]
     return "\n".join([POWER, *stages, *(gather(plan, x) for x in sums), close(plan)])
 
 
 def stage(plan: Plan, i: int, numbers: Sequence[Expr]) -> str:
     """The numbers of one stage, and whether the step is made, as far as it is known by now."""
-    b, known = Body(plan, {"p": "float64"}), [x for step in plan.gathers[:i] for x in step.everys]
+    b, known = Body(plan, {"p": "float64"}), [x for phase in plan.gathers[:i] for x in phase.sums]
     places, carried = given(plan), list(plan.hosted)
     b.lines += ["row = tl.program_id(0)", f"given += {1 + len(places)} * row", f"clocks += {1 + len(carried)} * row"]
     made = b.put("tl.load(given) == 0")

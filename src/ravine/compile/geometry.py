@@ -1,0 +1,182 @@
+"""Where the numbers of a tensor lie: which part of the whole tensor is here, and how it is a matrix.
+
+All that ravine knows of distributed tensors (DTensor) is in this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ravine.compile.expr import BATCH, COL, FULL, HOST, ROW, SCALAR, Shape
+
+
+def local(x: Tensor) -> Tensor:
+    """The part of a distributed tensor that is on this process; any other tensor as it is."""
+    return getattr(x, "_local_tensor", x)
+
+
+def real(x: Tensor) -> Tensor:
+    """The local part, a complex tensor as pairs of real numbers."""
+    x = local(x)
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+
+
+def gradient(g: Tensor, p: Tensor) -> Tensor:
+    """The local part of a gradient, placed as its parameter is: a partial sum is added up over the processes."""
+    placed, to = getattr(g, "placements", None), getattr(p, "placements", None)
+    if placed != to and placed is not None and to is not None:
+        other: Any = g
+        g = other.redistribute(placements=to)
+    return local(g)
+
+
+def sizes(p: Tensor, view: str = "first") -> dict[str, int]:
+    """How a tensor is b matrices of r rows and c columns.
+
+    "first": one matrix; its rows are the first dimension. "last": the last two dimensions, and all before are a batch.
+    A vector is one column.
+    """
+    if p.dim() < 2:
+        return {"b": 1, "r": p.numel(), "c": 1}
+    if view == "first":
+        return {"b": 1, "r": p.shape[0], "c": p.shape[1:].numel()}
+    return {"b": p.shape[:-2].numel(), "r": p.shape[-2], "c": p.shape[-1]}
+
+
+def extent(p: Tensor, shape: Shape, view: str = "first") -> list[int]:
+    """The shape of an array of this kind as it is computed with."""
+    size = sizes(p, view)
+    if shape in (SCALAR, HOST):
+        return []
+    if shape in (FULL, ROW, COL, BATCH):
+        batch = [size["b"]] if view == "last" else []
+        return [*batch, size["r"] if shape in (FULL, ROW) else 1, size["c"] if shape in (FULL, COL) else 1]
+    return [size[letter] for letter in shape or ()]
+
+
+@dataclass(frozen=True, eq=False)
+class Extent:
+    """The part of a tensor that is on this process.
+
+    Its elements are numbered as in the whole tensor, row after row, so that what depends on an element's number (noise,
+    stochastic rounding) is the same under every placement.
+    """
+
+    whole: tuple[int, ...]  # sizes of the whole tensor; a complex one ends with 2
+    index: tuple[Sequence[int], ...]  # of each dimension: which of the whole tensor's indices are here
+    mesh: Any = None  # of a distributed tensor
+    placements: tuple[Any, ...] = ()  # on that mesh
+
+    @classmethod
+    def of(cls, x: Tensor) -> Extent:
+        """The extent of a tensor; raises ValueError for a distributed one whose values are not all there."""
+        pair = (2,) if x.is_complex() else ()
+        if local(x) is x:
+            return cls((*x.shape, *pair), tuple(map(range, (*x.shape, *pair))))
+        placed: Any = x
+        mesh, placements = placed.device_mesh, tuple(placed.placements)
+        for place in placements:
+            if not (place.is_replicate() or hasattr(place, "dim")):
+                raise ValueError(f"is placed as {place}: these are not its values yet; redistribute() it first")
+        index = [here(n, [(a, x) for a, x in enumerate(placements) if at(x, d)], mesh) for d, n in enumerate(x.shape)]
+        return cls((*x.shape, *pair), (*index, *map(range, pair)), mesh, placements)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the local part."""
+        return tuple(map(len, self.index))
+
+    @property
+    def complete(self) -> bool:
+        """True if the whole tensor is here."""
+        return self.shape == self.whole
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int]]:
+        """The stretches of the whole tensor that are here, in order: the number of the first element, and how many."""
+        cut = next((d for d in reversed(range(len(self.whole))) if self.shape[d] != self.whole[d]), 0)
+        outer = [math.prod(self.whole[d + 1 :]) for d in range(cut)]
+        inner = math.prod(self.whole[cut + 1 :])
+        pieces = [(first * inner, n * inner) for first, n in together(self.index[cut])] if self.whole else [(0, 1)]
+        rows = (sum(map(int.__mul__, row, outer)) for row in product(*self.index[:cut]))
+        return [(row + first, n) for row in rows for first, n in pieces if n]
+
+    @property
+    def offset(self) -> int | None:
+        """The number of the first element, where all that follow are numbered one after the other; else None."""
+        return None if len(self.runs) > 1 else self.runs[0][0] if self.runs else 0
+
+    def numbers(self) -> Tensor:
+        """The number of each local element in the whole tensor."""
+        parts = [torch.arange(first, first + n, device="cpu") for first, n in self.runs]
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device="cpu")
+
+    def like(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """A local tensor as the part of a distributed one of this shape, placed as this is; of others, itself."""
+        if self.mesh is None:
+            return x
+        from torch.distributed.tensor import DTensor
+
+        size = torch.Size(shape)
+        stride = torch.empty(size, device="meta").stride()
+        return DTensor.from_local(x, self.mesh, self.placements, run_check=False, shape=size, stride=stride)
+
+    def whole_blocks(self, size: int) -> bool:
+        """True if the tensor is cut, if at all, between blocks of this many elements, on every process."""
+        cuts = [(axis, x) for axis, x in enumerate(self.placements) if not x.is_replicate()]
+        if not cuts:
+            return True
+        ((axis, place), *more) = cuts
+        rows = -(-self.whole[0] // self.mesh.size(axis))
+        return not more and at(place, 0) and not strided(place) and rows * math.prod(self.whole[1:]) % size == 0
+
+
+def at(place: Any, d: int) -> bool:
+    """True for a placement that cuts dimension d."""
+    return getattr(place, "dim", None) == d
+
+
+def strided(place: Any) -> bool:
+    """True for a cut of FSDP2 through a dimension that tensor parallelism cuts too, on a later axis of the mesh."""
+    return hasattr(place, "split_factor")
+
+
+def here(n: int, cuts: Sequence[tuple[int, Any]], mesh: Any) -> Sequence[int]:
+    """Which of n indices are on this process, after these cuts: (axis of the mesh, placement)."""
+    index: Sequence[int] = range(n)
+    rank = mesh.get_coordinate()
+    if rank is None:
+        return range(0)
+    for axis, place in cuts:
+        parts = [chunk(index, place.split_factor, i) for i in range(place.split_factor)] if strided(place) else [index]
+        parts = [chunk(part, mesh.size(axis), rank[axis]) for part in parts]
+        index = parts[0] if len(parts) == 1 else [i for part in parts for i in part]
+    return index
+
+
+def chunk(index: Sequence[int], count: int, which: int) -> Sequence[int]:
+    """One of `count` parts, cut as by torch.chunk: the last ones may be shorter, or empty."""
+    size = -(-len(index) // count)
+    return index[which * size : (which + 1) * size]
+
+
+def together(index: Sequence[int]) -> list[tuple[int, int]]:
+    """The stretches without gaps: the first of each, and how many."""
+    if isinstance(index, range):
+        return [(index.start, len(index))]
+    found: list[tuple[int, int]] = []
+    for i in index:
+        first, n = found[-1] if found else (i, 0)
+        if i == first + n:
+            found[-1:] = [(first, n + 1)]
+        else:
+            found.append((i, 1))
+    return found

@@ -1,0 +1,96 @@
+"""Tensors that are walked piece by piece, each piece a little tensor in the launch's tables.
+
+So the same kernels, without a word in them, step the rows that a sparse gradient reaches (rows.py), and the shards of
+a distributed tensor whose elements do not lie together in the whole tensor, where noise or stochastic rounding needs
+their numbers there (here: Runs).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+
+import torch
+from torch import Tensor
+
+from ravine.compile.emit.llvm import ALIGN, COLUMNS, CONTEXT
+from ravine.compile.geometry import local
+from ravine.compile.launch.base import Bound, Launch
+from ravine.compile.launch.llvm import LLVM, SERIAL
+from ravine.compile.plan import Plan
+
+
+class Pieces(Launch):
+    """A launch over pieces. All sizes are counted in real numbers."""
+
+    tensor: Tensor  # of each piece: which of the launch's tensors it is a part of
+    lengths: Tensor  # its elements
+    numbered: Tensor  # the number of its first element in the whole parameter
+
+    def each(self, known: list[int]) -> Tensor:
+        """A number of each tensor, for each of its pieces."""
+        if len(known) == 1:
+            return torch.full_like(self.tensor, known[0])
+        return torch.tensor(known, device=self.tensor.device)[self.tensor]
+
+    def columns_of(self) -> dict[str, Tensor]:
+        """What the tables of every backend say of each piece."""
+        row, index = self.each([b.row for b in self.bound]), self.each([b.index for b in self.bound])
+        return {"n": self.lengths, "row": row, "index": index, "offset": self.numbered}
+
+    def lay(self, table: Tensor) -> None:
+        """Take the address of every array of every piece: a line for each array."""
+        raise NotImplementedError
+
+
+class Runs(Pieces):
+    """The runs of local elements that lie together in the whole tensor."""
+
+    def __init__(self, plan: Plan, bound: list[Bound]):
+        super().__init__(plan, bound)
+        runs = [(i, *run) for i, b in enumerate(bound) for run in b.extent.runs]
+        self.tensor, self.numbered, self.lengths = torch.tensor(runs, device=bound[0].p.device).view(-1, 3).unbind(1)
+        ends = self.lengths.cumsum(0)
+        first = torch.tensor([0, *(sum(n for _, n in b.extent.runs) for b in bound)], device=ends.device).cumsum(0)
+        self.before = ends - self.lengths - first[self.tensor]  # elements of its tensor
+        widths = [local(self.array(bound[0], name)).real.element_size() for name in list(self.types)[:-1]]
+        self.widths = torch.tensor([*widths, self.gradients.to_real().itemsize], device=ends.device)
+
+    def point(self, addresses: array[int]) -> None:
+        table = torch.frombuffer(addresses, dtype=torch.int64).view(-1, len(self.bound)).to(self.tensor.device)
+        self.lay(table[:, self.tensor] + self.widths[:, None] * self.before)
+
+
+class LLVMPieces(Pieces, LLVM):
+    """On the CPU: the tables of one call for all pieces."""
+
+    def lay(self, table: Tensor) -> None:
+        self.table = table
+        self.ends = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
+        columns = self.columns_of() | {"base": self.ends[:-1]}
+        self.little = torch.stack([columns.get(name, torch.zeros_like(self.lengths)) for name in COLUMNS], 1)
+        self.threads = 0  # share anew
+
+    def share(self, threads: int) -> None:
+        super().share(threads)
+        total = int(self.ends[-1])
+        self.used = 1 if total < SERIAL else threads
+        pieces = 1 if self.used == 1 else 4 * threads
+        chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
+        starts = torch.arange(0, max(total, 1), chunk, device="cpu")
+        self.claims = torch.searchsorted(self.ends, starts, right=True) - 1
+        fields = {
+            "pointers": self.table.data_ptr(),
+            "sizes": self.little.data_ptr(),
+            "tensors": len(self.little),
+            "total": total,
+            "first": self.claims.data_ptr(),
+            "chunks": len(starts),
+            "chunk": chunk,
+        }
+        for name, value in fields.items():
+            self.context[CONTEXT.index(name)] = ctypes.c_int64(value).value
+
+
+class LLVMRuns(Runs, LLVMPieces):
+    """Shards on the CPU."""

@@ -20,9 +20,10 @@ from ravine.compile.check import check
 from ravine.compile.debug import debug
 from ravine.compile.emit import host
 from ravine.compile.expr import HOST
+from ravine.compile.path import number_of
 from ravine.compile.plan import Plan, plan
 from ravine.compile.simplify import simplify
-from ravine.compile.trace import Program, Questions, Rule, number_of, trace, wants_loss
+from ravine.compile.trace import Program, Questions, Rule, trace, wants_loss
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any, Protocol, cast
 
 from ravine.compile.expr import FULL, Expr, leaf, traces
+from ravine.compile.path import number_of
 from ravine.compile.rate import rate
 from ravine.compile.watch import cut, guarded, measured, unscaled
 
@@ -188,15 +189,6 @@ def symbolic(rule: type[Rule], hyper: Mapping[str, Any]) -> Any:
 def is_float(value: object) -> bool:
     """True for what a kernel takes as a run-time number: a float or a one-element tensor."""
     return isinstance(value, float) or hasattr(value, "item")
-
-
-def number_of(hyper: Mapping[str, Any], name: str) -> Any:
-    """The value of `lr`, of `betas.1`, or of `mods.0.max_norm`."""
-    key, *parts = name.split(".")
-    value = hyper[key]
-    for part in parts:
-        value = value[int(part)] if part.isdigit() else getattr(value, part)
-    return value
 
 
 def state_leaf(name: str, start: Any) -> Any:

@@ -15,8 +15,8 @@ from ravine.compile import Compiled
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
 from ravine.compile.geometry import Extent, extent, local, real
 from ravine.compile.interpret import evaluate
+from ravine.compile.path import number_of
 from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut
-from ravine.compile.trace import number_of
 from ravine.saved import has_memory
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr
 from ravine.compile.geometry import extent, real
 from ravine.compile.interpret import evaluate, wide
-from ravine.compile.trace import number_of
+from ravine.compile.path import number_of
 from ravine.optimizer.state import as_numbers, whole
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from ravine.compile.trace import number_of
+from ravine.compile.path import number_of, put
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import fields, integer
 from ravine.saved import entries, python_number, told, whole
@@ -100,7 +100,7 @@ class Scheduler(LRScheduler):
         for i, group in enumerate(self.optimizer.param_groups):
             for path in self.schedules:
                 if (schedule := self._schedule(i, path)) is not None:
-                    put(group, place(group, path), self._value(schedule, group, path))
+                    fill(group, place(group, path), self._value(schedule, group, path))
         self._last_lr = [copied(group["lr"]) for group in self.optimizer.param_groups]
 
     def _schedule(self, i: int, path: str) -> Given | None:
@@ -216,19 +216,13 @@ def place(group: Mapping[str, Any], path: str) -> str:
     return "betas.0" if path == "momentum" and "momentum" not in group and "betas" in group else path
 
 
-def put(group: dict[str, Any], path: str, value: Any) -> None:
-    """Set `lr`, `betas.1` or `mods.0.eta` of a group; a tensor is filled."""
-    key, *parts = path.split(".")
-    old = number_of(group, path) if parts else group[key]
+def fill(group: dict[str, Any], path: str, value: Any) -> None:
+    """Set a number of a group; a tensor is filled."""
+    old = number_of(group, path)
     if isinstance(old, Tensor):
         old.copy_(value) if isinstance(value, Tensor) else old.fill_(value)
-    elif not parts:
-        group[key] = value
-    elif len(parts) == 1:
-        i = int(parts[0])
-        group[key] = type(group[key])([*group[key][:i], value, *group[key][i + 1 :]])
     else:
-        setattr(number_of(group, ".".join([key, *parts[:-1]])), parts[-1], value)
+        put(group, path, value)
 
 
 def copied(x: Any) -> Any:

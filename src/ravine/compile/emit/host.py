@@ -9,7 +9,7 @@ import torch
 
 from ravine.compile.expr import Expr, walk
 from ravine.compile.interpret import evaluate
-from ravine.compile.trace import number_of
+from ravine.compile.path import code, number_of
 
 OPS = {
     "add": "{0} + {1}",
@@ -48,16 +48,14 @@ def emit(numbers: list[Expr]) -> str:
             continue
         name[x] = f"x{len(name)}"
         if x.op == "hyper":
-            key, *parts = str(x.arg).split(".")
-            code = f"hyper[{key!r}]" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
-            code = f"float({code})"
+            made = f"float({code('hyper', str(x.arg))})"
         elif x.op == "state":
-            code = f"state[{x.arg!r}]"
+            made = f"state[{x.arg!r}]"
         elif x.op == "every":
-            code = f"every[{x.arg!r}]"
+            made = f"every[{x.arg!r}]"
         else:
-            code = OPS[x.op].format(*(name[s] for s in x.src))
-        lines.append(f"    {name[x]} = {code}\n")
+            made = OPS[x.op].format(*(name[s] for s in x.src))
+        lines.append(f"    {name[x]} = {made}\n")
     result = ", ".join(name[x] for x in numbers) + ","
     return f"def numbers(t, state, hyper, loss, every):\n{''.join(lines)}    return {result if numbers else '()'}\n"
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from ravine.compile.emit.triton import BLOCK, prologue
 from ravine.compile.launch.base import Bound
 from ravine.compile.launch.triton import Triton, recording
+from ravine.compile.path import number_of
 from ravine.compile.plan import Matrix, Plan
-from ravine.compile.trace import number_of
 
 
 class Recorded(Triton):

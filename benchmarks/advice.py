@@ -4,8 +4,9 @@
     python benchmarks/advice.py --only digits adult
 
 Every task is compared at the standard tier and at the smoke tier, which is what `ravine advise` runs, for the epochs
-below. It writes what advise reads, src/ravine/lab/evidence.json, and benchmarks/results/advice-cpu.json, which also has
-the best setting of each method, of which docs/migrate.md is made. Tasks that are not in this run stay as they were.
+below. It writes what advise reads, src/ravine/lab/protocol/evidence.json, and benchmarks/results/advice-cpu.json, which
+also has the best setting of each method, of which docs/migrate.md is made. Tasks that are not in this run stay as they
+were.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from typing import Any
 
 from bench import RESULTS, command_line, machine
 
-from ravine.lab.compare import on
-from ravine.lab.evidence import EVIDENCE, Seen, evidence, left_out, traits
-from ravine.lab.outcome import Outcome
-from ravine.lab.settings import Settings
+from ravine.lab.commands.comparison import on
+from ravine.lab.protocol.evidence import EVIDENCE, Seen, evidence, left_out, traits
+from ravine.lab.protocol.outcome import Outcome
+from ravine.lab.protocol.settings import Settings
 from ravine.lab.tasks import load_task
 
 METHODS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "adamw", "nadam", "radam", "lion")

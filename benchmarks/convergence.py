@@ -32,10 +32,10 @@ import torch
 from bench import RESULTS, command_line, machine
 
 from ravine.lab import LabError
-from ravine.lab.search import optimizer_class
-from ravine.lab.sweep import TrialFailed, sweep
+from ravine.lab.protocol.search import optimizer_class
+from ravine.lab.protocol.trial import Result, Trial
+from ravine.lab.sweep.sweep import TrialFailed, sweep
 from ravine.lab.tasks import Data, load_task
-from ravine.lab.trial import Result, Trial
 
 HERE = Path(__file__).parent
 STORAGES = ("float32", "bf16", "int8")

@@ -39,12 +39,12 @@ import torch
 from bench import Record, arguments
 from torch import nn
 
-from ravine.lab.records import Records
-from ravine.lab.search import optimizer_class
-from ravine.lab.sweep import sweep
+from ravine.lab.protocol.records import Records
+from ravine.lab.protocol.search import optimizer_class
+from ravine.lab.protocol.trial import Trial, evaluation_steps
+from ravine.lab.sweep.sweep import sweep
+from ravine.lab.sweep.worker import Job
 from ravine.lab.tasks import Data, load_task
-from ravine.lab.trial import Trial, evaluation_steps
-from ravine.lab.worker import Job
 
 TASK = "fashion-mnist-classic"
 KERAS = {"SGD": 5.2, "NAdam": 8.9, "RMSprop": 5.6}  # seconds per epoch

@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from bench import RESULTS, command_line, machine
 
-from ravine.lab import Task, lr_find
-from ravine.lab.search import optimizer_class
-from ravine.lab.spaces import space_of
+from ravine.lab import Task
+from ravine.lab.commands import lr_find
+from ravine.lab.protocol.search import optimizer_class
+from ravine.lab.protocol.spaces import space_of
+from ravine.lab.protocol.trial import Trial, run
 from ravine.lab.tasks import Data, load_task
-from ravine.lab.trial import Trial, run
 
 PER_DECADE = 4
 SEEDS = 2

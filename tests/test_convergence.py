@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ravine.lab.search import optimizer_class
+from ravine.lab.protocol.search import optimizer_class
+from ravine.lab.protocol.trial import run
 from ravine.lab.tasks import load_task
-from ravine.lab.trial import run
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

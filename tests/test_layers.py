@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import ravine
+from ravine.cli import COMMANDS
 
 SRC = Path(ravine.__file__).parent
 MAY = {  # a room, and the rooms that its files may import
     "compile": (),
     "typed": (),  # what people type; no torch
-    "command": ("typed",),  # how every command answers
+    "cli": ("typed",),  # which command, and how every command answers
     "saved": ("compile",),  # what every load_state_dict asks
     "rule": ("saved", "typed"),
     "optimizer": ("compile", "rule", "saved", "typed"),
@@ -21,61 +22,37 @@ MAY = {  # a room, and the rooms that its files may import
     "words": ("compile",),
     "matrix": ("compile",),
     "optim": ("compile", "optimizer", "rule", "mods", "matrix", "words"),
-    "catalog": ("command", "compile", "optimizer", "rule", "optim", "schedules", "typed"),  # it needs no extra
+    "catalog": ("cli", "compile", "optimizer", "rule", "optim", "schedules", "typed"),  # it needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
     "data": ("saved",),  # which sample comes next
-    "loop": ("saved",),  # parts of a loop around any optimizer
-    "schedules": ("command", "compile", "optimizer", "rule", "saved", "visuals", "typed"),  # visuals: its command draws
-    "feed": (),  # how a model is run on a batch
-    "strategies": ("compile", "optimizer", "rule", "schedules", "feed", "saved"),
-    "instruments": ("compile", "optimizer", "rule", "strategies", "feed"),
+    "loop": ("compile", "rule", "saved"),  # parts of a loop around any optimizer
+    "schedules": ("cli", "compile", "optimizer", "rule", "saved", "visuals", "typed"),  # visuals: its command draws
+    "strategies": ("compile", "loop", "optimizer", "rule", "schedules", "saved"),
+    "instruments": ("compile", "loop", "optimizer", "rule", "strategies"),
     "parallel": ("compile", "optimizer", "rule", "schedules", "strategies"),
     "visuals": (),
     "surfaces": (
-        "command",
-        "compile",
-        "optimizer",
-        "rule",
-        "optim",
-        "catalog",
-        "strategies",
-        "visuals",
-        "schedules",
-        "typed",
+        *("cli", "compile", "optimizer", "rule", "optim", "catalog", "strategies", "visuals", "schedules", "typed"),
     ),
     "lab": (
-        *(
-            "command",
-            "optimizer",
-            "rule",
-            "optim",
-            "data",
-            "schedules",
-            "strategies",
-            "instruments",
-            "parallel",
-            "visuals",
-        ),
+        *("cli", "optimizer", "rule", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals"),
         *("catalog", "surfaces", "typed"),
     ),
-    "cli": ("command", "catalog", "lab", "schedules", "surfaces", "typed"),
     "root": ("public",),  # which it imports when the first of its names is used
     "public": (
-        *(
-            "catalog",
-            "data",
-            "groups",
-            "instruments",
-            "loop",
-            "mods",
-            "optim",
-            "optimizer",
-            "rule",
-            "parallel",
-            "schedules",
-        ),
-        "strategies",
+        *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "rule"),
+        *("schedules", "strategies"),
     ),
+}
+LAB = {  # a room of the lab, and those that its files may import; loose files are the ground
+    "ground": (),
+    "tasks": ("ground",),
+    "protocol": ("ground", "tasks"),
+    "sweep": ("ground", "tasks", "protocol"),
+    "report": ("ground", "protocol"),
+    "trackers": ("ground", "protocol", "report"),
+    "commands": ("ground", "tasks", "protocol", "sweep", "report", "trackers"),
+    "lab": ("ground", "tasks", "protocol"),  # what users import
 }
 INNER = {"emit", "launch"}  # what the stages before them may not know
 
@@ -95,10 +72,12 @@ def imports(path):
             start = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, (start, node.module)))
             if module.split(".")[0] == "ravine":
-                yield from (module if module != "ravine" else f"ravine.{a.name}" for a in node.names)
+                for name in (f"{module}.{a.name}" for a in node.names):
+                    yield name if module == "ravine" or name in MODULES else module
 
 
 FILES = sorted(SRC.rglob("*.py"))
+MODULES = {".".join(f.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__") for f in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(f.relative_to(SRC)) for f in FILES])
@@ -109,6 +88,30 @@ def test_imports_run_one_way(path):
         theirs = room(module) if module != "ravine" else "root"
         exported = mine in ("lab", "surfaces") and theirs == "root"  # they may say `import ravine` as a user does
         assert theirs == mine or exported or theirs in MAY[mine], f"{mine} imports {module}"
+
+
+def lab_room(module):
+    """The room of "ravine.lab.protocol.trial", of the loose "ravine.lab.errors", or of "ravine.lab"."""
+    first = module.split(".")[2] if module.count(".") > 1 else "lab"
+    return first if first in LAB else "ground"
+
+
+@pytest.mark.parametrize("path", sorted((SRC / "lab").rglob("*.py")), ids=lambda p: str(p.relative_to(SRC / "lab")))
+def test_the_rooms_of_the_lab_know_each_other_one_way(path):
+    mine = lab_room(".".join(["ravine", *path.relative_to(SRC).with_suffix("").parts]).removesuffix(".__init__"))
+    for module in imports(path):
+        if module.startswith("ravine.lab"):
+            theirs = lab_room(module)
+            assert theirs == mine or theirs in LAB[mine], f"{mine} imports {module}"
+
+
+def test_only_the_dispatcher_knows_the_commands():
+    commands = {f"ravine.{where}" for where, _ in COMMANDS.values()}
+    assert commands <= MODULES
+    for path in FILES:
+        for module in imports(path):
+            inside = module in commands and module.split(".")[1] == path.relative_to(SRC).parts[0]
+            assert inside or module not in {"ravine.cli", *commands}, f"{path.relative_to(SRC)} imports {module}"
 
 
 def test_words_know_the_graph_and_nothing_else():

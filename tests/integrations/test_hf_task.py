@@ -10,7 +10,7 @@ pytest.importorskip("plotly", reason="needs the extra 'lab'")
 
 import ravine
 from ravine.cli import main
-from ravine.lab.trial import Trial, run
+from ravine.lab.protocol.trial import Trial, run
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"

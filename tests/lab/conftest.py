@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ravine.cli import main
-from ravine.lab import compare
+from ravine.lab.commands import comparison
+from ravine.lab.sweep.worker import run_job
 from ravine.lab.tasks import load_task
-from ravine.lab.worker import run_job
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-W", "error", "-c", "import sys; from ravine.cli import main; sys.exit(main())"]
@@ -71,8 +71,8 @@ def compared(folder: Path, *arguments: str, code: str = OWN, name: str = "mine:t
     (folder / "mine.py").write_text(code)
     said = ["compare", "--task", name, "--out", out, "--points", "2", "--seeds", "2", "--workers", "1", *arguments]
     with pytest.MonkeyPatch.context() as patched, contextlib.chdir(folder):
-        patched.setattr(compare, "sweep", inline)
-        patched.setattr(compare.stopwatch.measure, "__defaults__", (0.0,))
+        patched.setattr(comparison, "sweep", inline)
+        patched.setattr(comparison.stopwatch.measure, "__defaults__", (0.0,))
         patched.setattr(sys, "path", [str(folder), *sys.path])
         try:
             assert main(said) == 0

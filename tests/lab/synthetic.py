@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 
 import ravine
-from ravine.lab.found import About, Card, Facts
-from ravine.lab.inside import Inside
-from ravine.lab.outcome import Method, Outcome
-from ravine.lab.search import Entry
-from ravine.lab.stopwatch import StepTime
-from ravine.lab.study import TIERS, Tried
-from ravine.lab.trial import Result
+from ravine.lab.protocol.found import About, Card, Facts
+from ravine.lab.protocol.inside import Inside
+from ravine.lab.protocol.outcome import Method, Outcome
+from ravine.lab.protocol.search import Entry
+from ravine.lab.protocol.stopwatch import StepTime
+from ravine.lab.protocol.study import TIERS, Tried
+from ravine.lab.protocol.trial import Result
 
 STEPS = list(range(0, 110, 10))
 FACTS = Facts(

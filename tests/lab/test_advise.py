@@ -6,8 +6,8 @@ import math
 import pytest
 from torch import nn
 
-from ravine.lab.advise import worth
-from ravine.lab.evidence import Seen, Traits, choose, evidence, expected, left_out, shortlist, traits
+from ravine.lab.commands.advise import worth
+from ravine.lab.protocol.evidence import Seen, Traits, choose, evidence, expected, left_out, shortlist, traits
 from ravine.lab.tasks import load_task
 
 PLAIN = Traits(1000, 2, (), False, 32, 100)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ravine.cli import main
-from ravine.lab import cli
+from ravine.lab.commands import compare
 
 from .conftest import COMMAND
 
@@ -100,6 +100,6 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "compare", stopped)
+    monkeypatch.setattr(compare, "compare", stopped)
     assert main(["compare"]) == 130
     assert capsys.readouterr().err == "ravine: stopped; what was finished is kept, run the same command to go on\n"

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ravine.lab.sweep import TrialFailed, sweep
+from ravine.lab.protocol.trial import Trial
+from ravine.lab.sweep.sweep import TrialFailed, sweep
 from ravine.lab.tasks import Data
-from ravine.lab.trial import Trial
 
 from .conftest import COMMAND, ROOT
 

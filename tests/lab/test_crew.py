@@ -4,8 +4,8 @@ from collections import deque
 
 import pytest
 
-from ravine.lab import crew as room
-from ravine.lab.crew import Clock, Crew
+from ravine.lab.sweep import crew as room
+from ravine.lab.sweep.crew import Clock, Crew
 
 from .test_trial import TRIAL
 

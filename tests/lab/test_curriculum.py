@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.lab import LabError, Task, curriculum
+from ravine.lab import LabError, Task
+from ravine.lab.protocol import curriculum
+from ravine.lab.protocol.trial import Trial, run
 from ravine.lab.tasks import Data
-from ravine.lab.trial import Trial, run
 
 LEVELS = torch.arange(600) % 3 + 1  # 200 rows of each of three levels
 X = LEVELS[:, None].float()

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ravine.lab.download import download
 from ravine.lab.errors import LabError
+from ravine.lab.tasks.download import download
 
 CONTENT = bytes(i * i % 251 for i in range(50_000))
 MD5 = {"file.gz": hashlib.md5(CONTENT).hexdigest()}

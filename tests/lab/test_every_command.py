@@ -13,7 +13,7 @@ import pytest
 
 from ravine import cli
 from ravine.cli import main
-from ravine.command import Mistake, Whole, complain, file_name, replacing, standing, write
+from ravine.cli.answer import Mistake, Whole, complain, file_name, replacing, standing, write
 
 COMMANDS = [
     "--version", "--help", "list --json", "show radam", "cite adam sgd", "schedule", "schedule cosine --plot --table",

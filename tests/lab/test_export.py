@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from ravine.lab import LabError, export
-from ravine.lab.records import Records
-from ravine.lab.study import SELECTION
-from ravine.lab.trial import Result, Trial
+from ravine.lab import LabError
+from ravine.lab.protocol.records import Records
+from ravine.lab.protocol.study import SELECTION
+from ravine.lab.protocol.trial import Result, Trial
+from ravine.lab.report import export
 
 POINTS = {"step": [0, 5, 10], "train": [2.3, 1.1, 0.7], "valid": [2.2, 1.0, 0.1 + 0.2], "metric": [0.1, 0.6, 0.9]}
 ADAM = (("lr", 0.02), ("betas", (0.9, 0.99)))

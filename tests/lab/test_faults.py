@@ -25,8 +25,8 @@ DRIVER = f"""
 import sys
 from functools import partial
 from ravine.cli import main
-from ravine.lab import compare
-from ravine.lab.records import Records
+from ravine.lab.commands import comparison
+from ravine.lab.protocol.records import Records
 
 class Watched(Records):
     def lease(self, trials, *about):
@@ -37,8 +37,8 @@ class Watched(Records):
         assert trial not in self, "a result came twice"
         super().add(trial, result)
 
-compare.Records = Watched
-compare.sweep = partial(compare.sweep, patience={PATIENCE})
+comparison.Records = Watched
+comparison.sweep = partial(comparison.sweep, patience={PATIENCE})
 if __name__ == "__main__":
     sys.exit(main())
 """

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ravine.cli import main
-from ravine.command import Mistake
-from ravine.lab.records import Records
-from ravine.lab.resume import settings_of
-from ravine.lab.trial import Result, Trial
+from ravine.cli.answer import Mistake
+from ravine.lab.protocol.records import Records
+from ravine.lab.protocol.resume import settings_of
+from ravine.lab.protocol.trial import Result, Trial
 
 from .garble import garble
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ravine.lab.errors import LabError
-from ravine.lab.idx import read_idx
+from ravine.lab.tasks.idx import read_idx
 
 SHAPE = (3, 2, 2)
 PIXELS = bytes(range(12))

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.lab.inside import look
+from ravine.lab.protocol.inside import look
+from ravine.lab.protocol.trial import Trial, run
 from ravine.lab.tasks import Data, Task
-from ravine.lab.trial import Trial, run
 
 torch.manual_seed(0)
 X = torch.randn(256, 4)
@@ -42,7 +42,7 @@ def test_sizes_are_shares_of_what_is_not_zero():
 
 
 def test_the_run_is_the_same_as_without_a_look(monkeypatch):
-    from ravine.lab import inside
+    from ravine.lab.protocol import inside
 
     results = []
     monkeypatch.setattr(inside, "run", lambda *given: results.append(run(*given)))
@@ -58,7 +58,7 @@ def test_a_run_that_diverges_can_be_looked_into():
 
 
 def test_of_a_long_run_the_first_part_is_looked_at(monkeypatch):
-    from ravine.lab import inside
+    from ravine.lab.protocol import inside
 
     monkeypatch.setattr(inside, "MOST", 10)
     seen = look(trial(), TASK, DATA, ravine.SGD)

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ravine
 from ravine.cli import main
-from ravine.lab import LabError, find_lr, range_test, suggestion
+from ravine.lab import LabError, find_lr
+from ravine.lab.protocol import range_test, suggestion
 
 from .conftest import ROOT
 

@@ -12,9 +12,9 @@ from torch import nn
 
 import ravine
 from ravine.lab import LabError
+from ravine.lab.protocol.trial import Trial, run
 from ravine.lab.tasks import adult, load_task, noisy_quadratic, programs, tinyshakespeare
 from ravine.lab.tasks.banking77 import WORDS, numbers
-from ravine.lab.trial import Trial, run
 
 
 def shapes(data):

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 import ravine
-from ravine.lab.found import About, Card, Facts, Found, chosen
-from ravine.lab.outcome import Method, Outcome, outcome, steps_of_each, steps_to
-from ravine.lab.search import Entry
-from ravine.lab.statistics import letters
-from ravine.lab.stopwatch import StepTime
-from ravine.lab.study import TIERS, Study
-from ravine.lab.trial import Result, Trial
-from ravine.lab.verdict import doubts, speed, words
+from ravine.lab.protocol.found import About, Card, Facts, Found, chosen
+from ravine.lab.protocol.outcome import Method, Outcome, outcome, steps_of_each, steps_to
+from ravine.lab.protocol.search import Entry
+from ravine.lab.protocol.statistics import letters
+from ravine.lab.protocol.stopwatch import StepTime
+from ravine.lab.protocol.study import TIERS, Study
+from ravine.lab.protocol.trial import Result, Trial
+from ravine.lab.protocol.verdict import doubts, speed, words
 
 from .test_study import finished, result
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.lab.passes import Passes
-from ravine.lab.trial import run
+from ravine.lab.protocol.passes import Passes
+from ravine.lab.protocol.trial import run
 
 from .test_trial import DATA, LINE, TRIAL
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from ravine.cli import main
-from ravine.lab import paths
+from ravine.lab.commands import paths
 from ravine.lab.errors import LabError
-from ravine.lab.search import entries
+from ravine.lab.protocol.search import entries
+from ravine.lab.protocol.spaces import middle, space_of
+from ravine.lab.protocol.study import SELECTION
+from ravine.lab.protocol.trial import run
 from ravine.lab.seeding import seed_all
-from ravine.lab.spaces import middle, space_of
-from ravine.lab.study import SELECTION
 from ravine.lab.tasks import load_task
 from ravine.lab.threads import one_thread
-from ravine.lab.trial import run
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 

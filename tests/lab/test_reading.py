@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ravine.cli import main
-from ravine.lab.reading import Reading
+from ravine.lab.protocol.reading import Reading
 
 from .conftest import compared
 
@@ -102,7 +102,7 @@ def test_a_folder_of_an_older_ravine_says_what_to_do(copied, capsys):
 
 
 def test_a_comparison_that_is_begun_again_has_found_nothing_yet(copied, monkeypatch):
-    monkeypatch.setattr("ravine.lab.sparse.check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("ravine.lab.protocol.sparse.check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["compare", "--task", "mine:task", "--out", "kept", "--seeds", "3", "--workers", "1"]) == 130
     with Reading(Path("kept")) as records:
         assert records.recalled("found") is None and len(list(records.rows())) == 16
@@ -153,7 +153,7 @@ READER = """
 import os
 from pathlib import Path
 from ravine.cli import main
-from ravine.lab.reading import Reading
+from ravine.lab.protocol.reading import Reading
 {first}
 if os.getuid() == 0:  # whom no mode stops; the other user may not be able to read Python's own files, to import more
     os.setgroups([])

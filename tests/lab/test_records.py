@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from ravine.lab.errors import LabError
-from ravine.lab.reading import Reading
-from ravine.lab.records import Records
-from ravine.lab.trial import Result, Trial
+from ravine.lab.protocol.reading import Reading
+from ravine.lab.protocol.records import Records
+from ravine.lab.protocol.trial import Result, Trial
 
 TRIAL = Trial("line", "sgd", (("lr", 0.1), ("eps", 1e-7)), seed=0, epochs=5, batch=8, content="")
 RESULT = Result(None, 0.1, [0, 1], [1 / 3, 0.1], [2.0, 1e-300], [0.5, 0.25])

@@ -10,8 +10,8 @@ import pytest
 
 from ravine import visuals
 from ravine.lab import LabError, report
+from ravine.lab.protocol.verdict import words
 from ravine.lab.report.equations import mathml
-from ravine.lab.verdict import words
 from ravine.optim import registry
 
 from .synthetic import outcome, swept

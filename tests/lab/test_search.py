@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.command import Mistake
-from ravine.lab import search, spaces
+from ravine.cli.answer import Mistake
 from ravine.lab.errors import LabError
-from ravine.lab.search import Entry, edges, points
+from ravine.lab.protocol import search, spaces
+from ravine.lab.protocol.search import Entry, edges, points
 from ravine.optim import registry
 
 ADAM = Entry("adam", ravine.Adam)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from ravine.lab import LabError, sparse
-from ravine.lab.search import Entry, entries
+from ravine.lab import LabError
+from ravine.lab.protocol import sparse
+from ravine.lab.protocol.search import Entry, entries
 from ravine.lab.tasks import load_task
 from ravine.optim import registry
 

@@ -5,7 +5,7 @@ import math
 import numpy
 import pytest
 
-from ravine.lab.statistics import bootstrap, holm, interval, letters, paired
+from ravine.lab.protocol.statistics import bootstrap, holm, interval, letters, paired
 
 A, B = [1.0, 2.0, 3.0, 4.0, 5.0], [1.5, 2.4, 3.9, 4.1, 5.6]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import ravine
-from ravine.lab.search import Entry
-from ravine.lab.study import SELECTION, TIERS, Study
-from ravine.lab.trial import Result, Trial
+from ravine.lab.protocol.search import Entry
+from ravine.lab.protocol.study import SELECTION, TIERS, Study
+from ravine.lab.protocol.trial import Result, Trial
 
 TRIAL = Trial("line", "adam", (), seed=0, epochs=1, batch=1, content="")
 ADAM = Entry("adam", ravine.Adam)

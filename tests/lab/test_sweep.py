@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ravine.lab.sweep import TrialFailed, sweep
+from ravine.lab.protocol.trial import Trial
+from ravine.lab.sweep.sweep import TrialFailed, sweep
 from ravine.lab.tasks import Data, load_task
-from ravine.lab.trial import Trial
 
 TASK = '''
 import os, signal, time

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.command import Mistake
+from ravine.cli.answer import Mistake
 from ravine.lab import LabError, Task
+from ravine.lab.protocol.trial import Trial, run
 from ravine.lab.tasks import TASKS, load_task
-from ravine.lab.trial import Trial, run
 
 from .conftest import ROOT
 

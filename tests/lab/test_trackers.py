@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ravine.lab import LabError, trackers
-from ravine.lab.study import SELECTION
+from ravine.lab.protocol.study import SELECTION
+from ravine.lab.protocol.trial import Result, Trial
 from ravine.lab.trackers import Trackers, run_of
-from ravine.lab.trial import Result, Trial
 
 POINTS = {"step": [0, 5, 10], "train": [2.3, 1.1, 0.7], "valid": [2.2, 1.0, 0.5], "metric": [0.1, 0.6, 0.9]}
 

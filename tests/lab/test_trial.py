@@ -3,6 +3,7 @@
 import importlib
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from torch import nn
 
 import ravine
 from ravine.lab import Task
-from ravine.lab.search import Entry
+from ravine.lab.protocol import trials
+from ravine.lab.protocol.search import Entry
+from ravine.lab.protocol.trial import Trial, evaluation_steps, run
+from ravine.lab.protocol.trials import carried_over, maker
+from ravine.lab.sweep.worker import run_job
 from ravine.lab.tasks import Data
-from ravine.lab.trial import Trial, evaluation_steps, run
-from ravine.lab.trials import carried_over, maker
-from ravine.lab.worker import run_job
 
 X = torch.linspace(-1, 1, 30)[:, None]
 DATA = Data(X, 3 * X + 1, X[::3], 3 * X[::3] + 1)
@@ -217,12 +219,17 @@ def test_the_content_is_all_the_code_that_decides(tmp_path, monkeypatch):
     with (tmp_path / "base_of.py").open("a") as file:
         file.write("# another rule\n")
     assert key() != before
-    monkeypatch.setattr("ravine.lab.trials._ours", lambda: "other code of ravine")
+    monkeypatch.setattr("ravine.lab.protocol.trials._ours", lambda: "other code of ravine")
     assert key() != before
 
 
+def test_what_the_content_names_is_there():
+    root = Path(ravine.__file__).parent
+    assert [name for name in (*trials.BESIDE, *trials.LAB) if not (root / name).exists()] == []
+
+
 def test_classic_learns_real_images(fashion_mnist):
-    from ravine.lab import search
+    from ravine.lab.protocol import search
     from ravine.lab.tasks import load_task
 
     whole = load_task("fashion-mnist-classic", fashion_mnist)

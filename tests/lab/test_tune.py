@@ -9,11 +9,12 @@ import torch
 pytest.importorskip("optuna", reason='needs the extra: pip install ".[tune]"')
 
 from ravine.cli import main
-from ravine.lab import LabError, tune
-from ravine.lab.search import entries
-from ravine.lab.spaces import arguments, space_of
-from ravine.lab.study import SELECTION
-from ravine.lab.trial import Result, Trial
+from ravine.lab import LabError
+from ravine.lab.commands import tune
+from ravine.lab.protocol.search import entries
+from ravine.lab.protocol.spaces import arguments, space_of
+from ravine.lab.protocol.study import SELECTION
+from ravine.lab.protocol.trial import Result, Trial
 
 (ADAM,) = entries(["adam"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ravine.command import Parser, answer
+from ravine.cli.answer import Parser, answer
 
 ORDERS = ("name", "year", "state", "cost")
 

@@ -1,6 +1,6 @@
 """The one error of the catalog: something the person can mend. The command prints its text and exits with 2."""
 
-from ravine.command import Mistake
+from ravine.cli.answer import Mistake
 
 
 class CatalogError(Mistake):

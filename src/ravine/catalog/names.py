@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ravine.catalog.errors import CatalogError
-from ravine.command import own
+from ravine.cli.answer import own
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import fields, settle

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from ravine.feed import Forward, Loss, plain, run
 from ravine.instruments.columns import columns
 from ravine.instruments.differences import compare
+from ravine.loop.feed import Forward, Loss, plain, run
 
 EPS = torch.finfo(torch.float64).eps
 LOSS = "(loss)"  # the name of what is around the model

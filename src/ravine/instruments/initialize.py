@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ravine.feed import Forward, plain, run
 from ravine.instruments.columns import columns
+from ravine.loop.feed import Forward, plain, run
 
 Activation = str | Callable[[Tensor], Tensor]
 TORCHS = ("linear", "sigmoid", "tanh", "relu", "leaky_relu")  # as torch.nn.init.calculate_gain has them

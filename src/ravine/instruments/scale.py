@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ravine.feed import Forward, Loss, plain, run
 from ravine.instruments.columns import columns
 from ravine.instruments.initialize import LAYERS
+from ravine.loop.feed import Forward, Loss, plain, run
 
 
 @dataclass(frozen=True)

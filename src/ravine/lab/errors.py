@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ravine.command import Mistake
+from ravine.cli.answer import Mistake
 
 
 class LabError(Mistake):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ravine.command import own
+from ravine.cli.answer import own
 from ravine.typed import hint
 
 from .errors import LabError

@@ -5,7 +5,7 @@ import random
 import numpy
 import torch
 
-from ravine.command import Whole
+from ravine.cli.answer import Whole
 
 SEEDS = Whole(0, 2**32 - 1)  # what numpy takes
 

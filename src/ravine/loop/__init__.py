@@ -1,4 +1,4 @@
-"""Parts of a training loop that is written by hand: one step from several batches, and when to stop."""
+"""Parts of a training loop, around any optimizer: steps of several batches, when to stop, the path, batch norm."""
 
 from ravine.loop.accumulate import accumulate as accumulate
 from ravine.loop.early_stopping import EarlyStopping as EarlyStopping

@@ -7,7 +7,7 @@ import inspect
 import shutil
 from pathlib import Path
 
-from ravine.command import Mistake, Parser, Whole, answer, write
+from ravine.cli.answer import Mistake, Parser, Whole, answer, write
 from ravine.schedules.by_name import create, find, registry, sampled
 from ravine.schedules.schedule import Schedule
 from ravine.typed import assigned

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.loop.batch_norm import frozen_batch_norm
 from ravine.optimizer.metrics import norm as norm_of
 from ravine.optimizer.state import begins_only
 from ravine.optimizer.untraced import untraced
 from ravine.rule.hyper import value_of
 from ravine.saved import told
-from ravine.strategies.batch_norm import frozen_batch_norm
 from ravine.strategies.strategy import Strategy, driven, driver, forward
 
 

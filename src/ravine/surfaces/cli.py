@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from ravine.command import Mistake, Parser, Whole, answer, drawable, own, replacing
+from ravine.cli.answer import Mistake, Parser, Whole, answer, drawable, own, replacing
 from ravine.surfaces import lessons, maps
 from ravine.surfaces.classic import CLASSIC
 from ravine.surfaces.entrants import Entrant, entrants

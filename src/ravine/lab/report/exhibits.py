@@ -8,8 +8,8 @@ from ravine import visuals
 from ravine.visuals import Ink
 from ravine.visuals.figure import Figure
 
-from ..inside import Inside
-from ..outcome import Method, Outcome, steps_of_each
+from ..protocol.inside import Inside
+from ..protocol.outcome import Method, Outcome, steps_of_each
 from .best_of import band, best_of
 from .width import envelope, usable
 

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
-from ..found import Made
-from ..inside import MOST
-from ..outcome import Method, Outcome, score, steps_to
-from ..statistics import interval
-from ..verdict import doubts
+from ..protocol.found import Made
+from ..protocol.inside import MOST
+from ..protocol.outcome import Method, Outcome, score, steps_to
+from ..protocol.statistics import interval
+from ..protocol.verdict import doubts
 from .equations import mathml
 from .exhibits import TITLES, Times, exhibits, inks, looks, profile
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ..errors import LabError
-from ..outcome import Outcome
+from ..protocol.outcome import Outcome
 from .exhibits import Times, exhibits, inks, looks, profile
 
 

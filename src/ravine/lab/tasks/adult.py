@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..download import cache_folder, download, read
+from .download import cache_folder, download, read
 from .few import thrice
 from .task import Data, Task
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..download import cache_folder, download, read
+from .download import cache_folder, download, read
 from .few import thrice
 from .task import Data, Task
 

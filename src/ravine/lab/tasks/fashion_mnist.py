@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..download import cache_folder, download
-from ..idx import read_idx
+from .download import cache_folder, download
 from .few import bright, thrice
+from .idx import read_idx
 from .task import Data, Task
 
 ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ravine.command import file_name
+from ravine.cli.answer import file_name
 
 from ..errors import LabError
 from ..seeding import seed_all

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from ..download import cache_folder, download, read
+from .download import cache_folder, download, read
 from .few import thrice
 from .task import Data, Task
 

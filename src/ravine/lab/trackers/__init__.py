@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import LabError, extra
-from ..export import columns, stage
-from ..trial import Result, Trial
+from ..protocol.trial import Result, Trial
+from ..report.export import columns, stage
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from ravine.command import file_name
+from ravine.cli.answer import file_name
 
 from . import Run
 

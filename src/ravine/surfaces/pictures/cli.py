@@ -6,7 +6,7 @@ import argparse
 import inspect
 from pathlib import Path
 
-from ravine.command import Parser, answer, drawable, replacing
+from ravine.cli.answer import Parser, answer, drawable, replacing
 from ravine.surfaces.pictures import PICTURES
 from ravine.typed import hint
 

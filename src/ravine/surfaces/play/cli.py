@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from ravine.command import Mistake, Parser, Whole, answer
+from ravine.cli.answer import Mistake, Parser, Whole, answer
 from ravine.surfaces.play.export import write
 from ravine.surfaces.play.server import COMPUTING, application
 from ravine.typed import listed

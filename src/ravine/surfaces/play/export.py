@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ravine import command
 from ravine.catalog.names import find as find_optimizer
+from ravine.cli.answer import write as write_file
 from ravine.rule.hyper import fields
 from ravine.surfaces.find import NAMES, find
 from ravine.surfaces.path import Run, descend
@@ -37,7 +37,7 @@ def write(file: File, surfaces: Sequence[str] | None, optimizers: Sequence[str] 
             raise ValueError(f"{option}: it names nothing")
     text = page([find(x).name for x in surfaces or NAMES], [played(x) for x in optimizers or EIGHT])
     try:
-        command.write(file, text)
+        write_file(file, text)
     except OSError as error:
         raise ValueError(f"--export {file}: cannot be written: {error.strerror}") from None
     print(f"{file}: {len(text) / 1e6:.1f} MB, opens offline")

@@ -1,0 +1,240 @@
+"""The main job, straight down: tasks, studies, sweep, time per step, what was found, reports."""
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TypeVar
+
+from ravine.cli.answer import write
+
+from .. import report
+from ..errors import LabError
+from ..protocol import curriculum, search, sparse, stopwatch
+from ..protocol import devices as where
+from ..protocol.decode import Garbled, decoded
+from ..protocol.found import About, Facts, Found, Made, chosen
+from ..protocol.inside import Inside, look
+from ..protocol.outcome import Outcome, outcome
+from ..protocol.reading import Reading, Row
+from ..protocol.records import Known, Records
+from ..protocol.settings import CLASSIC, Settings, examples
+from ..protocol.stopwatch import StepTime
+from ..protocol.study import Study
+from ..protocol.trial import Trial
+from ..protocol.trials import carried_over, maker
+from ..protocol.verdict import speed, words
+from ..report import terminal
+from ..report.export import export, ready
+from ..sweep.live import Live
+from ..sweep.sweep import sweep
+from ..tasks import Data, Task, load_task
+from ..threads import one_thread
+from ..trackers import Trackers
+
+T = TypeVar("T")
+
+
+def compare(settings: Settings, command: str) -> None:
+    """Compares on each task, writes the reports and prints the verdicts."""
+    names = (CLASSIC,) if settings.preset == "classic" else settings.tasks or ("digits",)
+    found: dict[Path, Outcome] = {}
+    for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
+        found[folder] = on(name, task, folder, settings, command)
+        _page(found[folder], folder)  # now: what comes next may fail
+    reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
+    for folder, one in found.items() if reached else ():
+        _page(one, folder, reached)
+    for folder, one in found.items():
+        if settings.export:
+            with Reading(folder) as records:
+                _export(records.rows(), one, folder, settings.export)
+        part, several = folder.name, len(names) > 1
+        png = settings.png / part if settings.png and several else settings.png
+        pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{part}") if settings.pdf and several else settings.pdf
+        report.stills(one, png, pdf, reached)
+    for folder, one in found.items():
+        terminal.show(one, folder / PAGE)
+
+
+PAGE = "report.html"
+
+
+def rewrite(
+    found: Outcome, rows: Sequence[Row], folder: Path, png: Path | None = None, pdf: Path | None = None,
+    export: str | None = None, track: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Writes the report of an earlier comparison again, and what else is asked for: nothing of it is run."""
+    if export:
+        ready(export)
+    _page(found, folder)
+    with closing(Trackers(track, folder, found.facts.task.name, found.facts.task.metric, found.usual)) as trackers:
+        for row in rows:
+            trackers.add(row.trial, row.result)
+    if export:
+        _export(rows, found, folder, export)
+    report.stills(found, png, pdf)
+    terminal.show(found, folder / PAGE)
+
+
+def _export(rows: Iterable[Row], found: Outcome, folder: Path, form: str) -> None:
+    export([(row.trial, row.result) for row in rows], found.facts.task.metric, folder, form, found.usual)
+
+
+def _folders(names: Sequence[str], settings: Settings) -> dict[Path, Task]:
+    """The folder of each task: all tasks are made before any is run, and no two share a folder."""
+    out: dict[Path, Task] = {}
+    for name in names:
+        task = load_task(name, settings.data)
+        folder = settings.out or Path("runs") / task.folder
+        folder = folder if len(names) == 1 or settings.out is None else folder / task.folder
+        if folder in out:
+            raise LabError(f"--task {','.join(names)}: '{task.name}' and '{out[folder].name}' would share the folder "
+                           f"{folder}: compare them one at a time, with an --out for each")  # fmt: skip
+        out[folder] = task
+    return out
+
+
+def on(name: str, task: Task, folder: Path, settings: Settings, command: str) -> Outcome:
+    """Runs what is not in the folder's records yet, and returns what all of it says."""
+    curriculum.check(settings.curriculum, task)
+    if settings.preset == "classic":
+        entries = search.classic(settings.optimizers)
+    else:
+        entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
+    metric = task.metric_name if task.metric else None
+    usual = {entry.name: entry.defaults for entry in entries}
+    if settings.export:
+        ready(settings.export)
+    with (
+        Records(folder) as records,
+        closing(Trackers(settings.track, folder, task.name, metric, usual)) as trackers,
+    ):
+        asked = asdict(replace(settings, tasks=(name,), png=None, pdf=None, export=None, track=()))
+        records.remember("comparison", {"command": command, "in": Path.cwd(), "settings": asked})
+        records.forget("found")  # until it is found again
+        data = task.load()
+        sparse.check(entries, task, data)
+
+        def at(batch: str | None, target: float | None) -> Found:
+            sized = replace(task, batch=_batch(batch, task, data))
+            return _found(name, sized, data, entries, records, trackers, settings, command, target)
+
+        for trial, result in records:
+            trackers.add(trial, result)
+        main = at(settings.batch, settings.target)
+        if settings.batch_sweep:
+            easy = outcome(main, records.results()).easy_target
+            main = replace(main, sweep=tuple(at(batch, easy) for batch in settings.batch_sweep))
+        records.remember("found", asdict(main))
+        return outcome(main, records.results())
+
+
+def _found(
+    name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, trackers: Trackers,
+    settings: Settings, command: str, target: float | None,
+) -> Found:  # fmt: skip
+    """At one batch size."""
+    tier = settings.work
+    epochs = settings.epochs or math.ceil(tier.share * task.epochs)
+    common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
+              "curriculum": settings.curriculum, "device": where.kind(settings.devices),
+              "precision": settings.precision, "compiled": settings.compile}  # fmt: skip
+    does = task.rehearse(data)
+    about = About.of(task, data)
+    makes = [maker(entry, does, common) for entry in entries]
+    if settings.carry_over:
+        makes = carried_over(entries, makes)
+    studies = [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
+               for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
+    steps = epochs * -(-len(data.x) // task.batch)
+    known = _run(studies, records, trackers, steps, name, data, settings)
+    best, missing = [(study.best(known), study.entry) for study in studies], list[str]()
+    times = _tried(lambda: stopwatch.measure([(t, e.cls) for t, e in best], task, data), "The time per step", missing)
+    looks = [_tried(lambda t=t, e=e: _look(records, t, e.cls, task, data), f"{e.label}: what happens inside", missing)
+             for t, e in best]  # fmt: skip
+    facts = Facts(
+        about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
+        settings.computed, Made.here(),
+    )  # fmt: skip
+    methods = [chosen(study, known, time, inside) for study, time, inside
+               in zip(studies, times or [StepTime(math.nan, math.nan)] * len(best), looks, strict=True)]  # fmt: skip
+    return Found(facts, tuple(methods), target, tuple(missing))
+
+
+def _tried(measure: Callable[[], T], what: str, missing: list[str]) -> T | None:
+    """What is measured after all training; where that fails the report goes without, and says so."""
+    try:
+        return measure()
+    except Exception as error:
+        if os.environ.get("RAVINE_DEBUG"):
+            raise
+        missing.append(f"{what} could not be measured: {type(error).__name__}: {' '.join(str(error).split())}")
+        return None
+
+
+def _look(records: Records, trial: Trial, cls: type, task: Task, data: Data) -> Inside | None:
+    """What a monitor sees inside this trial; looked at once, and not where it diverged."""
+    if records[trial].diverged_at is not None or trial.device != "cpu":
+        return None
+    with suppress(Garbled):
+        kept = decoded(Inside, records.recalled(f"inside {trial.key}"))
+        kept.sound()
+        return kept
+    with one_thread():
+        made = look(trial, task, data, cls)
+    records.remember(f"inside {trial.key}", asdict(made))
+    return made
+
+
+def _batch(asked: str | None, task: Task, data: Data) -> int:
+    """Examples a step: the task's own, those asked for, or all."""
+    batch = task.batch if asked is None else len(data.x) if asked == "full" else examples(asked)
+    if batch > len(data.x):
+        raise LabError(f"--batch {asked}: task '{task.name}' has {len(data.x)} examples to train on")
+    return batch
+
+
+def _run(
+    studies: Sequence[Study], records: Records, trackers: Trackers, steps: int, task_name: str, data: Data,
+    settings: Settings,
+) -> Known:  # fmt: skip
+    """Trains all that the studies want and the records lack. Each result may make a study want more."""
+    known = Known(records)
+    queue: deque[tuple[Trial, ...]] = deque()
+    queued: set[Trial] = set()
+
+    def ask() -> None:
+        wanted = [study.wanted(known) for study in studies]
+        jobs = list(zip(*wanted, strict=True)) if settings.carry_over else [(t,) for w in wanted for t in w]
+        for job in jobs:
+            if not queued.issuperset(job) and any(trial not in known for trial in job):
+                queued.update(job)
+                queue.append(job)
+
+    ask()
+    each = settings.work.seeds if settings.preset else settings.work.trials
+    done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
+    with Live([s.entry for s in studies], each, steps, done, records.notes({*done, *queued})) as live:
+        for kind, trial, value in sweep(
+            queue, task_name, settings.data, data, settings.devices, records, settings.engine
+        ):
+            if kind == "result":
+                known.add(trial, value)
+                trackers.add(trial, value)
+                ask()
+            live.show(kind, trial, value)
+    return known
+
+
+def _page(found: Outcome, folder: Path, reached: dict[str, dict[str, float]] | None = None) -> None:
+    """Whole or not at all: a report that is there stays until the new one is complete."""
+    page = folder / PAGE
+    try:
+        write(page, report.page(found, f"{words(found)}\n{speed(found)}", reached))
+    except OSError as error:
+        raise LabError(f"{page}: cannot be written: {error.strerror}; all trials are recorded, run the same command "
+                       "again when it can") from error  # fmt: skip

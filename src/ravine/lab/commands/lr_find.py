@@ -1,0 +1,144 @@
+"""`ravine lr-find`: the range test on a task, with a picture and a suggestion."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ravine.cli.answer import Parser, Whole, checked, drawable, replacing
+from ravine.visuals import page, terminal
+from ravine.visuals.rates import rates as figure_of
+
+from ..errors import LabError, extra
+from ..protocol import sparse
+from ..protocol.range_test import rates, rise
+from ..protocol.search import entries
+from ..protocol.suggestion import ADAPTIVE, RangeTest, read
+from ..seeding import seed_all
+from ..tasks import Data, Task, load_task
+from ..threads import one_thread
+from . import answer, given, of_optimizer, of_task
+
+FORMATS = (".html", ".png", ".svg", ".pdf")
+
+
+RANGES = {"seeds": Whole(1, 1000), "batch": Whole(), "steps": Whole(20, 10**6)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for."""
+
+    task: str = "digits"
+    data: Path | None = None
+    optimizer: str = "adam"
+    seeds: int = 3
+    batch: int | None = None
+    steps: int = 100
+    low: float = 1e-7
+    high: float = 10.0
+    linear: bool = False
+    out: Path | None = None
+
+    def __post_init__(self):
+        checked(self, RANGES)
+        if self.out is not None:
+            drawable(self.out, FORMATS)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The rows in a new order each time, as every trial of the lab has them."""
+
+    x: Tensor
+    y: Tensor
+    size: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in torch.randperm(len(self.x)).split(self.size):
+            yield self.x[rows], self.y[rows]
+
+
+def test(task: Task, data: Data, asked: Settings) -> RangeTest:
+    """The range test, each seed with weights of its own."""
+    (entry,) = entries([asked.optimizer])
+    if "lr" in dict(entry.hyper):
+        raise LabError(f"--optimizer {asked.optimizer}: the range test tries every rate; leave lr out")
+    lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")
+    sparse.check([entry], task, data)
+    losses: list[tuple[float, ...]] = []
+    for seed in range(asked.seeds):
+        seed_all(seed)
+        model = task.model()
+        opt = entry.cls(model.parameters(), **(dict(entry.hyper) | {"lr": asked.low}))
+        batches = Batches(data.x, data.y, asked.batch or task.batch)
+        losses.append(rise(model, [opt], batches, lambda output, y, model=model: task.objective(model, output, y), lrs))
+    return read(lrs, losses)
+
+
+def told(found: RangeTest, asked: Settings) -> str:
+    """The result in words and as a picture."""
+    head = f"{asked.task} with {asked.optimizer}: the loss while lr rises, mean of {asked.seeds} seeds"
+    if not found.smooth:  # there is nothing to draw
+        return f"{head}\n\n{found}"
+    top = found.start + 0.5 * (found.start - min(found.smooth, default=0))  # what explodes would hide the rest
+    *curve, _ = terminal([min(x, top) for x in (found.start, *found.smooth)], height=10).splitlines()
+    ends = f"{asked.low:.2g}", f"{found.lrs[len(found.smooth) - 1]:.2g}"
+    foot = f"{'':8}{ends[0]}{ends[1]:>{max(map(len, curve)) - 8 - len(ends[0])}}"
+    return "\n".join([head, "", *curve, foot, "", str(found), *(["", ADAPTIVE] if found.lr else [])])
+
+
+def write(found: RangeTest, title: str, path: Path) -> None:
+    """A page that opens offline, or a still picture."""
+    figure = figure_of(found.lrs, found.losses, found.smooth, found.lr)
+    try:
+        with extra("lab", f"-o {path}"), replacing(path) as part:
+            if path.suffix == ".html":
+                part.write_text(page(figure, title), encoding="utf-8")
+            else:
+                from ravine.visuals.still import still
+
+                still(figure | {"title": title}).savefig(part, dpi=200)
+    except OSError as error:
+        raise LabError(f"-o {path}: cannot be written: {error.strerror}") from error
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command in `argv` and returns its exit status."""
+    return answer(lambda: _run(argv), kept=False)
+
+
+def _run(argv: list[str]) -> None:
+    asked = Settings(**given(_parser(), argv))
+    task = load_task(asked.task, asked.data)
+    with one_thread():
+        found = test(task, task.load(), asked)
+    print(told(found, asked))
+    if asked.out is not None and not found.smooth:
+        print(f"\nthere is no curve to draw: {asked.out} is not written")
+    elif asked.out is not None:
+        say = "no suggestion" if found.lr is None else f"try lr {found.lr:.2g}"
+        write(found, f"{asked.task} with {asked.optimizer}: {say}", asked.out)
+        print(f"\nwritten to {asked.out}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="ravine lr-find",
+        description="Trains a task for some steps while the learning rate rises, and suggests one (Smith 2017). A "
+        "rough guide that takes seconds; `ravine compare` and `ravine tune` search.",
+    )
+    add, usual = parser.add_argument, Settings
+    of_task(parser, usual.task)
+    of_optimizer(parser, usual.optimizer)
+    add("--seeds", metavar="N", type=RANGES["seeds"], help=f"initial weights and batch orders (default {usual.seeds})")
+    add("--batch", metavar="N", type=RANGES["batch"], help="examples a step (default: the task's)")
+    add("--steps", metavar="N", type=RANGES["steps"], help=f"rates (default {usual.steps})")
+    add("--low", metavar="X", type=float, help=f"the first rate (default {usual.low:g})")
+    add("--high", metavar="X", type=float, help=f"the last rate (default {usual.high:g})")
+    add("--linear", action="store_true", help="raise it in equal steps, as the paper does, not in equal ratios")
+    add("-o", "--out", metavar="FILE", type=Path, help=f"the curve as {' or '.join(FORMATS)}")
+    return parser

@@ -1,0 +1,112 @@
+"""How a space is searched: scrambled Sobol points, each a pure function of (space, seed, number)."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.quasirandom import SobolEngine
+
+from ravine.catalog.names import find_or_own, written
+
+from ..errors import LabError
+from ..find import find
+from .spaces import Space, arguments, default_lr, ours, space_of
+
+DEFAULT = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "nadam", "radam")
+# The experiment of the literature: its optimizers at the values its article used.
+CLASSIC = (
+    ("sgd", {"lr": 0.01}),
+    ("nadam", {"lr": 1e-3, "eps": 1e-7}),
+    ("rmsprop", {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7}),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One optimizer in a comparison: its class, and what it is built with whatever is searched."""
+
+    name: str
+    cls: type
+    hyper: tuple[tuple[str, Any], ...] = ()
+    shared: bool = False  # its class does not say which it is: another has that name, or it has settings
+
+    @property
+    def label(self) -> str:
+        """What it is called wherever results are shown: the paper's name of the method, while that is clear."""
+        return self.name if self.shared else self.cls.__name__
+
+    @property
+    def ours(self) -> str:
+        """The method's name in our registry, or what was typed."""
+        return ours(self.cls) or self.name
+
+    @property
+    def space(self) -> Space:
+        """What is searched: the published space without what the entry's settings say."""
+        said = dict(self.hyper).keys()
+        return {k: ends for k, ends in space_of(self.cls).items() if said.isdisjoint(arguments(self.cls, {k: ends[0]}))}
+
+    @property
+    def defaults(self) -> tuple[tuple[str, Any], ...] | None:
+        """What it is built with when nothing is tuned; None where lr has no default."""
+        said, lr = dict(self.hyper), default_lr(self.cls)
+        return None if lr is None and "lr" not in said else tuple(({"lr": lr} | said).items())
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting that is tried: what the space calls it, and what the constructor takes."""
+
+    at: tuple[tuple[str, float], ...]
+    hyper: tuple[tuple[str, Any], ...]
+
+
+def points(entry: Entry, space: Space, n: int, seed: int) -> list[Point]:
+    """The first `n` of a scrambled Sobol sequence, on a log scale; numbers of 3 digits so that they can be typed."""
+    fixed = {k: x for k, x in entry.hyper if k == "lr"}  # every point tells its rate
+    if not space:
+        return [Point(tuple(fixed.items()), entry.hyper)]
+    name = f"{seed} {sorted(space.items())}"
+    scramble = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    out: list[Point] = []
+    for cube in SobolEngine(len(space), scramble=True, seed=scramble).draw(n).tolist():
+        at = fixed | {
+            name: float(f"{low * (high / low) ** u:.3g}")
+            for u, (name, (low, high)) in zip(cube, space.items(), strict=True)
+        }
+        out.append(Point(tuple(at.items()), tuple((arguments(entry.cls, at) | dict(entry.hyper)).items())))
+    return out
+
+
+def edges(at: dict[str, float], tried: Sequence[dict[str, float]]) -> dict[str, str]:
+    """The hyperparameters of the best point that were tried no lower, or no higher: better ones may lie beyond."""
+    if len(tried) < 3:
+        return {}
+    ends = {name: (min(t[name] for t in tried), max(t[name] for t in tried)) for name in at}
+    return {name: "lowest" if x == low else "highest" for name, x in at.items()
+            for low, high in [ends[name]] if low < high and x in (low, high)}  # fmt: skip
+
+
+def entries(names: Sequence[str]) -> list[Entry]:
+    """The optimizers called `names`, which may have settings: adam:eps=1e-4. What these say is not searched."""
+    found = [find_or_own(name) for name in names]
+    count = Counter(cls.__name__ for cls, _ in found)
+    out = [Entry(written(name, cls, said), cls, tuple(said.items()), shared=count[cls.__name__] > 1 or bool(said))
+           for name, (cls, said) in zip(names, found, strict=True)]  # fmt: skip
+    if twice := [name for name, n in Counter(entry.name for entry in out).items() if n > 1]:
+        raise LabError(f"--optimizers {','.join(names)}: {twice[0]} is named twice")
+    return out
+
+
+def classic(names: Sequence[str] | None) -> list[Entry]:
+    """Those of the classic experiment that are in `names`, each at its one setting."""
+    known = {name: Entry(name, optimizer_class(name), tuple(hyper.items())) for name, hyper in CLASSIC}
+    typed = [written(name, *find_or_own(name)) for name in names or known]
+    return [find(name, known, "optimizer of the classic preset") for name in typed]
+
+
+def optimizer_class(typed: str) -> type:
+    """The class of an optimizer as a trial names it."""
+    return find_or_own(typed)[0]

@@ -1,0 +1,110 @@
+"""Time per step and memory, measured apart from the sweep: optimizers take turns while nothing else of ours runs."""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import median
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from ..seeding import seed_all
+from ..tasks import Data, Task
+from ..threads import one_thread
+from .passes import Passes
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What a training step costs."""
+
+    whole: float  # milliseconds: batch, forward, backward, update
+    update: float  # milliseconds of it that the optimizer takes
+    state_bytes: float = math.nan  # bytes that the optimizer keeps for each number of the model
+    peak: float = math.nan  # MiB of tensors that a step adds, at most, to those that were there before
+
+
+def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0) -> list[StepTime]:
+    """The median over interleaved turns of 5 steps, A B C A B C, on one thread, for about `seconds` in all."""
+    with one_thread():
+        runners = [_Runner(trial, cls, task, data) for trial, cls in trials]
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(runners[0].whole) < 15:
+            for runner in runners:
+                runner.turn()
+        return [
+            StepTime(1e3 * median(r.whole[5:]), 1e3 * median(r.update[5:]), r.state(), r.peak())  # the first turn warms
+            for r in runners
+        ]
+
+
+class _Runner:
+    def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
+        seed_all(trial.seed)
+        self.task, self.batch, self.x, self.y = task, trial.batch, data.x.to(trial.device), data.y.to(trial.device)
+        self.model = task.model().to(trial.device)
+        self.opt = cls(self.model.parameters(), **dict(trial.hyper))
+        self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled)
+        self.wait = torch.cuda.synchronize if trial.device == "cuda" else lambda: None
+        self.whole: list[float] = []
+        self.update: list[float] = []
+
+    def turn(self, steps: int = 5) -> None:
+        for _ in range(steps):
+            start = time.perf_counter()
+            rows = torch.randint(len(self.x), (self.batch,))
+            loss = self.task.objective(self.model, self.passes.forward(self.x[rows]), self.y[rows])
+            self.passes.backward(loss)
+            self.wait()
+            before = time.perf_counter()
+            self.passes.step(loss)
+            self.wait()
+            after = time.perf_counter()
+            self.update.append(after - before)
+            self.whole.append(after - start)
+
+    def state(self) -> float:
+        kept = {id(x): x.nbytes for x in _tensors(self.opt.state_dict()["state"])}
+        return sum(kept.values()) / sum(p.numel() for p in self.model.parameters())
+
+    def peak(self) -> float:
+        """From torch's own account of what it allocates and frees."""
+        self.model.zero_grad()
+        if self.passes.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            self.turn(1)
+            return (torch.cuda.max_memory_allocated() - before) / 2**20
+        with _silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            self.turn(1)
+        results: Any = seen.profiler and seen.profiler.kineto_results  # whose types say less than there is
+        events = sorted((e.start_ns(), e.nbytes()) for e in results.events() if e.name() == "[memory]")
+        return max(accumulate((n for _, n in events), initial=0)) / 2**20
+
+
+def _tensors(tree: Any) -> Iterable[torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        yield from (x for part in tree.values() for x in _tensors(part))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the profiler's C++ prints to stderr about its own start and end."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

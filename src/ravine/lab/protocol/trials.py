@@ -1,0 +1,94 @@
+"""From an optimizer's hyperparameters and a seed to a trial: all that is the same for the whole comparison."""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ravine
+
+from .search import Entry
+from .spaces import UNSCHEDULED
+from .study import Hyper, Make
+from .trial import Trial
+
+
+def maker(entry: Entry, does: str, common: Mapping[str, Any]) -> Make:
+    """Makes the trials of an optimizer. `common` are the fields of Trial that all share, `does` names the task's work;
+    a method that needs no schedule has none."""
+    fields: dict[str, Any] = dict(common) | {"optimizer": entry.name, "content": _content(does, entry)}
+    if entry.ours in UNSCHEDULED:
+        fields["schedule"] = "constant"
+
+    def make(hyper: Hyper, seed: int) -> Trial:
+        return Trial(hyper=hyper, seed=seed, **fields)
+
+    return make
+
+
+def carried_over(entries: Sequence[Entry], makes: Sequence[Make]) -> list[Make]:
+    """The same, each from the weights that the one before it ended with: what happens by accident in a notebook."""
+    out: list[Make] = []
+    for i, make in enumerate(makes):
+        last = (out[i - 1], entries[i - 1]) if i else None
+
+        def after(hyper: Hyper, seed: int, make: Make = make, last: Any = last) -> Trial:
+            trial = make(hyper, seed)
+            return trial if last is None else replace(trial, after=last[0](last[1].hyper, seed).key)
+
+        out.append(after)
+    return out
+
+
+def _content(does: str, entry: Entry) -> str:
+    """Names all that the settings do not: what the task does, the code of ravine and of the optimizer, the versions."""
+    versions = f"ravine {version('ravine')}, torch {torch.__version__}"
+    return hashlib.sha256(" ".join((does, versions, _ours(), _theirs(entry.cls))).encode()).hexdigest()
+
+
+BESIDE = (
+    "catalog",
+    "cli",
+    "optimizer/explain.py",
+    "optimizer/release.py",
+    "surfaces",
+    "visuals",
+)  # no trial needs them
+LAB = (
+    "lab/protocol/curriculum.py",
+    "lab/protocol/passes.py",
+    "lab/protocol/trial.py",
+    "lab/seeding.py",
+    "lab/tasks",
+)  # all others of the lab choose trials, run them and show what they gave
+
+
+@cache
+def _ours() -> str:
+    """Hash of the code that decides what a trial gives."""
+    root = Path(ravine.__file__).parent
+
+    def decides(path: Path) -> bool:
+        here = path.relative_to(root)
+        if here.parts[0] == "lab":
+            return any(map(here.is_relative_to, LAB))
+        return not any(map(here.is_relative_to, BESIDE))
+
+    return _hash(path for path in root.rglob("*.py") if decides(path))
+
+
+def _theirs(cls: type) -> str:
+    """Hash of the files of a stranger's class and of those it derives from."""
+    names = {c.__module__ for c in cls.__mro__ if c.__module__.split(".")[0] not in ("builtins", "ravine", "torch")}
+    files = (getattr(sys.modules[name], "__file__", None) for name in names)
+    return _hash(Path(file) for file in files if file)
+
+
+def _hash(files: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(sorted(hashlib.sha256(p.read_bytes()).digest() for p in files))).hexdigest()

@@ -1,0 +1,84 @@
+"""A worker: a process with one torch thread that runs the trials it is sent and says what they measured."""
+
+import os
+import pickle
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..protocol.search import optimizer_class
+from ..protocol.trial import Result, Trial, run
+from ..tasks import Data, Task, load_task
+
+Job = tuple[Trial, ...]  # run in order, each on the weights of the one before; nearly always one trial
+Message = tuple[str, Trial | None, Any]
+
+
+def work(conn: Connection, task_name: str, folder: Path | None, device: str, beat: float) -> None:
+    """Serves the coordinator at the other end of the pipe, until it is killed or the coordinator is."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    lock = threading.Lock()  # two threads speak
+
+    def say(message: Message) -> None:
+        with lock:
+            conn.send(message)
+
+    threading.Thread(target=_beat, args=(say, beat), daemon=True).start()
+    serve(task_name, folder, device, say, conn.recv_bytes, conn.recv)
+
+
+def serve(task_name: str, folder: Path | None, device: str, say: Callable[[Message], None],
+          take_data: Callable[[], bytes], take_job: Callable[[], Job]) -> None:  # fmt: skip
+    """For ever: asks for the data with "ready", once, and for a job with "idle"; says how it goes with "step", and what
+    was measured with "result". An error, in the task or a trial, is "failed", and the end."""
+    alone()
+    try:
+        task = load_task(task_name, folder)
+        say(("ready", None, None))  # not before: what fails above must be heard, not meet a pipe full of data
+        data = pickle.loads(take_data()).to(device)
+        while True:
+            say(("idle", None, None))
+            for trial, result in run_job(take_job(), task, data, lambda trial, step: say(("step", trial, step))):
+                say(("result", trial, result))
+    except KeyboardInterrupt:  # Ctrl-C may reach every process of the terminal: the coordinator answers it
+        pass
+    except Exception:
+        say(("failed", None, traceback.format_exc()))
+
+
+def alone() -> None:
+    """One thread for this process, since others have the other cores; torch.compile's helpers too."""
+    torch.set_num_threads(1)
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+def run_job(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]) -> Iterator[tuple[Trial, Result]]:
+    """Runs the trials of a job, each from where the one before it left the weights."""
+    model = None
+    for trial in job:
+        cls = optimizer_class(trial.optimizer)
+        result, model = run(trial, task, data, cls, model, partial(tell, trial))
+        yield trial, result
+
+
+def _beat(say: Callable[[Message], None], seconds: float) -> None:
+    """Says that the process runs, however long a step takes; stopped, or hung with Python's lock, it is silent."""
+    while True:
+        say(("alive", None, None))
+        time.sleep(seconds)
+
+
+def _die_with_parent() -> None:
+    """A coordinator that is killed closes its end of this pipe; nobody waits for the result then."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -143,3 +143,45 @@ def test_import_costs_torch_and_llvmlite_only():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines() == ["['llvmlite', 'ravine']", "[]", "[]"], out
+
+
+def own(path):
+    """The private attributes that the classes of a file define: methods, fields, and what is set on self."""
+    for cls in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)):
+        for node in ast.walk(cls):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and mine(node.value):
+                yield node.attr
+        for node in cls.body:
+            if isinstance(node, ast.FunctionDef):
+                yield node.name
+            elif isinstance(node, ast.AnnAssign | ast.Assign):
+                yield from (x.id for x in ast.walk(node) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store))
+
+
+def mine(x):
+    """True for self and cls."""
+    return isinstance(x, ast.Name) and x.id in ("self", "cls")
+
+
+def test_no_private_attribute_is_read_outside_its_room():
+    """Of ravine's own; torch's are read where there is no other way."""
+    rooms: dict[str, set[str]] = {}
+    for path in FILES:
+        for name in own(path):
+            rooms.setdefault(name, set()).add(path.relative_to(SRC).parts[0])
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                at = rooms.get(node.attr, {path.relative_to(SRC).parts[0]})
+                outside = path.relative_to(SRC).parts[0] not in at and not mine(node.value)
+                assert not outside, f"{path.relative_to(SRC)}:{node.lineno} reads {ast.unparse(node)} of {at}"
+
+
+def test_dir_shows_public_names_only():
+    code = (
+        "import ravine; ravine.optimizer; import ravine.lab; shown = {x for x in dir(ravine) if x[:2] != '__'};"
+        "print(shown == set(ravine.__all__), sorted(shown & {'annotations', 'import_module', 'compile', 'lab'}),"
+        "all(hasattr(ravine, x) for x in dir(ravine)), ravine.__all__ == sorted(set(ravine.__all__)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out == "True [] True True\n", out

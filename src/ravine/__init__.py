@@ -24,5 +24,5 @@ else:
         raise AttributeError(import_module("ravine.catalog.names").no_name(name, made))
 
     def __dir__():
-        """All public names."""
-        return [*globals(), "__version__", *__getattr__("__all__")]
+        """The public names."""
+        return [*(k for k in globals() if k.startswith("__")), "__version__", "__all__", *__getattr__("__all__")]

@@ -25,6 +25,7 @@ from ravine.instruments.terminal import table
 from ravine.instruments.units import Units
 from ravine.optimizer import Optimizer
 from ravine.optimizer.metrics import finite as gradients_finite
+from ravine.optimizer.metrics import last
 from ravine.rule.hyper import integer
 from ravine.strategies.strategy import driven
 
@@ -321,7 +322,8 @@ class Monitor:
         if isinstance(opt, Optimizer):
             skipped, self._skipped = opt.skipped > self._skipped, opt.skipped
             guarded = skipped and any(group["nonfinite"] != "ignore" for group in opt.param_groups)
-            bad = guarded or (bool(opt._made) and not gradients_finite(opt._made or ()))
+            made = last(opt) or ()
+            bad = guarded or (bool(made) and not gradients_finite(made))
         else:
             bad = sampled and self._reading.done
         if not bad:

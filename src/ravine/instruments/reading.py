@@ -10,7 +10,8 @@ from torch import Tensor
 from ravine.instruments.histogram import Sampler
 from ravine.instruments.sample import trained
 from ravine.optimizer import Optimizer
-from ravine.optimizer.metrics import norm
+from ravine.optimizer.metrics import last, norm
+from ravine.optimizer.release import is_released
 
 
 class Reading:
@@ -35,7 +36,7 @@ class Reading:
 
     def arm(self, histograms: bool) -> None:
         """The next step is read, with histograms or without."""
-        released = getattr(self.opt, "_released", None) is not None  # then weights move in backward, and are not caught
+        released = is_released(self.opt)  # then weights move in backward, and are not caught
         self.done, self.histograms = False, histograms and not released
         self.norms, self.gradients, self.updates, self.sizes = {}, None, None, None
 
@@ -75,8 +76,8 @@ class Reading:
         """grad_norm, update_norm and weight_norm of each parameter; nothing where the step was skipped."""
         if not isinstance(self.opt, Optimizer) or not self.compiled:
             return self.norms if self.done else {}
-        released = self.opt._released is not None  # then parameters have moved in backward, and step() may be left out
-        made = (self.done or released) and self.opt._made
+        released = is_released(self.opt)  # then parameters have moved in backward, and step() may be left out
+        made = (self.done or released) and last(self.opt)
         return {k: x.tolist() for k, x in self.opt.metrics(each=True).items()} if made else {}
 
 

@@ -82,7 +82,7 @@ class Batch:
                     hosts, calls = [], []
                 case _:
                     pass
-        yield hosts, calls, None
+        yield hosts, [*calls, self.launch.end], None
 
     def prepare(self, grads: Sequence[Tensor], loss: float | Tensor) -> None:
         """Find the memory of all arrays, and read the clocks. Raises before anything has changed."""
@@ -119,7 +119,6 @@ class Batch:
 
     def close(self) -> None:
         """The step is made: the clocks move on."""
-        self.launch.end()
         for row in self.rows:
             row.clock.set(row.t, self.compiled.kept(row.numbers))
 
@@ -139,7 +138,6 @@ class Recorded(Batch):
 
     def close(self) -> None:
         self.launch.close()
-        self.launch.end()
 
 
 def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:

@@ -12,7 +12,13 @@ from torch import Tensor
 from ravine.compile.interpret import wide
 
 if TYPE_CHECKING:
+    from ravine.optimizer import Optimizer
     from ravine.optimizer.bind import Batch
+
+
+def last(opt: Optimizer) -> Sequence[Batch] | None:
+    """The launches of the last step, or None before the first."""
+    return opt._watched if opt._released is None else opt._released.batches or None
 
 
 @torch.no_grad()

@@ -21,17 +21,17 @@ from ravine.compile.emit import latex
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.optimizer.bind import Batch
 from ravine.optimizer.explain import explain
+from ravine.optimizer.group import checked
 from ravine.optimizer.load import Loaded, load, load_all, load_what_fits
-from ravine.optimizer.metrics import metrics, metrics_of_each
+from ravine.optimizer.metrics import last, metrics, metrics_of_each
 from ravine.optimizer.programs import compiled, fixed
-from ravine.optimizer.state import begins_only, move, numbers_of, widened
+from ravine.optimizer.save import follow, saved
+from ravine.optimizer.state import begins_only, move
 from ravine.optimizer.step import NonFinite, Whole
 from ravine.optimizer.swap import put_back, show
 from ravine.optimizer.untraced import untraced
 from ravine.rule.hyper import by_place, check_params, constants, constructor, fields, settle
 from ravine.rule.modifier import Modifier
-from ravine.saved import has_memory
-from ravine.typed import hint, nearest
 
 Pair = tuple[float, float] | list[float]  # of hyperparameters, which are tuples once they are given
 Triple = tuple[float, float, float] | list[float]
@@ -144,7 +144,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         self._released: Any = (
             None  # what ravine.release returned; it knows this class, and this class no more than that
         )
-        self._driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
+        self.driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
         # (copy of a count in a state dict, the state it mirrors, its key)
         self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []
 
@@ -237,16 +237,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
                 raise FloatingPointError(f"{type(self).__name__}: {arranged.blame(self)}") from None
 
         if self._given:
-            self.follow()
-
-    def follow(self) -> None:
-        """Update the step counts in state dicts that the caller still holds."""
-        kept = [(x, state, k) for made, state, k in self._given if (x := made()) is not None]
-        for x, state, k in kept:
-            # unless the caller cleared the state or resized the tensor
-            if k in state and x.numel() == 1 and has_memory(x):
-                x.detach().copy_(state[k])
-        self._given = [(ref(x), state, k) for x, state, k in kept]
+            follow(self)
 
     def _skip(self) -> None:
         self._skipped += 1
@@ -270,15 +261,10 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """
         if not any(group["measured"] for group in self.param_groups):
             raise RuntimeError(f"{type(self).__name__}: metrics() needs {type(self).__name__}(…, measured=True)")
-        if self._made is None:
+        if (made := last(self)) is None:
             raise RuntimeError(f"{type(self).__name__}: metrics() tells of a step; make one first")
         count = sum(len(group["params"]) for group in self.param_groups)
-        return metrics_of_each(self._made, count) if each else metrics(self._made)
-
-    @property
-    def _made(self) -> Sequence[Batch] | None:
-        """The launches of the last step, or None before the first."""
-        return self._watched if self._released is None else self._released.batches or None
+        return metrics_of_each(made, count) if each else metrics(made)
 
     def _loss(self, loss: Any, there: bool) -> float | Tensor:
         """The loss as a number, for rules that need it, or as a tensor where no number is wanted."""
@@ -311,59 +297,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group: {"params": …} and hyperparameters that differ from the constructor's."""
-        known, owner = fields(type(self)), type(self).__name__
-        if not isinstance(param_group, dict):
-            raise TypeError(f"{owner}: a parameter group is a dict with 'params', not {type(param_group).__name__}")
-        if "params" not in param_group:
-            raise ValueError(
-                f"{owner}: a parameter group has no 'params'; it has {', '.join(param_group) or 'nothing'}"
-            )
-        always = constants(type(self))
-        for name in param_group.keys() - known.keys() - {"params"}:
-            # others may put notes of their own into a group; a near miss is a typing error
-            if name == "backend":
-                raise TypeError(f"{owner}: backend is the whole optimizer's, not a group's; give it to {owner}(…)")
-            if name in always and param_group[name] != always[name]:
-                raise TypeError(f"{owner}: {name} is always {always[name]!r}")
-            if nearest(name, known, least=0.8):
-                raise TypeError(f"{owner} has no '{name}': {hint(name, known)}It takes {', '.join(known)}")
-        group = param_group | settle(type(self), {k: x for k, x in param_group.items() if k in known})
-        self.validate(self.defaults | group)
-        if group.get("nonfinite", self.defaults["nonfinite"]) != self.defaults["nonfinite"]:
-            raise ValueError(
-                f"{owner}: nonfinite is the whole optimizer's, not a group's: no group moves without others"
-            )
-        params = group["params"]
-        check_params(owner, params)
-        group["params"] = params = (
-            [params] if isinstance(params, Tensor) else params if isinstance(params, set) else list(params)
-        )
-        tensors = [p[1] if isinstance(p, tuple) else p for p in params]
-        for i, p in enumerate(tensors):
-            self._check_parameter(f"{owner}: parameter {i}", p, self.defaults | group)
-        if len({id(p) for p in tensors}) < len(tensors):
-            raise ValueError(f"{owner}: a parameter stands twice in one group; give each tensor once")
+        group = checked(self, param_group)
         add_group(self, group)
         if self._released is not None:
             self._released.watch(group["params"])
         group["mods"] = tuple(map(copy, group["mods"]))
         self._arranged = None
-
-    def _check_parameter(self, who: str, p: Any, group: Mapping[str, Any]) -> None:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"{who} is {type(p).__name__}; optimizers take tensors, such as model.parameters()")
-        if not p.is_leaf:
-            raise ValueError(
-                f"{who} of shape {tuple(p.shape)} is the result of a computation; give the leaf tensor itself"
-            )
-        if p.is_complex() and group["storage"] in ("bf16", "int8"):
-            raise ValueError(f"{who} is complex, and storage={group['storage']!r} is for real ones; use None")
-        if p.dtype == torch.float16 and group["master_bits"] is not None:
-            raise ValueError(f"{who} is float16, and master_bits are for bfloat16 (float32 needs none); leave it None")
-        if p.is_complex() and (self.twin is None or self.real_only):
-            raise ValueError(
-                f"{who} is complex; {type(self).__name__} is defined for real ones. Use torch.view_as_real"
-            )
 
     @untraced
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -381,29 +320,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """
         if self._released is not None:
             self._released.close()
-        out = super().state_dict()
-        shared = {"step", *(k for g in self.param_groups for p in g["params"] for k in numbers_of(self.compiled(g, p)))}
-        given: dict[Any, Any] = {}
-        self._given = [x for x in self._given if x[0]() is not None]
-        for i, state in out["state"].items():
-            given[i] = dict(state) if isinstance(state, dict) else state
-            for k in (
-                [k for k in shared & state.keys() if isinstance(state[k], Tensor)] if given[i] is not state else ()
-            ):
-                given[i][k] = x = state[k].clone()
-                self._given.append((ref(x), state, k))
-        out["state"] = given
-        if decoded:
-            out["state"] = {
-                i: {k: x.clone() if isinstance(x, Tensor) else x for k, x in state.items()}
-                for i, state in given.items()
-            }
-        for group in out["param_groups"]:
-            group["mods"] = [mod.as_dict() for mod in group["mods"]]
-            if decoded and group["storage"] in ("bf16", "int8"):
-                group["storage"] = "float32"
-                out["state"] |= {i: widened(out["state"][i]) for i in group["params"] if i in out["state"]}
-        return out
+        return saved(self, super().state_dict(), decoded)
 
     @overload
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: Literal[True] = True) -> None: ...

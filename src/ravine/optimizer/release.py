@@ -21,6 +21,7 @@ from ravine.compile.launch.look import Contents
 from ravine.compile.watch import GUARD
 from ravine.optimizer import Optimizer
 from ravine.optimizer.bind import Batch
+from ravine.optimizer.save import follow
 from ravine.optimizer.state import SUMS, movable
 from ravine.optimizer.step import GivenUp, Round, Step, accused
 
@@ -81,7 +82,7 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
     if not isinstance(opt, Optimizer):
         why = f"; {DRIVER}" if hasattr(opt, "optimizer") else ""
         raise TypeError(f"release(model, opt) takes a module and an optimizer of ravine, not {name}{why}")
-    if opt._driver is not None and (driver := opt._driver()) is not None:
+    if opt.driver is not None and (driver := opt.driver()) is not None:
         raise TypeError(f"{type(driver).__name__} drives this {name}; {DRIVER}")
     if wrapped := [cls.__name__ for x in model.modules() for cls in type(x).__mro__ if cls.__name__ in WRAPPERS]:
         raise TypeError(
@@ -107,6 +108,11 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
     vars(opt)["_opt_called"] = True  # schedules warn where no step() was called before them
     released.watch(params)
     return released
+
+
+def is_released(opt: object) -> bool:
+    """True for an optimizer of ravine that steps within backward."""
+    return isinstance(opt, Optimizer) and opt._released is not None
 
 
 def shared(compiled: Compiled) -> list[str]:
@@ -354,7 +360,7 @@ class Released:
         if not self.skipping:
             self.run(opt, turn, g, Previous(turn.place, turn.measured, sums, self.parts, self.so_far))
             if opt._given:
-                opt.follow()
+                follow(opt)
         turn.moved, turn.measured, turn.p.grad = self.number, False, None
 
     def gather(self, now: Pass, turn: Turn, g: Tensor) -> None:

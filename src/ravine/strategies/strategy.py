@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ravine.optimizer import Optimizer
 from ravine.optimizer.load import Loaded, by_name, fits, load, matched, own
+from ravine.optimizer.release import is_released
 from ravine.optimizer.state import TYPES
 from ravine.saved import told
 
@@ -130,9 +131,9 @@ class Strategy(torch.optim.Optimizer):
         if any(x.prefix == self.prefix for x in driven(opt) if isinstance(x, Strategy)):
             raise TypeError(f"{type(self).__name__} cannot drive another: their states would have the same names")
         if isinstance(opt, Optimizer):
-            if opt._released is not None:
+            if is_released(opt):
                 raise TypeError(f"{type(self).__name__} cannot drive a released optimizer; call remove() first")
-            opt._driver = ref(self)
+            opt.driver = ref(self)
         self.__setstate__({"optimizer": opt, "kept": defaultdict(dict), **own})
 
     @classmethod

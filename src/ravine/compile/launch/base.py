@@ -205,7 +205,7 @@ class Launch:
         return self.plan.ordered or any(kind in CODED for kind in self.types.values())
 
     def end(self) -> None:
-        """The step is made."""
+        """All is stored: write copies back, and let go of gradients."""
         self.calls += len(self.plan.kernels)
         if self.held:
             self.give_back()

@@ -134,7 +134,7 @@ def col_max(x: Expr) -> Expr:
 
 def every(x: Expr) -> Expr:
     """`x`, which is a total of each tensor, summed over all tensors of the optimizer that have a gradient."""
-    return node("every", x, arg=traces.stack[-1]("next every"), shape=EVERY)
+    return node("every", x, arg=traces.stack[-1].mark(), shape=EVERY)
 
 
 # what is known of a tensor: its sizes stay letters, so that one program serves all; a question makes two programs
@@ -158,13 +158,13 @@ def numel(x: Expr) -> Expr:
 def is_vector(p: Expr) -> bool:
     """True for tensors of fewer than two dimensions: an ordinary `if` may ask it."""
     assert p.op == "p"
-    return traces.stack[-1]("p.vector")
+    return traces.stack[-1].fact("p.vector")
 
 
 def precision(p: Expr) -> float:
     """The distance from 1 to the next number of the parameter's type (torch.finfo(dtype).eps)."""
     assert p.op == "p"
-    return traces.stack[-1]("p.eps")
+    return traces.stack[-1].fact("p.eps")
 
 
 # how a state begins

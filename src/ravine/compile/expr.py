@@ -14,10 +14,10 @@ Every node knows its shape in letters, never in numbers, so one trace serves eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from threading import local
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 Shape = tuple[str, ...] | None
@@ -108,7 +108,7 @@ class Expr:
 
     def __bool__(self) -> bool:
         if self.op == "hyper" and traces.stack:
-            return traces.stack[-1](str(self.arg))
+            return traces.stack[-1].nonzero(str(self.arg))
         raise TypeError("a rule is traced once, so `if` can only test a flag; use where(condition, a, b)")
 
     def __repr__(self) -> str:
@@ -124,13 +124,20 @@ class Expr:
 Value = Expr | float
 
 
-# The traces under way. Each answers "is this hyperparameter non-zero?" and "is this tensor a vector?" and remembers
-# that it was asked, so `if self.weight_decay:` in a rule is a choice between two programs and not a hidden branch.
-class Traces(local):
-    """A stack for each thread: one may trace while another emits."""
+class Trace(Protocol):
+    """A trace under way. It remembers what it was asked, so `if self.weight_decay:` in a rule is a choice between two
+    programs and not a hidden branch."""
 
-    def __init__(self) -> None:
-        self.stack: list[Callable[[str], Any]] = []
+    def nonzero(self, name: str) -> bool: ...  # is this hyperparameter other than zero?
+    def fact(self, name: str) -> Any: ...  # about the tensor: is it a vector?
+    def mark(self) -> str: ...  # the name of a sum over all tensors
+
+
+class Traces(local):
+    """The traces under way: a stack for each thread, as one may trace while another emits."""
+
+    def __init__(self):
+        self.stack: list[Trace] = []
 
 
 traces = Traces()

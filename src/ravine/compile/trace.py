@@ -86,13 +86,18 @@ class Questions:
         self.asking = ""  # the rule, or the modifier with this prefix
         self.everys: Counter[str] = Counter()
 
-    def __call__(self, name: str) -> Any:
-        if name == "next every":  # a mark that says the same in the programs of other groups, with other modifiers
-            self.everys[self.asking] += 1
-            return f"{self.asking}{self.everys[self.asking]}"
-        if name in self.facts:
-            return self.known.setdefault(name, self.facts[name])
+    def nonzero(self, name: str) -> bool:
+        """Is this float other than zero?"""
         return self.asked.setdefault(name, bool(number_of(self.hyper, name)))
+
+    def fact(self, name: str) -> Any:
+        """A fact about the tensor."""
+        return self.known.setdefault(name, self.facts[name])
+
+    def mark(self) -> str:
+        """The next name of a sum over all tensors: the same in programs of other groups, with other modifiers."""
+        self.everys[self.asking] += 1
+        return f"{self.asking}{self.everys[self.asking]}"
 
 
 def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> Program:

@@ -16,7 +16,7 @@ from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
 from ravine.compile.geometry import Extent, extent, local, real
 from ravine.compile.interpret import evaluate
 from ravine.compile.path import number_of
-from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut
+from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut, split
 from ravine.saved import has_memory
 
 if TYPE_CHECKING:
@@ -126,9 +126,19 @@ def as_numbers(state: Mapping[str, Tensor], key: str) -> Tensor:
     return decode(local(x), local(state[scale_of(key)])) if scale_of(key) in state else x
 
 
-def whole(p: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+def weight_of(p: Tensor, state: Mapping[str, Tensor]) -> Tensor:
     """A weight with the bits that it has beside it, if it has any."""
     return join(local(p.detach()), local(state[BITS])) if BITS in state else p
+
+
+def set_weight(p: Tensor, state: Mapping[str, Tensor], x: Tensor) -> None:
+    """Set a weight, and the bits that it has beside it, if it has any."""
+    if (bits := state.get(BITS)) is None:
+        p.copy_(x)
+    else:
+        upper, low = split(local(x), "bfloat16+8" if bits.dtype == torch.int8 else "bfloat16+16")
+        local(p).copy_(upper)
+        local(bits).copy_(low)
 
 
 def stored(

@@ -12,7 +12,7 @@ from ravine.compile.expr import FULL, HOST, VECTORS, Expr
 from ravine.compile.geometry import extent, real
 from ravine.compile.interpret import evaluate, wide
 from ravine.compile.path import number_of
-from ravine.optimizer.state import as_numbers, whole
+from ravine.optimizer.state import as_numbers, weight_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -51,7 +51,7 @@ def weights(
         if leaf.op == "hyper":
             return torch.tensor(float(number_of(group, str(leaf.arg))), dtype=numbers, device="cpu")
         found = (
-            whole(p, state)
+            weight_of(p, state)
             if leaf.op == "p"
             else as_numbers(state, "step" if leaf.op == "t" else opt.key(str(leaf.arg)))
         )

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL
-from ravine.compile.storage import join, split
 from ravine.compile.trace import modifiers
 from ravine.optimizer import Optimizer
 from ravine.optimizer.load import other_mode
-from ravine.optimizer.state import BITS, begin, begins_only
+from ravine.optimizer.state import begin, begins_only, set_weight, weight_of
 from ravine.optimizer.untraced import untraced
 from ravine.rule.hyper import integer, value_of
 from ravine.saved import finite, told, whole
@@ -121,29 +120,15 @@ class Lookahead(Strategy):
             two = group.get("master_bits")
             for p in group["params"]:
                 if p.requires_grad and "slow" not in self.kept[p]:
-                    slow = self.whole(p).clone(memory_format=torch.preserve_format)
+                    slow = weight_of(p, self.beside(p)).detach().clone(memory_format=torch.preserve_format)
                     kept = {"slow": slow.float() if two and p.dtype == torch.bfloat16 else slow}
                     if self.inner_state == "interpolate":
                         kept |= {f"slow.{k}": x for k, x in self.first(group, p).items()}
                     self.kept[p].update(kept)
 
-    def bits(self, p: Tensor) -> Tensor | None:
-        """The further bits of a weight; what others keep under that name is something else."""
-        return self.optimizer.state.get(p, {}).get(BITS) if isinstance(self.optimizer, Optimizer) else None
-
-    def whole(self, p: Tensor) -> Tensor:
-        """A weight with the bits that it has beside it, if it has any."""
-        bits = self.bits(p)
-        return p.detach() if bits is None else join(p.detach(), bits)
-
-    def put(self, p: Tensor, x: Tensor) -> None:
-        """Set a weight and these bits."""
-        if (bits := self.bits(p)) is None:
-            p.copy_(x)
-            return
-        upper, low = split(x, "bfloat16+8" if bits.dtype == torch.int8 else "bfloat16+16")
-        p.copy_(upper)
-        bits.copy_(low)
+    def beside(self, p: Tensor) -> dict[str, Any]:
+        """The state that may hold further bits of a weight; of other optimizers none does."""
+        return self.optimizer.state.get(p, {}) if isinstance(self.optimizer, Optimizer) else {}
 
     def first(self, group: dict[str, Any], p: Tensor) -> dict[str, Tensor]:
         """The states of the driven optimizer as they are or will begin, where that is known: torch's begin as zero."""
@@ -169,7 +154,7 @@ class Lookahead(Strategy):
             for p in group["params"]:
                 if "slow" not in (kept := self.kept[p]):
                     continue
-                self.put(p, kept["slow"].lerp_(self.whole(p), self.alpha))
+                set_weight(p, self.beside(p), kept["slow"].lerp_(weight_of(p, self.beside(p)).detach(), self.alpha))
                 if self.inner_state == "reset":
                     self.reset(group, p)
                 elif self.inner_state == "interpolate":

@@ -13,7 +13,7 @@ from ravine.compile.launch.triton import recording
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
     from ravine.optimizer.bind import Batch
-    from ravine.optimizer.step import Round
+    from ravine.optimizer.exchange import Round
 
 
 class Device:

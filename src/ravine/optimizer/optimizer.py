@@ -20,6 +20,7 @@ from ravine.compile import Compiled
 from ravine.compile.emit import latex
 from ravine.compile.launch import BACKENDS, Changed, backend_of
 from ravine.optimizer.bind import Batch
+from ravine.optimizer.exchange import NonFinite
 from ravine.optimizer.explain import explain
 from ravine.optimizer.group import checked
 from ravine.optimizer.load import Loaded, load, load_all, load_what_fits
@@ -27,7 +28,7 @@ from ravine.optimizer.metrics import last, metrics, metrics_of_each
 from ravine.optimizer.programs import compiled, fixed
 from ravine.optimizer.save import follow, saved
 from ravine.optimizer.state import begins_only, move
-from ravine.optimizer.step import NonFinite, Whole
+from ravine.optimizer.step import Whole
 from ravine.optimizer.swap import put_back, show
 from ravine.optimizer.untraced import untraced
 from ravine.rule.hyper import by_place, check_params, constants, constructor, fields, settle

@@ -1,8 +1,6 @@
 """One step: the phases of all launches in one order, and an exchange wherever sums over all tensors meet.
 
-The order is found once (`schedule`), from the plans alone, so it is the same in every process. What happens between
-the phases is an exchange: Here adds up what this optimizer's launches have. Others are in the files of what needs
-them: Device (capture.py), Previous and Measured (release.py).
+The order is found once (`schedule`), from the plans alone, so it is the same in every process.
 """
 
 from __future__ import annotations
@@ -10,8 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,56 +17,13 @@ from ravine.compile.launch.look import Contents, Gradients, writer
 from ravine.compile.launch.triton import recording
 from ravine.compile.plan import Reduce
 from ravine.compile.watch import GUARD
-from ravine.optimizer.bind import Batch, Call, Live, batches
+from ravine.optimizer.bind import Batch, Live, batches
 from ravine.optimizer.capture import Device
+from ravine.optimizer.exchange import Exchange, GivenUp, Here, Round
 from ravine.optimizer.swap import begin_in_train
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
-
-
-@dataclass(frozen=True, eq=False)
-class Round:
-    """What happens up to the next exchange, and that exchange."""
-
-    calls: Sequence[Call]  # Host phases of all batches first: they can fail, and nothing has changed
-    arrived: Sequence[tuple[Batch, Reduce]]  # who then has its part of sums over all tensors
-    ready: Sequence[tuple[Batch, Reduce]]  # who goes on: all batches have arrived at the sums that it waits for
-    whole: frozenset[str]  # the marks of the sums that this exchange completes
-
-
-class Exchange(Protocol):
-    """What happens between the phases of a step."""
-
-    def __call__(self, now: Round) -> None:
-        """Add up the parts of those that have arrived, and give those that are ready the sums that they wait for.
-
-        Raises GivenUp to make no step: nothing has changed yet.
-        """
-
-
-class GivenUp(Exception):
-    """The step is not made, and nothing has changed."""
-
-
-class NonFinite(GivenUp):
-    """A gradient is NaN or infinite."""
-
-
-class Here:
-    """All launches are in this process, and the host adds up."""
-
-    def __init__(self):
-        self.totals: dict[str, float] = {}
-
-    def __call__(self, now: Round) -> None:
-        totals = self.totals
-        for batch, reduce in now.arrived:
-            totals |= {k: totals.get(k, 0.0) + x for k, x in batch.parts(reduce).items()}
-        if GUARD in now.whole and not math.isfinite(totals[GUARD]):
-            raise NonFinite
-        for batch, reduce in now.ready:
-            batch.take({k: totals[k] for k in reduce.marks})
 
 
 def schedule(batches: Sequence[Batch]) -> list[Round]:

@@ -1,0 +1,60 @@
+"""What happens between the phases of a step, where sums over all tensors meet.
+
+Here adds up what the launches of an optimizer have, on the host. Others: Device (capture.py) adds up on the GPU,
+Previous and Measured (alone.py) serve a parameter that moves by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ravine.compile.plan import Reduce
+from ravine.compile.watch import GUARD
+from ravine.optimizer.bind import Batch, Call
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """What happens up to the next exchange, and that exchange."""
+
+    calls: Sequence[Call]  # Host phases of all batches first: they can fail, and nothing has changed
+    arrived: Sequence[tuple[Batch, Reduce]]  # who then has its part of sums over all tensors
+    ready: Sequence[tuple[Batch, Reduce]]  # who goes on: all batches have arrived at the sums that it waits for
+    whole: frozenset[str]  # the marks of the sums that this exchange completes
+
+
+class Exchange(Protocol):
+    """What happens between the phases of a step."""
+
+    def __call__(self, now: Round) -> None:
+        """Add up the parts of those that have arrived, and give those that are ready the sums that they wait for.
+
+        Raises GivenUp to make no step: nothing has changed yet.
+        """
+
+
+class GivenUp(Exception):
+    """The step is not made, and nothing has changed."""
+
+
+class NonFinite(GivenUp):
+    """A gradient is NaN or infinite."""
+
+
+class Here:
+    """All launches are in this process, and the host adds up."""
+
+    def __init__(self):
+        self.totals: dict[str, float] = {}
+
+    def __call__(self, now: Round) -> None:
+        totals = self.totals
+        for batch, reduce in now.arrived:
+            totals |= {k: totals.get(k, 0.0) + x for k, x in batch.parts(reduce).items()}
+        if GUARD in now.whole and not math.isfinite(totals[GUARD]):
+            raise NonFinite
+        for batch, reduce in now.ready:
+            batch.take({k: totals[k] for k in reduce.marks})

@@ -10,7 +10,7 @@ from ravine.compile.emit.triton import BLOCK, emit
 from ravine.compile.expr import FULL
 from ravine.compile.launch.triton import load
 from ravine.compile.storage import table
-from ravine.mods import ClipNorm
+from ravine.mods import Averaging, ClipNorm
 from ravine.optim import registry
 
 pytestmark = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
@@ -119,7 +119,8 @@ def test_storages_compile(name, storage, bits, kind):
 @pytest.mark.parametrize("name", ["prodigy", "adafactor", *more("adamw", "radam", "momoadam", "lamb")])
 def test_the_part_of_the_host_compiles(name):
     shape = (2, 2) if name == "adafactor" else (1,)
-    plan, found = assembly(registry()[name], "float32", shape, capturable=True, mods=[ClipNorm(1.0)], nonfinite="skip")
+    mods = [ClipNorm(1.0), Averaging(1, 2)]
+    plan, found = assembly(registry()[name], "float32", shape, capturable=True, mods=mods, nonfinite="skip")
     sums = [plan.sums.index(x.src[0]) for phase in plan.gathers for x in phase.sums]
     assert {"close", *(f"stage{i}" for i in range(len(plan.stages))), *(f"gather{i}" for i in sums)} <= found.keys()
     last = len(plan.kernels) - 1

@@ -143,7 +143,16 @@ def other(draw, name, kind, default):
 
 def slow(*values):
     """The same parameters, in the slow suite."""
-    return [pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=pytest.mark.slow) for x in values]
+    return marked(pytest.mark.slow, values)
+
+
+def ci(*values):
+    """The same parameters, from what continuous integration runs on."""
+    return marked(pytest.mark.ci, values)
+
+
+def marked(mark, values):
+    return [pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=mark) for x in values]
 
 
 def some(count, quick=1, among=ALL):

@@ -21,8 +21,15 @@ def pytest_unconfigure():
         shutil.rmtree(os.environ["RAVINE_CACHE"], ignore_errors=True)
 
 
+LONG = {"smoke", "play", "endless"}  # fixtures: a whole comparison, servers
+
+
 def pytest_collection_modifyitems(items):
-    """What takes longest begins first, so that no worker is alone with it at the end."""
+    """Browsers and what is LONG are for CI. What takes longest begins first, so that no worker is alone with it in the
+    end."""
+    for item in items:
+        if item.get_closest_marker("browser") or not LONG.isdisjoint(item.fixturenames):
+            item.add_marker("ci")
     items.sort(key=lambda item: "test_laws_hold_in_the_interpreter" not in item.nodeid)
 
 

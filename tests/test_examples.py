@@ -51,6 +51,7 @@ def test_online_learns_the_digits_before_it_has_seen_them():
     assert accuracy > 0.85 and naive < 0.15
 
 
+@pytest.mark.ci
 def test_online_learns_adult_where_it_is():
     file = Path(os.environ.get("RAVINE_DATA", ROOT.parent / "shared" / "data")) / "adult/adult.data"
     if not file.exists():

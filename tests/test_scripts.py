@@ -1,4 +1,4 @@
-"""scripts/setup installs each extra once, and scripts/demo has what it tells to type next."""
+"""scripts/setup installs each extra once, scripts/test has its tiers, and scripts/demo what it tells to type next."""
 
 import re
 import shutil
@@ -89,6 +89,20 @@ def test_an_unknown_option_is_named(clone: Path):
     lines, done = asked(clone, "setup", "--gpu")
     assert done.returncode == 2 and lines == []
     assert done.stderr == "scripts/setup: unknown option '--gpu'; it takes --demo, --all and --browser\n"
+
+
+@pytest.mark.parametrize(
+    ("tier", "marks"),
+    [
+        ([], "not ci and not slow and not faults"),
+        (["--ci"], "not slow and not faults"),
+        (["--all"], "not faults"),
+        (["--faults"], "faults"),
+    ],
+)
+def test_a_tier_has_all_of_those_before_it(clone: Path, tier: list[str], marks: str):
+    lines, done = asked(clone, "test", *tier, "tests/laws")
+    assert done.returncode == 0 and lines[-1].endswith(f"-m {marks} tests/laws"), done.stderr
 
 
 def test_extras_that_pages_and_commands_name_are_there():

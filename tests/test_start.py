@@ -45,6 +45,7 @@ def test_these_need_no_torch(arguments, status, said):
     assert out.startswith(said) and out.endswith(f"[{status}]\n"), out
 
 
+@pytest.mark.ci
 def test_importing_ravine_imports_nothing_and_its_first_name_everything():
     code = "import sys, ravine; print('torch' in sys.modules); ravine.Adam; print('ravine.schedules' in sys.modules)"
     assert fresh(code) == "False\nTrue\n"
@@ -54,6 +55,7 @@ def test_importing_ravine_imports_nothing_and_its_first_name_everything():
     assert fresh("import ravine.lab; print(ravine.lab.__name__, ravine.Adam.__name__)") == "ravine.lab Adam\n"
 
 
+@pytest.mark.ci
 def test_threads_that_ask_at_once_are_all_answered():
     code = """
 import ravine, threading
@@ -90,6 +92,7 @@ def test_what_there_is_not(name, said):
     assert not hasattr(ravine, name)
 
 
+@pytest.mark.ci
 def test_a_room_that_is_imported_by_itself():
     assert "write `import ravine.lab` before" in fresh("""
 import ravine

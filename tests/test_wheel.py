@@ -57,6 +57,7 @@ def test_is_pure_python_and_typed(wheel: Path):
     assert not re.search(r"\.(so|pyd|dll|dylib)\b", listing.stdout)
 
 
+@pytest.mark.ci
 def test_takes_a_step_in_a_bare_environment(wheel: Path, tmp_path: Path):
     """Only torch, llvmlite, numpy and what they require are there, linked from this environment to save a download."""
     venv.create(tmp_path / "bare", with_pip=False)

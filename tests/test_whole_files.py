@@ -39,6 +39,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX's")
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
     for name in COMMANDS:

@@ -40,6 +40,7 @@ def test_every_rule_was_mutated_and_every_survivor_is_explained():
     assert not [(stem, x) for stem, x in ALIVE if not survivors.why(stem, x)]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("stem", mutate.stems())
 def test_the_rule_is_the_one_that_was_mutated(stem):
     now = mutate.mutants(mutate.RULES / f"{stem}.py")

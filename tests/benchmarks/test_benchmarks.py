@@ -50,6 +50,7 @@ def small(monkeypatch):
     monkeypatch.setattr(peers, "PEERS", peers.PEERS | more)  # the process of its own does not know the broken one
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_leaves_a_record_that_the_page_shows(name, small, tmp_path, monkeypatch):
     found = record(name, SCRIPTS[name], tmp_path, monkeypatch)
@@ -92,6 +93,7 @@ def test_both_ends_of_a_loop_do_the_same():
     assert all(torch.allclose(p, q, atol=1e-6) for p, q in zip(mine.params, step.averages, strict=True))
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="it takes the sources of a commit")
 def test_the_sources_of_a_commit_take_turns_with_todays(tmp_path, monkeypatch):
     rows = record("before", ["HEAD", "--models", "tiny"], tmp_path, monkeypatch)["rows"]

@@ -54,6 +54,7 @@ class Builder:
         return self.made
 
 
+@pytest.mark.ci
 def test_two_processes_at_once_and_a_third_after_them(folder):
     assert sum([result(p) for p in [start(folder), start(folder)]]) in (1, 2)
     assert len(list(folder.iterdir())) == 1
@@ -247,6 +248,7 @@ def test_the_key_holds_all_that_the_code_depends_on(folder, monkeypatch):
         assert part in text
 
 
+@pytest.mark.ci
 def test_debug_4_prints_the_machine_code_that_is_made(tmp_path):
     code = "import torch, ravine; p = torch.nn.Parameter(torch.ones(9)); p.grad = p.data; ravine.SGD([p]).step()"
     env = os.environ | {"RAVINE_DEBUG": "4", "RAVINE_CACHE": str(tmp_path)}

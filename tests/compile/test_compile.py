@@ -141,6 +141,12 @@ BAD = {
         TypeError,
         "state L begins as a matrix",
     ),
+    "matrix work on a number": (
+        lambda self, s, p, g, t: p - matrix_op(torch.neg)(norm(g)) * g,
+        None,
+        TypeError,
+        "a matrix_op takes a matrix, not shape ()",
+    ),
     "a comparison in arithmetic": (lambda self, s, p, g, t: p - (g > 0) * g, None, TypeError, "where"),
 }
 

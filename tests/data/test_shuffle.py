@@ -75,7 +75,7 @@ def test_looking_into_a_loader_takes_nothing():
 
 
 @samplers
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.ci)])
 @pytest.mark.parametrize("after", [1, 9, 10, 13])
 def test_a_run_that_is_stopped_goes_on_sample_for_sample(make, workers, after):
     how = {"num_workers": workers, **({"prefetch_factor": 4} if workers else {})}

@@ -35,6 +35,7 @@ def slow(block: Block) -> bool:
     return not any(f"ravine {name}" in block.text for name in QUICK)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("block", [pytest.param(x, id=str(x), marks=[pytest.mark.slow] * slow(x)) for x in COMMANDS])
 def test_a_command_prints_what_is_shown(block: Block, tmp_path: Path):
     typed = re.findall(r"^\$ ravine (.*)$", block.text, re.MULTILINE)

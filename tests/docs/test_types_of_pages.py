@@ -10,6 +10,7 @@ import pytest
 from pages import ROOT, every
 
 
+@pytest.mark.ci
 def test_pyright_accepts_every_block(tmp_path: Path):
     pyright = shutil.which("pyright", path=str(Path(sys.executable).parent))
     if pyright is None:

@@ -38,7 +38,9 @@ def guarded(x, pad):
 
 
 @pytest.mark.parametrize("rule", [*RULES.values(), Every], ids=[*RULES, "every"])
-@pytest.mark.parametrize("pad", [64, 61], ids=["aligned", "unaligned"])
+@pytest.mark.parametrize(
+    "pad", [pytest.param(64, id="aligned", marks=pytest.mark.slow), pytest.param(61, id="unaligned")]
+)
 def test_memory_beyond_the_ends_is_left_alone(device, rule, pad):
     fences = []
 

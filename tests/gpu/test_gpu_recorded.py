@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ravine
 from ravine.compile.emit.triton import prologue
 from ravine.compile.launch.triton import load
-from ravine.mods import AGC, ClipNorm
+from ravine.mods import AGC, Averaging, ClipNorm
 from ravine.optim import registry
 from ravine.words import abs, cbrt, exp, log, maximum, minimum, number, where, zeros
 
@@ -53,7 +53,9 @@ def test_steps_are_those_of_the_host(device, rule, hyper):
 
 
 @pytest.mark.parametrize(
-    "how", [{"storage": "int8"}, {"storage": "bf16"}, {"mods": [AGC(0.1), ClipNorm(1.0)]}], ids=str
+    "how",
+    [{"storage": "int8"}, {"storage": "bf16"}, {"mods": [AGC(0.1), ClipNorm(1.0)]}, {"mods": [Averaging(1, 2)]}],
+    ids=str,
 )
 def test_whatever_it_wears(device, how):
     pair = Pair(ravine.RAdam, tensors(device, torch.float32, [(65, 65)]), capturable=True, measured=True, **how)

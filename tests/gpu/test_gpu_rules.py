@@ -22,20 +22,22 @@ def walk(rule, params, steps=2, special=True, **hyper):
     return pair
 
 
-@pytest.mark.parametrize(("rule", "hyper"), CASES)
+QUICK = ("adamw-", "lamb-", "adafactor-")
+
+
+def quickly(quick):
+    """All cases, of which the interpreter runs the quick ones in CI and the others in the slow suite."""
+    return [pytest.param(*x.values, id=x.id, marks=() if quick(x.id) else pytest.mark.slow) for x in CASES]
+
+
+@pytest.mark.parametrize(("rule", "hyper"), quickly(lambda name: name.startswith(QUICK) or name.endswith("default")))
 def test_float32(device, rule, hyper):
     pair = walk(rule, tensors(device, torch.float32), **hyper)
     for batch in pair.opt._arranged.batches:
         assert batch.launch.calls == 2 * len(batch.compiled.plan.kernels)
 
 
-QUICK = ("adamw-", "lamb-", "adafactor-")
-
-
-@pytest.mark.parametrize(
-    ("rule", "hyper"),
-    [pytest.param(*x.values, id=x.id, marks=() if x.id.startswith(QUICK) else pytest.mark.slow) for x in CASES],
-)
+@pytest.mark.parametrize(("rule", "hyper"), quickly(lambda name: name.startswith(QUICK)))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_other_types(device, rule, hyper, dtype):
     storage = {"storage": "float32"} if hyper else {}

@@ -101,10 +101,15 @@ MOMENTUM = partial(ravine.SGD, lr=0.05, momentum=0.9)
         (partial(mlp, 4), MOMENTUM, 10),
         (zero_start, ADAM, 1),
         (zero_start, SGD, 1),
-        (cnn, ADAM, 10),
-        (cnn, MOMENTUM, 10),
-        (Transformer, ADAM, 10),
-        (Transformer, partial(ravine.AdamW, lr=3e-3, mods=[ClipNorm(1.0)], storage="int8"), 10),
+        pytest.param(cnn, ADAM, 10, marks=pytest.mark.ci),
+        pytest.param(cnn, MOMENTUM, 10, marks=pytest.mark.ci),
+        pytest.param(Transformer, ADAM, 10, marks=pytest.mark.ci),
+        pytest.param(
+            Transformer,
+            partial(ravine.AdamW, lr=3e-3, mods=[ClipNorm(1.0)], storage="int8"),
+            10,
+            marks=pytest.mark.ci,
+        ),
     ],
 )
 def test_a_healthy_run_hears_nothing(digits, model, opt, every):

@@ -71,6 +71,7 @@ def test_evidence_is_read_as_it_was_written(tmp_path):
     assert evidence(file) == FLAT + CONV and evidence(tmp_path / "none.json") == []
 
 
+@pytest.mark.ci
 def test_the_command_advises_after_a_short_search(ravine_command, tmp_path):
     status, said = ravine_command("advise", cwd=tmp_path)
     assert status == 0, said
@@ -79,6 +80,7 @@ def test_the_command_advises_after_a_short_search(ravine_command, tmp_path):
     assert any(line.startswith("Use ") and "lr=" in line and "schedule cosine" in line for line in lines)
 
 
+@pytest.mark.ci
 def test_a_finished_comparison_speaks_for_itself(ravine_command, tmp_path):
     asked = ("--optimizers", "sgd,adam", "--points", "3", "--seeds", "2", "--epochs", "2")
     status, compared = ravine_command("compare", *asked, cwd=tmp_path)

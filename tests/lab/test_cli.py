@@ -70,12 +70,14 @@ def test_one_line_and_status_2(tmp_path, monkeypatch, capsys, arguments, message
     assert message in err
 
 
+@pytest.mark.ci
 def test_in_a_process_of_its_own(tmp_path):
     done = subprocess.run([*COMMAND, "compare", "--task", "digit"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "did you mean digits" in done.stderr
 
 
+@pytest.mark.ci
 def test_without_the_extra_it_names_it():
     code = "import sys; sys.modules['plotly'] = None; from ravine.cli import main; sys.exit(main(['compare']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

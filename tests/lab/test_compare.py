@@ -102,6 +102,7 @@ def test_a_failing_trial_is_told_and_kept_out(ravine_command, tmp_path):
     assert table(tmp_path / "runs" / "digits") == []
 
 
+@pytest.mark.ci
 def test_a_task_that_fails_in_the_worker_is_told_however_large_its_data(tmp_path, monkeypatch):
     (tmp_path / "main_only.py").write_text(
         "from multiprocessing import parent_process\n"
@@ -126,6 +127,7 @@ def test_an_unwritable_report_is_one_line(smoke, ravine_command, tmp_path):
     assert status == 2 and last.startswith("ravine: ") and "report.html: cannot be written: Is a directory" in last
 
 
+@pytest.mark.ci
 def test_the_example_task_and_a_stranger_s_optimizer(ravine_command, tmp_path):
     example = (ROOT / "examples" / "my_task.py").read_text()
     assert example.count("\n") < 100

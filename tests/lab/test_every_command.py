@@ -50,6 +50,7 @@ def answers(few, tmp_path_factory):
     return found
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_standard_output_that_is_closed_full_or_ascii(answers, command):
     status, err, printed = answers["ascii"][command]
@@ -62,7 +63,8 @@ def test_a_standard_output_that_is_closed_full_or_ascii(answers, command):
         assert failed == 2 and (said in full if status == 0 else said == err)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.ci
+@pytest.mark.parametrize("kind", ["closed", *(pytest.param(x, marks=pytest.mark.slow) for x in KINDS if x != "closed")])
 def test_a_comparison_is_reported_whatever_standard_output_is(tmp_path, kind):
     ((status, err, _),) = on_streams(tmp_path, kind, [["compare few"]])
     assert (tmp_path / "kept" / "report.html").stat().st_size > 100_000
@@ -78,6 +80,7 @@ def test_in_ascii_letters_are_named(capsys):
     assert printed.getvalue() == b"m <- beta1 m + (1 - beta1) g2 +/- sqrtv ... Muller \\u6f22 \\udcff\n"
 
 
+@pytest.mark.ci
 def test_a_process_in_the_locale_of_c():
     env = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = "import sys; from ravine.cli import main; sys.exit(main())"
@@ -112,6 +115,7 @@ sys.exit(cli.main())
 """
 
 
+@pytest.mark.ci
 def test_ctrl_c_while_a_command_imports_is_a_line(tmp_path):
     (tmp_path / "stub.py").write_text(IMPORTED)
     done = subprocess.run([sys.executable, "-c", STUB, str(tmp_path), "stub"], capture_output=True, text=True)

@@ -72,6 +72,7 @@ def all_of(few: Path, tmp_path: Path, seeds: range) -> Counter:
     return seen
 
 
+@pytest.mark.ci
 def test_damaged_folders(few, tmp_path):
     seen = all_of(few, tmp_path, range(250))
     for what in ("compare", "advise", "settings", "records"):

@@ -176,8 +176,9 @@ def read_only(folder: Path, code: str, first: str = "") -> None:
         folder.chmod(0o755)
 
 
+@pytest.mark.ci
 @posix
-@pytest.mark.parametrize("left", ["", "wal", "wal shm"])
+@pytest.mark.parametrize("left", ["wal", *(pytest.param(x, marks=pytest.mark.slow) for x in ("", "wal shm"))])
 def test_a_disk_that_is_read_only(copied, tmp_path, left):
     """As a user who may write nothing there; also where a killed process has left its log."""
     logged(Path("kept"), tmp_path / "copy", *left.split())
@@ -192,6 +193,7 @@ with Reading(Path({str(tmp_path / "copy")!r})) as records:
     )
 
 
+@pytest.mark.ci
 @posix
 def test_a_report_goes_elsewhere_from_a_disk_that_is_read_only(copied, tmp_path):
     Path("elsewhere").mkdir()

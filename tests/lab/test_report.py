@@ -78,6 +78,7 @@ def test_each_kind_of_comparison_has_its_page():
     assert "5 of 5 diverged" in report.page(replace(main, methods=(ruined,)), "All diverged.")
 
 
+@pytest.mark.ci
 def test_stills_are_named_after_what_they_show(tmp_path):
     main = outcome()
     stranger = replace(main.methods[3], inside=main.methods[0].inside)

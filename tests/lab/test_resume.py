@@ -46,6 +46,7 @@ def test_report_trains_nothing_and_says_what_is_missing(smoke, unfinished, ravin
     assert (unfinished / "report.html").exists()
 
 
+@pytest.mark.ci
 def test_a_method_with_settings_is_no_code_of_somebody_s(ravine_command, tmp_path):
     compared(tmp_path, "--optimizers", "Adam,adam:eps=1e-4,nesterov", "--tier", "smoke", name="noisy-quadratic")
     status, printed = ravine_command("compare", "--resume", "kept", "--workers", "1", cwd=tmp_path)

@@ -53,6 +53,7 @@ def test_where_gradients_are_dense_no_other_is_tried():
         sparse.check([Entry("frail", Frail)], TASK, DATA)
 
 
+@pytest.mark.ci
 def test_the_command_takes_those_of_the_task(ravine_command, tmp_path):
     task = "ravine.lab.tasks.banking77:tiny"
     asked = ("compare", "--task", task, "--points", "1", "--seeds", "1", "--epochs", "2", "--workers", "1")

@@ -57,6 +57,7 @@ def results(said):
     return {trial: replace(value, seconds=0) for kind, trial, value in said if kind == "result"}
 
 
+@pytest.mark.ci
 def test_the_caller_appends_while_it_listens(data):
     """Every third trial asks for three more; while two workers are there, the order does not matter."""
     queue = deque([(SGD,), (replace(SGD, seed=1),)])
@@ -73,6 +74,7 @@ def test_nothing_to_do_starts_nobody(data):
     assert list(sweep(deque(), SGD.task, None, data, workers=2)) == []
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_worker_that_dies_is_replaced(data, deaths):
     dies = replace(SGD, optimizer="line_of:Dies", hyper=(("lr", 0.1), ("momentum", float(deaths))))
@@ -90,6 +92,7 @@ def test_three_deaths_of_one_trial_are_enough(data):
     assert len(Path("deaths").read_text().split()) == 3
 
 
+@pytest.mark.ci
 def test_a_worker_that_falls_silent_is_given_up(data):
     stops = replace(SGD, optimizer="line_of:Stops")
     said = list(sweep(deque([(stops,)]), SGD.task, None, data, workers=1, patience=2.0))
@@ -98,6 +101,7 @@ def test_a_worker_that_falls_silent_is_given_up(data):
         os.kill(int(Path("stopped").read_text()), signal.SIGCONT)
 
 
+@pytest.mark.ci
 def test_a_chain_that_is_run_again_gives_each_result_once(data):
     """The second of the chain dies; the first is run again for its weights, and not told again."""
     dies = replace(SGD, optimizer="line_of:Dies", hyper=(("lr", 0.1), ("momentum", 1.0)), after=SGD.key)

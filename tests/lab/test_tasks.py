@@ -28,6 +28,7 @@ def tiny(request):
     return task
 
 
+@pytest.mark.ci
 def test_ours_learn_what_can_be_learnt(tiny):
     trial = Trial(tiny.name, "adam", (("lr", 0.003),), seed=0, epochs=tiny.epochs, batch=tiny.batch, content="")
     result, _ = run(trial, tiny, tiny.load(), ravine.Adam)

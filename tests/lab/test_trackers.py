@@ -179,6 +179,7 @@ def test_one_that_fails_says_so_once_and_gets_the_rest_next_time(notes, tmp_path
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.ci
 def test_a_comparison_gives_each_trial_once_and_a_failing_tracker_loses_none(
     notes, tmp_path, ravine_command, monkeypatch
 ):

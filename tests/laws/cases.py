@@ -143,7 +143,16 @@ def other(draw, name, kind, default):
 
 def slow(*values):
     """The same parameters, in the slow suite."""
-    return [pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=pytest.mark.slow) for x in values]
+    return marked(pytest.mark.slow, values)
+
+
+def ci(*values):
+    """The same parameters, from what continuous integration runs on."""
+    return marked(pytest.mark.ci, values)
+
+
+def marked(mark, values):
+    return [pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=mark) for x in values]
 
 
 def some(count, quick=1, among=ALL):
@@ -203,16 +212,21 @@ def gathers(opt):
     return bool(opt.compiled(opt.param_groups[0]).plan.gathers)
 
 
-def near(a, b, tolerance):
-    """Assert that a and b differ by at most `tolerance` of the largest of 1, |a| and |b|; NaN equals NaN."""
+def near(a, b, tolerance, *terms):
+    """Assert that a and b differ by at most `tolerance` of the largest finite magnitude in them, or in the terms that
+    they are sums of; NaN equals NaN, an infinity itself."""
     a, b = a.detach().double(), b.detach().double()
     assert a.shape == b.shape, f"{tuple(a.shape)} and {tuple(b.shape)}"
     if not a.numel():
         return
     assert torch.equal(a.isnan(), b.isnan()), "NaN in different places"
-    gap = (a - b).abs() / torch.maximum(a.abs(), b.abs()).clamp(min=1)
-    gap = torch.where(a == b, torch.zeros_like(gap), gap).nan_to_num(0)
-    assert gap.max() <= tolerance, f"{gap.max():.2e} apart, {tolerance:.0e} allowed; {a.flatten()[gap.argmax()]}"
+    seen = torch.stack([a, b, *(x.detach().double() for x in terms)]).abs()
+    scale = seen.where(seen.isfinite(), 0).max()
+    gap = (a - b).abs().where((a != b) & ~a.isnan(), 0)
+    at = gap.argmax()
+    assert gap.max() <= tolerance * scale, (
+        f"{gap.max() / scale:.2e} of the largest apart, {tolerance:.0e} allowed: {a.flatten()[at]}, {b.flatten()[at]}"
+    )
 
 
 def equal(a, b):

@@ -534,6 +534,7 @@ def test_the_look_ahead_of_nag_cannot_be_trained_at_by_mistake():
     opt.step()
 
 
+@pytest.mark.ci
 def test_a_compiled_models_gradients_are_taken():
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
     fast = torch.compile(model, backend="aot_eager")  # needs no compiler on the machine
@@ -607,6 +608,7 @@ def test_another_type_at_the_same_address_is_noticed():
     assert (p == 0.5).all()
 
 
+@pytest.mark.ci
 def test_threads_may_trace_at_once():
     from concurrent.futures import ThreadPoolExecutor
 

@@ -96,15 +96,11 @@ def ranks(world: int, name: str, folder: Path) -> list[str]:
     return [stdout.strip() for stdout, _ in out]
 
 
-def slowly(*cases: tuple[int, str, str]) -> list:
-    """Cases of the slow suite."""
-    return [pytest.param(*x, marks=pytest.mark.slow) for x in cases]
-
-
+@pytest.mark.ci
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
 @pytest.mark.parametrize(
     ("world", "name", "said"),
-    [(2, "int8", "equal"), *slowly((2, "adamw", "equal"), (1, "lamb", "refused"), (2, "bf16", "equal"))],
+    [(2, "int8", "equal"), (2, "adamw", "equal"), (2, "lamb", "refused"), (2, "bf16", "equal")],
 )
 def test_shards_move_as_in_torch(world: int, name: str, said: str, tmp_path: Path):
     assert ranks(world, name, tmp_path) == [said] * world

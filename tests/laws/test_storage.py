@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cases import ALL, equal, every_program, give, near, parameters, slow, states, walk
+from cases import ALL, ci, equal, every_program, give, near, parameters, slow, states, walk
 
 import ravine
 from ravine.compile.launch.base import as_numbers
@@ -24,7 +24,7 @@ def looks_at_rows(cls):
 
 
 MATRIX_WISE = [name for name, cls in ALL.items() if looks_at_rows(cls)]
-storages = pytest.mark.parametrize("storage", ["bf16", "int8"])
+storages = pytest.mark.parametrize("storage", ["int8", *ci("bf16")])
 int8_and_slowly_bf16 = pytest.mark.parametrize("storage", ["int8", *slow("bf16")])
 
 

@@ -59,6 +59,7 @@ def test_an_element_moves_alike_wherever_it_lies(cls, dtype):
     assert torch.equal(p, torch.cat(alone))
 
 
+@pytest.mark.ci
 @every_program
 def test_python_threads_give_the_same_bits(cls, without_openmp):
     one = run(cls, 1)

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from cases import LOW, TWINS, equal, every_twin, give, near, parameters, torch_flags
+from cases import LOW, TWINS, ci, equal, every_twin, give, near, parameters, torch_flags
 
 from ravine.rule.hyper import fields
 
@@ -36,19 +36,25 @@ OTHERWISE = {("adafactor", "eps"): (0.05, 0.5)}  # where a name has another mean
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]
 
 
-def settings(cls, sizes):
-    """Combinations of so many flags: 0 is the defaults, -1 all flags together."""
+def settings(cls, n):
+    """Combinations of n flags: 0 is the defaults, -1 all flags together."""
     flags = [k for k in torch_flags(cls.twin) if VALUES[k] != fields(cls)[k][1]]
-    for keys in itertools.chain(*(itertools.combinations(flags, n if n >= 0 else len(flags)) for n in sizes)):
+    for keys in itertools.combinations(flags, n if n >= 0 else len(flags)):
         hyper = {k: OTHERWISE.get((cls.__name__.lower(), k), VALUES[k]) for k in keys}
         if hyper.get("nesterov"):
             hyper = {**hyper, "momentum": 0.9, "dampening": 0.0}
         yield "+".join(keys) or "defaults", hyper
 
 
-def cases(*sizes):
-    every = [(name, cls, what, hyper) for name, cls in TWINS.items() for what, hyper in settings(cls, sizes)]
-    return pytest.mark.parametrize(("cls", "hyper"), [pytest.param(c, h, id=f"{n}-{what}") for n, c, what, h in every])
+def cases(*sizes, single=pytest.mark.ci):
+    """Settings of every twin: the defaults and all flags together run at every edit, single flags in CI or later."""
+    every = [
+        pytest.param(cls, hyper, id=f"{name}-{what}", marks=single if n == 1 else ())
+        for name, cls in TWINS.items()
+        for n in sizes
+        for what, hyper in settings(cls, n)
+    ]
+    return pytest.mark.parametrize(("cls", "hyper"), every)
 
 
 def pair(cls, dtype, **hyper):
@@ -96,6 +102,7 @@ def test_a_hundred_steps_in_float64(cls, hyper, wide):
     agree(mine, theirs, 1e-11)
 
 
+@pytest.mark.ci
 @cases(2)
 def test_pairs_of_flags(cls, hyper, wide):
     mine, theirs = pair(cls, torch.float64, **hyper)
@@ -103,7 +110,8 @@ def test_pairs_of_flags(cls, hyper, wide):
     agree(mine, theirs, 1e-12)
 
 
-@cases(0, 1, -1)
+@pytest.mark.ci
+@cases(0, 1, -1, single=pytest.mark.slow)
 def test_a_hundred_steps_in_float32(cls, hyper):
     mine, theirs = pair(cls, torch.float32, **hyper)
     together(mine, theirs, 100)
@@ -151,7 +159,7 @@ def test_states_change_hands_in_the_middle_of_a_run(cls, hyper, wide):
 
 
 @every_twin
-@pytest.mark.parametrize("dtype", LOW, ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, *ci(torch.float16)], ids=str)
 def test_states_of_low_types_change_hands_exactly(cls, dtype):
     mine, theirs = pair(cls, dtype)
     new_mine, new_theirs = pair(cls, dtype)

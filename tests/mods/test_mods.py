@@ -65,7 +65,10 @@ SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2), (0,), (0, 3), (3, 0), (40, 130)]
 
 each = pytest.mark.parametrize("make", ALL.values(), ids=ALL.keys())
 each_average = pytest.mark.parametrize("make", [ALL[k] for k in AVERAGES], ids=AVERAGES)
-each_rule = pytest.mark.parametrize(("rule", "hyper"), RULES.values(), ids=RULES.keys())
+each_rule = pytest.mark.parametrize(
+    ("rule", "hyper"),
+    [pytest.param(*RULES[k], id=k, marks=() if k == "adam" else pytest.mark.ci) for k in RULES],
+)
 backends = pytest.mark.parametrize("backend", ["reference", "llvm"])
 
 
@@ -117,7 +120,10 @@ def everything(opt):
 # on every backend, on every kind of tensor
 
 
-@each_rule
+@pytest.mark.parametrize(
+    ("rule", "hyper"),
+    [pytest.param(*RULES[k], id=k, marks={"adam": (), "lamb": pytest.mark.ci}.get(k, pytest.mark.slow)) for k in RULES],
+)
 @each
 def test_backends_agree(rule, hyper, make):
     for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 3e-5)):
@@ -168,7 +174,10 @@ def test_zero_gradients_and_zero_weights_make_no_nan(make, backend):
 
 
 @backends
-@pytest.mark.parametrize(("rule", "hyper"), [RULES["sgd"], RULES["lamb"]], ids=["sgd", "lamb"])
+@pytest.mark.parametrize(
+    ("rule", "hyper"),
+    [pytest.param(*RULES["sgd"], id="sgd"), pytest.param(*RULES["lamb"], id="lamb", marks=pytest.mark.ci)],
+)
 @each
 def test_low_precision_with_and_without_float32_states(rule, hyper, make, backend):
     for storage in (None, "float32"):

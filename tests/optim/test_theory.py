@@ -102,6 +102,7 @@ def regret(make, steps, density, **hyper):
     return seen
 
 
+@pytest.mark.ci
 def test_adagrads_regret_grows_like_the_root_of_time_and_is_below_sgds_on_rare_features():
     """Duchi et al. 2011, corollary 1: O(√T); and the example of section 1.3, features of very different frequency."""
     density = torch.logspace(0, -2, 30, dtype=torch.float64)

@@ -143,8 +143,14 @@ def label(name, flags):
     return "-".join([name, *(f"{key}={value}" for key, value in flags.items())])
 
 
+def case(name, flags):
+    """One combination of flags; the first of a method is in the quick tests too."""
+    first = flags == combinations(name)[0]
+    return pytest.param(name, flags, id=label(name, flags), marks=() if first else pytest.mark.ci)
+
+
 def cases(names):
-    return [pytest.param(name, flags, id=label(name, flags)) for name in names for flags in combinations(name)]
+    return [case(name, flags) for name in names for flags in combinations(name)]
 
 
 def edges(names):
@@ -291,16 +297,20 @@ def follow_nag(backend, hyper, steps=50, schedule=False):
                 agree(p.detach(), x.ahead, f"{where}, look-ahead again")
 
 
-def follow_ravine(name, backend, hyper, schedule=False):
+def follow_ravine(name, backend, hyper, steps=50, schedule=False):
     if name == "NAG":
-        follow_nag(backend, hyper, schedule=schedule)
+        follow_nag(backend, hyper, steps, schedule=schedule)
     else:
         follow(
             lambda params, **kw: getattr(ravine, name)(params, backend=backend, **kw),
             PAPERS[name],
             hyper,
+            steps,
             schedule=schedule,
         )
+
+
+SEEING = 20  # steps after which a walk sees every hyperparameter: see the end of this file
 
 
 @pytest.fixture(params=["reference", pytest.param("llvm", marks=pytest.mark.slow)])  # llvm is held to it by a law
@@ -314,26 +324,29 @@ def backend(request):
 @pytest.mark.parametrize("name, flags", cases(PAPERS))
 def test_rule_is_the_paper(name, flags, backend):
     for hyper in draws(name, flags):
-        follow_ravine(name, backend, hyper)
+        follow_ravine(name, backend, hyper, SEEING)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", PAPERS)
 def test_rule_is_the_paper_by_default(name, backend):
     follow_ravine(name, backend, {})
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name, hyper", edges(PAPERS))
 def test_rule_is_the_paper_at_the_edges(name, hyper, backend):
-    follow_ravine(name, backend, hyper)
+    follow_ravine(name, backend, hyper, SEEING)
 
 
 SCHEDULED = ["SGD", "Momentum", "NAG", "Adagrad", "Rprop", "RMSprop", "LAMB", *FOUND_SPACES]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name, flags", cases(SCHEDULED))
 def test_rule_is_the_paper_while_the_rate_changes(name, flags, backend):
     for hyper in draws(name, flags, count=1):
-        follow_ravine(name, backend, hyper, schedule=True)
+        follow_ravine(name, backend, hyper, SEEING, schedule=True)
 
 
 # The papers against torch: what the rules are measured with is measured first
@@ -348,7 +361,7 @@ def torch_cases():
         theirs = inspect.signature(getattr(torch.optim, name)).parameters
         for flags in combinations(name):
             if all(key in theirs or value == own[key].default for key, value in flags.items()):
-                yield pytest.param(name, flags, id=label(name, flags))
+                yield case(name, flags)
 
 
 def only_torch(name, hyper):
@@ -370,6 +383,7 @@ def test_paper_is_torch_by_default(name):
     follow(getattr(torch.optim, name), PAPERS[name], {}, 100)
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name, hyper", edges(IN_TORCH))
 def test_paper_is_torch_at_the_edges(name, hyper):
@@ -388,7 +402,7 @@ def test_paper_has_torchs_defaults(name):
 # The walk itself: it must see every hyperparameter, or an agreement says nothing about that one
 
 
-def end(name, hyper, steps=20):
+def end(name, hyper, steps=SEEING):
     papers = transcribe(PAPERS[name], hyper)
     for t, g in gradients(steps):
         last = papers.step(field(t) if name == "NAG" else g, loss_at(t))

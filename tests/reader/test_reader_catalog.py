@@ -284,12 +284,14 @@ assert not [m for m in sys.modules if m.startswith(("ravine.lab", "ravine.visual
 """
 
 
+@pytest.mark.ci
 def test_without_any_extra():
     commands = ["list", "show adam", "cite adam"]
     done = subprocess.run([sys.executable, "-c", BARE, *commands], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "") and "@inproceedings{kingma2015adam" in done.stdout
 
 
+@pytest.mark.ci
 def test_a_reader_that_leaves_early_is_no_error():
     code = "from ravine.cli import main; import sys; sys.exit(main(['list']))"
     command = f'{sys.executable} -c "{code}" | true; exit ${{PIPESTATUS[0]}}'

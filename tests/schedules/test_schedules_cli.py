@@ -89,6 +89,7 @@ assert main(["schedule", "sgdr", "-o", sys.argv[1] + "/x.html"]) == 2
 """
 
 
+@pytest.mark.ci
 def test_without_any_extra(tmp_path):
     done = subprocess.run([sys.executable, "-c", BARE, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0 and 'needs plotly: pip install ".[lab]"' in done.stderr and done.stderr.count("\n") == 1

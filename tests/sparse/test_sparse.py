@@ -57,7 +57,10 @@ TORCHS = [
 
 @both
 @pytest.mark.parametrize(("name", "hyper"), TORCHS)
-@pytest.mark.parametrize(("shape", "dims"), [((23, 7), 1), ((23, 1), 1), ((23,), 1), ((6, 5, 3), 1), ((6, 5, 3), 2)])
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [((23, 7), 1), ((6, 5, 3), 2), *(pytest.param(x, 1, marks=pytest.mark.ci) for x in ((23, 1), (23,), (6, 5, 3)))],
+)
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 def test_a_path_of_torch(name, hyper, backend, shape, dims, kinds):
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 5e-6)):
@@ -162,7 +165,14 @@ def takes(dtype, name, hyper):
 
 @both
 @pytest.mark.parametrize(
-    ("dtype", "name", "hyper"), [(d, *rule) for d in DTYPES for rule in RULES if takes(d, *rule)], ids=str
+    ("dtype", "name", "hyper"),
+    [
+        pytest.param(d, *rule, marks=() if d == torch.float32 else pytest.mark.ci)
+        for d in DTYPES
+        for rule in RULES
+        if takes(d, *rule)
+    ],
+    ids=str,
 )
 def test_touched_rows_move_as_in_a_dense_step_and_the_others_stay(name, hyper, dtype, backend):
     cls = Always if name == "SparseAdam" else getattr(ravine, name)

@@ -77,6 +77,7 @@ def test_moves_are_those_of_each_setting_alone():
         np.testing.assert_allclose(found, walked, rtol=1e-9)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", PICTURES)
 def test_every_picture_is_drawn_within_its_sheet(name, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")

@@ -71,6 +71,7 @@ def rows(surface):
     return {text: [float(x.strip("%")) for x in values] for text, *values in cells}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("surface", ASKED)
 def test_the_page_has_the_shares_that_are_measured(surface):
     told = rows(surface)
@@ -100,6 +101,7 @@ def test_the_classic_animations_show_what_they_are_known_for():
     assert out["sgd"] == np.inf
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("surface", "title"),
     [

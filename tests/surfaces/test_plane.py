@@ -87,6 +87,7 @@ def test_runs_point_right_and_up():
     assert (late @ points >= 0).all()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("centre", "one", "two"), [("mean", 6 / math.pi**2, 1 / 4), ("last", 8 / math.pi**2, 1 / 9)])
 def test_of_one_random_walk_the_shares_are_known(centre, one, two):
     """Antognini & Sohl-Dickstein, equation 10; about its end it is Brownian motion, whose expansion has (k − ½)⁻²."""

@@ -342,6 +342,7 @@ def test_a_link_to_it_may_be_anywhere(play):
     assert play.send("GET", "/", headers=followed | {"Sec-Fetch-Dest": "iframe"})[0] == 403
 
 
+@pytest.mark.ci
 def test_ctrl_c_does_not_wait_for_what_is_computed():
     with playground() as one, closing(http.client.HTTPConnection("127.0.0.1", one.port)) as asking:
         body = json.dumps(RACE | {"runs": [{"name": "prodigy", "set": {}}], "steps": 600})
@@ -366,6 +367,7 @@ def test_nobody_else_can_reach_it(play):
     listening.close()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
 def test_a_missing_extra_is_named(missing):
     code = f"import sys; sys.modules['{missing}'] = None; from ravine.cli import main; sys.exit(main(['play']))"

@@ -371,6 +371,7 @@ def test_a_surface_of_ones_own_is_drawn_or_told_what_is_wrong_with_it(tmp_path, 
         (tmp_path / "a.png").unlink()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("surface", "kind"), [("ravine", "momentum"), ("camel", "rates"), ("bowl", "rates")])
 def test_nothing_on_a_map_is_cut_or_covers_another(monkeypatch, tmp_path, surface, kind):
     sheets = []

@@ -1,6 +1,7 @@
 """The real compiler, which needs no GPU: every rule becomes machine code, with the instructions that it should have."""
 
 import re
+from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -10,7 +11,7 @@ from ravine.compile.emit.triton import BLOCK, emit
 from ravine.compile.expr import FULL
 from ravine.compile.launch.triton import load
 from ravine.compile.storage import table
-from ravine.mods import ClipNorm
+from ravine.mods import Averaging, ClipNorm
 from ravine.optim import registry
 
 pytestmark = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
@@ -64,16 +65,17 @@ def ptx(function, wide):
     return build(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
 
 
-def more(*values: str) -> list:
-    """Cases of the slow suite."""
-    return [pytest.param(x, marks=pytest.mark.slow) for x in values]
+def marked(mark, *values) -> list:
+    """Cases that CI runs, or the slow suite."""
+    return [pytest.param(*(x if isinstance(x, tuple) else (x,)), marks=mark) for x in values]
 
 
-QUICK = {("sgd", "float32"), ("adamw", "float32"), ("lamb", "float32"), ("prodigy", "float32"), ("rprop", "float64"),
-         ("adamw", "bfloat16")}  # fmt: skip
+ci, more = partial(marked, pytest.mark.ci), partial(marked, pytest.mark.slow)
+QUICK = [("sgd", "float32"), ("adamw", "float32"), ("rprop", "float64")]
+LATER = [("lamb", "float32"), ("prodigy", "float32"), ("adamw", "bfloat16")]
 EVERY = [*((name, "float32") for name in registry()), ("rprop", "float64"), ("adamw", "bfloat16"),
          ("adamw", "float16"), ("lamb", "bfloat16")]  # fmt: skip
-CASES = [pytest.param(*x, marks=() if x in QUICK else pytest.mark.slow) for x in EVERY]
+CASES = [*QUICK, *ci(*LATER), *more(*(x for x in EVERY if x not in QUICK + LATER))]
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -95,7 +97,7 @@ def test_every_rule_compiles(name, kind):
 
 
 @pytest.mark.parametrize("kind", ["float32", *more("float64", "bfloat16")])
-@pytest.mark.parametrize("name", ["adafactor", "came", "sm3"])
+@pytest.mark.parametrize("name", ["sm3", *ci("adafactor"), *more("came")])
 def test_rules_of_matrices_compile(name, kind):
     plan, found = assembly(registry()[name], kind, (2, 2))
     assert any(plan.rowwise(k) for k in plan.kernels)
@@ -107,7 +109,7 @@ def test_rules_of_matrices_compile(name, kind):
 @pytest.mark.parametrize("name", ["adamw", *more("lion", "lamb", "radam")])
 @pytest.mark.parametrize(
     ("storage", "bits", "kind"),
-    [("bf16", None, "float32"), ("int8", None, "float32"), ("int8", 8, "bfloat16"), (None, 0, "bfloat16")],
+    [("bf16", None, "float32"), *ci(("int8", None, "float32"), ("int8", 8, "bfloat16"), (None, 0, "bfloat16"))],
 )
 def test_storages_compile(name, storage, bits, kind):
     _, found = assembly(registry()[name], kind, storage=storage, master_bits=bits, nonfinite="skip", measured=True)
@@ -116,10 +118,12 @@ def test_storages_compile(name, storage, bits, kind):
         assert not re.findall(r"\b(?:atom|red)\.", text)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["prodigy", "adafactor", *more("adamw", "radam", "momoadam", "lamb")])
 def test_the_part_of_the_host_compiles(name):
     shape = (2, 2) if name == "adafactor" else (1,)
-    plan, found = assembly(registry()[name], "float32", shape, capturable=True, mods=[ClipNorm(1.0)], nonfinite="skip")
+    mods = [ClipNorm(1.0), Averaging(1, 2)]
+    plan, found = assembly(registry()[name], "float32", shape, capturable=True, mods=mods, nonfinite="skip")
     sums = [plan.sums.index(x.src[0]) for phase in plan.gathers for x in phase.sums]
     assert {"close", *(f"stage{i}" for i in range(len(plan.stages))), *(f"gather{i}" for i in sums)} <= found.keys()
     last = len(plan.kernels) - 1

@@ -13,12 +13,11 @@ import ravine
 from ravine.compile.launch.triton import interpreting
 
 LAWS = sorted((Path(__file__).parents[1] / "gpu").glob("test_*.py"))
-LATER = ("test_gpu_recorded", "test_gpu_storage")  # whole in the slow suite: these take longest
 CASES = [
-    pytest.param(file, marks, id=f"{file.stem}-{marks}",
-                 marks=pytest.mark.slow if marks == "slow" or file.stem in LATER else ())
-    for file in LAWS for marks in ("not slow", "slow")
-]  # fmt: skip
+    pytest.param(file, marks, id=f"{file.stem}-{marks}", marks=mark)
+    for file in LAWS
+    for marks, mark in (("not slow", pytest.mark.ci), ("slow", pytest.mark.slow))
+]
 there = pytest.mark.skipif(find_spec("triton.language") is None, reason="triton is made for Linux only")
 
 

@@ -64,6 +64,7 @@ def test_a_kind_that_it_does_not_know_is_an_error():
         still.still(FIGURES["bars"] | {"title": "", "data": [{"type": "pie"}]})
 
 
+@pytest.mark.ci
 def test_files(tmp_path):
     figures = {name: figure | {"title": name} for name, figure in FIGURES.items()}
     still.png(figures, tmp_path / "new" / "folder")

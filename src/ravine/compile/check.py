@@ -76,6 +76,8 @@ def check_node(where: str, x: Expr) -> None:
         raise TypeError(f"{where}: a sum or norm takes a whole tensor, not shape {x.src[0].shape}")
     if x.op in ("exp", "log", "floor") and not x.on_host:
         raise TypeError(f"{where}: {x.op}() takes a number of the host, made of t and hyperparameters, not a tensor's")
+    if x.op == "call" and len(x.shape or ()) < 2:
+        raise TypeError(f"{where}: a matrix_op takes a matrix, not shape {x.shape}")
     if x.op == "every" and not (x.src[0].op == "sum" and x.src[0].shape == SCALAR):
         raise TypeError(f"{where}: every() takes a total(…) of each tensor, not {x.src[0]!r}")
     if x.op == "normal" and not (x.shape == FULL and all(s.shape is HOST for s in x.src)):

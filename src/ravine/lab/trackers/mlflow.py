@@ -22,7 +22,8 @@ class Tracker:
 
     def __init__(self, out: Path, task: str):
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{out.resolve() / 'mlflow.db'}")
+        there = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{out.resolve() / 'mlflow.db'}"
+        self.client = MlflowClient(there)  # pyright: ignore[reportCallIssue]  # where mlflow is not installed
         self.artifacts, self.name = (out.resolve() / "mlflow-artifacts").as_uri(), task
         self.experiment: str | None = None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
-import wandb
+import wandb  # where it is not installed, pyright takes this file for it
 
 from . import Run
 
@@ -19,14 +19,14 @@ class Tracker:
 
     def __init__(self, out: Path, task: str):
         self.out, self.project = out, os.environ.get("WANDB_PROJECT") or f"ravine-{task}".replace(":", "-")
-        self.settings = wandb.Settings(
+        self.settings = wandb.Settings(  # pyright: ignore[reportAttributeAccessIssue]
             silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True,
             x_disable_machine_info=True, x_save_requirements=False, host="", root_dir=str(out),
         )  # fmt: skip
 
     def add(self, run: Run) -> None:
         """One finished trial; its id is the trial's key, so none is there twice."""
-        with wandb.init(
+        with wandb.init(  # pyright: ignore[reportAttributeAccessIssue]
             project=self.project, group=run.optimizer, job_type=run.stage, name=run.name, id=run.key,
             config=dict(run.hyper), dir=str(self.out), resume="allow", settings=self.settings,
         ) as there:  # fmt: skip

@@ -31,6 +31,7 @@ OPS = {
     "cbrt": "cbrt64({0})",
     "exp": "tl.exp({0})",
     "log": "tl.log({0})",
+    "floor": "tl.floor({0})",
     "pow": "power({0}, {1})",
     "abs": "tl.abs({0})",
     "max": "tl.maximum({0}, {1}, tl.PropagateNan.ALL)",

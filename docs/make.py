@@ -3,7 +3,7 @@
 A page is made of the method's docstring, the equations as the compiler has traced them, its defaults beside the
 literature's, the rows of docs/divergences.md that are about it, and its papers. docs/performance.md comes from the
 records in benchmarks/results: performance.py, and so do docs/migrate.md and a table in docs/advise.md. Schedules have
-a page and a picture.
+a page and a picture, and a step has a picture of its phases: phases.py.
 """
 
 import inspect
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import migrate
 import performance
+import phases
 import worth
 from tables import table
 
@@ -160,6 +161,7 @@ def pages() -> dict[Path, str]:
     others = {HERE / "modifiers.md": modifiers(), HERE / "performance.md": performance.page()}
     others |= {HERE / "migrate.md": migrate.page(), worth.PAGE: worth.page()}
     others |= {HERE / "every_schedule.md": every_schedule(), HERE / "schedules.svg": curves()}
+    others |= {HERE / "phases.svg": phases.picture()}
     return {INDEX: index(methods()), **others, **made}
 
 

@@ -1,4 +1,4 @@
-"""Every example runs, and those in docstrings and CONTRIBUTING too; the pages' are in tests/docs."""
+"""Every example runs, and those in docstrings too; the pages' are in tests/docs."""
 
 import doctest
 import importlib
@@ -68,18 +68,6 @@ def test_paths_shows_three_of_them(tmp_path: Path):
     assert all(track.losses[-1] < track.losses[0] / 2 for track in plane.tracks.values())
     assert sum(plane.shares) > sum(plane.walks)
     assert len((ROOT / "examples" / "paths.py").read_text().splitlines()) < 40
-
-
-def test_contributing_code_makes_an_optimizer():
-    import torch
-
-    block = re.findall(r" {3}```python\n(.*?) {3}```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[0]
-    scope: dict[str, object] = {"__name__": "signum"}
-    exec(compile("\n".join(line[3:] for line in block.splitlines()), "CONTRIBUTING.md", "exec"), scope)
-    p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    p.grad = torch.tensor([0.3, -0.1])
-    scope["Signum"]([p], lr=0.5).step()  # pyright: ignore
-    assert p.tolist() == [0.5, -1.5]
 
 
 SRC = Path(ravine.__file__).parent

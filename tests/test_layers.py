@@ -1,6 +1,7 @@
 """Dependencies run one way, and `import ravine` costs torch and llvmlite only."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,9 @@ LAB = {  # a room of the lab, and those that its files may import; loose files a
 INNER = {"emit", "launch"}  # what the stages before them may not know
 
 
+PAGE = SRC.parents[1] / "docs" / "architecture.md"
+
+
 def room(module):
     """The room of "ravine.compile.plan", or of "ravine"."""
     return module.split(".")[1] if "." in module else "root"
@@ -103,6 +107,15 @@ def test_the_rooms_of_the_lab_know_each_other_one_way(path):
         if module.startswith("ravine.lab"):
             theirs = lab_room(module)
             assert theirs == mine or theirs in LAB[mine], f"{mine} imports {module}"
+
+
+def test_the_page_has_every_room_below_those_that_it_may_import():
+    table = PAGE.read_text(encoding="utf-8").split("\n## The rooms\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \| \S", table, re.MULTILINE)
+    folders = {x.name for x in SRC.iterdir() if x.is_dir() and any(x.glob("*.py"))}
+    assert sorted(rows) == sorted(folders | {x.stem for x in SRC.glob("[!_]*.py")})
+    for i, mine in enumerate(rows):
+        assert {*MAY[mine]} & {*rows} <= {*rows[:i]}, f"{mine} stands above a room that it may import"
 
 
 def test_only_the_dispatcher_knows_the_commands():

@@ -8,7 +8,7 @@ from cases import ALL, ci, equal, every_program, give, near, parameters, slow, s
 
 import ravine
 from ravine.compile.launch.base import as_numbers
-from ravine.compile.storage import BLOCK, decode, encode, half, join, key, round_by_chance, split, words
+from ravine.compile.storage import BLOCK, decode, encode, half, join, key, round_stochastically, split, words
 from ravine.mods import EMA, ClipNorm, DecoupledDecay
 from ravine.optimizer import Optimizer
 from ravine.strategies import Lookahead
@@ -171,10 +171,10 @@ def test_weights_in_two_parts_walk_like_float32(cls, bits):
         assert (weights - q).abs().max() <= weights.abs().max() * 2.0**-8 if q.numel() else True
 
 
-# the chance
+# random bits
 
 
-def test_chance_is_even_and_of_one_step_says_nothing_of_another():
+def test_random_bits_are_even_and_of_one_step_says_nothing_of_another():
     i = torch.arange(1 << 16)
     drawn = torch.stack([half(words(i, key(0, t, 0, 0)), which) for t in (1, 2) for which in (0, 1)]).double()
     assert (drawn.mean(1) / 65536 - 0.5).abs().max() < 0.01
@@ -189,8 +189,8 @@ def test_the_mean_of_many_roundings_is_the_number(kind):
     x = torch.linspace(0.01, 1, 512).view(2, 256)
     total = torch.zeros(512, dtype=torch.float64)
     for t in range(1, 401):
-        chance = half(words(torch.arange(512), key(0, t, 0, 0)), t % 2)
-        made = round_by_chance(x, chance) if kind == "bfloat16~" else decode(*encode(x, kind, chance))
+        random = half(words(torch.arange(512), key(0, t, 0, 0)), t % 2)
+        made = round_stochastically(x, random) if kind == "bfloat16~" else decode(*encode(x, kind, random))
         total += made.flatten().double().sqrt() if kind == "root8" else made.flatten().double()
     mean, law = total / 400, x.flatten().double().sqrt() if kind == "root8" else x.flatten().double()
     step = {"bfloat16~": 2.0**-7, "linear8": 1 / 127, "root8": 1 / 255}[kind]
@@ -254,8 +254,8 @@ def test_a_number_is_cut_and_joined(kind):
 
 
 @pytest.mark.parametrize("backend", ["llvm", "reference"])
-def test_two_bytes_of_weights_rounded_by_chance_follow_small_steps(backend):
-    """A step of a thousandth of a weight's grain moves nothing to the nearest, and in the mean all by chance."""
+def test_two_bytes_of_weights_rounded_stochastically_follow_small_steps(backend):
+    """Rounding to nearest loses steps far below a bfloat16 weight's grain; stochastic rounding keeps their mean."""
     ends = {}
     for bits in (None, 0, 8):
         p = torch.nn.Parameter(torch.ones(4096, dtype=torch.bfloat16))

@@ -50,7 +50,7 @@ class Compiled:
         return all(facts[k] == x for k, x in self.known.items())
 
     def kept(self, values: Sequence[float]) -> dict[str, float]:
-        """What the host carries to the next step, out of the numbers of this one."""
+        """The numbers that the host carries to the next step, of those of this one."""
         return {name: values[i] for name, i in self.keeps}
 
 

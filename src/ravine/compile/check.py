@@ -1,4 +1,4 @@
-"""What a legal Program is; an error names the rule and says what to write instead."""
+"""Check that a Program is legal; an error names the rule and says what to write instead."""
 
 from ravine.compile.expr import COMPARE, EVERY, FULL, HOST, LEAVES, MATRIX, REDUCE, SCALAR, VECTORS, Expr, walk
 from ravine.compile.trace import Program

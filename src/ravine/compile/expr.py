@@ -39,7 +39,7 @@ REDUCE = frozenset({"sum", "amax"})
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Expr:
-    """What to do (`op`), with what (`src`), one constant of the op (`arg`), and the shape of the result."""
+    """An operation (`op`), its operands (`src`), one constant of the op (`arg`), and the shape of the result."""
 
     op: str
     src: tuple[Expr, ...]

@@ -67,7 +67,7 @@ def target() -> Any:
 
 @cache
 def features() -> str:
-    """What this processor can do."""
+    """The features of this processor."""
     return llvm.get_host_cpu_features().flatten()
 
 

@@ -1,4 +1,4 @@
-"""How far a rule moves each weight for a direction of 1: what its graph multiplies the direction by.
+"""The rate of a rule: how far it moves each weight for a direction of 1, found in its graph.
 
 A step is a product. One factor has the gradient's sign, and is the direction: g, a momentum. The others are never
 negative: lr, 1/(√v̂ + ε), a trust ratio, the distance that a method without a learning rate has found. Their product is
@@ -53,7 +53,7 @@ class Search:
                 return const(1.0)
 
     def factors(self, x: Expr) -> Expr:
-        """Those of a product."""
+        """The factors of the direction in a product."""
         above, below = self.parts(x)
         signed = [y for y in above if not self.positive(y)]
         if len(signed) != 1 or not all(self.positive(y) for y in below):
@@ -77,7 +77,7 @@ class Search:
         return any(y.op == "t" or (y.op, y.arg) == ("hyper", "lr") or self.begins(y) == "shared" for y in of)
 
     def begins(self, x: Expr) -> object:
-        """What was said of a state in init(): True for one that is never negative, "shared" for all parameters'."""
+        """The mark of a state from init(): True for one that is never negative, "shared" for all parameters'."""
         return self.start[str(x.arg)].arg if x.op == "state" and str(x.arg) in self.start else None
 
     def positive(self, x: Expr) -> bool:

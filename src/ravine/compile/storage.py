@@ -27,7 +27,7 @@ LARGEST = {"linear8": 127.0, "root8": 255.0}
 TOP = {kind: c * (1 - 2.0**-20) for kind, c in LARGEST.items()}  # so that no rounding of 1 / scale leads beyond
 EXTRA = {"bfloat16+8": "int8", "bfloat16+16": "int16"}  # the type of the bits that lie elsewhere
 BELOW = {"int8": 8, "int16": 0}  # how many of a float's bits lie below these
-CHANCE = ("bfloat16~", "bfloat16+8", "linear8", "root8")  # the kinds whose rounding is random
+STOCHASTIC = ("bfloat16~", "bfloat16+8", "linear8", "root8")  # the kinds whose rounding is random
 WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int16": 2, "int8": 1, "linear8": 1, "root8": 1}
 LEAST = 2.0**-120  # a block whose scale is smaller is written as zeros: 1 / scale must be finite
 
@@ -55,12 +55,12 @@ def width(kind: str) -> float:
 
 
 def drawn(kinds: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    """Where the arrays that round by chance have their bits: in which draw, and in which half of it."""
-    random = [name for name, kind in kinds.items() if kind in CHANCE]
+    """{array: (draw, half)} of the arrays with stochastic rounding: where each has its 16 random bits."""
+    random = [name for name, kind in kinds.items() if kind in STOCHASTIC]
     return {name: divmod(i, 2) for i, name in enumerate(random)}
 
 
-# the chance, as torch computes it: the emitters write the same
+# random bits, as torch computes them: the emitters write the same
 
 WORD = 0xFFFFFFFF
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B  # of the finalizer that keys a tensor (Wellons 2018, lowbias32)
@@ -75,7 +75,7 @@ def mix(x: int) -> int:
 
 
 def key(seed: int, t: int, index: int, draw: int) -> int:
-    """What the bits of one tensor in one step begin with."""
+    """The key of the random bits of one tensor in one step."""
     return mix(mix(mix(seed + draw * STRIDE & WORD) + (t & WORD) & WORD) + (index & WORD) & WORD)
 
 
@@ -94,8 +94,8 @@ def half(words: Tensor, which: int) -> Tensor:
 # the codes
 
 
-def encode(x: Tensor, kind: str, chance: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Codes (flat) and scales of the numbers x; `chance` is 16 bits for each, None rounds to the nearest."""
+def encode(x: Tensor, kind: str, random: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Codes (flat) and scales of the numbers x; `random` is 16 bits for each; None rounds to nearest."""
     n, root = x.numel(), kind == "root8"
     blocks = torch.nn.functional.pad(x.flatten().float(), (0, -n % BLOCK)).view(-1, BLOCK)
     blocks = blocks.sqrt() if root else blocks
@@ -103,7 +103,7 @@ def encode(x: Tensor, kind: str, chance: Tensor | None = None) -> tuple[Tensor, 
     scale = torch.where(scale < LEAST, 0.0, scale)
     inverse = torch.where(scale == 0, 0.0, TOP[kind] / scale)[:, None]
     c = (blocks * inverse).flatten()[:n]
-    c = c.round() if chance is None else (c + (chance.to(c.device) >> 1) * 2.0**-15).floor()
+    c = c.round() if random is None else (c + (random.to(c.device) >> 1) * 2.0**-15).floor()
     return c.clamp(min=1 if root else -127).nan_to_num(0).to(CODED[kind]), scale
 
 
@@ -115,10 +115,10 @@ def decode(codes: Tensor, scale: Tensor) -> Tensor:
     return (x * x if root else x).view(codes.shape)
 
 
-def round_by_chance(x: Tensor, chance: Tensor) -> Tensor:
-    """Numbers in float32 as bfloat16: up or down, with 16 random bits for each."""
+def round_stochastically(x: Tensor, random: Tensor) -> Tensor:
+    """Float32 numbers as bfloat16 by stochastic rounding, with 16 random bits for each."""
     bits = x.float().flatten().view(torch.int32).to(torch.int64)
-    word = ((bits + chance.to(bits.device)) >> 16).to(torch.int16).view(torch.bfloat16)
+    word = ((bits + random.to(bits.device)) >> 16).to(torch.int16).view(torch.bfloat16)
     return torch.where(x.flatten().isnan(), x.flatten().to(torch.bfloat16), word).view(x.shape)
 
 
@@ -130,11 +130,11 @@ def join(p: Tensor, bits: Tensor) -> Tensor:
     return torch.where(p.isfinite() & (p != 0), (upper + low).view(torch.float32), p.float())
 
 
-def split(x: Tensor, kind: str, chance: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def split(x: Tensor, kind: str, random: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The nearest bfloat16 numbers, and what is left of float32 in 8 or 16 bits; of the rest, 8 random bits decide."""
     bits = x.float().contiguous().view(torch.int32).to(torch.int64)
     if kind == "bfloat16+8":
-        few = 0 if chance is None else chance.view(x.shape).to(bits.device) >> 8
+        few = 0 if random is None else random.view(x.shape).to(bits.device) >> 8
         bits = ((bits + few) >> 8) << 8
     upper = (bits + 0x8000) >> 16
     low = (bits - (upper << 16)) >> (8 if kind == "bfloat16+8" else 0)

@@ -16,7 +16,7 @@ from ravine.compile.watch import cut, guarded, measured, unscaled
 
 
 class Rule(Protocol):
-    """What the tracer needs of an optimizer class."""
+    """The part of an optimizer class that the tracer needs."""
 
     def init(self, s: Any, p: Any) -> None: ...
     def update(self, s: Any, p: Any, g: Any, t: Any) -> Any: ...  # and `loss`, where the rule needs it

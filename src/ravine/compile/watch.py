@@ -1,4 +1,4 @@
-"""What a program carries beside its rule: the scale of the loss, a guard against what is not finite, and measures."""
+"""Beside a rule a program carries the loss scale, a guard against gradients that are not finite, and measures."""
 
 from __future__ import annotations
 

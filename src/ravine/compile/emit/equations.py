@@ -41,7 +41,7 @@ class Notation:
         return self.index.format(symbol, index) if index else symbol
 
     def leaf(self, x: Expr) -> str:
-        """What is read: before the step, so states and the parameter are the old ones."""
+        """The symbol of a leaf: it is read before the step, so states and the parameter are the old ones."""
         name = str(x.arg)
         match x.op:
             case "const":

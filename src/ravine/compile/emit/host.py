@@ -61,7 +61,7 @@ def emit(numbers: list[Expr]) -> str:
 
 
 def needed(numbers: list[Expr]) -> list[Expr]:
-    """What the numbers are computed from, operands first; a sum over all tensors is given."""
+    """All nodes that the numbers are computed from, operands first; sums over all tensors are given."""
     return walk(numbers, {x for x in walk(numbers) if x.op == "every"})
 
 

@@ -1,7 +1,8 @@
-"""Machine code that asks torch and Python about many tensors in one call.
+"""Machine code that asks torch and Python about many tensors in one call (docs/decisions.md says why).
 
-It calls what they export, torch's stable C interface where that has the answer. Each function is tried before it is
-trusted: where one is missing or does not answer as expected, `native()` is None, and all is asked in Python.
+It calls functions that they export: torch's stable C interface where it has the answer, else C++ symbols by their
+mangled names. Each function is tried on known tensors before it is trusted: where one is missing or wrong, `native()`
+is None, and look.py asks in Python.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ravine.compile.native import Code
 
-AHEAD = 8  # so many tensors further on is fetched already: there may be more than the caches hold
+AHEAD = 8  # prefetch distance, in tensors: there may be more than the caches hold
 TORCH = {
     **{k: f"aoti_torch_get_{k}" for k in ("data_ptr", "sizes", "strides", "dim", "dtype")},
     **{k: f"aoti_torch_get_{k}" for k in ("storage_size", "storage_offset", "device_type", "device_index")},
@@ -99,10 +100,10 @@ stop:
   ret i64 -1
 }}
 """
-# writes where each tensor lies, and a number mixed of all else that can change: type, sizes, strides and the size of
-# the memory; of those that do not stay also the device and where in its memory it begins (one that stays and moves
-# has another address). Returns 1 if a tensor after those that stay lies elsewhere, 2 if
-# one that stays does or if such a number is new. Leaves where an address is not above `lows`: the memory was freed
+# stores the address of each tensor and a hash of all else that can change: dtype, sizes, strides and storage size; of
+# gradients, which come after the `stay` bound tensors, also device and storage offset (a bound one that moves has
+# another address). Returns 0 if nothing moved, 1 if only gradients moved, 2 or more if a bound tensor moved or a hash
+# differs, and -1 if a question failed or an address is not above `lows`: the memory was freed
 LOOK = """
   %x = call ptr @tensor(ptr %tensors, i64 %i)
   %r1 = call i32 %data_ptr(ptr %x, ptr %a)
@@ -183,7 +184,7 @@ next:
   %other.weighed = shl i64 %other, 1
   %news = or i64 %moved.weighed, %other.weighed
   %found.next = or i64 %found, %news"""
-# writes the gradient of each, an at::Tensor too; found: how many are there
+# stores the address of each gradient's at::Tensor; returns how many there are
 GRADIENTS = """
   %x = call ptr @tensor(ptr %tensors, i64 %i)
   %impl = load ptr, ptr %x
@@ -202,7 +203,7 @@ WRITTEN = """
   br label %next
 next:
   %found.next = add i64 %found, 1"""
-# found: how many values all of them have, where these are the known ones
+# returns the number of values in all boxes if they are the known ones, else -1
 HOLD = """
   %far = add i64 %i, AHEAD
   %later = call ptr @address(ptr %boxes, i64 %far)
@@ -281,7 +282,7 @@ class Native:
         self.called["nothing"] = ctypes.c_int64.from_address(found[0]).value
 
     def names(self, tensors: Sequence[Tensor], more: int = 0) -> array[int]:
-        """Where the at::Tensor of each lies, with room for more. Others keep the tensors while they are asked for."""
+        """The addresses of the at::Tensor of each, with room for more. The caller keeps the tensors alive."""
         return array("q", [id(x) + self.slot for x in (*tensors, *[self.spare] * (more + 2 * AHEAD))])
 
     def bind(self, name: str, n: int, **given: array[int] | int) -> Callable[[], int]:
@@ -294,7 +295,7 @@ class Native:
 
 
 def slot() -> int:
-    """Where in the Python object of a tensor its at::Tensor lies. Raises ValueError where it is not found."""
+    """The offset of the at::Tensor in a tensor's Python object. Raises ValueError where it is not found."""
     a, b = zeros(1), torch.nn.Parameter(zeros(1))
 
     def places(x: Any) -> set[int]:

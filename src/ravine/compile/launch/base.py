@@ -1,4 +1,4 @@
-"""What every backend does in the same way: find the memory of each array, and run the Matrix phases in torch."""
+"""The part of a launch that all backends share: find the memory of each array, and run the Matrix phases in torch."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Launch:
         self.made: list[dict[Expr, Tensor]] = []  # for each parameter: results of phases in torch, in this step
 
     def walked(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        """What the step works on, on this machine: numbers of the host, arrays, states of matrices, and gradients."""
+        """The local tensors of a step: numbers of the host, arrays, states of matrices, and gradients."""
         matrices = [b.state[b.keys[k]] for k in self.matrices for b in self.bound]
         return [*map(local, [*self.places.stay, *matrices]), *grads]
 
@@ -159,7 +159,7 @@ class Launch:
         self.recognized = True
 
     def name(self, place: int) -> str:
-        """What the tensor at this place of `walked()` is called in errors."""
+        """The name, for errors, of the tensor at this place of `walked()`."""
         arrays, count = [*list(self.types)[:-1], *self.matrices, "g"], len(self.bound)
         which, i = divmod(place - len(self.clocks), count)
         if which < 0:
@@ -255,7 +255,7 @@ class Launch:
             self.keep(i, {x: made[x] for x in phase.nodes})
 
     def known(self, i: int, wanted: Sequence[Expr] = ()) -> dict[Expr, Tensor]:
-        """What earlier phases of this step have made for tensor i, and its numbers of the host."""
+        """The results of earlier phases of this step for tensor i, and its numbers of the host."""
         found = {x: array for x, array in self.between[i].items() if x not in wanted}
         found |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums)}
         return found | self.made[i] | self.row(i)
@@ -294,7 +294,7 @@ def kinds_of(plan: Plan, dtypes: Mapping[str, torch.dtype]) -> dict[str, str]:
 
 
 def as_numbers(b: Bound, name: str) -> Tensor:
-    """What an array of a parameter stands for."""
+    """The values of an array of a parameter, decoded."""
     x, key = (b.p if name == "p" else b.state[b.keys[name]]), b.keys.get
     if scale := key(f"{name}.scale"):
         return decode(local(x), local(b.state[scale]))
@@ -304,7 +304,7 @@ def as_numbers(b: Bound, name: str) -> Tensor:
 
 
 def kind_of(x: Tensor) -> Kind:
-    """What may not change while a tensor is bound."""
+    """Shape, dtype and device, which may not change while a tensor is bound."""
     return x.shape, x.dtype, x.device
 
 

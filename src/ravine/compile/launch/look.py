@@ -1,5 +1,5 @@
-"""What may have changed since the last step: where tensors lie and how, which gradients are there, what dicts and lists
-hold. Everything is checked before every step, in a single native call where possible."""
+"""Find out what has changed since the last step: addresses and layouts of tensors, which gradients are there, the
+contents of dicts and lists. Everything is checked before every step, in a single native call where possible."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Gradients(Sequence[Any]):
         return g
 
     def present(self) -> int:
-        """How many there are."""
+        """The number of parameters that have a gradient."""
         return sum(p.grad is not None for p in self.params) if self.native is None else self.ask()
 
     def held(self) -> Sequence[Tensor]:
-        """What a step can count on to its end: itself, or a list where something else may let go of a gradient."""
+        """Gradients that live to the end of the step: itself, or a list where another thread may let go of one."""
         return self if self.native is not None and threads() == 0 else list(self)
 
 
@@ -121,7 +121,7 @@ def kind(x: Tensor) -> int:
 
 
 class Contents:
-    """What some dicts and lists hold: the values, not the keys."""
+    """The contents of some dicts and lists: the values, not the keys."""
 
     def __init__(self, boxes: Iterable[dict[Any, Any] | list[Any]]):
         self.boxes = list(boxes)
@@ -131,7 +131,7 @@ class Contents:
         self.counts, self.asks = [n for n, _ in asked], [ask for _, ask in asked]
 
     def bind(self, name: str, kind: type) -> tuple[int, Callable[[], int]]:
-        """How many values the boxes of this kind have, and the function that counts them while they are the same."""
+        """The number of values in the boxes of this kind, and a function that counts them while they are the same."""
         assert self.native is not None
         known = [(box, values) for box, values in zip(self.boxes, self.values, strict=True) if isinstance(box, kind)]
         boxes = array("q", [id(box) for box, _ in known])
@@ -149,7 +149,7 @@ class Contents:
 
 
 def held(box: dict[Any, Any] | list[Any]) -> list[Any]:
-    """What is in it."""
+    """Its values."""
     return list(box.values()) if isinstance(box, dict) else box
 
 

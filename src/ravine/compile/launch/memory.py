@@ -1,4 +1,4 @@
-"""What lies in memory: whether a tensor's elements do, and which tensors share some."""
+"""The memory of tensors: whether all elements of one lie in it, and which tensors share some."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLAIN = (Tensor, torch.nn.Parameter)  # another class may have gradients of its 
 
 
 def low(x: Tensor) -> int:
-    """Where in its memory it begins, in bytes: an address that is not above is that of memory that is gone."""
+    """The offset of a tensor in its storage, in bytes. An address not above it means that the memory was freed."""
     return int(x.storage_offset()) * x.element_size() if x.numel() else -1
 
 
@@ -55,7 +55,7 @@ def repeats(x: Tensor) -> bool:
 
 
 def touching(tensors: Sequence[Tensor], places: Sequence[int]) -> list[list[int]]:
-    """Those of these tensors of one storage whose stretches of memory meet, in groups of two or more, in order."""
+    """Groups of two or more of these tensors of one storage whose stretches of memory meet, in order."""
     ends = dict[int, tuple[int, int]]()
     for i in places:
         x = tensors[i]

@@ -57,7 +57,7 @@ class Recorded(Triton):
         return to.copy_(place.copy_(table), non_blocking=True)
 
     def clock_table(self) -> Tensor:
-        """Where the step count and the other numbers of each row lie."""
+        """The addresses of the step count and the other numbers of each row."""
         return torch.tensor([x.data_ptr() for x in self.clocks], dtype=torch.int64, device="cpu")
 
     def place(self, grads: Sequence[Tensor]) -> bool:
@@ -70,7 +70,7 @@ class Recorded(Triton):
         return moved
 
     def take(self, groups: Sequence[Mapping[str, Any]], loss: Any, found: Tensor | None) -> None:
-        """What a step is given: the hyperparameters of each row, the loss, and the infinity that was found."""
+        """Take the inputs of a step: the hyperparameters of each row, the loss, and GradScaler's verdict."""
         here = [
             [found, *(loss if name == "loss" else number_of(group, name) for name in self.names)] for group in groups
         ]

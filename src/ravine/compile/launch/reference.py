@@ -12,7 +12,7 @@ from ravine.compile.interpret import evaluate
 from ravine.compile.launch.base import Bound, Changed, Launch
 from ravine.compile.launch.memory import PLAIN, lacks
 from ravine.compile.plan import Plan
-from ravine.compile.storage import CODED, EXTRA, drawn, encode, half, key, round_by_chance, split, words
+from ravine.compile.storage import CODED, EXTRA, drawn, encode, half, key, round_stochastically, split, words
 
 
 def number(x: Tensor) -> float:
@@ -74,18 +74,18 @@ class Reference(Launch):
 
     def store(self, b: Bound, name: str, target: Tensor, value: Tensor) -> None:
         """Write an array, whatever its kind."""
-        kind, chance = self.types.get(name), None  # a matrix has none
+        kind, random = self.types.get(name), None  # a matrix has none
         if name in self.drawn:
             width, (draw, which) = len(self.plan.numbers), self.drawn[name]
             seed, t = (int(self.numbers[b.row * width + self.plan.numbers.index(x)]) for x in self.plan.chance)
-            chance = half(words(b.numbers(), key(seed, t, b.index, draw)), which)
+            random = half(words(b.numbers(), key(seed, t, b.index, draw)), which)
         if kind in CODED:
-            codes, scale = encode(value, kind, chance)
+            codes, scale = encode(value, kind, random)
             target.copy_(codes.view(target.shape))
             local(b.state[b.keys[f"{name}.scale"]]).copy_(scale)
         elif kind in EXTRA:
-            upper, bits = split(value, kind, chance)
+            upper, bits = split(value, kind, random)
             target.copy_(upper)
             local(b.state[b.keys[f"{name}.bits"]]).copy_(bits)
         else:
-            target.copy_(value if chance is None else round_by_chance(value, chance))
+            target.copy_(value if random is None else round_stochastically(value, random))

@@ -75,7 +75,7 @@ class Rows(Sparse, Pieces):
         self.lay(torch.cat([self.lines_of(b, t) for b, t in zip(self.bound, self.touched, strict=True)], 1))
 
     def lines_of(self, b: Bound, t: Touched) -> Tensor:
-        """Where every array of every touched row of a parameter lies: a line for each array."""
+        """The addresses of every touched row of a parameter: a line for each array."""
         arrays, g, n = [self.array(b, name) for name in list(self.types)[:-1]], t.values, t.values.shape[1]
         at = torch.tensor([[x.data_ptr(), x.element_size() * n] for x in [*arrays, g]], device=t.rows.device)
         rows = t.rows.expand(len(arrays) + 1, -1).clone()

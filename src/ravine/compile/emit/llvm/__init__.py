@@ -1,9 +1,9 @@
 """The CPU: each Kernel of a plan becomes LLVM IR that walks a table of pointers, one call for all tensors.
 
-A kernel is a few functions. `inner` is the rule over a stretch of one tensor (elements.py; blocks.py where numbers are
-rounded by chance, rows.py where it looks at rows and columns). `work` claims chunks of the whole model from a shared
-counter and calls `inner` on each stretch; any number of threads may run it at once. `finish` adds up what the blocks
-left and writes the states that are one number per tensor. `run` is all of it, on the threads of the OpenMP runtime
+A kernel is a few functions. `inner` is the rule over a stretch of one tensor (elements.py; blocks.py with stochastic
+rounding, rows.py where it looks at rows and columns). `work` claims chunks of the whole model from a shared counter and
+calls `inner` on each stretch; any number of threads may run it at once. `finish` adds up the sums of the blocks and
+writes the states that are one number per tensor. `run` is all of it, on the threads of the OpenMP runtime
 whose GOMP_parallel it is given. Sums are made in blocks of fixed size and added in a fixed order, so the result does
 not depend on the number of threads.
 """
@@ -14,8 +14,8 @@ from collections.abc import Mapping
 
 from ravine.compile.emit.llvm import blocks, elements, rows
 from ravine.compile.emit.llvm.body import DECLARE, NOTES, constant
-from ravine.compile.emit.llvm.chance import KEY
 from ravine.compile.emit.llvm.functions import CONSTANTS, NORMAL, cbrt
+from ravine.compile.emit.llvm.random_bits import KEY
 from ravine.compile.emit.llvm.work import ALIGN as ALIGN
 from ravine.compile.emit.llvm.work import BLOCK as BLOCK
 from ravine.compile.emit.llvm.work import COLUMNS as COLUMNS
@@ -23,7 +23,7 @@ from ravine.compile.emit.llvm.work import CONTEXT as CONTEXT
 from ravine.compile.emit.llvm.work import TILES, finish, finish_each, run, stretch, work
 from ravine.compile.expr import ROW, walk
 from ravine.compile.plan import Kernel, Plan
-from ravine.compile.storage import CHANCE, beside
+from ravine.compile.storage import STOCHASTIC, beside
 
 
 def emit(plan: Plan, dtypes: Mapping[str, str]) -> str:
@@ -47,7 +47,7 @@ def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> 
             finish_each(plan, table, k, after.count("define"), given),
             run(k),
         ]
-    inner = blocks.inner if any(dtypes[a] in CHANCE for a in touched) else elements.inner
+    inner = blocks.inner if any(dtypes[a] in STOCHASTIC for a in touched) else elements.inner
     return [
         inner(plan, dtypes, kernel, k, arrays),
         work(plan, dtypes, k, arrays, stretch(elements.unit(plan, dtypes, kernel))),

@@ -1,11 +1,11 @@
-"""How arrays are read and written, whatever their kind (compile/storage.py)."""
+"""Loads and stores of arrays of every kind (compile/storage.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from ravine.compile.emit.llvm.body import FLAGS, Body, constant
-from ravine.compile.emit.llvm.chance import chance
+from ravine.compile.emit.llvm.random_bits import random_bits
 from ravine.compile.expr import Expr, Shape
 from ravine.compile.storage import BELOW, BLOCK, CODED, EXTRA, LARGEST, LEAST, TOP, beside
 
@@ -13,7 +13,7 @@ MEMORY = {"int8": "i8", "int16": "i16"}
 
 
 def coded(kinds: Mapping[str, str], arrays: Iterable[str]) -> list[str]:
-    """Those of the arrays that are read and written block by block."""
+    """The arrays that are read and written block by block."""
     return [a for a in arrays if kinds[a] in CODED]
 
 
@@ -74,12 +74,12 @@ def element(b: Body, memory: str, base: str, at: str) -> str:
 
 
 def halve(b: Body, array: str, at: str, x: str) -> None:
-    """Store a float: its upper 16 bits, rounded by chance or with the next bits beside them."""
+    """Store a float: its upper 16 bits, rounded stochastically or with the next bits beside them."""
     kind = b.dtypes[array]
     bits = b.put(f"bitcast float {x} to i32")
     number = b.put(f"fcmp ord float {x}, 0.0")  # a NaN is a quiet one, made by arithmetic: its upper half says so
-    more = b.put(f"lshr i32 {chance(b, array, at)}, 8") if kind == "bfloat16+8" else "32768"
-    more = chance(b, array, at) if kind == "bfloat16~" else more
+    more = b.put(f"lshr i32 {random_bits(b, array, at)}, 8") if kind == "bfloat16+8" else "32768"
+    more = random_bits(b, array, at) if kind == "bfloat16~" else more
     more = b.put(f"select i1 {number}, i32 {more}, i32 0")
     if kind == "bfloat16+8":
         bits, more = b.put(f"and i32 {b.put(f'add i32 {bits}, {more}')}, -256"), "32768"
@@ -102,7 +102,7 @@ def place(b: Body, memory: str, base: str, at: str, x: str) -> None:
 
 
 def steps(b: Body, arrays: Iterable[str]) -> None:
-    """What a code of each array stands for in the block that begins at %from."""
+    """The value of one code of each array, in the block that begins at %from."""
     for a in arrays:
         kind = b.dtypes[a]
         scale = element(b, "float", f"%in.{beside(a, kind)}", b.put(f"lshr i64 %from, {BLOCK.bit_length() - 1}"))
@@ -139,14 +139,14 @@ def encode(b: Body, held: Mapping[str, Expr], at: str) -> None:
     """Store the codes of an element whose numbers are known.
 
     From 256 to 512 a float32 counts in steps of 2⁻¹⁵: 256 + c, or 384 + c where c has a sign, has the code in the
-    upper 8 bits of its fraction and what is beyond in the lower 15. To add 15 random bits there and cut is to round by
-    chance.
+    upper 8 bits of its fraction and what is beyond in the lower 15. Adding 15 random bits there and truncating is
+    stochastic rounding.
     """
     for a, x in held.items():
         kind = b.dtypes[a]
         c = b.put(f"fmul {FLAGS} float {narrow(b, b.name[x])}, %inverse.{a}")
         c = b.put(f"fadd {FLAGS} float {c}, {single(384.0 if kind == 'linear8' else 256.0)}")
-        few = b.put(f"lshr i32 {chance(b, a, at)}, 1")
+        few = b.put(f"lshr i32 {random_bits(b, a, at)}, 1")
         if kind == "root8":
             c = b.put(f"select i1 {b.put(f'fcmp olt float {c}, {single(257.0)}')}, float {single(257.0)}, float {c}")
         else:

@@ -1,4 +1,4 @@
-"""A kernel's pass where numbers are rounded by chance, and states may have a scale for each block of them.
+"""A kernel's pass where numbers are rounded stochastically, and states may have a scale for each block of them.
 
 New numbers of such states wait in a buffer until their block is done and its scale known. What can be made of the
 buffer is made with the codes: two short passes hide the time of roots and divisions better than a long one.
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ravine.compile.emit.llvm.arrays import coded, encode, hold, loads, recall, scales, steps, write
 from ravine.compile.emit.llvm.body import FLAGS, Body
-from ravine.compile.emit.llvm.chance import keys, walk
 from ravine.compile.emit.llvm.elements import partials
+from ravine.compile.emit.llvm.random_bits import keys, walk
 from ravine.compile.emit.llvm.work import arguments
 from ravine.compile.expr import EVERY, FULL, HOST, SCALAR
 from ravine.compile.plan import Kernel, Plan
@@ -106,7 +106,7 @@ def strips(
     b: Body, name: str, low: str, high: str, then: str, random: list[str], reads: list[str], element: Element
 ) -> str:
     """The elements from low to high: whole strips, then what is left one by one. `random` are the arrays that are
-    rounded by chance, `reads` those that are read."""
+    rounded stochastically, `reads` those that are read."""
     ahead(b, reads, f"%{name}.low")
     strip = loop(b, f"{name}.strip", f"%{name}.low", f"%{name}.high", f"{name}.end", random, element, "!0")
     rest = loop(b, f"{name}.rest", f"%{name}.whole", high, then, random, element, "!2")

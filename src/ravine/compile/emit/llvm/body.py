@@ -55,7 +55,7 @@ class Body:
     def __init__(self, plan: Plan, dtypes: Mapping[str, str], at: str = "%i"):
         self.plan, self.dtypes, self.at = plan, dtypes, at  # where in the tensor an element lies
         self.type = "double" if dtypes["p"] == "float64" else "float"  # what the elements are computed in
-        self.drawn = drawn(dtypes)  # where arrays that round by chance have their bits
+        self.drawn = drawn(dtypes)  # where arrays that round stochastically have their bits
         self.walking: dict[tuple[int, str], str] = {}  # what a draw begins with, where a loop carries it along
         self.words: dict[tuple[int, str], str] = {}  # random bits that are made: of which draw, for which element
         self.lines: list[str] = []
@@ -100,7 +100,7 @@ class Body:
                 self.name[x] = self.operation(x)
 
     def summed(self, x: Expr, last: bool = True) -> str:
-        """What is added for an element, in double: see `widened`."""
+        """The term that an element adds to a sum, in double: see `widened`."""
         if x.op == "const":
             return constant(x.arg, "double")
         if widened(x, last):
@@ -159,7 +159,7 @@ class Body:
         self.lines.append(f"store {memory} {x}, ptr {at}")
 
     def numbers(self, needs: Iterable[Expr]) -> None:
-        """What is one number for the whole tensor: computed in double, kept in the elements' type too."""
+        """Compute the numbers of the whole tensor, in double, and keep them in the elements' type too."""
         for x in needs:
             if x.op == "const":
                 continue

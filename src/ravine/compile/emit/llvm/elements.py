@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ravine.compile.emit.llvm.arrays import coded, loads, write
 from ravine.compile.emit.llvm.body import FLAGS, Body
-from ravine.compile.emit.llvm.chance import keys, walk
+from ravine.compile.emit.llvm.random_bits import keys, walk
 from ravine.compile.emit.llvm.work import ALIGN, BLOCK, arguments
 from ravine.compile.expr import EVERY, FULL, HOST, SCALAR
 from ravine.compile.plan import Kernel, Plan

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ravine.compile.emit.llvm.arrays import loads, write
 from ravine.compile.emit.llvm.body import FLAGS, IDENTITY, SUFFIX, Body
-from ravine.compile.emit.llvm.chance import keys
+from ravine.compile.emit.llvm.random_bits import keys
 from ravine.compile.emit.llvm.work import arguments
 from ravine.compile.expr import BATCH, COL, COMPARE, EVERY, FULL, HOST, ROW, SCALAR, VECTORS, Expr, Shape
 from ravine.compile.plan import Kernel, Plan, wide_sum
@@ -152,7 +152,7 @@ exit:
 
 
 def after(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> tuple[str, list[str]]:
-    """What follows the pass, tensor by tensor: the functions, in order, and the arrays that they are given."""
+    """The functions that run after the pass, tensor by tensor, in order, and the arrays that they are given."""
     arrays = [a for a in plan.arrays if plan.shape(a) in (SCALAR, *VECTORS)]
     few = [x for x in kernel.sums if x.shape in (SCALAR, BATCH)]
     cols = [x for x in kernel.sums if x.shape == COL]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ravine.compile.emit.llvm.body import Body
 from ravine.compile.expr import EVERY, HOST, SCALAR
 from ravine.compile.plan import Kernel, Plan
-from ravine.compile.storage import CHANCE
+from ravine.compile.storage import STOCHASTIC
 
 CONTEXT = (
     "pointers",
@@ -122,7 +122,7 @@ WIDEST = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
 
 def work(plan: Plan, table: Mapping[str, str], k: int, arrays: list[str], part: str) -> str:
     """Claim chunks until none is left; in each, every stretch of a tensor goes to `inner`."""
-    width = WIDEST if any(table[a] in CHANCE for a in arrays) else ""
+    width = WIDEST if any(table[a] in STOCHASTIC for a in arrays) else ""
     return f"""
 define void @work{k}(ptr %ctx) {width}{{
 entry:

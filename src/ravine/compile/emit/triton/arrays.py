@@ -1,4 +1,4 @@
-"""How arrays are read and written, whatever their kind (compile/storage.py)."""
+"""Loads and stores of arrays of every kind (compile/storage.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ravine.compile.storage import BELOW, BLOCK, EXTRA, LARGEST, TOP, beside
 
 
 def keys(b: Body, arrays: Iterable[str]) -> None:
-    """What the chance of these arrays begins with."""
+    """The keys of these arrays' random bits."""
     draws = sorted({b.drawn[a][0] for a in arrays if a in b.drawn})
     if not draws:
         return
@@ -22,7 +22,7 @@ def keys(b: Body, arrays: Iterable[str]) -> None:
         b.lines.append(f"key{draw} = key({seed}, {t}, index, {draw})")
 
 
-def chance(b: Body, array: str) -> str:
+def random_bits(b: Body, array: str) -> str:
     """16 random bits for this array and each element."""
     draw, half = b.drawn[array]
     if draw not in b.words:
@@ -56,17 +56,17 @@ def store(b: Body, array: str, x: Expr, at: Mapping[str, str], i: str, mask: str
         return
     value = b.put(f"{b.value(x)}.to(tl.float32)")
     if kind == "bfloat16~":
-        b.lines.append(f"tl.store({to}, by_chance({value}, {chance(b, array)}){mask})")
+        b.lines.append(f"tl.store({to}, stochastic({value}, {random_bits(b, array)}){mask})")
         return
     assert part is not None
     if kind in EXTRA:
-        few = f"({chance(b, array)} >> 8)" if kind == "bfloat16+8" else "0"
+        few = f"({random_bits(b, array)} >> 8)" if kind == "bfloat16+8" else "0"
         upper, low = b.several(f"split({value}, {few}, {BELOW[EXTRA[kind]]})", 2)
         b.lines.append(f"tl.store({to}, {upper}{mask})")
         b.lines.append(f"tl.store({at[part]} + {i}, {low}.to(tl.{EXTRA[kind]}){mask})")
         return
     b.lines += ["if not FAST:", f"    {value} = tl.where(ok, {value}, 0.0)"]
-    few, signed = f"({chance(b, array)} >> 1)", kind == "linear8"
+    few, signed = f"({random_bits(b, array)} >> 1)", kind == "linear8"
     code, scale = b.several(f"coded({value}, {few}, {TOP[kind]!r}, {signed}, {PROGRAM})", 2)
     block = b.put(f"start // {BLOCK} + tl.arange(0, {PROGRAM // BLOCK})")
     b.lines.append(f"tl.store({at[part]} + {block}, {scale}, {block} < (n + {BLOCK - 1}) // {BLOCK})")

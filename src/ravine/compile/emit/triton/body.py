@@ -61,7 +61,7 @@ class Body:
         self.plan, self.dtypes, self.at = plan, dtypes, at  # where in the tensor an element lies
         self.type = "float64" if dtypes["p"] == "float64" else "float32"  # what the elements are computed in
         self.lines: list[str] = []
-        self.drawn = drawn(dtypes)  # where arrays that round by chance have their bits
+        self.drawn = drawn(dtypes)  # where arrays that round stochastically have their bits
         self.words: dict[int, str] = {}  # the draws that are made
         self.count = 0
         self.double: dict[Expr, str] = {}  # one number per tensor, in float64
@@ -99,7 +99,7 @@ class Body:
         return self.put(table[x.op].format(*(self.value(s, wide) for s in x.src)))
 
     def summed(self, x: Expr, last: bool = True) -> str:
-        """What is added for each element, in float64: see `widened`."""
+        """The term that each element adds to a sum, in float64: see `widened`."""
         if widened(x, last):
             parts = {s: self.summed(s, False) for s in x.src}
             return self.put(OPS[x.op].format(*(parts[s] for s in x.src)))
@@ -115,7 +115,7 @@ class Body:
 
     @contextmanager
     def inside(self, head: str) -> Generator[None, None, None]:
-        """What is put here stands indented under `head`; the names that it makes end with it."""
+        """Indent the lines that are put here under `head`; their names end with it."""
         start, names, double, words = len(self.lines) + 1, dict(self.name), dict(self.double), dict(self.words)
         self.lines.append(f"{head}:")
         yield
@@ -123,7 +123,7 @@ class Body:
         self.name, self.double, self.words = names, double, words
 
     def pointers(self, arrays: Iterable[str]) -> dict[str, str]:
-        """Where tensor k has some arrays, in table order."""
+        """Load the addresses of some arrays of tensor k, in table order."""
         found = set(arrays)
         found |= {part for a in found if (part := beside(a, self.dtypes[a]))}
         return {a: self.pointer(a) for a in self.dtypes if a in found}
@@ -141,7 +141,7 @@ class Body:
                 names[x] = self.operation(x, wide)
 
     def pointer(self, array: str) -> str:
-        """Where tensor k has its array."""
+        """The address of an array of tensor k."""
         place, kind = list(self.dtypes).index(array), MEMORY.get(self.dtypes[array]) or self.dtypes[array]
         load = f"tl.load(pointers + {place} * tensors + k).to(tl.pointer_type(tl.{kind}))"
         return self.put(load, f"at_{plain(array)}")
@@ -153,11 +153,11 @@ class Body:
         self.lines.append(f"tl.store({at}, {v}{mask})")
 
     def sizes(self, names: Iterable[str]) -> None:
-        """What is known of tensor k."""
+        """Load these sizes of tensor k."""
         self.lines += [f"{c} = tl.load(sizes + {len(COLUMNS)} * k + {COLUMNS.index(c)})" for c in names]
 
     def numbers(self, needs: Iterable[Expr]) -> None:
-        """What is one number for the whole tensor, in float64."""
+        """Compute the numbers of the whole tensor, in float64."""
         needs = [x for x in needs if x.shape in (HOST, EVERY, SCALAR) and x.op != "const"]
         letters = dict.fromkeys(str(x.arg) for x in needs if x.op == "size")
         self.sizes([*letters, *["row"] * any(x.on_host for x in needs)])

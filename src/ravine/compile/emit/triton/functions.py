@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ravine.compile.storage import BLOCK, CHANCE, CODED, EXTRA, FIRST, LEAST, SECOND, STRIDE, THIRD
+from ravine.compile.storage import BLOCK, CODED, EXTRA, FIRST, LEAST, SECOND, STOCHASTIC, STRIDE, THIRD
 
 # The instruction of the GPU rounds to nearest even; Triton's interpreter truncates, so there it is done on the bits.
 NEAREST = """
@@ -78,7 +78,7 @@ def normal(seed, index, i, t):
     return tl.sqrt_rn(-2 * tl.log(u)) * tl.cos({turn} * v)
 """
 
-# A part of compile/storage.py: what chance begins with and the bits of an element, and how numbers are cut and joined.
+# A part of compile/storage.py: the key and the random bits of an element, and how numbers are split and joined.
 MIX = f"""
 @triton.jit
 def mix(x):
@@ -98,7 +98,7 @@ def words(i, key):
     return x ^ (x >> 16)
 
 @triton.jit
-def by_chance(x, few):
+def stochastic(x, few):
     bits = x.to(tl.uint32, bitcast=True)
     word = (bits + tl.where(x == x, few, 0)) >> 16
     return word.to(tl.uint16).to(tl.bfloat16, bitcast=True)
@@ -138,7 +138,7 @@ def called(ops: set[str], dtypes: Iterable[str], interpreted: bool) -> list[str]
     kinds = set(dtypes)
     out = [NEAREST_BITS if interpreted else NEAREST] if "bfloat16" in kinds else []
     out += [LARGEST] if "amax" in ops or kinds & CODED.keys() else []
-    out += [MIX] if kinds & {*CHANCE, *EXTRA} else []
+    out += [MIX] if kinds & {*STOCHASTIC, *EXTRA} else []
     out += [CBRT.format(size=size, **kind) for size, kind in KINDS.items()] if "cbrt" in ops else []
     out += [NORMAL.format(grain=2.0**-24, turn=2 * math.pi)] if "normal" in ops else []
     return out

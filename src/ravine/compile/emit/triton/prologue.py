@@ -1,4 +1,4 @@
-"""What the host does, on the device: its numbers before a step, sums over all tensors, and the clocks after it.
+"""The host's part of a step, on the device: its numbers, sums over all tensors, and the clocks after the step.
 
 A plan's numbers are computed in float64 by one program for each row of their table. Before the table stands one number
 more: whether the step is made at all. The last kernel and what follows it look there first.
@@ -92,7 +92,7 @@ def gather{place}(sums, totals, tensors, BLOCK: tl.constexpr):
 
 
 def total(plan: Plan, x: Expr) -> str:
-    """Where a sum over all tensors lies: launches share it."""
+    """The address of a sum over all tensors, which launches share."""
     return f"tl.load(totals + {plan.everys.index(str(x.arg))}).to(tl.pointer_type(tl.float64))"
 
 

@@ -23,7 +23,7 @@ TERMS = {ROW: "b * r", COL: "b * c", BATCH: "b"}  # and of the tensor
 
 
 def tall(r: int, c: int) -> int:
-    """How many rows a tile has, of matrices of r rows and c columns."""
+    """The number of rows of a tile, of matrices of r rows and c columns."""
     narrow, flat, square = BLOCKS
     return (narrow if c <= 16 else flat if r <= 4 else square)[0]
 
@@ -39,7 +39,7 @@ def reduced(x: Expr, a: str, axis: int) -> str:
 
 
 def identity(x: Expr) -> str:
-    """What a sum or maximum begins with."""
+    """The first value of a sum or maximum."""
     return "0.0" if x.op == "sum" else "float('-inf')"
 
 
@@ -111,7 +111,7 @@ def kernel{k}({WITH}):
 
 
 def after(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> list[str]:
-    """What follows the pass: functions that are launched in order.
+    """The functions that are launched after the pass, in order.
 
     A program overwrites only states that no other one reads: numbers of rows and columns meet those of matrices and of
     the tensor, which are written later, and no others.
@@ -222,7 +222,7 @@ def write_scalars(b: Body, stores: Iterable[tuple[str, Expr]]) -> None:
 
 
 def prepare(b: Body, roots: list[Expr], more: Iterable[str] = ()) -> tuple[list[Expr], dict[str, str]]:
-    """What these values need, and where their arrays lie; numbers of the tensor are loaded here."""
+    """The nodes that these values need, and the addresses of their arrays; numbers of the tensor are loaded here."""
     needs = b.plan.needs(Kernel(), roots)
     b.numbers(x for x in needs if x.shape in (HOST, EVERY, SCALAR))
     arrays = [a for x in needs if x.shape in VECTORS and (a := b.plan.array(x))]

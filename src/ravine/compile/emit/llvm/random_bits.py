@@ -1,4 +1,4 @@
-"""The random bits that decide how numbers are rounded: `key` and `words` of compile/storage.py, in IR."""
+"""The random bits of stochastic rounding: `key` and `words` of compile/storage.py, in IR."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ravine.compile.emit.llvm.body import Body
 from ravine.compile.storage import FIRST, SECOND, STRIDE, THIRD
 
-# What the chance of one tensor in one step begins with.
+# The key of the random bits of one tensor in one step.
 KEY = f"""
 define internal i32 @mix(i32 %x) alwaysinline {{
   %a = lshr i32 %x, 16
@@ -42,7 +42,7 @@ define internal i32 @key(double %seed, double %t, i64 %index, i64 %offset, i32 %
 
 
 def keys(b: Body, arrays: Iterable[str]) -> None:
-    """What the chance of these arrays begins with, once for a tensor."""
+    """The keys of these arrays' random bits, once for a tensor."""
     draws = sorted({b.drawn[a][0] for a in arrays if a in b.drawn})
     if not draws:
         return
@@ -51,7 +51,7 @@ def keys(b: Body, arrays: Iterable[str]) -> None:
         b.lines.append(f"%key{draw} = call i32 @key(double {seed}, double {t}, i64 %index, i64 %offset, i32 {draw})")
 
 
-def chance(b: Body, array: str, at: str) -> str:
+def random_bits(b: Body, array: str, at: str) -> str:
     """16 random bits for this array and element, in an i32."""
     draw, half = b.drawn[array]
     if (draw, at) not in b.words:
@@ -64,7 +64,7 @@ def chance(b: Body, array: str, at: str) -> str:
 
 
 def begun(b: Body, draw: int, at: str) -> str:
-    """What the chance of an element begins with."""
+    """The counter of an element, from which its random bits are mixed."""
     i = b.put(f"trunc i64 {at} to i32")
     return b.put(f"add i32 {b.put(f'mul i32 {i}, {STRIDE}')}, %key{draw}")
 

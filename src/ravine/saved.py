@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.compile.geometry import local
 from ravine.compile.launch.memory import PLAIN, lacks
 
 MOST = 2**53  # the largest count a float64 holds exactly
@@ -50,7 +51,7 @@ def finite(what: str, x: Any, low: float, high: float, where: str = " in the sta
 
 def has_memory(x: Tensor) -> bool:
     """True if a tensor's numbers can be read: not where its storage was freed, or for one that has none."""
-    x = getattr(x, "_local_tensor", x)  # of a distributed one: what lies here
+    x = local(x)
     if x.layout is not torch.strided or x.is_meta:
         return False
     return type(x) not in PLAIN or not lacks(x)

@@ -1,4 +1,5 @@
-"""FSDP2: parameters that lie in shards on several processes move as torch's own optimizer moves them, released too."""
+"""Parameters that lie in shards on several processes move as torch's own optimizer moves them, released too (FSDP2),
+and as in one process, bit for bit, under every placement (placed.py)."""
 
 import os
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import ci, slow
 
 RANK = """
 import os, sys
@@ -80,27 +82,36 @@ dist.destroy_process_group()
 """
 
 
-def ranks(world: int, name: str, folder: Path) -> list[str]:
+def ranks(script: Path, world: int, folder: Path, *more: str) -> list[str]:
     """What each process prints."""
-    script = folder / "rank.py"
-    script.write_text(RANK)
-    env = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    env = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "TRITON_INTERPRET": "1"}
     command = [sys.executable, str(script)]
     made = [
-        subprocess.Popen([*command, str(r), str(world), str(folder / "store"), name], env=env,
+        subprocess.Popen([*command, str(r), str(world), str(folder / "store"), *more], env=env,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for r in range(world)
     ]  # fmt: skip
-    out = [process.communicate(timeout=120) for process in made]
+    out = [process.communicate(timeout=240) for process in made]
     assert all(stdout for stdout, _ in out), out
     return [stdout.strip() for stdout, _ in out]
 
 
+distributed = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
+
+
+@distributed
 @pytest.mark.ci
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
 @pytest.mark.parametrize(
     ("world", "name", "said"),
     [(2, "int8", "equal"), (2, "adamw", "equal"), (2, "lamb", "refused"), (2, "bf16", "equal")],
 )
 def test_shards_move_as_in_torch(world: int, name: str, said: str, tmp_path: Path):
-    assert ranks(world, name, tmp_path) == [said] * world
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    assert ranks(script, world, tmp_path, name) == [said] * world
+
+
+@distributed
+@pytest.mark.parametrize("world", [*ci(2), *slow(4)])
+def test_shards_move_as_the_whole(world: int, tmp_path: Path):
+    assert ranks(Path(__file__).with_name("placed.py"), world, tmp_path) == ["equal"] * world

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import torch
@@ -31,11 +30,17 @@ def real(x: Tensor) -> Tensor:
 
 def gradient(g: Tensor, p: Tensor) -> Tensor:
     """The local part of a gradient, placed as its parameter is: a partial sum is added up over the processes."""
-    placed, to = getattr(g, "placements", None), getattr(p, "placements", None)
-    if placed != to and placed is not None and to is not None:
+    (mesh, placed), (own, to) = placing(g), placing(p)
+    if mesh is not None and mesh == own and placed != to:
         other: Any = g
         g = other.redistribute(placements=to)
-    return local(g)
+    x: Any = local(g)
+    return x.wait() if hasattr(x, "wait") else x  # of a collective that is under way
+
+
+def placing(x: Tensor) -> tuple[Any, tuple[Any, ...]]:
+    """The mesh of a distributed tensor and its placements there; of any other None and ()."""
+    return getattr(x, "device_mesh", None), tuple(getattr(x, "placements", ()))
 
 
 def sizes(p: Tensor, view: str = "first") -> dict[str, int]:
@@ -77,17 +82,22 @@ class Extent:
 
     @classmethod
     def of(cls, x: Tensor) -> Extent:
-        """The extent of a tensor; raises ValueError for a distributed one whose values are not all there."""
+        """The extent of a tensor; raises ValueError for a distributed one of which it is not known what is here."""
         pair = (2,) if x.is_complex() else ()
         if local(x) is x:
             return cls((*x.shape, *pair), tuple(map(range, (*x.shape, *pair))))
-        placed: Any = x
-        mesh, placements = placed.device_mesh, tuple(placed.placements)
+        mesh, placements = placing(x)
         for place in placements:
             if not (place.is_replicate() or hasattr(place, "dim")):
                 raise ValueError(f"is placed as {place}: these are not its values yet; redistribute() it first")
         index = [here(n, [(a, x) for a, x in enumerate(placements) if at(x, d)], mesh) for d, n in enumerate(x.shape)]
-        return cls((*x.shape, *pair), (*index, *map(range, pair)), mesh, placements)
+        found = cls((*x.shape, *pair), (*index, *map(range, pair)), mesh, placements)
+        if found.shape != (*local(x).shape, *pair) and mesh.get_coordinate() is not None:
+            raise ValueError(
+                f"has {tuple(local(x).shape)} of {tuple(x.shape)} on this process, where torch would place "
+                f"{found.shape[: x.dim()]} by {', '.join(map(repr, placements))}: which part it is cannot be known"
+            )
+        return found
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,28 +106,31 @@ class Extent:
 
     @property
     def complete(self) -> bool:
-        """True if the whole tensor is here."""
-        return self.shape == self.whole
+        """True if every process of the mesh has the whole tensor."""
+        return all(x.is_replicate() or self.mesh.size(axis) == 1 for axis, x in enumerate(self.placements))
 
     @cached_property
-    def runs(self) -> list[tuple[int, int]]:
-        """The stretches of the whole tensor that are here, in order: the number of the first element, and how many."""
-        cut = next((d for d in reversed(range(len(self.whole))) if self.shape[d] != self.whole[d]), 0)
-        outer = [math.prod(self.whole[d + 1 :]) for d in range(cut)]
-        inner = math.prod(self.whole[cut + 1 :])
-        pieces = [(first * inner, n * inner) for first, n in together(self.index[cut])] if self.whole else [(0, 1)]
-        rows = (sum(map(int.__mul__, row, outer)) for row in product(*self.index[:cut]))
-        return [(row + first, n) for row in rows for first, n in pieces if n]
+    def runs(self) -> Tensor:
+        """The stretches of the whole tensor that are here, in order, a line for each: the number of its first element,
+        and how many."""
+        whole, index = (*self.whole, 1), (*self.index, range(1))
+        cut = next((d for d in reversed(range(len(whole))) if len(index[d]) != whole[d]), 0)
+        inner = math.prod(whole[cut + 1 :])
+        first, n = (torch.tensor(x, device="cpu") * inner for x in zip(*together(index[cut]), strict=True))
+        first = numbered(whole[:cut], index[:cut])[:, None] * whole[cut] * inner + first
+        runs = torch.stack([first, n.expand_as(first)], -1).view(-1, 2)
+        return runs[runs[:, 1] > 0]
 
     @property
     def offset(self) -> int | None:
         """The number of the first element, where all that follow are numbered one after the other; else None."""
-        return None if len(self.runs) > 1 else self.runs[0][0] if self.runs else 0
+        if self.shape == self.whole or not len(self.runs):
+            return 0
+        return int(self.runs[0, 0]) if len(self.runs) == 1 else None
 
     def numbers(self) -> Tensor:
         """The number of each local element in the whole tensor."""
-        parts = [torch.arange(first, first + n, device="cpu") for first, n in self.runs]
-        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device="cpu")
+        return numbered(self.whole, self.index)
 
     def like(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """A local tensor as the part of a distributed one of this shape, placed as this is; of others, itself."""
@@ -130,13 +143,17 @@ class Extent:
         return DTensor.from_local(x, self.mesh, self.placements, run_check=False, shape=size, stride=stride)
 
     def whole_blocks(self, size: int) -> bool:
-        """True if the tensor is cut, if at all, between blocks of this many elements, on every process."""
+        """True if every process has blocks of this many elements and no part of one, and torch would cut a tensor with
+        one number for each block in the same places."""
         cuts = [(axis, x) for axis, x in enumerate(self.placements) if not x.is_replicate()]
         if not cuts:
             return True
         ((axis, place), *more) = cuts
-        rows = -(-self.whole[0] // self.mesh.size(axis))
-        return not more and at(place, 0) and not strided(place) and rows * math.prod(self.whole[1:]) % size == 0
+        if more or not at(place, 0) or strided(place):
+            return False
+        row, parts = math.prod(self.whole[1:]), self.mesh.size(axis)
+        blocks = -(-self.whole[0] * row // size)
+        return -(-self.whole[0] // parts) * row == -(-blocks // parts) * size
 
 
 def at(place: Any, d: int) -> bool:
@@ -162,6 +179,15 @@ def here(n: int, cuts: Sequence[tuple[int, Any]], mesh: Any) -> Sequence[int]:
     return index
 
 
+def numbered(sizes: Sequence[int], index: Sequence[Sequence[int]]) -> Tensor:
+    """The numbers, row after row, of the elements of a tensor of these sizes that have these indices."""
+    number = torch.zeros(1, dtype=torch.int64, device="cpu")
+    for n, i in zip(sizes, index, strict=True):
+        taken = torch.arange(i.start, i.stop, device="cpu") if isinstance(i, range) else number.new_tensor(i)
+        number = (number[:, None] * n + taken).flatten()
+    return number
+
+
 def chunk(index: Sequence[int], count: int, which: int) -> Sequence[int]:
     """One of `count` parts, cut as by torch.chunk: the last ones may be shorter, or empty."""
     size = -(-len(index) // count)
@@ -179,4 +205,4 @@ def together(index: Sequence[int]) -> list[tuple[int, int]]:
             found[-1:] = [(first, n + 1)]
         else:
             found.append((i, 1))
-    return found
+    return found or [(0, 0)]

@@ -14,10 +14,22 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL
-from ravine.compile.geometry import local
+from ravine.compile.geometry import local, placing
 from ravine.compile.storage import CODED
 from ravine.optimizer.clock import count, is_number, number
-from ravine.optimizer.state import BITS, SUMS, TYPES, misfit, movable, numbers_of, scale_of, shape_of, stored, type_of
+from ravine.optimizer.state import (
+    BITS,
+    SUMS,
+    TYPES,
+    as_numbers,
+    misfit,
+    movable,
+    numbers_of,
+    scale_of,
+    shape_of,
+    stored,
+    type_of,
+)
 from ravine.optimizer.swap import TRAIN
 from ravine.rule.hyper import constants, fields, settle
 from ravine.rule.modifier import Modifier
@@ -299,6 +311,10 @@ def fit(
     defaults = {k: default for k, (_, default) in fields(type(opt)).items()}
     always = {opt.key(k) for k in opt.compiled(defaults, p).program.start}  # other flags may bring more
     coded = {k for k, x in expected.items() if x.shape == FULL and k in found and scale_of(k) in found}
+    for k in [k for k in coded if placing(found[k]) != placing(p)]:  # blocks that are cut elsewhere than here
+        found[k] = as_numbers(found, k)
+        del found[scale_of(k)]
+        coded.remove(k)
     known = {*expected, *opt.names.values(), *opt.state.get(p, {}), "step", TRAIN, BITS, *map(scale_of, coded)}
     if (unknown := found.keys() - known) and (unknown := unknown - once(opt, group, p, unknown)):
         raise ValueError(

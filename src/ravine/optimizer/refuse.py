@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL, HOST
-from ravine.compile.geometry import Extent, local
-from ravine.compile.launch import elementwise, separable
-from ravine.compile.storage import CODED
+from ravine.compile.geometry import Extent, local, placing
+from ravine.compile.launch import apart, elementwise, separable
+from ravine.compile.storage import BLOCK, CODED
 from ravine.optimizer.state import BITS, TYPES, misfit, scale_of, shape_of
 
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
         raise RuntimeError(f"{who} is {p.dtype} and its gradient {g.dtype}; both must be one of {TYPES}")
     compiled = opt.compiled(group, p)
     plan = compiled.plan
-    try:
-        complete = Extent.of(p).complete
-    except ValueError as error:
-        raise RuntimeError(f"{who} {error}") from None
-    if not complete and not separable(plan):
-        raise RuntimeError(f"{who} is distributed, and {type(opt).__name__} needs whole tensors: it sums over them")
+    check_placing(opt, who, group, p, g)
     if BITS in opt.state.get(p, {}) and (wrong := misfit(BITS, opt.state[p], p)):
         raise RuntimeError(f"{who}: {wrong}; delete opt.state[p]['{BITS}'], or make a new optimizer")
     for k, start in compiled.program.start.items() if opt.state.get(p) else ():
@@ -68,6 +63,35 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
                 f"{who}: its state {opt.key(k)} is {x.dtype} of shape {tuple(x.shape)}, which does not fit. Parameters "
                 "keep their shape between steps: delete opt.state[p], or make a new optimizer"
             )
+
+
+def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
+    """One clear error for a distributed parameter that cannot be stepped part by part."""
+    plan, name = opt.compiled(group, p).plan, type(opt).__name__
+    try:
+        here = Extent.of(p)
+    except ValueError as error:
+        raise RuntimeError(f"{who} {error}") from None
+    if placing(g)[0] != here.mesh:
+        raise RuntimeError(f"{who} is {on(p)}, and its gradient {on(g)}; give one that is distributed as it is")
+    if not here.complete and not (separable(plan) and apart(plan.start.values())):
+        raise RuntimeError(
+            f"{who} is distributed, and {name} needs whole tensors: it sums over them or asks their size"
+        )
+    state, full = opt.state.get(p, {}), [opt.key(k) for k, x in plan.start.items() if x.shape == FULL]
+    for k in [*full, *map(scale_of, full), BITS]:
+        if not isinstance(x := state.get(k), Tensor):
+            continue
+        if placing(x) != (here.mesh, here.placements):
+            raise RuntimeError(f"{who} is {on(p)}, its state {k} {on(x)}; redistribute() it, or delete opt.state[p]")
+        if k in full and x.dtype in CODED.values() and not here.whole_blocks(BLOCK):
+            raise RuntimeError(f"{who} is {on(p)}, and its state {k} is in codes of whole blocks; delete opt.state[p]")
+
+
+def on(x: Tensor) -> str:
+    """How a tensor is distributed, in words."""
+    mesh, placements = placing(x)
+    return "not distributed" if mesh is None else f"placed by {', '.join(map(repr, placements))} on {mesh}"
 
 
 def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:

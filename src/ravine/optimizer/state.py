@@ -123,7 +123,9 @@ def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tens
 def as_numbers(state: Mapping[str, Tensor], key: str) -> Tensor:
     """What a state stands for, in its type or in float32."""
     x = state[key]
-    return decode(local(x), local(state[scale_of(key)])) if scale_of(key) in state else x
+    if scale_of(key) not in state:
+        return x
+    return Extent.of(x).like(decode(local(x), local(state[scale_of(key)])), x.shape)
 
 
 def weight_of(p: Tensor, state: Mapping[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from ravine.compile.launch.base import Bound, Changed, Launch
 from ravine.compile.launch.llvm import LLVM
 from ravine.compile.launch.pieces import LLVMRuns
 from ravine.compile.launch.reference import Reference
-from ravine.compile.launch.rows import LLVMRows, ReferenceRows, elementwise, separable
+from ravine.compile.launch.rows import LLVMRows, ReferenceRows, apart, elementwise, separable
 from ravine.compile.plan import Plan
 
 BACKENDS = ("llvm", "triton", "reference")
@@ -44,4 +44,15 @@ def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False, r
     return {"rows": LLVMRows, "runs": LLVMRuns, "whole": LLVM}[kind](plan, bound)
 
 
-__all__ = ["BACKENDS", "Bound", "Changed", "Launch", "backend_for", "backend_of", "elementwise", "launch", "separable"]
+__all__ = [
+    "BACKENDS",
+    "Bound",
+    "Changed",
+    "Launch",
+    "apart",
+    "backend_for",
+    "backend_of",
+    "elementwise",
+    "launch",
+    "separable",
+]

@@ -146,6 +146,8 @@ class Launch:
             if kind_of(x) != kind:
                 raise Changed(f"{self.name(i)} was {described(kind)} and is {described(kind_of(x))}")
         for b, g in zip(self.bound, tensors[count:], strict=True):
+            if local(g) is not g:
+                raise Changed(f"the gradient of parameter {b.index} is distributed, and the parameter is not")
             p = local(b.p)
             kind = (p.shape, self.gradients, p.device)
             if kind_of(g) != kind:

@@ -48,13 +48,20 @@ class Runs(Pieces):
 
     def __init__(self, plan: Plan, bound: list[Bound]):
         super().__init__(plan, bound)
-        runs = [(i, *run) for i, b in enumerate(bound) for run in b.extent.runs]
-        self.tensor, self.numbered, self.lengths = torch.tensor(runs, device=bound[0].p.device).view(-1, 3).unbind(1)
-        ends = self.lengths.cumsum(0)
-        first = torch.tensor([0, *(sum(n for _, n in b.extent.runs) for b in bound)], device=ends.device).cumsum(0)
-        self.before = ends - self.lengths - first[self.tensor]  # elements of its tensor
+        device, runs = bound[0].p.device, [b.extent.runs for b in bound]
+        self.tensor = torch.arange(len(bound), device="cpu").repeat_interleave(
+            torch.tensor([len(x) for x in runs], device="cpu")
+        )
+        self.tensor = self.tensor.to(device)
+        self.numbered, self.lengths = torch.cat(runs).to(device).unbind(1)
+        self.before = torch.cat([x[:, 1].cumsum(0) - x[:, 1] for x in runs]).to(device)  # elements of its tensor
         widths = [local(self.array(bound[0], name)).real.element_size() for name in list(self.types)[:-1]]
-        self.widths = torch.tensor([*widths, self.gradients.to_real().itemsize], device=ends.device)
+        self.widths = torch.tensor([*widths, self.gradients.to_real().itemsize], device=device)
+
+    @property
+    def ordered(self) -> bool:
+        """True: of a shard that lies in another order of dimensions, no run would lie together in memory."""
+        return True
 
     def point(self, addresses: array[int]) -> None:
         table = torch.frombuffer(addresses, dtype=torch.int64).view(-1, len(self.bound)).to(self.tensor.device)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, HOST, walk
+from ravine.compile.expr import FULL, HOST, MATRIX, REDUCE, Expr, walk
 from ravine.compile.geometry import local
 from ravine.compile.launch.base import Bound, Changed, Launch
 from ravine.compile.launch.memory import lacks
 from ravine.compile.launch.pieces import LLVMPieces, Pieces
 from ravine.compile.launch.reference import Reference
-from ravine.compile.plan import Matrix, Plan
+from ravine.compile.plan import Plan
 
 
 @dataclass
@@ -172,11 +172,15 @@ def elementwise(plan: Plan) -> bool:
 
 
 def separable(plan: Plan) -> bool:
-    """True if what becomes of an element depends on it and on its number alone: no sums, no matrices, no sizes."""
+    """True if what becomes of an element depends on it and on its number alone."""
     return (
         len(plan.kernels) == 1
         and not plan.reductions
-        and not any(isinstance(phase, Matrix) for phase in plan.phases)
         and all(x.shape in (FULL, HOST) for x in plan.start.values())
-        and not any(x.op == "size" for x in walk(plan.outputs.values()))
+        and apart(plan.outputs.values())
     )
+
+
+def apart(roots: Iterable[Expr]) -> bool:
+    """True for what looks at one element at a time: no sums, no matrices, no sizes."""
+    return not any(x.op in (*REDUCE, *MATRIX, "size", "eye") for x in walk(roots))

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.llvm import ALIGN, COLUMNS, CONTEXT
+from ravine.compile.emit.llvm import COLUMNS, CONTEXT
 from ravine.compile.expr import FULL, HOST, walk
 from ravine.compile.launch.base import Bound, Changed, Launch, Steps, local
-from ravine.compile.launch.llvm import LLVM, SERIAL
+from ravine.compile.launch.llvm import LLVM, cut
 from ravine.compile.launch.memory import lacks
 from ravine.compile.launch.reference import Reference
+from ravine.compile.native import openmp
 from ravine.compile.plan import Plan
 
 
@@ -123,9 +124,7 @@ class LLVMRows(Rows, LLVM):
     def share(self, threads: int) -> None:
         super().share(threads)
         total = int(self.ends[-1])
-        self.used = 1 if total < SERIAL else threads
-        pieces = 1 if self.used == 1 else 4 * threads
-        chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
+        self.used, chunk = cut(total, threads)
         starts = torch.arange(0, max(total, 1), chunk, device="cpu")
         self.claims = torch.searchsorted(self.ends, starts, right=True) - 1
         fields = {
@@ -136,6 +135,7 @@ class LLVMRows(Rows, LLVM):
             "first": self.claims.data_ptr(),
             "chunks": len(starts),
             "chunk": chunk,
+            "clock": openmp()[1] if self.used > 1 else 0,
         }
         for name, value in fields.items():
             self.context[CONTEXT.index(name)] = ctypes.c_int64(value).value

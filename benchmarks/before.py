@@ -25,6 +25,7 @@ CASES = {  # a model of bench.py, or tensors of 10 numbers: steps in each proces
     "300 tensors of 10": 600,
     "mlp": 800,
     "resnet-50": 20,
+    "gpt2-124m": 6,
 }
 
 

@@ -129,6 +129,18 @@ SECTIONS = {
             | {"monitor/plain": "monitor/plain"},
         )
     ],
+    "Beside busy processes": [
+        Table(
+            "AdamW beside so many processes that count; load is the machine's at the end, with all that others run. A "
+            "median and, where a step may stall, the mean; the ratio is of the means. A team of threads ends with its "
+            "last thread, and on a busy machine that one waits for a core. Where a team took longer than all its "
+            "threads worked, ravine's next steps go without it, ten times as long as it lost; `team` never does.",
+            "busy.py",
+            {"": "question", "load": "load", "shapes": "model", "ravine": "ravine", "ravine, mean": "ravine mean"}
+            | {"team": "team", "team, mean": "team mean", "fused": "fused", "fused, mean": "fused mean"}
+            | {"foreach, mean": "foreach mean", "team/ravine": "team/ravine", "fused/ravine": "fused/ravine"},
+        )
+    ],
     "The lab": [
         Table(
             "A trial of `ravine compare`, and the same loop written by hand with the same evaluations.",

@@ -23,6 +23,7 @@ SCRIPTS = {
     "step": ["--only", "tiny"],
     "embedding": [],
     "monitor": ["--models", "mlp, batch 32"],
+    "busy": ["--models", "mlp", "--busy", "0", "1"],
 }
 
 
@@ -45,6 +46,7 @@ def record(name, arguments, folder, monkeypatch):
 def small(monkeypatch):
     """Small cases for the scripts that have them as constants, and peers that do not run."""
     monkeypatch.setattr(import_module("embedding"), "CASES", [(100, 10)])
+    monkeypatch.setattr(import_module("busy"), "TURN", 0.01)
     peers = import_module("peers")
     more = {"absent": peers.Peer("no-such-package", peers.torchs), "broken": peers.Peer("torch", peers.torchs)}
     monkeypatch.setattr(peers, "PEERS", peers.PEERS | more)  # the process of its own does not know the broken one
@@ -99,6 +101,13 @@ def test_the_sources_of_a_commit_take_turns_with_todays(tmp_path, monkeypatch):
     rows = record("before", ["HEAD", "--models", "tiny"], tmp_path, monkeypatch)["rows"]
     assert [row["question"] for row in rows] == ["AdamW, gradients kept", "AdamW, gradients new"]
     assert all(0 < row["ratios"]["now/before"] < 100 for row in rows)
+
+
+def test_busy_processes_end_with_what_they_disturb():
+    with pytest.raises(ZeroDivisionError), import_module("busy").beside(2) as started:
+        assert len(started) == 2 and all(process.poll() is None for process in started)
+        raise ZeroDivisionError
+    assert all(process.returncode for process in started)
 
 
 # what they share

@@ -1,9 +1,12 @@
 """The result depends neither on the number of threads nor on whose they are, nor on where in a tensor an element is."""
 
+import ctypes
+
 import pytest
 import torch
 from cases import every_program, parameters, same_states, walk
 
+import ravine
 from ravine.compile.launch import elementwise, llvm
 from ravine.compile.launch.llvm import SERIAL
 
@@ -18,6 +21,12 @@ def run(cls, threads, dtype=torch.float32, **hyper):
     return opt
 
 
+@pytest.fixture(autouse=True)
+def always_a_team(monkeypatch):
+    """On a busy machine, too, where it would be left."""
+    monkeypatch.setattr(llvm, "ALONE", 0)
+
+
 @pytest.fixture
 def without_openmp(monkeypatch):
     """As on a machine where torch has brought no OpenMP runtime; notes who was asked to work."""
@@ -27,7 +36,7 @@ def without_openmp(monkeypatch):
         asked.append(1)
         return pool()
 
-    monkeypatch.setattr(llvm, "openmp", lambda: 0)
+    monkeypatch.setattr(llvm, "openmp", lambda: (0, 0))
     monkeypatch.setattr(llvm, "pool", noted)
     return asked
 
@@ -89,4 +98,24 @@ def test_the_number_may_change_between_steps(cls):
 def test_openmp_is_the_one_that_torch_uses():
     from ravine.compile.native import openmp
 
-    assert openmp(), "torch on Linux brings an OpenMP runtime"
+    assert all(openmp()), "torch on Linux brings an OpenMP runtime"
+
+
+def test_a_team_that_lost_time_is_left_until_ten_times_that_is_worked_alone(monkeypatch):
+    good, late, alone = (0, 0, 1, 1), (0, 0, 1, 3), (0, 0, 7, 7)  # a call begins, and its work; that ends, and the call
+    now, teams = iter([*good, *late, *alone * 3, *good]), []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    def parallel(work, context, threads, flags):
+        teams.append((t, threads))
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work)(context)
+
+    clock = ctypes.CFUNCTYPE(ctypes.c_double)(lambda: next(now))
+    runtime = [ctypes.cast(f, ctypes.c_void_p).value for f in (parallel, clock)]
+    monkeypatch.setattr(llvm, "openmp", lambda: runtime)
+    monkeypatch.setattr(llvm, "ALONE", 10)
+    torch.set_num_threads(2)
+    opt = ravine.SGD(parameters([(SERIAL,)]))
+    for t in range(6):
+        walk(opt, 1, first=t)
+    assert teams == [(0, 2), (1, 2), (5, 2)] and next(now, "over") == "over"

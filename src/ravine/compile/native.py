@@ -78,20 +78,26 @@ def jit() -> Any:
 
 
 @cache
-def openmp() -> int:
-    """The address of GOMP_parallel in the OpenMP runtime that torch has loaded; 0 where there is none.
+def openmp() -> tuple[int, int]:
+    """The addresses of GOMP_parallel and omp_get_wtime in the OpenMP runtime that torch has loaded; 0 without one.
 
     It must be that very runtime: a second one would bring a second pool of threads.
     """
     try:
         maps = Path("/proc/self/maps").read_text()
     except OSError:
-        return 0
+        return 0, 0
     found = dict.fromkeys(line.split()[-1] for line in maps.splitlines())
     for path in sorted(found, key=lambda path: "torch" not in path):  # scikit-learn, too, brings one
         if any(name in Path(path).name for name in ("libgomp", "libiomp", "libomp")):
             try:
-                return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, ctypes.c_void_p).value or 0
+                library = ctypes.CDLL(path)
+                return address(library.GOMP_parallel), address(library.omp_get_wtime)
             except (OSError, AttributeError):
                 continue
-    return 0
+    return 0, 0
+
+
+def address(function: Any) -> int:
+    """Where a function of a library lies."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0

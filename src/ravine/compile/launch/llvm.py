@@ -13,13 +13,15 @@ from itertools import accumulate
 import torch
 
 from ravine.compile.debug import debug
-from ravine.compile.emit.llvm import ALIGN, BLOCK, CONTEXT, emit
+from ravine.compile.emit.llvm import ALIGN, BLOCK, CONTEXT, TIMES, emit
 from ravine.compile.expr import COL
 from ravine.compile.launch.base import Bound, Launch
 from ravine.compile.native import Code, openmp
 from ravine.compile.plan import Plan
 
 SERIAL = 32_768  # elements: below, waking threads costs more than they save
+LARGEST = 1 << 20  # elements of a chunk, about a millisecond: what a thread without a core keeps from the others
+ALONE = 10  # times as long as a team has lost the caller works without it, so that a busy machine costs a tenth
 POINTER = ctypes.c_void_p
 
 
@@ -59,6 +61,8 @@ class LLVM(Launch):
         self.columns = torch.empty(columns[-1] * wide, dtype=self.compute, device="cpu")
         self.totals = (ctypes.c_double * self.sums.numel()).from_address(self.sums.data_ptr())
         self.context = (ctypes.c_int64 * len(CONTEXT))()
+        self.times = (ctypes.c_double * len(TIMES))()
+        self.owed = 0.0  # seconds to work alone before a team is asked again
         self.threads = 0
 
     def point(self, addresses: array[int]) -> None:
@@ -70,11 +74,9 @@ class LLVM(Launch):
             self.share(torch.get_num_threads())
 
     def share(self, threads: int) -> None:
-        """Cut the model into chunks: four a thread, so that one delayed thread does not delay the step."""
+        """Lay out who does what: chunks of the model, which threads claim."""
         self.threads, total = threads, self.base[-1]
-        self.used = 1 if total < SERIAL else threads
-        pieces = 1 if self.used == 1 else 4 * threads
-        chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
+        self.used, chunk = cut(total, threads)
         starts = range(0, max(total, 1), chunk)
         self.first = c_array(ctypes.c_int64, [bisect_right(self.base, at) - 1 for at in starts])
         fields = {
@@ -89,6 +91,8 @@ class LLVM(Launch):
             "first": ctypes.addressof(self.first),
             "chunks": len(starts),
             "chunk": chunk,
+            "clock": openmp()[1] if self.used > 1 else 0,
+            "times": ctypes.addressof(self.times),
             "next": 0,
         }
         self.context[:] = [fields[name] for name in CONTEXT]
@@ -98,15 +102,37 @@ class LLVM(Launch):
 
     def kernel(self, k: int) -> None:
         run, work, finish = self.code[k]
-        if self.used == 1 or openmp():
-            run(self.context, self.used, openmp())
+        if self.used == 1:
+            run(self.context, 1, 0)
+        elif parallel := openmp()[0]:
+            threads = 1 if self.owed > 0 else self.used
+            run(self.context, threads, parallel)
+            self.learn(threads)
         else:
             self.context[CONTEXT.index("next")] = 0
             others = [pool().submit(work, self.context) for _ in range(self.used - 1)]
             work(self.context)
             for other in others:
-                other.result()
+                if not other.cancel():  # who has not begun by now is not needed
+                    other.result()
             finish(self.context)
+
+    def learn(self, threads: int) -> None:
+        """Leave a team that took longer than all its threads worked: it ends with the last of them, which may wait many
+        milliseconds for a core when nothing is left to do."""
+        took, busy = self.times
+        if threads == 1:
+            self.owed -= took
+        elif took > busy:
+            self.owed = ALONE * (took - busy)
+
+
+def cut(total: int, threads: int) -> tuple[int, int]:
+    """How many threads so many elements are worth, and how many a chunk has: four a thread or more, so that one
+    delayed thread does not delay the step."""
+    used = 1 if total < SERIAL else threads
+    chunk = total if used == 1 else min(LARGEST, -(-total // (4 * used)))
+    return used, max(ALIGN, chunk + ALIGN - 1 & -ALIGN)
 
 
 def tile(b: int, r: int, c: int) -> tuple[int, int]:

@@ -13,10 +13,11 @@ from array import array
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.llvm import ALIGN, COLUMNS, CONTEXT
+from ravine.compile.emit.llvm import COLUMNS, CONTEXT
 from ravine.compile.geometry import local
 from ravine.compile.launch.base import Bound, Launch
-from ravine.compile.launch.llvm import LLVM, SERIAL
+from ravine.compile.launch.llvm import LLVM, cut
+from ravine.compile.native import openmp
 from ravine.compile.plan import Plan
 
 
@@ -81,9 +82,7 @@ class LLVMPieces(Pieces, LLVM):
     def share(self, threads: int) -> None:
         super().share(threads)
         total = int(self.ends[-1])
-        self.used = 1 if total < SERIAL else threads
-        pieces = 1 if self.used == 1 else 4 * threads
-        chunk = max(ALIGN, -(-total // pieces) + ALIGN - 1 & -ALIGN)
+        self.used, chunk = cut(total, threads)
         starts = torch.arange(0, max(total, 1), chunk, device="cpu")
         self.claims = torch.searchsorted(self.ends, starts, right=True) - 1
         fields = {
@@ -94,6 +93,7 @@ class LLVMPieces(Pieces, LLVM):
             "first": self.claims.data_ptr(),
             "chunks": len(starts),
             "chunk": chunk,
+            "clock": openmp()[1] if self.used > 1 else 0,
         }
         for name, value in fields.items():
             self.context[CONTEXT.index(name)] = ctypes.c_int64(value).value

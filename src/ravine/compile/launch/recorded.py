@@ -30,9 +30,9 @@ class Recorded(Triton):
             raise RuntimeError("capturable=True takes no rules with matrix operations, which torch runs; leave it out")
         if plan.draws and (cut := [b for b in bound if b.extent.offset is None]):
             raise RuntimeError(
-                f"parameter {cut[0].index} of shape {tuple(cut[0].p.shape)} is distributed, and its elements here do not "
-                "lie together in the whole tensor: capturable=True takes no noise and no random rounding for these; "
-                "leave it out, or shard the first dimension"
+                f"parameter {cut[0].index} of shape {tuple(cut[0].p.shape)} is distributed, and its elements here do "
+                "not lie together in the whole tensor: capturable=True takes no noise and no random rounding for "
+                "these; leave it out, or shard the first dimension"
             )
         super().__init__(plan, bound)
         self.rows = 1 + max(b.row for b in bound)

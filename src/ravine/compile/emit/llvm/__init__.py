@@ -4,8 +4,8 @@ A kernel is a few functions. `inner` is the rule over a stretch of one tensor (e
 rounding, rows.py where it looks at rows and columns). `work` claims chunks of the whole model from a shared counter and
 calls `inner` on each stretch; any number of threads may run it at once. `finish` adds up the sums of the blocks and
 writes the states that are one number per tensor. `run` is all of it, on the threads of the OpenMP runtime
-whose GOMP_parallel it is given. Sums are made in blocks of fixed size and added in a fixed order, so the result does
-not depend on the number of threads.
+whose GOMP_parallel it is given; it notes how long that took, and `work` how long its threads worked. Sums are made in
+blocks of fixed size and added in a fixed order, so the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ravine.compile.emit.llvm.work import ALIGN as ALIGN
 from ravine.compile.emit.llvm.work import BLOCK as BLOCK
 from ravine.compile.emit.llvm.work import COLUMNS as COLUMNS
 from ravine.compile.emit.llvm.work import CONTEXT as CONTEXT
-from ravine.compile.emit.llvm.work import TILES, finish, finish_each, run, stretch, work
+from ravine.compile.emit.llvm.work import NOW, TILES, finish, finish_each, run, stretch, work
+from ravine.compile.emit.llvm.work import TIMES as TIMES
 from ravine.compile.expr import ROW, walk
 from ravine.compile.plan import Kernel, Plan
 from ravine.compile.storage import STOCHASTIC, beside
@@ -29,7 +30,7 @@ from ravine.compile.storage import STOCHASTIC, beside
 def emit(plan: Plan, dtypes: Mapping[str, str]) -> str:
     """The IR of every kernel of the plan; `dtypes` names the kind of each array, in table order."""
     kernels = [part for i, k in enumerate(plan.kernels) for part in functions(plan, dtypes, k, i)]
-    return "\n".join([*kernels, *called(plan, dtypes), *DECLARE, *NOTES, ""])
+    return "\n".join([*kernels, *called(plan, dtypes), NOW, *DECLARE, *NOTES, ""])
 
 
 def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> list[str]:

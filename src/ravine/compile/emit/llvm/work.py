@@ -21,9 +21,12 @@ CONTEXT = (
     "first",
     "chunks",
     "chunk",
+    "times",
+    "clock",
     "next",
 )
-POINTERS = ("pointers", "sizes", "numbers", "sums", "partials", "columns", "first")
+POINTERS = ("pointers", "sizes", "numbers", "sums", "partials", "columns", "first", "times", "clock")
+TIMES = ("took", "busy")  # seconds of the last call: from its start to its end; its threads in `work`, added up
 # of `sizes`, which has a row for each tensor: elements, elements before it, row of numbers, place among the parameters,
 # elements of the whole parameter before this part of it, first block, first tile, first number of its tiles' columns,
 # rows of a tile, tiles of a matrix, and its three sizes
@@ -51,6 +54,18 @@ def context(names: Iterable[str]) -> str:
         f"load {'ptr' if name in POINTERS else 'i64'}, ptr %ctx.{name}\n"
         for name in names
     )
+
+
+NOW = f"""
+define internal double @now(ptr %ctx) {{
+{context(["clock"])}  %asked = icmp ne ptr %clock, null
+  br i1 %asked, label %look, label %exit
+look:
+  %seconds = call double %clock()
+  ret double %seconds
+exit:
+  ret double 0.0
+}}"""
 
 
 def tensor(plan: Plan, table: list[str], arrays: Iterable[str]) -> str:
@@ -126,9 +141,10 @@ def work(plan: Plan, table: Mapping[str, str], k: int, arrays: list[str], part: 
     return f"""
 define void @work{k}(ptr %ctx) {width}{{
 entry:
-{context(CONTEXT[:-1])}  %partials = getelementptr i8, ptr %all.partials, i64 0
+{context(CONTEXT[:-2])}  %partials = getelementptr i8, ptr %all.partials, i64 0
   %columns = getelementptr i8, ptr %all.columns, i64 0
   %next = getelementptr i64, ptr %ctx, i64 {CONTEXT.index("next")}
+  %began = call double @now(ptr %ctx)
   br label %claim
 claim:
   %number = atomicrmw add ptr %next, i64 1 monotonic
@@ -158,6 +174,10 @@ step:
   %k1 = add i64 %k, 1
   br label %head
 exit:
+  %ended = call double @now(ptr %ctx)
+  %spent = fsub double %ended, %began
+  %busy = getelementptr double, ptr %times, i64 {TIMES.index("busy")}
+  %so.far = atomicrmw fadd ptr %busy, double %spent monotonic
   ret void
 }}"""
 
@@ -242,6 +262,8 @@ def run(k: int) -> str:
     return f"""
 define void @run{k}(ptr %ctx, i32 %threads, ptr %parallel) {{
 entry:
+{context(["times"])}  store <{len(TIMES)} x double> zeroinitializer, ptr %times, align 8
+  %began = call double @now(ptr %ctx)
   %next = getelementptr i64, ptr %ctx, i64 {CONTEXT.index("next")}
   store i64 0, ptr %next
   %many = icmp sgt i32 %threads, 1
@@ -253,6 +275,9 @@ alone:
   call void @work{k}(ptr %ctx)
   br label %end
 end:
+  %ended = call double @now(ptr %ctx)
+  %took = fsub double %ended, %began
+  store double %took, ptr %times
   call void @finish{k}(ptr %ctx)
   ret void
 }}"""

@@ -133,6 +133,28 @@ met the walks alone. The last rule was run on {known["date"]}; `python tests/aut
 What is left, and why:
 
 {table(("where", "line", "change", "why no test can or need see it"), left)}
+{engine()}"""
+
+
+def engine() -> str:
+    """The section on mutants of the compiler and of the executor."""
+    known = json.loads((HERE.parent / "mutants/engine.json").read_text(encoding="utf-8"))
+    rows = [
+        (f"{stem}.py", f"{x['mutants'] - len(x['survivors'])} of {x['mutants']}", str(len(x["survivors"])), x["date"])
+        for stem, x in known.items()
+    ]
+    total = sum(x["mutants"] for x in known.values())
+    alive = sum(len(x["survivors"]) for x in known.values())
+    commits = ", ".join(sorted({x["commit"][:7] for x in known.values()}))
+    return f"""
+## Mutation of the engine
+
+The same for the compiler's plan, its simplification and storage, and for what binds and runs a step: operators,
+conditions, numbers, statements. {total - alive} of {total} changes were seen by the laws that reach their line. The
+record is of {commits}; what survived is listed in `tests/mutants/engine.json`, and which of these changes no test can
+see has not yet been sorted out, so the share is a lower bound. `python tests/mutants/engine.py FILE` runs a file again.
+
+{table(("file", "seen", "left", "date"), rows)}
 """
 
 

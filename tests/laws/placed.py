@@ -113,6 +113,24 @@ def equal(mesh: Mesh, placements: Placements, rule: str, backend: str | None) ->
     same(placed, whole, f"{rule} {placements} {backend}")
 
 
+def in_another_order_of_memory(mesh: Mesh) -> None:
+    """A shard that lies column after column in memory draws as one that lies row after row."""
+    w, placements = random((6, 8), torch.float32, 1), [Shard(1)] * mesh.ndim
+
+    def turned(x: Tensor) -> DTensor:
+        here = part(x, mesh, placements).to_local().t().contiguous().t()
+        return DTensor.from_local(here, mesh, placements, run_check=False, shape=x.shape, stride=x.stride())
+
+    for backend in (None, "reference"):
+        made = {"storage": "bf16", "seed": 2, "backend": backend}
+        placed, whole = one(ravine.AdamW, turned(w), **made), one(ravine.AdamW, w.clone(), **made)
+        (p,) = placed.param_groups[0]["params"]
+        assert not local(p).is_contiguous()
+        steps(placed, lambda t, i: turned(w + t))
+        steps(whole, lambda t, i: w + t)
+        same(placed, whole, f"columns, {backend}")
+
+
 @contextmanager
 def refused(*words: str):
     """A RuntimeError that says all of this."""
@@ -281,6 +299,7 @@ def main(rank: int, world: int, store: str) -> None:
             equal(mesh, placements, rule, None)
         equal(mesh, placements, "bf16 states", "reference")
         equal(mesh, placements, "noise", "reference")
+    in_another_order_of_memory(line)
     gradients_of_other_placements(line)
     refusals(line)
     blocks(grid, (Replicate(), Shard(0)), True)

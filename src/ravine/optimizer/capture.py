@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.compile.launch.triton import recording
+from ravine.compile.launch.base import recording
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -56,4 +56,4 @@ class Device:
         """The step is over: count it where a gradient was not finite."""
         self.skipped.add_(1).sub_(self.batches[0].launch.made_step)
         if recording(self.skipped.device):
-            self.graphs.append(self.batches)
+            self.graphs.append(self)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ravine.compile.launch.base import recording
 from ravine.compile.launch.look import Contents, Gradients, writer
-from ravine.compile.launch.triton import recording
 from ravine.compile.plan import Reduce
 from ravine.compile.watch import GUARD
 from ravine.optimizer.bind import Batch, Live, batches
@@ -44,7 +44,10 @@ def schedule(batches: Sequence[Batch]) -> list[Round]:
         rounds.append(Round(calls, arrived, ready, frozenset(marks.keys() - left.keys())))
         moving = [batch for batch, _ in ready]
     if waiting:
-        raise ValueError
+        raise ValueError(
+            "groups wear their mods in different orders, and each waits for a norm over all parameters that the other "
+            "has first; give mods that look at all parameters in one order"
+        )
     return rounds
 
 
@@ -78,11 +81,8 @@ class Step:
         ]
         try:
             self.rounds = schedule(self.batches)
-        except ValueError:
-            raise ValueError(
-                f"{name}: groups wear their mods in different orders, and each waits for a norm over all parameters "
-                "that the other has first; give mods that look at all parameters in one order"
-            ) from None
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
         self.written = writer([b.p for batch in self.batches for b in batch.bound])
 
     def right(self, opt: Optimizer, groups: Sequence[dict[str, Any]]) -> bool:

@@ -211,7 +211,7 @@ class Launch:
         self.calls += len(self.plan.kernels)
         if self.held:
             self.give_back()
-        self.grads = ()
+        self.grads, self.made = (), []
 
     @torch.no_grad()
     def give_back(self) -> None:
@@ -221,10 +221,10 @@ class Launch:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of gradients and copies, as after a step that is given up; the next step makes them anew."""
+        """Let go of gradients, results and copies, as after a step that is given up; the next step makes them anew."""
         if self.held:
             self.held, self.back, self.ready = [], [], False
-        self.grads = ()
+        self.grads, self.made = (), []
 
     def over_all(self, place: int) -> float:
         """One of the sums, over all tensors of this launch."""
@@ -314,6 +314,11 @@ def described(kind: Kind) -> str:
     """The same in words."""
     shape, dtype, device = kind
     return f"{dtype} of shape {tuple(shape)} on {device}"
+
+
+def recording(device: torch.device) -> bool:
+    """True while a CUDA graph is recorded there."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def flat(x: Tensor) -> Tensor:

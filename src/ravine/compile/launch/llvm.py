@@ -75,20 +75,20 @@ class LLVM(Launch):
 
     def share(self, threads: int) -> None:
         """Lay out who does what: chunks of the model, which threads claim."""
-        self.threads, total = threads, self.base[-1]
+        pointers, sizes, tensors, total = self.tables()
+        self.threads = threads
         self.used, chunk = cut(total, threads)
         starts = range(0, max(total, 1), chunk)
-        self.first = c_array(ctypes.c_int64, [bisect_right(self.base, at) - 1 for at in starts])
         fields = {
-            "pointers": ctypes.addressof(self.pointers),
-            "sizes": ctypes.addressof(self.sizes),
-            "tensors": len(self.bound),
+            "pointers": pointers,
+            "sizes": sizes,
+            "tensors": tensors,
             "total": total,
             "numbers": ctypes.addressof(self.values),
             "sums": self.sums.data_ptr(),
             "partials": ctypes.addressof(self.partials),
             "columns": self.columns.data_ptr(),
-            "first": ctypes.addressof(self.first),
+            "first": self.owners(starts),
             "chunks": len(starts),
             "chunk": chunk,
             "clock": openmp()[1] if self.used > 1 else 0,
@@ -96,6 +96,15 @@ class LLVM(Launch):
             "next": 0,
         }
         self.context[:] = [fields[name] for name in CONTEXT]
+
+    def tables(self) -> tuple[int, int, int, int]:
+        """Where the tables of pointers and of sizes lie, of how many tensors they are, and of how many elements."""
+        return ctypes.addressof(self.pointers), ctypes.addressof(self.sizes), len(self.bound), self.base[-1]
+
+    def owners(self, starts: range) -> int:
+        """Where a table lies of the tensor in which each chunk begins."""
+        self.first = c_array(ctypes.c_int64, [bisect_right(self.base, at) - 1 for at in starts])
+        return ctypes.addressof(self.first)
 
     def over_all(self, place: int) -> float:
         return sum(self.totals[place :: len(self.plan.sums)])

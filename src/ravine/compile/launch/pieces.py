@@ -7,17 +7,15 @@ their numbers there (here: Runs).
 
 from __future__ import annotations
 
-import ctypes
 from array import array
 
 import torch
 from torch import Tensor
 
-from ravine.compile.emit.llvm import COLUMNS, CONTEXT
+from ravine.compile.emit.llvm import COLUMNS
 from ravine.compile.geometry import local
 from ravine.compile.launch.base import Bound, Launch
-from ravine.compile.launch.llvm import LLVM, cut
-from ravine.compile.native import openmp
+from ravine.compile.launch.llvm import LLVM
 from ravine.compile.plan import Plan
 
 
@@ -26,7 +24,7 @@ class Pieces(Launch):
 
     tensor: Tensor  # of each piece: which of the launch's tensors it is a part of
     lengths: Tensor  # its elements
-    numbered: Tensor  # the number of its first element in the whole parameter
+    offsets: Tensor  # the number of its first element in the whole parameter
 
     def each(self, known: list[int]) -> Tensor:
         """A number of each tensor, for each of its pieces."""
@@ -37,7 +35,7 @@ class Pieces(Launch):
     def columns_of(self) -> dict[str, Tensor]:
         """What the tables of every backend say of each piece."""
         row, index = self.each([b.row for b in self.bound]), self.each([b.index for b in self.bound])
-        return {"n": self.lengths, "row": row, "index": index, "offset": self.numbered}
+        return {"n": self.lengths, "row": row, "index": index, "offset": self.offsets}
 
     def lay(self, table: Tensor) -> None:
         """Take the address of every array of every piece: a line for each array."""
@@ -54,7 +52,7 @@ class Runs(Pieces):
             torch.tensor([len(x) for x in runs], device="cpu")
         )
         self.tensor = self.tensor.to(device)
-        self.numbered, self.lengths = torch.cat(runs).to(device).unbind(1)
+        self.offsets, self.lengths = torch.cat(runs).to(device).unbind(1)
         self.before = torch.cat([x[:, 1].cumsum(0) - x[:, 1] for x in runs]).to(device)  # elements of its tensor
         widths = [local(self.array(bound[0], name)).real.element_size() for name in list(self.types)[:-1]]
         self.widths = torch.tensor([*widths, self.gradients.to_real().itemsize], device=device)
@@ -79,24 +77,13 @@ class LLVMPieces(Pieces, LLVM):
         self.little = torch.stack([columns.get(name, torch.zeros_like(self.lengths)) for name in COLUMNS], 1)
         self.threads = 0  # share anew
 
-    def share(self, threads: int) -> None:
-        super().share(threads)
-        total = int(self.ends[-1])
-        self.used, chunk = cut(total, threads)
-        starts = torch.arange(0, max(total, 1), chunk, device="cpu")
-        self.claims = torch.searchsorted(self.ends, starts, right=True) - 1
-        fields = {
-            "pointers": self.table.data_ptr(),
-            "sizes": self.little.data_ptr(),
-            "tensors": len(self.little),
-            "total": total,
-            "first": self.claims.data_ptr(),
-            "chunks": len(starts),
-            "chunk": chunk,
-            "clock": openmp()[1] if self.used > 1 else 0,
-        }
-        for name, value in fields.items():
-            self.context[CONTEXT.index(name)] = ctypes.c_int64(value).value
+    def tables(self) -> tuple[int, int, int, int]:
+        return self.table.data_ptr(), self.little.data_ptr(), len(self.little), int(self.ends[-1])
+
+    def owners(self, starts: range) -> int:
+        at = torch.arange(starts.start, starts.stop, starts.step, device="cpu")
+        self.claims = torch.searchsorted(self.ends, at, right=True) - 1
+        return self.claims.data_ptr()
 
 
 class LLVMRuns(Runs, LLVMPieces):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ravine.compile.emit.triton import BLOCK, prologue
-from ravine.compile.launch.base import Bound
-from ravine.compile.launch.triton import Triton, recording
+from ravine.compile.launch.base import Bound, recording
+from ravine.compile.launch.triton import Triton
 from ravine.compile.path import number_of
 from ravine.compile.plan import Matrix, Plan
 

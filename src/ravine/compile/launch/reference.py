@@ -65,10 +65,6 @@ class Reference(Launch):
     def keep(self, i: int, made: Mapping[Expr, Tensor]) -> None:
         self.made[i] |= made
 
-    def end(self) -> None:
-        super().end()
-        self.made = []
-
     def over_all(self, place: int) -> float:
         return sum((number(x) for x in self.sums[:, place]), 0.0)
 

@@ -71,7 +71,7 @@ class Rows(Sparse, Pieces):
         widths = [pairs * t.values.shape[1] for t in self.touched]
         self.tensor = torch.arange(len(counts), device=device).repeat_interleave(counts)
         self.lengths = self.each(widths)
-        self.numbered = torch.cat([t.rows * n for t, n in zip(self.touched, widths, strict=True)])
+        self.offsets = torch.cat([t.rows * n for t, n in zip(self.touched, widths, strict=True)])
         self.lay(torch.cat([self.lines_of(b, t) for b, t in zip(self.bound, self.touched, strict=True)], 1))
 
     def lines_of(self, b: Bound, t: Touched) -> Tensor:
@@ -144,16 +144,16 @@ def touched(b: Bound, g: Tensor) -> Touched:
         if any(not 0 <= i <= j < n for i, j, n in zip(low, high, shape, strict=False)):
             raise RuntimeError(f"{who} has indices from {low} to {high}")
     g = g.coalesce()
-    rows = numbered(g._indices(), shape)
+    rows = row_numbers(g._indices(), shape)
     if not bool((rows[1:] > rows[:-1]).all()):  # written to since it was coalesced
         g = torch.sparse_coo_tensor(g._indices(), g._values(), g.shape, check_invariants=True).coalesce()  # pyright: ignore[reportUnknownMemberType]
-        rows = numbered(g._indices(), shape)
+        rows = row_numbers(g._indices(), shape)
     values = g._values().to(g.dtype).resolve_conj().resolve_neg()
     width, of = shape[sparse:].numel(), shape[:sparse].numel()
     return Touched(rows, values.reshape(len(rows), width).contiguous(), of)
 
 
-def numbered(index: Tensor, shape: torch.Size) -> Tensor:
+def row_numbers(index: Tensor, shape: torch.Size) -> Tensor:
     """The number of each row among all rows of a parameter of this shape."""
     rows = index.new_zeros(index.shape[1])
     for d, i in enumerate(index):

@@ -59,9 +59,9 @@ class Triton(Launch):
             "column": columns[:-1],
         }
         self.sizes = self.send(torch.tensor([known[name] for name in COLUMNS], device="cpu").T.contiguous())
-        self.blocks = self.send(numbered(counts))
+        self.blocks = self.send(parts_of(counts))
         self.rowwise = [plan.rowwise(k) for k in plan.kernels]
-        self.tiles = self.send(numbered(tiled if any(self.rowwise) else []))
+        self.tiles = self.send(parts_of(tiled if any(self.rowwise) else []))
         wide = max(sum(x.shape == COL for x in k.sums) for k in plan.kernels)
         self.columns = torch.empty(columns[-1] * wide, dtype=self.compute, device=self.device)
         widest = max(size["b"] * max(size["r"], size["c"]) for size in self.sizes_of)
@@ -110,12 +110,7 @@ class Triton(Launch):
         return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
 
-def recording(device: torch.device) -> bool:
-    """True while a CUDA graph is recorded there."""
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-
-
-def numbered(counts: Sequence[int]) -> Tensor:
+def parts_of(counts: Sequence[int]) -> Tensor:
     """Lines (tensor, 0), (tensor, 1), … for so many parts of each tensor."""
     each = torch.tensor(counts, dtype=torch.int64, device="cpu")
     tensor = torch.arange(len(each), device="cpu").repeat_interleave(each)

@@ -147,6 +147,7 @@ def test_the_graph_and_its_stages_know_no_later_stage(path):
             assert order.index(later) <= order.index(stage), f"{stage} imports {module}"
 
 
+@pytest.mark.ci
 def test_import_costs_torch_and_llvmlite_only():
     extras = ("plotly", "rich", "sklearn", "triton", "jinja2", "typer", "pandas", "scipy", "matplotlib", "latex2mathml")
     code = (
@@ -191,6 +192,7 @@ def test_no_private_attribute_is_read_outside_its_room():
                 assert not outside, f"{path.relative_to(SRC)}:{node.lineno} reads {ast.unparse(node)} of {at}"
 
 
+@pytest.mark.ci
 def test_dir_shows_public_names_only():
     code = (
         "import ravine; ravine.optimizer; import ravine.lab; shown = {x for x in dir(ravine) if x[:2] != '__'};"

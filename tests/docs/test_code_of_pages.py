@@ -17,6 +17,7 @@ RUN = [block for block in every("python") if block.page.name != "integrations.md
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
+@pytest.mark.ci
 def test_a_block_runs_alone_and_prints_what_is_shown(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)  # what it writes
     out = io.StringIO()

@@ -112,6 +112,7 @@ MOMENTUM = partial(ravine.SGD, lr=0.05, momentum=0.9)
         ),
     ],
 )
+@pytest.mark.ci
 def test_a_healthy_run_hears_nothing(digits, model, opt, every):
     model = model()
     opt = opt(model.parameters())

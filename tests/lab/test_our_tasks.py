@@ -28,6 +28,7 @@ def test_digits():
     assert len(set(rows)) == 1797 and 0 == data.x.min() < data.x.max() == 1
 
 
+@pytest.mark.ci
 def test_images_in_three_parts(fashion_mnist):
     x, y, x_valid, y_valid, x_test, y_test = data = load_task("fashion-mnist", fashion_mnist).load()
     assert shapes(data) == [(50_000, 784), (50_000,), (10_000, 784), (10_000,), (10_000, 784), (10_000,)]
@@ -38,6 +39,7 @@ def test_images_in_three_parts(fashion_mnist):
     assert load_task("fashion-mnist-classic", fashion_mnist).load().x_test is None
 
 
+@pytest.mark.ci
 def test_images_for_convolutions(fashion_mnist):
     flat = load_task("fashion-mnist", fashion_mnist).load()
     for name in ("fashion-mnist-cnn", "fashion-mnist-cnn-bn"):
@@ -146,6 +148,7 @@ def test_the_real_questions(banking77):
     assert sorted(torch.cat([data.x, data.x_valid]).tolist()) == sorted(questions)  # each once, in one of the two
 
 
+@pytest.mark.ci
 def test_the_real_people(adult):
     data = load_task("adult", adult).load()
     assert shapes(data) == [(22_793, 107), (22_793, 1), (4884, 107), (4884, 1), (4884, 107), (4884, 1)]

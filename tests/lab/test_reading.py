@@ -76,6 +76,7 @@ def test_what_records_say_is_printed_and_not_obeyed(copied, capsys):
     assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page and "&lt;script&gt;alert(2)" in page
 
 
+@pytest.mark.ci
 def test_resuming_asks_what_it_runs(copied, capsys):
     for arguments, missing in (
         ([], "say --task mine:task --optimizers sgd,mine:Mine again, or --trust"),

@@ -81,6 +81,7 @@ def test_python_threads_give_the_same_bits(cls, without_openmp):
 
 @every_program
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.ci
 def test_of_every_type(cls, dtype):
     hyper = {"weight_decay": 0.1} if "weight_decay" in cls.__annotations__ else {}
     same_states(run(cls, 3, dtype, **hyper), run(cls, 1, dtype, **hyper))

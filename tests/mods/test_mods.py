@@ -125,6 +125,7 @@ def everything(opt):
     [pytest.param(*RULES[k], id=k, marks={"adam": (), "lamb": pytest.mark.ci}.get(k, pytest.mark.slow)) for k in RULES],
 )
 @each
+@pytest.mark.ci
 def test_backends_agree(rule, hyper, make):
     for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 3e-5)):
         paths = [walk(rule(parameters(dtype), mods=[make()], backend=b, **hyper)) for b in ("reference", "llvm")]
@@ -179,6 +180,7 @@ def test_zero_gradients_and_zero_weights_make_no_nan(make, backend):
     [pytest.param(*RULES["sgd"], id="sgd"), pytest.param(*RULES["lamb"], id="lamb", marks=pytest.mark.ci)],
 )
 @each
+@pytest.mark.ci
 def test_low_precision_with_and_without_float32_states(rule, hyper, make, backend):
     for storage in (None, "float32"):
         params = parameters(torch.bfloat16)
@@ -244,6 +246,7 @@ def test_averages_watch_what_modifiers_before_them_leave(backend):
 
 @backends
 @each
+@pytest.mark.ci
 def test_two_of_the_same_have_states_of_their_own(make, backend):
     opt = ravine.SGD(parameters(), lr=0.1, mods=[make(), make()], backend=backend)
     walk(opt)

@@ -81,6 +81,7 @@ def test_the_page_has_the_shares_that_are_measured(surface):
         assert values == pytest.approx([100 * measured[mode][text] for mode in MODES], abs=2.0), text
 
 
+@pytest.mark.ci
 def test_the_page_has_the_steps_of_leaving():
     told = rows("median step of leaving")
     for name in (*PLAIN, *ADAPTIVE):

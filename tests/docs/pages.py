@@ -53,11 +53,11 @@ def every(kind: str) -> list[Block]:
 NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])")
 
 
-def differs(printed: str, shown: str) -> str:
+def differs(printed: str, shown: str, within: float = 0.02) -> str:
     """How what was printed differs from what a page shows; "" if it does not.
 
-    "…" stands for any text of a line, and alone on a line for any lines. Numbers may differ by 2 %, as they do between
-    machines, and those below 1e-6, which are errors of rounding, by as much as they like.
+    "…" stands for any text of a line, and alone on a line for any lines. Numbers may differ by this share, as they do
+    between machines, and those below 1e-6, which are errors of rounding, by as much as they like.
     """
     got, want = [[line.rstrip() for line in text.strip("\n").split("\n")] for text in (printed, shown)]
     while want:
@@ -65,16 +65,16 @@ def differs(printed: str, shown: str) -> str:
         if line == "…":
             if not want:
                 return ""
-            while got and not _alike(got[0], want[0]):
+            while got and not _alike(got[0], want[0], within):
                 got.pop(0)
             continue
-        if not got or not _alike(got[0], line):
+        if not got or not _alike(got[0], line, within):
             return f"shown: {line}\nprinted: {got[0] if got else 'nothing more'}"
         got.pop(0)
     return f"not shown: {got[0]}" if got else ""
 
 
-def _alike(got: str, want: str) -> bool:
+def _alike(got: str, want: str, within: float) -> bool:
     """Whether a printed line is the one shown."""
     words = [re.escape(" ".join(re.sub(r"\s+", " ", part).split(" "))) for part in NUMBER.split(want)]
     pattern = r"([-+−]?\d\S*?|nan)".join(words).replace("…", ".*").replace(r"\ ", r"\ +")
@@ -82,8 +82,8 @@ def _alike(got: str, want: str) -> bool:
     if match is None:
         return False
     numbers = [x.replace("−", "-") for x in NUMBER.findall(want)]
-    return all(_near(float(a.replace("−", "-")), float(b)) for a, b in zip(match.groups(), numbers, strict=True))
+    return all(_near(float(a.replace("−", "-")), float(b), within) for a, b in zip(match.groups(), numbers, strict=True))
 
 
-def _near(a: float, b: float) -> bool:
-    return abs(a - b) <= 0.02 * abs(b) or max(abs(a), abs(b)) < 1e-6
+def _near(a: float, b: float, within: float) -> bool:
+    return abs(a - b) <= within * abs(b) or max(abs(a), abs(b)) < 1e-6

@@ -57,7 +57,9 @@ def test_a_command_prints_what_is_shown(block: Block, tmp_path: Path):
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         printed += re.sub(r"^\d+ of \d+ trials\n", "", done.stdout, flags=re.MULTILINE)  # in place, in a terminal
-    assert not (wrong := differs(printed, shown)), f"{block}: {wrong}"
+    # the noise scale is a small difference of large numbers: another processor's rounding shows
+    within = 0.15 if "noise-scale" in block.text else 0.02
+    assert not (wrong := differs(printed, shown, within)), f"{block}: {wrong}"
 
 
 @pytest.mark.parametrize("block", every("python signature"), ids=str)

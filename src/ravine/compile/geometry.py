@@ -16,6 +16,8 @@ from torch import Tensor
 
 from ravine.compile.expr import BATCH, COL, FULL, HOST, ROW, SCALAR, Shape
 
+KEPT = {FULL: "brc", ROW: "br", COL: "bc", BATCH: "b", SCALAR: ""}  # which sizes an array of this shape has
+
 
 def local(x: Tensor) -> Tensor:
     """The part of a distributed tensor that is on this process; any other tensor as it is."""
@@ -38,27 +40,38 @@ def gradient(g: Tensor, p: Tensor) -> Tensor:
     return x.wait() if hasattr(x, "wait") else x  # of a collective that is under way
 
 
+def gathered(x: Tensor) -> Tensor:
+    """The whole of a distributed tensor, in every process; any other as it is."""
+    return x.full_tensor() if local(x) is not x else x  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
 def placing(x: Tensor) -> tuple[Any, tuple[Any, ...]]:
     """The mesh of a distributed tensor and its placements there; of any other None and ()."""
     return getattr(x, "device_mesh", None), tuple(getattr(x, "placements", ()))
 
 
-def sizes(p: Tensor, view: str = "first") -> dict[str, int]:
-    """How a tensor is b matrices of r rows and c columns.
+def letters(dim: int, view: str = "first") -> str:
+    """What each dimension of a tensor counts when it is seen as b matrices of r rows and c columns.
 
     "first": one matrix; its rows are the first dimension. "last": the last two dimensions, and all before are a batch.
     A vector is one column.
     """
-    if p.dim() < 2:
-        return {"b": 1, "r": p.numel(), "c": 1}
-    if view == "first":
-        return {"b": 1, "r": p.shape[0], "c": p.shape[1:].numel()}
-    return {"b": p.shape[:-2].numel(), "r": p.shape[-2], "c": p.shape[-1]}
+    if dim < 2:
+        return "r" * dim
+    return "r" + "c" * (dim - 1) if view == "first" else "b" * (dim - 2) + "rc"
+
+
+def sizes(shape: Sequence[int], view: str = "first") -> dict[str, int]:
+    """How a tensor of this shape is b matrices of r rows and c columns."""
+    size = {"b": 1, "r": 1, "c": 1}
+    for letter, n in zip(letters(len(shape), view), shape, strict=True):
+        size[letter] *= n
+    return size
 
 
 def extent(p: Tensor, shape: Shape, view: str = "first") -> list[int]:
     """The shape of an array of this kind as it is computed with."""
-    size = sizes(p, view)
+    size = sizes(p.shape, view)
     if shape in (SCALAR, HOST):
         return []
     if shape in (FULL, ROW, COL, BATCH):
@@ -107,7 +120,21 @@ class Extent:
     @property
     def complete(self) -> bool:
         """True if every process of the mesh has the whole tensor."""
-        return all(x.is_replicate() or self.mesh.size(axis) == 1 for axis, x in enumerate(self.placements))
+        return not self.cut()
+
+    def cut(self, shape: Shape = FULL, view: str = "first") -> list[int]:
+        """The axes of the mesh along which an array of this shape is cut: the others have the same of it."""
+        kept, named = KEPT[shape], letters(len(self.whole), view)
+        return [
+            axis
+            for axis, x in enumerate(self.placements)
+            if not x.is_replicate() and self.mesh.size(axis) > 1 and named[x.dim] in kept
+        ]
+
+    def crossed(self, of: Shape, to: Shape, view: str = "first") -> list[int]:
+        """The axes of the mesh across which an array of one shape is reduced to another."""
+        whole = self.cut(to, view)
+        return [axis for axis in self.cut(of, view) if axis not in whole]
 
     @cached_property
     def runs(self) -> Tensor:
@@ -132,7 +159,7 @@ class Extent:
         """The number of each local element in the whole tensor."""
         return numbered(self.whole, self.index)
 
-    def like(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+    def like(self, x: Tensor, shape: Sequence[int], placements: Sequence[Any] | None = None) -> Tensor:
         """A local tensor as the part of a distributed one of this shape, placed as this is; of others, itself."""
         if self.mesh is None:
             return x
@@ -140,7 +167,28 @@ class Extent:
 
         size = torch.Size(shape)
         stride = torch.empty(size, device="meta").stride()
-        return DTensor.from_local(x, self.mesh, self.placements, run_check=False, shape=size, stride=stride)
+        placed = self.placements if placements is None else placements
+        return DTensor.from_local(x, self.mesh, placed, run_check=False, shape=size, stride=stride)
+
+    def placed(self, shape: Shape, view: str) -> tuple[Any, ...]:
+        """The placements of an array of this shape beside the tensor: numbers of rows are cut where rows are."""
+        if shape == FULL or self.mesh is None:
+            return self.placements
+        from torch.distributed.tensor import Replicate
+
+        cut = self.cut(shape, view)
+        return tuple(x if axis in cut else Replicate() for axis, x in enumerate(self.placements))
+
+    def part(self, x: Tensor, shape: Shape, view: str) -> Tensor:
+        """What is here of an array of this shape beside the whole tensor, with the tensor's dimensions."""
+        if shape not in KEPT:
+            return x
+        named = letters(len(self.whole), view)
+        x = x.reshape([n if letter in KEPT[shape] else 1 for letter, n in zip(named, self.whole, strict=True)])
+        for d, (letter, index) in enumerate(zip(named, self.index, strict=True)):
+            if letter in KEPT[shape] and len(index) != self.whole[d]:
+                x = x.index_select(d, torch.tensor(list(index), dtype=torch.int64, device=x.device))
+        return x
 
     def whole_blocks(self, size: int) -> bool:
         """True if every process has blocks of this many elements and no part of one, and torch would cut a tensor with

@@ -55,13 +55,16 @@ def evaluate(
     view: str = "first",
     index: int = 0,
     numbers: Callable[[], Tensor] | None = None,
+    whole: Mapping[str, int] | None = None,
 ) -> dict[Expr, Tensor]:
     """The values of `roots` for the parameter p, of all arrays as matrices or batches of them.
 
     `read` gives p, g, t, states and hyperparameters. Numbers of the host, of the tensor and of its rows are of the
     `wide` type, elements of the type that `read` gives them. `index` is the place of p in its optimizer, `numbers()`
-    has the number of each of its elements in the whole parameter: noise depends on both.
+    has the number of each of its elements in the whole parameter: noise depends on both. `whole` has the sizes of a
+    parameter of which p is a part.
     """
+    size = sizes(p.shape, view) if whole is None else whole
     value, number, elements = dict(known or {}), wide(p.device), torch.promote_types(p.dtype, torch.float32)
     for x in walk(roots, value):
         if x in value:
@@ -71,9 +74,9 @@ def evaluate(
             case "const":
                 value[x] = torch.tensor(x.arg, dtype=number, device="cpu")
             case "size":
-                value[x] = torch.tensor(float(sizes(p, view)[str(x.arg)]), dtype=number, device="cpu")
+                value[x] = torch.tensor(float(size[str(x.arg)]), dtype=number, device="cpu")
             case "eye":
-                value[x] = torch.eye(sizes(p, view)[str(x.arg)], dtype=p.dtype, device=p.device)
+                value[x] = torch.eye(size[str(x.arg)], dtype=p.dtype, device=p.device)
             case "fill":
                 precise = torch.promote_types(p.dtype, torch.float32)
                 filled = torch.tensor(float(a[0]), dtype=precise, device=p.device)  # one number, seen everywhere
@@ -113,7 +116,7 @@ def narrow(x: Tensor, elements: torch.dtype) -> Tensor:
 def reduce(x: Expr, a: Tensor, number: torch.dtype) -> Tensor:
     """A sum or maximum: of all, or of each matrix, row or column, which keep their dimensions."""
     if x.shape == SCALAR:
-        return torch.sum(a, dtype=number) if x.op == "sum" else a.amax().to(number)
+        return torch.sum(a, dtype=number) if x.op == "sum" or not a.numel() else a.amax().to(number)
     dims = {ROW: (-1,), COL: (-2,), BATCH: (-2, -1)}[x.shape or ()]
     if x.op == "sum":
         return a.sum(dims, keepdim=True)

@@ -10,7 +10,9 @@ The rule of the cut: a sweep may use only what is already in memory. A reduction
 a sweep; what depends on it goes into the next. The last sweep stores all states, so earlier sweeps only read, a step
 can be given up until then, and any value can be computed again from its inputs.
 
-A backend runs a Sweep and the Reduce and Short phases that follow it as one Kernel, wherever nothing happens between.
+A backend runs a Sweep and the Reduce and Short phases that follow it as one Kernel, wherever nothing happens between:
+in one process. Where processes have parts of a tensor they add up after a Reduce phase, and what follows is a Kernel of
+its own (Plan.in_parts).
 """
 
 from __future__ import annotations
@@ -89,6 +91,11 @@ class Kernel:
     vectors: tuple[tuple[str, Expr], ...] = ()  # states of rows and columns to write: the last kernel only
 
     @property
+    def sweeps(self) -> bool:
+        """True if it passes over the elements."""
+        return bool(self.sums or self.keep or self.stores)
+
+    @property
     def roots(self) -> list[Expr]:
         """What the pass computes for every element in its own type."""
         return [*self.summed, *self.keep, *(x for _, x in self.stores)]
@@ -115,15 +122,33 @@ class Plan:
     storage: str | None = None  # how states are compressed
     bits: int | None = None  # how many bits of a bfloat16 parameter lie in a state beside it
     measures: dict[str, Expr] = field(default_factory=dict[str, Expr])  # sums of each tensor that are only looked at
+    split: bool = False  # something happens after each Reduce phase
+
+    @cached_property
+    def in_parts(self) -> Plan:
+        """The same phases, each Reduce phase at the end of a Kernel."""
+        return replace(self, split=True)
+
+    @cached_property
+    def begins(self) -> list[bool]:
+        """Of each phase: does a Kernel begin with it?"""
+        made: list[bool] = []
+        for before, phase in zip([None, *self.phases], self.phases, strict=False):
+            own = isinstance(before, Sweep) and isinstance(phase, Reduce) and phase.sums == before.sums
+            after = isinstance(phase, Short) or (isinstance(phase, Reduce) and not phase.all and not own)
+            made.append(isinstance(phase, Sweep) or (self.split and after))
+        return made
 
     @cached_property
     def kernels(self) -> list[Kernel]:
         """The passes over memory, in order, each with what follows it in the same call."""
         made: list[Kernel] = []
-        for phase in self.phases:
+        for phase, begins in zip(self.phases, self.begins, strict=True):
+            if begins:
+                made.append(Kernel())
             match phase:
                 case Sweep(sums, keep, stores):
-                    made.append(Kernel(sums, keep=keep, stores=stores))
+                    made[-1] = Kernel(sums, keep=keep, stores=stores)
                 case Reduce(sums) if not phase.all and sums != made[-1].sums:
                     made[-1] = replace(made[-1], short=made[-1].short + sums)
                 case Short(scalars, vectors):

@@ -19,7 +19,8 @@ from ravine.compile import Compiled
 from ravine.compile.geometry import local
 from ravine.compile.launch import Bound, Launch, backend_of, launch
 from ravine.compile.launch.memory import PLAIN, layers
-from ravine.compile.plan import Host, Matrix, Reduce, Sweep
+from ravine.compile.expr import Expr
+from ravine.compile.plan import Host, Matrix, Reduce
 from ravine.optimizer.clock import Clock, count, number, number_as_tensor
 from ravine.optimizer.refuse import check
 from ravine.optimizer.state import begin, keys_of, numbers_of
@@ -64,20 +65,28 @@ class Batch:
 
     def bind(self) -> None:
         """Lay the tables of its launch."""
-        self.launch = launch(self.backend, self.compiled.plan, self.bound, self.sparse, self.recorded)
+        plan = self.compiled.plan
+        if any(self.crossed(x, b) for b in self.bound if b.extent.mesh is not None for x in plan.reductions):
+            plan = plan.in_parts
+        self.launch = launch(self.backend, plan, self.bound, self.sparse, self.recorded)
+
+    def crossed(self, x: Expr, b: Bound) -> list[int]:
+        """The axes of a parameter's mesh whose processes each have a part of this sum or maximum."""
+        return b.extent.crossed(x.src[0].shape, x.shape, self.compiled.plan.view)
 
     def cuts(self) -> Iterator[tuple[list[Call], list[Call], Reduce | None]]:
-        """The phases of a step, cut after each sum over all tensors: Host phases, others, and that Reduce phase."""
-        hosts, calls, kernels = list[Call](), list[Call](), count_from(0)
-        for phase in self.compiled.plan.phases:
+        """The phases of a step, cut after each Reduce phase that is more than a part of a kernel: Host phases, others,
+        and that Reduce phase."""
+        hosts, calls, kernels, plan = list[Call](), list[Call](), count_from(0), self.launch.plan
+        for phase, begins in zip(plan.phases, plan.begins, strict=True):
+            if begins:
+                calls.append(partial(self.launch.kernel, next(kernels)))
             match phase:
                 case Host(stage):
                     hosts.append(partial(self.host, stage))
-                case Sweep():  # with the Reduce and Short phases after it
-                    calls.append(partial(self.launch.kernel, next(kernels)))
                 case Matrix():
                     calls.append(partial(self.launch.matrix, phase))
-                case Reduce() if phase.all:
+                case Reduce() if phase.all or plan.split:
                     yield hosts, calls, phase
                     hosts, calls = [], []
                 case _:

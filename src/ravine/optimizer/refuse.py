@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, HOST
+from ravine.compile.expr import FULL, HOST, VECTORS
 from ravine.compile.geometry import Extent, local, placing
-from ravine.compile.launch import apart, elementwise, separable
+from ravine.compile.launch import elementwise
+from ravine.compile.plan import Matrix
 from ravine.compile.storage import BLOCK, CODED
 from ravine.optimizer.state import BITS, TYPES, misfit, scale_of, shape_of
 
@@ -74,15 +75,17 @@ def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor,
         raise RuntimeError(f"{who} {error}") from None
     if placing(g)[0] != here.mesh:
         raise RuntimeError(f"{who} is {on(p)}, and its gradient {on(g)}; give one that is distributed as it is")
-    if not here.complete and not (separable(plan) and apart(plan.start.values())):
-        raise RuntimeError(
-            f"{who} is distributed, and {name} needs whole tensors: it sums over them or asks their size"
-        )
+    if not here.complete and any(isinstance(phase, Matrix) for phase in plan.phases):
+        raise RuntimeError(f"{who} is distributed, and {name} works on whole matrices")
+    if not here.complete and plan.reductions and group["capturable"] and p.is_cuda:
+        raise RuntimeError(f"{who} is distributed, and {name} adds up over processes: leave out capturable=True")
     state, full = opt.state.get(p, {}), [opt.key(k) for k, x in plan.start.items() if x.shape == FULL]
-    for k in [*full, *map(scale_of, full), BITS]:
+    wanted = dict.fromkeys([*full, *map(scale_of, full), BITS], here.placements)
+    wanted |= {opt.key(k): here.placed(x.shape, plan.view) for k, x in plan.start.items() if x.shape in VECTORS}
+    for k, placements in wanted.items():
         if not isinstance(x := state.get(k), Tensor):
             continue
-        if placing(x) != (here.mesh, here.placements):
+        if placing(x) != (here.mesh, placements):
             raise RuntimeError(f"{who} is {on(p)}, its state {k} {on(x)}; redistribute() it, or delete opt.state[p]")
         if k in full and x.dtype in CODED.values() and not here.whole_blocks(BLOCK):
             raise RuntimeError(f"{who} is {on(p)}, and its state {k} is in codes of whole blocks; delete opt.state[p]")

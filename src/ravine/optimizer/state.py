@@ -13,8 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from ravine.compile import Compiled
 from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
-from ravine.compile.geometry import Extent, extent, local, real
+from ravine.compile.geometry import Extent, extent, gathered, local, real
 from ravine.compile.interpret import evaluate
+from ravine.compile.launch import apart
 from ravine.compile.path import number_of
 from ravine.compile.storage import BLOCK, CODED, decode, encode, join, recut, split
 from ravine.saved import has_memory
@@ -63,14 +64,18 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
     state, start = dict(opt.state.get(p, {})), compiled.program.start
     missing = {k: x for k, x in start.items() if state.get(opt.key(k)) is None}
     if missing:
-        view = compiled.plan.view
-        leaves = partial(leaf_value, group=group, p=p, view=view)
+        view, here = compiled.plan.view, Extent.of(p)
+        # a sum over a tensor of which there is but a part, and what follows from its sizes, is made of the whole one
+        parted = not here.complete and not apart(missing.values())
+        weight = real(gathered(p.detach()) if parted else p.detach())
+        leaves = partial(leaf_value, group=group, p=weight, view=view)
         for hosted in (False, True):
             made = {k: x for k, x in missing.items() if (x.shape is HOST) == hosted}
             with unset_fake_temporarily() if hosted else nullcontext():  # the host counts also where tensors are fake
-                values = evaluate(made.values(), leaves, real(p.detach()), view=view)
+                values = evaluate(made.values(), leaves, weight, view=view)
                 for k, x in made.items():
-                    state |= as_state(opt.key(k), values[x], x, group, p, view)
+                    value = here.part(values[x], x.shape, view) if parted else values[x]
+                    state |= as_state(opt.key(k), value, x, group, p, view)
     state = stored(opt, compiled, group, p, state, other=group["storage"] in ("bf16", "int8"))
     bits = bits_of(group, p)
     if bits and BITS not in state:
@@ -94,7 +99,7 @@ def move(opt: Optimizer, device: torch.device | str | None) -> None:
 def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:
     """What init() may read: the parameter and hyperparameters."""
     if x.op == "p":
-        return real(p.detach()).reshape(extent(real(p), FULL, view))
+        return p.reshape(extent(p, FULL, view))
     return torch.tensor(float(number_of(group, str(x.arg))), dtype=torch.float64, device="cpu")
 
 
@@ -116,8 +121,12 @@ def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tens
             codes, scale = encode(value, kind)
         local(out).copy_(codes.view(local(out).shape))
         return {key: out, scale_of(key): Extent.of(p).like(scale, [-(-p.numel() // BLOCK)])}
-    value = value.reshape(shape_of(x, p, view))
-    return {key: value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)}
+    value = value.reshape(shape_of(x, local(p), view))
+    value = value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)
+    if x.shape not in VECTORS or local(p) is p:
+        return {key: value}
+    here = Extent.of(p)
+    return {key: here.like(value, shape_of(x, p, view), here.placed(x.shape, view))}
 
 
 def as_numbers(state: Mapping[str, Tensor], key: str) -> Tensor:

@@ -20,6 +20,7 @@ from ravine.compile.watch import GUARD
 from ravine.optimizer.bind import Batch, Live, batches
 from ravine.optimizer.capture import Device
 from ravine.optimizer.exchange import Exchange, GivenUp, Here, Round
+from ravine.optimizer.shares import Group
 from ravine.optimizer.swap import begin_in_train
 
 if TYPE_CHECKING:
@@ -27,22 +28,25 @@ if TYPE_CHECKING:
 
 
 def schedule(batches: Sequence[Batch]) -> list[Round]:
-    """The rounds of a step. Each batch runs until its next sum over all tensors; it goes on in the round after all
-    batches have arrived at the sums that it waits for. Raises ValueError where batches wait for each other."""
+    """The rounds of a step. Each batch runs until its next sum over all tensors, or sum of tensors that lie in parts in
+    several processes; it goes on in the round after all batches have arrived at the sums over all tensors that it waits
+    for. Raises ValueError where batches wait for each other."""
     left = Counter(mark for batch in batches for mark in batch.compiled.plan.everys)
     cuts = {batch: batch.cuts() for batch in batches}
     moving, waiting, rounds = list(batches), list[tuple[Batch, Reduce]](), list[Round]()
     while moving:
         parts = [(batch, *next(cuts[batch])) for batch in moving]
-        arrived = [(batch, reduce) for batch, *_, reduce in parts if reduce is not None]
+        shared = [(batch, reduce) for batch, *_, reduce in parts if reduce is not None and not reduce.all]
+        arrived = [(batch, reduce) for batch, *_, reduce in parts if reduce is not None and reduce.all]
         marks = Counter(mark for _, reduce in arrived for mark in reduce.marks)
         left -= marks
         waiting += arrived
         ready = [(batch, reduce) for batch, reduce in waiting if not left.keys() & {*reduce.marks}]
         waiting = [x for x in waiting if x not in ready]
         calls = [call for _, hosts, _, _ in parts for call in hosts] + [call for *_, cs, _ in parts for call in cs]
-        rounds.append(Round(calls, arrived, ready, frozenset(marks.keys() - left.keys())))
-        moving = [batch for batch, _ in ready]
+        share = [Group(shared)] if shared else []
+        rounds.append(Round([*calls, *share], arrived, ready, frozenset(marks.keys() - left.keys())))
+        moving = [batch for batch in batches if batch in {x for x, _ in (*shared, *ready)}]
     if waiting:
         raise ValueError(
             "groups wear their mods in different orders, and each waits for a norm over all parameters that the other "

@@ -34,7 +34,7 @@ def launch(backend: str, plan: Plan, bound: list[Bound], sparse: bool = False, r
 
         return Recorded(plan, bound)
     kind = "rows" if sparse else "runs" if plan.draws and any(b.extent.offset is None for b in bound) else "whole"
-    if backend == "reference":
+    if backend == "reference" or (kind == "runs" and not separable(plan)):  # a run is no tensor to sum over
         return (ReferenceRows if sparse else Reference)(plan, bound)
     if backend == "triton":
         from ravine.compile.launch.triton import Triton

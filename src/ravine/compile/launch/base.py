@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, VECTORS, Expr, Shape
+from ravine.compile.expr import FULL, SCALAR, VECTORS, Expr, Shape
 from ravine.compile.geometry import Extent, extent, gradient, local, real, sizes
 from ravine.compile.interpret import evaluate, wide
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
@@ -50,7 +50,8 @@ class Launch:
         self.matrices = [k for k, x in plan.start.items() if is_matrix(x)]
         self.keys = [k for k in bound[0].keys if k not in self.matrices]
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
-        self.sizes_of = [sizes(real(b.p), plan.view) for b in bound]
+        self.sizes_of = [sizes(real(b.p).shape, plan.view) for b in bound]  # of what is here
+        self.whole_of = [sizes(b.extent.whole, plan.view) for b in bound]
         self.compute = torch.float64 if bound[0].p.dtype in (torch.float64, torch.complex128) else torch.float32
         self.between = [
             {x: torch.zeros(self.extent(b, x.shape), dtype=self.memory(x), device=b.p.device) for x in plan.between}
@@ -230,6 +231,13 @@ class Launch:
         """One of the sums, over all tensors of this launch."""
         return float(self.sums[:, place].sum())
 
+    def results(self, x: Expr, which: Sequence[int]) -> list[Tensor]:
+        """Where the results of a reduction lie, of these tensors: processes add up there what each of them has."""
+        if x.shape != SCALAR:
+            return [self.between[i][x] for i in which]
+        column = self.sums[:, self.plan.sums.index(x)]
+        return [column] if len(which) == len(self.bound) else [column[i] for i in which]
+
     # what a backend fills in
 
     def point(self, addresses: array[int]) -> None:
@@ -251,7 +259,8 @@ class Launch:
         """Matrix operations, tensor by tensor, and the states that they alone touch."""
         for i, b in enumerate(self.bound):
             wanted = [*phase.nodes, *(x for _, x in phase.stores)]
-            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i, phase.nodes), self.plan.view)
+            known, whole = self.known(i, phase.nodes), self.whole_of[i]
+            made = evaluate(wanted, self.reader(i), real(b.p), known, self.plan.view, whole=whole)
             for k, x in phase.stores:
                 b.state[b.keys[k]].copy_(made[x])
             self.keep(i, {x: made[x] for x in phase.nodes})

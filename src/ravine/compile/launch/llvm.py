@@ -50,6 +50,7 @@ class LLVM(Launch):
                 columns[i],
                 *tiled[i],
                 *self.sizes_of[i].values(),
+                *self.whole_of[i].values(),
             )
             for i, (n, b) in enumerate(zip(lengths, bound, strict=True))
         ]
@@ -111,7 +112,7 @@ class LLVM(Launch):
 
     def kernel(self, k: int) -> None:
         run, work, finish = self.code[k]
-        if self.used == 1:
+        if self.used == 1 or not self.plan.kernels[k].sweeps:
             run(self.context, 1, 0)
         elif parallel := openmp()[0]:
             threads = 1 if self.owed > 0 else self.used

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ravine.compile.expr import FULL, VECTORS, Expr
+from ravine.compile.expr import FULL, SCALAR, VECTORS, Expr
 from ravine.compile.geometry import gradient, local, real
 from ravine.compile.interpret import evaluate
 from ravine.compile.launch.base import Bound, Changed, Launch
@@ -48,10 +48,12 @@ class Reference(Launch):
         outputs = dict((*kernel.stores, *kernel.scalars, *kernel.vectors))
         for i, b in enumerate(self.bound):
             wanted = [*kernel.sums, *kernel.short, *kernel.keep, *outputs.values()]
-            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i), self.plan.view, b.index, b.numbers)
+            at, whole = (b.index, b.numbers), self.whole_of[i]
+            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i), self.plan.view, *at, whole)
             for x in (*kernel.sums, *kernel.short):
                 if x in self.plan.sums:
-                    self.sums[i, self.plan.sums.index(x)] = made[x]
+                    place = self.sums[i, self.plan.sums.index(x)]
+                    made[x] = place.copy_(made[x])
             self.keep(i, {x: made[x] for x in (*kernel.sums, *kernel.short, *kernel.keep)})
             for name, x in outputs.items():
                 target = real(self.array(b, name))
@@ -64,6 +66,9 @@ class Reference(Launch):
 
     def keep(self, i: int, made: Mapping[Expr, Tensor]) -> None:
         self.made[i] |= made
+
+    def results(self, x: Expr, which: Sequence[int]) -> list[Tensor]:
+        return super().results(x, which) if x.shape == SCALAR else [self.made[i][x] for i in which]
 
     def over_all(self, place: int) -> float:
         return sum((number(x) for x in self.sums[:, place]), 0.0)

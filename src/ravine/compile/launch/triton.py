@@ -53,6 +53,7 @@ class Triton(Launch):
             "offset": [b.extent.offset or 0 for b in bound],
             "block": first[:-1],
             **{letter: [size[letter] for size in self.sizes_of] for letter in "brc"},
+            **{f"whole_{letter}": [size[letter] for size in self.whole_of] for letter in "brc"},
             "tile": [0, *accumulate(tiled)][:-1],
             "tiles": tiles,
             "tall": heights,
@@ -100,7 +101,7 @@ class Triton(Launch):
             options["BLOCK"] = BLOCK
         tables = (self.pointers, self.sizes, blocks, self.values, self.sums, self.partials, len(self.bound))
         with self.current():
-            if grid:
+            if grid and self.plan.kernels[k].sweeps:
                 self.code[f"kernel{k}"][(grid,)](*tables, **options)
             for finish in self.after[k]:
                 finish[(len(self.bound), sharing)](*tables, **options)

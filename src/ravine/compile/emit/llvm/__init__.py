@@ -20,7 +20,7 @@ from ravine.compile.emit.llvm.work import ALIGN as ALIGN
 from ravine.compile.emit.llvm.work import BLOCK as BLOCK
 from ravine.compile.emit.llvm.work import COLUMNS as COLUMNS
 from ravine.compile.emit.llvm.work import CONTEXT as CONTEXT
-from ravine.compile.emit.llvm.work import NOW, TILES, finish, finish_each, run, stretch, work
+from ravine.compile.emit.llvm.work import NOW, TILES, after_only, finish, finish_each, run, stretch, work
 from ravine.compile.emit.llvm.work import TIMES as TIMES
 from ravine.compile.expr import ROW, walk
 from ravine.compile.plan import Kernel, Plan
@@ -41,13 +41,17 @@ def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> 
     arrays = [a for a in table if a in touched]
     if plan.rowwise(kernel):
         after, given = rows.after(plan, dtypes, kernel, k)
+        ending = [after, finish_each(plan, table, k, after.count("define"), given)]
+        if not kernel.sweeps:
+            return [*ending, after_only(k)]
         return [
             rows.inner(plan, dtypes, kernel, k, arrays),
             work(plan, dtypes, k, arrays, TILES),
-            after,
-            finish_each(plan, table, k, after.count("define"), given),
+            *ending,
             run(k),
         ]
+    if not kernel.sweeps:
+        return [finish(plan, dtypes, kernel, k), after_only(k)]
     inner = blocks.inner if any(dtypes[a] in STOCHASTIC for a in touched) else elements.inner
     return [
         inner(plan, dtypes, kernel, k, arrays),

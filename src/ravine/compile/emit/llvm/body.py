@@ -169,7 +169,7 @@ class Body:
             elif x.op in REDUCE:
                 v = self.load("%sums", "float64", self.plan.sums.index(x), wide=True)
             elif x.op == "size":
-                v = self.put(f"sitofp i64 %{x.arg} to double")
+                v = self.put(f"sitofp i64 %whole.{x.arg} to double")
             elif x.op == "state":
                 v = self.load(f"%in.{x.arg}", self.dtypes[str(x.arg)], 0, wide=True)
             else:

@@ -29,13 +29,14 @@ POINTERS = ("pointers", "sizes", "numbers", "sums", "partials", "columns", "firs
 TIMES = ("took", "busy")  # seconds of the last call: from its start to its end; its threads in `work`, added up
 # of `sizes`, which has a row for each tensor: elements, elements before it, row of numbers, place among the parameters,
 # elements of the whole parameter before this part of it, first block, first tile, first number of its tiles' columns,
-# rows of a tile, tiles of a matrix, and its three sizes
-COLUMNS = ("n", "base", "row", "index", "offset", "block", "tile0", "column0", "tile", "tiles", "b", "r", "c")
+# rows of a tile, tiles of a matrix, its three sizes, and those of the whole parameter that it is a part of
+WHOLE = ("whole.b", "whole.r", "whole.c")
+COLUMNS = ("n", "base", "row", "index", "offset", "block", "tile0", "column0", "tile", "tiles", "b", "r", "c", *WHOLE)
 BLOCK = 4096  # elements that a partial sum covers
 ALIGN = 16  # elements: threads meet at a multiple of this, so no two write one cache line
 
 
-SIZES = ("n", "index", "offset", "block0", "tile0", "column0", "tile", "tiles", "b", "r", "c", "lo", "hi")
+SIZES = ("n", "index", "offset", "block0", "tile0", "column0", "tile", "tiles", "b", "r", "c", *WHOLE, "lo", "hi")
 
 
 def arguments(arrays: list[str], attribute: str = "") -> str:
@@ -253,6 +254,18 @@ tensor:
 {tensor(plan, table, arrays)}{calls}  %k1 = add i64 %k, 1
   br label %head
 exit:
+  ret void
+}}"""
+
+
+def after_only(k: int) -> str:
+    """A kernel without a pass: all of it is in `finish`."""
+    return f"""
+define void @work{k}(ptr %ctx) {{
+  ret void
+}}
+define void @run{k}(ptr %ctx, i32 %threads, ptr %parallel) {{
+  call void @finish{k}(ptr %ctx)
   ret void
 }}"""
 

@@ -31,9 +31,10 @@ def emit(plan: Plan, dtypes: Mapping[str, str], interpreted: bool = False, recor
     parts += called({x.op for x in walk(plan.outputs.values())}, dtypes.values(), interpreted)
     for i, k in enumerate(plan.kernels):
         if plan.rowwise(k):
-            made = [rows.rows(plan, dtypes, k, i), rows.kernel(i), *rows.after(plan, dtypes, k, i)]
+            made = [rows.rows(plan, dtypes, k, i), rows.kernel(i)] if k.sweeps else []
+            made += rows.after(plan, dtypes, k, i)
         else:
-            made = [elements.elements(plan, dtypes, k, i), elements.kernel(dtypes, i)]
+            made = [elements.elements(plan, dtypes, k, i), elements.kernel(dtypes, i)] if k.sweeps else []
             made += [elements.finish(plan, dtypes, k, i)] * bool(k.sums or k.scalars)
         parts += map(prologue.gated, made) if recorded and k is plan.kernels[-1] else made
     return "\n".join([*parts, *([prologue.emit(plan)] * recorded)])

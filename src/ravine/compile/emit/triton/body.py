@@ -18,8 +18,9 @@ NARROWED = (
 BLOCK = 1024  # elements of a program, with 4 warps: two 16-byte loads of float32 a thread and array
 # of `sizes`, which has a row for each tensor: elements, row of numbers, place among the parameters, elements of the
 # whole parameter before this part of it, first block, its three sizes, first tile, tiles of a matrix, rows of a tile,
-# first number of its tiles' columns
-COLUMNS = ("n", "row", "index", "offset", "block", "b", "r", "c", "tile", "tiles", "tall", "column")
+# first number of its tiles' columns, and the three sizes of the whole parameter
+WHOLE = ("whole_b", "whole_r", "whole_c")
+COLUMNS = ("n", "row", "index", "offset", "block", "b", "r", "c", "tile", "tiles", "tall", "column", *WHOLE)
 
 OPS = {
     "add": "{0} + {1}",
@@ -159,7 +160,7 @@ class Body:
     def numbers(self, needs: Iterable[Expr]) -> None:
         """Compute the numbers of the whole tensor, in float64."""
         needs = [x for x in needs if x.shape in (HOST, EVERY, SCALAR) and x.op != "const"]
-        letters = dict.fromkeys(str(x.arg) for x in needs if x.op == "size")
+        letters = dict.fromkeys(f"whole_{x.arg}" for x in needs if x.op == "size")
         self.sizes([*letters, *["row"] * any(x.on_host for x in needs)])
         for x in needs:
             if x.on_host:
@@ -168,7 +169,7 @@ class Body:
             elif x.op in REDUCE:
                 v = self.put(f"tl.load(sums + {len(self.plan.sums)} * k + {self.plan.sums.index(x)})")
             elif x.op == "size":
-                v = self.put(f"{x.arg}.to(tl.float64)")
+                v = self.put(f"whole_{x.arg}.to(tl.float64)")
             elif x.op == "state":
                 v = self.put(f"tl.load({self.pointer(str(x.arg))}).to(tl.float64)")
             else:

@@ -31,6 +31,7 @@ from ravine.optimizer.state import begins_only, move
 from ravine.optimizer.step import Whole
 from ravine.optimizer.swap import put_back, show
 from ravine.optimizer.untraced import untraced
+from ravine.optimizer.zero import maker
 from ravine.rule.hyper import by_place, check_params, constants, constructor, fields, settle
 from ravine.rule.modifier import Modifier
 
@@ -131,6 +132,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
         self.backend = backend
         self._begin()
+        self._zero = maker()
         given = hyper if lr is None else {"lr": lr, **hyper}
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
         self.validate(defaults)
@@ -146,6 +148,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             None  # what ravine.release returned; it knows this class, and this class no more than that
         )
         self.driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
+        self._zero: ref[Any] | None = None  # the ZeroRedundancyOptimizer that made it, for a part of the parameters
         # (copy of a count in a state dict, the state it mirrors, its key)
         self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []
 
@@ -262,6 +265,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """
         if not any(group["measured"] for group in self.param_groups):
             raise RuntimeError(f"{type(self).__name__}: metrics() needs {type(self).__name__}(…, measured=True)")
+        if self._zero is not None:
+            raise RuntimeError(
+                f"{type(self).__name__}: under ZeroRedundancyOptimizer metrics() would tell of this process's parameters "
+                "alone; use torch.distributed.fsdp.fully_shard, or plain DDP"
+            )
         if (made := last(self)) is None:
             raise RuntimeError(f"{type(self).__name__}: metrics() tells of a step; make one first")
         count = sum(len(group["params"]) for group in self.param_groups)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ravine.compile.expr import FULL, HOST, VECTORS
 from ravine.compile.geometry import Extent, local, placing
-from ravine.compile.launch import elementwise
+from ravine.compile.launch import apart, elementwise, separable
 from ravine.compile.plan import Matrix
 from ravine.compile.storage import BLOCK, CODED
 from ravine.optimizer.state import BITS, TYPES, misfit, scale_of, shape_of
@@ -38,6 +38,11 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
     compiled = opt.compiled(group, p)
     plan = compiled.plan
     check_placing(opt, who, group, p, g)
+    if getattr(p, "_fsdp_flattened", False) and (plan.draws or not separable(plan) or not apart(plan.start.values())):
+        raise RuntimeError(
+            f"{who} is a part of a flat parameter of FullyShardedDataParallel, and {type(opt).__name__} with these "
+            "options looks at whole tensors, which FSDP1 does not show; use torch.distributed.fsdp.fully_shard"
+        )
     if BITS in opt.state.get(p, {}) and (wrong := misfit(BITS, opt.state[p], p)):
         raise RuntimeError(f"{who}: {wrong}; delete opt.state[p]['{BITS}'], or make a new optimizer")
     for k, start in compiled.program.start.items() if opt.state.get(p) else ():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,18 +23,19 @@ from ravine.optimizer.capture import Device
 from ravine.optimizer.exchange import Exchange, GivenUp, Here, Round
 from ravine.optimizer.shares import Group
 from ravine.optimizer.swap import begin_in_train
+from ravine.optimizer.zero import Absent, Parts, absent, numbered
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
 
 
-def schedule(batches: Sequence[Batch]) -> list[Round]:
+def schedule(batches: Sequence[Batch | Absent]) -> list[Round]:
     """The rounds of a step. Each batch runs until its next sum over all tensors, or sum of tensors that lie in parts in
     several processes; it goes on in the round after all batches have arrived at the sums over all tensors that it waits
     for. Raises ValueError where batches wait for each other."""
     left = Counter(mark for batch in batches for mark in batch.compiled.plan.everys)
     cuts = {batch: batch.cuts() for batch in batches}
-    moving, waiting, rounds = list(batches), list[tuple[Batch, Reduce]](), list[Round]()
+    moving, waiting, rounds = list(batches), list[tuple[Batch | Absent, Reduce]](), list[Round]()
     while moving:
         parts = [(batch, *next(cuts[batch])) for batch in moving]
         shared = [(batch, reduce) for batch, *_, reduce in parts if reduce is not None and not reduce.all]
@@ -84,7 +86,7 @@ class Step:
             for group in groups
         ]
         try:
-            self.rounds = schedule(self.batches)
+            self.rounds = schedule([*self.batches, *absent(opt)])
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         self.written = writer([b.p for batch in self.batches for b in batch.bound])
@@ -122,11 +124,12 @@ class Whole(Step):
     """A step of all parameters that have gradients."""
 
     def __init__(self, opt: Optimizer):
-        place = [(group, p) for group in opt.param_groups for p in group["params"]]
-        live = [(i, group, p, g) for i, (group, p) in enumerate(place) if (g := p.grad) is not None]
+        place = numbered(opt)
+        live = [(i, group, p, g) for i, group, p in place if (g := p.grad) is not None]
         super().__init__(opt, live, opt.param_groups)
         moving = {i for i, *_ in live}
-        self.still = Gradients(p for i, (_, p) in enumerate(place) if i not in moving)
+        self.still = Gradients(p for i, _, p in place if i not in moving)
+        self.exchange = Here if opt._zero is None else partial(Parts, opt)
         self.state = opt.state
         self.contents = Contents([opt.state, *opt.state.values(), *(group["params"] for group in opt.param_groups)])
         self.loss = any(batch.compiled.loss for batch in self.batches)
@@ -141,7 +144,7 @@ class Whole(Step):
 
         found: what torch's GradScaler has found, for steps without the host.
         """
-        exchange = Here() if self.device is None else self.device.begin(found)
+        exchange = self.exchange() if self.device is None else self.device.begin(found)
         for batch in self.batches:
             batch.prepare(batch.launch.live.held(), loss)
         self.run(exchange)
@@ -155,7 +158,7 @@ class Whole(Step):
             place = next(plan.sums.index(x.src[0]) for phase in plan.gathers for x in phase.sums if x.arg == GUARD)
             for i in (~batch.launch.sums[:, place].isfinite()).nonzero().flatten().tolist():
                 return accused(opt, batch.index[i], batch.bound[i].p)
-        raise AssertionError("every gradient is finite")
+        return "the gradient of a parameter that another process steps is NaN or infinite; nothing has changed"
 
 
 def again(opt: Optimizer) -> None:

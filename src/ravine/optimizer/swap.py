@@ -13,6 +13,7 @@ from ravine.compile.geometry import extent, real
 from ravine.compile.interpret import evaluate, wide
 from ravine.compile.path import number_of
 from ravine.optimizer.state import as_numbers, weight_of
+from ravine.optimizer.zero import send
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
@@ -38,6 +39,7 @@ def show(opt: Optimizer) -> None:
                 value = weights(opt, compiled.program.shown, compiled.plan.view, group, p, state)
                 state[TRAIN] = p.detach().clone(memory_format=torch.preserve_format)
                 real(p).copy_(value.reshape(real(p).shape))
+    send(opt)
 
 
 def weights(
@@ -72,3 +74,4 @@ def put_back(opt: Optimizer) -> None:
         for p in group["params"]:
             if TRAIN in opt.state.get(p, {}):
                 p.copy_(opt.state[p].pop(TRAIN))
+    send(opt)

@@ -54,6 +54,15 @@ class FromNorm(ravine.Optimizer):
         return p - self.lr * s.m
 
 
+class Whitened(ravine.Optimizer):
+    """Multiplies matrices."""
+
+    lr: float = 0.1
+
+    def update(self, s, p, g, t):
+        return p - self.lr * (g @ g.T @ g)
+
+
 def random(shape: Sequence[int], dtype: torch.dtype, seed: int) -> Tensor:
     """Numbers that are the same in every process."""
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
@@ -194,20 +203,25 @@ def refusals(mesh: Mesh) -> None:
     )
     tried(one(ravine.AdamW, part(w, mesh, shard)), w, "AdamW", "its gradient not distributed")
     tried(one(ravine.AdamW, part(w, mesh, replicate)), w, "AdamW", "its gradient not distributed")
-    for cls in (ravine.LAMB, PerColumn, FromNorm):
-        tried(one(cls, part(w, mesh, shard)), g, cls.__name__, "needs whole tensors")
+    tried(one(Whitened, part(w, mesh, shard)), g, "Whitened", "whole matrices")
     opt = one(ravine.AdamW, part(w, mesh, shard))
     steps(opt, lambda t, i: g)
     (p,) = opt.param_groups[0]["params"]
     opt.state[p]["exp_avg"] = opt.state[p]["exp_avg"].redistribute(placements=replicate)
     tried(opt, g, "its state exp_avg placed by Replicate()")
 
-    for cls in (ravine.LAMB, ravine.Adafactor, PerColumn, FromNorm):  # whole tensors, in every process
+    for cls in (ravine.LAMB, ravine.Adafactor, PerColumn, FromNorm, Whitened):  # whole tensors, in every process
         placed, whole = one(cls, part(w, mesh, replicate)), one(cls, w.clone())
         steps(placed, lambda t, i: part(w, mesh, replicate))
         steps(whole, lambda t, i: w)
         (a,), (b,) = placed.param_groups[0]["params"], whole.param_groups[0]["params"]
         assert torch.equal(a.to_local(), b), cls
+    for cls in (PerColumn, FromNorm):  # sizes and a start that are those of the whole tensor
+        for backend in (None, "reference"):
+            placed, whole = one(cls, part(w, mesh, shard), backend=backend), one(cls, w.clone(), backend=backend)
+            steps(placed, lambda t, i: g)
+            steps(whole, lambda t, i: w)
+            same(placed, whole, f"{cls.__name__} {backend}")
 
 
 def blocks(mesh: Mesh, placements: Placements, coded: bool) -> None:

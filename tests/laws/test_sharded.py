@@ -65,18 +65,11 @@ if name in ("int8", "bf16"):
     dist.destroy_process_group()
     sys.exit()
 cls = ravine.optim.registry()[name]
-if name == "lamb":
-    try:
-        train(cls)
-    except RuntimeError as error:
-        assert "distributed" in str(error), error
-        print("refused")
-else:
-    for a, b in zip(train(cls), train(cls.twin), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-    for a, b in zip(train(cls), train(cls, release=True), strict=True):
-        assert torch.equal(a, b)
-    print("equal")
+for a, b in zip(train(cls), train(cls.twin), strict=True):
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+for a, b in zip(train(cls), train(cls, release=True), strict=True):
+    assert torch.equal(a, b)
+print("equal")
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -91,7 +84,7 @@ def ranks(script: Path, world: int, folder: Path, *more: str) -> list[str]:
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for r in range(world)
     ]  # fmt: skip
-    out = [process.communicate(timeout=240) for process in made]
+    out = [process.communicate(timeout=600) for process in made]
     assert all(stdout for stdout, _ in out), out
     return [stdout.strip() for stdout, _ in out]
 
@@ -101,14 +94,11 @@ distributed = pytest.mark.skipif(not torch.distributed.is_available(), reason="t
 
 @distributed
 @pytest.mark.ci
-@pytest.mark.parametrize(
-    ("world", "name", "said"),
-    [(2, "int8", "equal"), (2, "adamw", "equal"), (2, "lamb", "refused"), (2, "bf16", "equal")],
-)
-def test_shards_move_as_in_torch(world: int, name: str, said: str, tmp_path: Path):
+@pytest.mark.parametrize("name", ["int8", "adamw", "bf16"])
+def test_shards_move_as_in_torch(name: str, tmp_path: Path):
     script = tmp_path / "rank.py"
     script.write_text(RANK)
-    assert ranks(script, world, tmp_path, name) == [said] * world
+    assert ranks(script, 2, tmp_path, name) == ["equal"] * 2
 
 
 @distributed

@@ -33,7 +33,7 @@ def main(name: str = "lamb", how: str = "fsdp", epochs: int = 10) -> float:
     torch.manual_seed(0)  # the same weights and batches everywhere
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
     if how == "fsdp":
-        model = fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
+        fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
     else:
         model = DistributedDataParallel(model)
     cls, lr = ravine.optim.registry()[name], 1.0 if name == "prodigy" else 1e-2
@@ -61,4 +61,4 @@ def main(name: str = "lamb", how: str = "fsdp", epochs: int = 10) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(sys.argv[1], sys.argv[2])

@@ -210,7 +210,9 @@ def counted(world: int) -> None:
         for name, much in {"adamw": 0, "lamb": 1, "sm3": 1, "prodigy": 1, "adafactor": 3, "came": 5}.items():
             for placements in ([Shard(0)], [Replicate()]):
                 params = [
-                    nn.Parameter(distribute_tensor(given((8, 6), torch.float64, i), mesh, placements, src_data_rank=None))
+                    nn.Parameter(
+                        distribute_tensor(given((8, 6), torch.float64, i), mesh, placements, src_data_rank=None)
+                    )
                     for i in range(5)
                 ]
                 opt = ALL[name](params)

@@ -42,8 +42,13 @@ def test_several_processes_step_as_one(world: int, action: str, names: str, tmp_
     run(world, tmp_path, action, names)
 
 
-@pytest.mark.parametrize("worlds", [pytest.param((2, 1), marks=pytest.mark.ci), pytest.param((2, 4), marks=pytest.mark.slow)])
-@pytest.mark.parametrize("names", [pytest.param("lamb,prodigy,sm3", id="some"), pytest.param(",".join(ALL), id="all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "worlds", [pytest.param((2, 1), marks=pytest.mark.ci), pytest.param((2, 4), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param("lamb,prodigy,sm3", id="some"), pytest.param(",".join(ALL), id="all", marks=pytest.mark.slow)],
+)
 def test_a_distributed_checkpoint_goes_on_in_another_world(worlds: tuple[int, int], names: str, tmp_path: Path):
     before, after = worlds
     run(before, tmp_path / "before", "save", names, tmp_path)

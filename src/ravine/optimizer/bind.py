@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, strided
 
 from ravine.compile import Compiled
+from ravine.compile.expr import Expr
 from ravine.compile.geometry import local
 from ravine.compile.launch import Bound, Launch, backend_of, launch
 from ravine.compile.launch.memory import PLAIN, layers
-from ravine.compile.expr import Expr
 from ravine.compile.plan import Host, Matrix, Reduce
 from ravine.optimizer.clock import Clock, count, number, number_as_tensor
 from ravine.optimizer.refuse import check

@@ -267,8 +267,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise RuntimeError(f"{type(self).__name__}: metrics() needs {type(self).__name__}(…, measured=True)")
         if self._zero is not None:
             raise RuntimeError(
-                f"{type(self).__name__}: under ZeroRedundancyOptimizer metrics() would tell of this process's parameters "
-                "alone; use torch.distributed.fsdp.fully_shard, or plain DDP"
+                f"{type(self).__name__}: under ZeroRedundancyOptimizer metrics() would tell of the parameters of this "
+                "process alone; use torch.distributed.fsdp.fully_shard, or plain DDP"
             )
         if (made := last(self)) is None:
             raise RuntimeError(f"{type(self).__name__}: metrics() tells of a step; make one first")

@@ -38,7 +38,7 @@ def schedule(batches: Sequence[Batch | Absent]) -> list[Round]:
     moving, waiting, rounds = list(batches), list[tuple[Batch | Absent, Reduce]](), list[Round]()
     while moving:
         parts = [(batch, *next(cuts[batch])) for batch in moving]
-        shared = [(batch, reduce) for batch, *_, reduce in parts if reduce is not None and not reduce.all]
+        shared = [(b, reduce) for b, *_, reduce in parts if isinstance(b, Batch) and reduce and not reduce.all]
         arrived = [(batch, reduce) for batch, *_, reduce in parts if reduce is not None and reduce.all]
         marks = Counter(mark for _, reduce in arrived for mark in reduce.marks)
         left -= marks

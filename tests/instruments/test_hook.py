@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import ravine
-from ravine.instruments.hook import nothing
+from ravine.loop.hook import nothing
 
 
 def net():

@@ -23,7 +23,7 @@ from ravine.compile.expr import HOST
 from ravine.compile.path import number_of
 from ravine.compile.plan import Plan, plan
 from ravine.compile.simplify import simplify
-from ravine.compile.trace import Program, Questions, Rule, trace, wants_loss
+from ravine.compile.trace import Program, Questions, Rule, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,6 @@ class Compiled:
     stages: tuple[host.Host, ...]  # its numbers on the host: before a step, and after each sum over all tensors
     asked: dict[str, bool]  # which floats the rule asked to be zero or not, and the answers
     known: dict[str, Any]  # what it asked about the tensor
-    loss: bool  # its update takes the loss
     keeps: tuple[tuple[str, int], ...]  # the numbers that the host carries to the next step: where each stands
 
     def fits(self, hyper: Mapping[str, Any]) -> bool:
@@ -73,4 +72,4 @@ def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str,
     keeps = {k: x for k, x in steps.outputs.items() if k != "p" and steps.start[k].shape is HOST}
     places = tuple((k, steps.numbers.index(x)) for k, x in keeps.items())
     stages = tuple(map(host.build, steps.stages))
-    return Compiled(program, steps, stages, questions.asked, questions.known, wants_loss(rule), places)
+    return Compiled(program, steps, stages, questions.asked, questions.known, places)

@@ -31,7 +31,7 @@ FULL: tuple[str, ...] = ("r", "c")
 LONG = (BATCH, ROW)  # what meets whole rows: computed in float64, as numbers of tensors are
 VECTORS = (BATCH, ROW, COL)  # statistics of rows and columns: short beside the tensor
 
-LEAVES = frozenset({"p", "g", "t", "loss", "state", "hyper", "const", "size", "eye"})
+LEAVES = frozenset({"p", "g", "t", "input", "state", "hyper", "const", "size", "eye"})
 MATRIX = frozenset({"matmul", "transpose", "call"})
 COMPARE = frozenset({"gt", "ge"})
 REDUCE = frozenset({"sum", "amax"})
@@ -113,7 +113,7 @@ class Expr:
 
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.src)) or str(self.arg)
-        return f"{self.op}({inner})" if self.src or self.op not in ("const", "hyper", "state") else inner
+        return f"{self.op}({inner})" if self.src or self.op not in ("const", "hyper", "state", "input") else inner
 
     @property
     def on_host(self) -> bool:

@@ -243,7 +243,7 @@ class Plan:
 
     def array(self, x: Expr) -> str | None:
         """The array that holds x before any step of this plan, or after the step that made it."""
-        return str(x.arg) if x.op in ("p", "g", "state") and x.shape is not HOST else self.between.get(x)
+        return str(x.arg) if x.op in ("p", "g", "state", "input") and x.shape is not HOST else self.between.get(x)
 
     def shape(self, array: str) -> tuple[str, ...] | None:
         """The shape of what an array holds."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, Protocol, cast
 
-from ravine.compile.expr import FULL, Expr, leaf, traces
+from ravine.compile.expr import COL, FULL, HOST, ROW, Expr, Shape, leaf, node, traces, walk
 from ravine.compile.path import number_of
 from ravine.compile.rate import rate
 from ravine.compile.watch import cut, guarded, measured, unscaled
@@ -19,12 +19,15 @@ class Rule(Protocol):
     """The part of an optimizer class that the tracer needs."""
 
     def init(self, s: Any, p: Any) -> None: ...
-    def update(self, s: Any, p: Any, g: Any, t: Any) -> Any: ...  # and `loss`, where the rule needs it
+    def update(self, s: Any, p: Any, g: Any, t: Any) -> Any: ...  # and its inputs
 
 
 @dataclass(frozen=True)
 class Program:
-    """A rule as a graph: how each state begins, what a step leaves in it, and the new parameter."""
+    """A rule as a graph: how each state begins, what a step leaves in it, and the new parameter.
+
+    An input that is an array lies in memory as a state does, and a step only reads it: it is in `start` and not in `next`.
+    """
 
     name: str
     start: dict[str, Expr]
@@ -134,7 +137,7 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
             given, g = g, mod.gradient(Scope(s, prefix), p, g, t)
             clipped = cut(given, g, clipped) if mod.clips else clipped
         questions.asking = ""
-        more = {"loss": leaf("loss", "loss")} if wants_loss(rule) else {}
+        more = {k: leaf("input", k, shape) for k, shape in inputs(rule).items()}
         new_p = made = me.update(s, p, g, t, **more)
         for prefix, mod in mods:
             questions.asking = prefix
@@ -150,10 +153,15 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
         raise ValueError(f"{rule.__name__}: state {', '.join(idle)} is made in init() but never updated")
     if changed := sorted(written(seen)):
         raise ValueError(f"{rule.__name__}: to_eval() changes state {', '.join(changed)}; it may only read")
+    begins, ends = flat(start), flat(s.__dict__["_now"])
+    if twice := sorted(begins.keys() & more.keys()):
+        raise ValueError(f"{rule.__name__}: {twice[0]} is a state and an input of update(); rename one")
+    read = walk(x for x in (new_p, *ends.values()) if isinstance(x, Expr))  # check() says what the others are
+    given = {str(x.arg): node("fill", 0.0, arg="input", shape=x.shape) for x in read if x.op == "input" and not x.on_host}
     return Program(
         rule.__name__,
-        flat(start),
-        flat(s.__dict__["_now"]),
+        begins | given,
+        ends,
         new_p,
         None if shown is p else shown,
         measured(hyper, raw, clipped, p, new_p),
@@ -161,9 +169,29 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
     )
 
 
-def wants_loss(rule: type[Rule]) -> bool:
-    """True for a rule whose update takes the loss too."""
-    return "loss" in signature(rule.update).parameters
+KINDS: Mapping[str, Shape] = {  # of inputs
+    "number": HOST,
+    "r c": FULL,
+    "r": ROW,
+    "c": COL,
+    "r r": ("r", "r"),
+    "c c": ("c", "c"),
+}
+
+
+def inputs(rule: type[Rule]) -> dict[str, Shape]:
+    """What `update` takes beside s, p, g and t, in its order: numbers of the host, or what the class says in `inputs`."""
+    taken = [x for x in list(signature(rule.update).parameters.values())[5:] if x.kind not in (x.VAR_KEYWORD, x.VAR_POSITIONAL)]
+    said: Mapping[str, str] = getattr(rule, "inputs", {})
+    if other := [k for k in said if k not in (x.name for x in taken)]:
+        raise TypeError(f"{rule.__name__}: inputs has '{other[0]}', which update() does not take; name it after t")
+    if wrong := [k for k, kind in said.items() if kind not in KINDS]:
+        known = ", ".join(map(repr, KINDS))
+        raise ValueError(f"{rule.__name__}: inputs['{wrong[0]}'] is {said[wrong[0]]!r}; it must be one of {known}")
+    names = [x.name for x in taken if x.default is x.empty or x.name in said]
+    if same := [k for k in names if hasattr(rule, k)]:
+        raise TypeError(f"{rule.__name__}: update() takes '{same[0]}', which is an attribute of the class; rename one")
+    return {k: KINDS[said.get(k, "number")] for k in names}
 
 
 def modifiers(hyper: Mapping[str, Any]) -> list[tuple[str, Any]]:

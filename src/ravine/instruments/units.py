@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ravine.instruments.hook import Hook
+from ravine.loop.hook import Hook
 
 RELUS = (nn.ReLU, nn.ReLU6, nn.Threshold)  # their gradient is 0 where they do not fire; others' is only small
 CHANNELS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)  # after these units are in dim 1

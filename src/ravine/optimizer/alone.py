@@ -42,13 +42,15 @@ class Alone(Step):
         """True if the launch is still right."""
         return i == self.place and opt.state.get(self.p) is self.state and self.right(opt, [group])
 
-    def step(self, g: Tensor, exchange: Previous | Measured, loss: float, found: Mapping[str, float]) -> None:
+    def step(
+        self, g: Tensor, exchange: Previous | Measured, given: Mapping[str, float], found: Mapping[str, float]
+    ) -> None:
         """New values for this one; none, and nothing has changed, where a sum is not known.
 
         found: the shared numbers as this step found them, where others have already moved.
         """
         self.batch.found = found
-        self.batch.prepare([g], loss)
+        self.batch.prepare([g], given)
         with suppress(GivenUp):
             self.run(exchange)
 

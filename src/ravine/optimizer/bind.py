@@ -6,7 +6,6 @@ those with the same group and step count share a row of the host's numbers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, strided
 
 from ravine.compile import Compiled
+from ravine.compile.emit.host import NONE
 from ravine.compile.expr import Expr
 from ravine.compile.geometry import local
 from ravine.compile.launch import Bound, Launch, backend_of, launch
@@ -58,7 +58,7 @@ class Batch:
     bound: list[Bound] = field(default_factory=list[Bound])
     index: list[int] = field(default_factory=list[int])  # of each parameter, among all of the optimizer
     launch: Launch = field(init=False)
-    loss: float | Tensor = math.nan
+    given: Mapping[str, float | Tensor] = field(default_factory=dict[str, float | Tensor])  # inputs that are numbers
     found: Mapping[str, float] = field(default_factory=dict[str, float])  # of the shared numbers: these count
 
     recorded: ClassVar[bool] = False  # True: the host has no part in a step
@@ -93,9 +93,9 @@ class Batch:
                     pass
         yield hosts, [*calls, self.launch.end], None
 
-    def prepare(self, grads: Sequence[Tensor], loss: float | Tensor) -> None:
+    def prepare(self, grads: Sequence[Tensor], given: Mapping[str, float | Tensor] = NONE) -> None:
         """Find the memory of all arrays, and read the clocks. Raises before anything has changed."""
-        self.loss = loss
+        self.given = given
         if self.launch.place(grads):
             for row in self.rows:
                 row.clock.find()
@@ -112,7 +112,7 @@ class Batch:
         """Compute the host's numbers of this stage, for all rows; what is not yet known is 0."""
         width, table, numbers = len(self.compiled.plan.numbers), list[float](), self.compiled.stages[stage]
         for row in self.rows:
-            row.numbers += numbers(row.t, row.before, row.group, self.loss, row.every)
+            row.numbers += numbers(row.t, row.before, row.group, self.given, row.every)
             table += row.numbers + [0.0] * (width - len(row.numbers))
         self.launch.count(table)
 
@@ -140,7 +140,7 @@ class Recorded(Batch):
     recorded = True
 
     def open(self) -> None:
-        self.launch.take([row.group for row in self.rows], self.loss, self.found_inf)
+        self.launch.take([row.group for row in self.rows], self.given, self.found_inf)
 
     def host(self, stage: int) -> None:
         self.launch.stage(stage)

@@ -26,8 +26,8 @@ def checked(opt: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
     always = constants(type(opt))
     for name in given.keys() - known.keys() - {"params"}:
         # others may put notes of their own into a group; a near miss is a typing error
-        if name == "backend":
-            raise TypeError(f"{owner}: backend is the whole optimizer's, not a group's; give it to {owner}(…)")
+        if name in ("backend", "sources"):
+            raise TypeError(f"{owner}: {name} is the whole optimizer's, not a group's; give it to {owner}(…)")
         if name in always and given[name] != always[name]:
             raise TypeError(f"{owner}: {name} is always {always[name]!r}")
         if nearest(name, known, least=0.8):

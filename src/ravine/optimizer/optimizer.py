@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import KW_ONLY
@@ -18,11 +17,15 @@ from torch.autograd import profiler
 
 from ravine.compile import Compiled
 from ravine.compile.emit import latex
+from ravine.compile.emit.host import NONE
+from ravine.compile.expr import Shape
 from ravine.compile.launch import BACKENDS, Changed, backend_of
+from ravine.compile.trace import inputs
 from ravine.optimizer.bind import Batch
 from ravine.optimizer.exchange import NonFinite
 from ravine.optimizer.explain import explain
 from ravine.optimizer.group import checked
+from ravine.optimizer.inputs import add, take
 from ravine.optimizer.load import Loaded, load, load_all, load_what_fits
 from ravine.optimizer.metrics import last, metrics, metrics_of_each
 from ravine.optimizer.programs import compiled, fixed
@@ -34,6 +37,7 @@ from ravine.optimizer.untraced import untraced
 from ravine.optimizer.zero import maker
 from ravine.rule.hyper import by_place, check_params, constants, constructor, fields, settle
 from ravine.rule.modifier import Modifier
+from ravine.rule.source import Given, Source
 
 Pair = tuple[float, float] | list[float]  # of hyperparameters, which are tuples once they are given
 Triple = tuple[float, float, float] | list[float]
@@ -88,6 +92,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         computes otherwise (bias corrections, norms over all parameters) are computed there, and give it lr as a tensor
         on the GPU to change it between replays. Elsewhere it changes nothing.
     backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
+    sources: for rules whose `update` takes more than s, p, g and t: who gives it (`ravine.sources`).
 
     Parameters that move together share one tensor `step` in `opt.state`, in float64, so that it counts beyond 2²⁴: to
     set the count of one, put a new tensor there, and do not change that one in place.
@@ -99,6 +104,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
     twin: ClassVar[type[torch.optim.Optimizer] | None] = None  # the same method in torch.optim
     names: ClassVar[Mapping[str, str]] = {}  # of states: the rule's -> torch's
     papers: ClassVar[tuple[str, ...]] = ()  # keys in optim/papers.bib: what `ravine cite` prints, its own first
+    inputs: ClassVar[Mapping[str, str]] = {}  # of what update() takes after t: "r c" as p, "c c" …; others are numbers
     ranges: ClassVar[Mapping[str, str]] = {}  # of hyperparameters that may lie outside [0, inf)
     sparse: ClassVar[bool] = False  # True: a sparse gradient moves its rows alone, and that makes sense for this rule
     dense: ClassVar[bool] = True  # False: it takes sparse gradients only
@@ -116,14 +122,21 @@ class Optimizer(Fields, torch.optim.Optimizer):
     nonfinite: Literal["ignore", "skip", "raise"] = "ignore"
     measured: bool = False
     capturable: bool = False
-    if TYPE_CHECKING:  # torch's switches, where its class has them; backend, which is no group's
+    if TYPE_CHECKING:  # torch's switches, where its class has them; backend and sources, which are no group's
         foreach: bool | None = None
         fused: bool | None = None
         differentiable: bool = False
         backend: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+        sources: Sequence[Source] = ()
 
     def __init__(
-        self, params: torch_optimizer.ParamsT, lr: Any = None, *more: Any, backend: str | None = None, **hyper: Any
+        self,
+        params: torch_optimizer.ParamsT,
+        lr: Any = None,
+        *more: Any,
+        backend: str | None = None,
+        sources: Sequence[Source] = (),
+        **hyper: Any,
     ):
         check_params(type(self).__name__, params)
         if more:
@@ -137,10 +150,15 @@ class Optimizer(Fields, torch.optim.Optimizer):
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
         self.validate(defaults)
         super().__init__(params, defaults | constants(type(self)))
+        for source in sources:
+            self.watch(source)
 
     def _begin(self) -> None:
         """Sets private attributes per instance: Lightning's wrapper copies the class, and class attributes leak."""
         self._rule = type(self)
+        self._takes: Mapping[str, Shape] = inputs(self._rule)
+        self._sources: tuple[Source, ...] = ()
+        self._orphaned: set[str] = set()  # inputs that sources gave, of a copy, which has none
         self._skipped: int | Tensor = 0  # a tensor where the host has no part in steps
         self._arranged: Whole | None = None  # found again after a copy or a load
         self._watched: Sequence[Batch] | None = None  # the launches of the last step; none where it was skipped
@@ -174,10 +192,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
     # what runs
 
     @untraced
-    def step(self, closure: Callable[[], Any] | None = None, *, loss: float | Tensor | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, **given: Given | None) -> Any:
         """Make one step. `closure`, if given, computes the loss and its gradients again; its loss is returned.
 
-        loss: the loss of this step, for methods that need it (MoMo) and are given no closure.
+        given: what `update` takes beside s, p, g and t, where no closure and no source gives it: a number, such as the
+            loss (`step(loss=loss)`, for MoMo), or an array for each parameter (`step(h={p: tensor, …})`).
         """
         hooks = (
             self._optimizer_step_pre_hooks
@@ -186,14 +205,17 @@ class Optimizer(Fields, torch.optim.Optimizer):
             or torch_optimizer._global_optimizer_post_hooks
         )
         run = self._observed if hooks or profiler._is_profiler_enabled else self._step
-        return run(closure) if loss is None else run(closure, loss=loss)
+        return run(closure, **given) if given else run(closure)
 
     step.hooked = True  # pyright: ignore[reportFunctionMemberAccess]  # torch need not wrap it: _observed is its wrapper
 
-    def _step(self, closure: Callable[[], Any] | None = None, *, loss: float | Tensor | None = None) -> Any:
+    def _step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
+        loss = given.get("loss")
         if closure is not None:
             with torch.enable_grad():
-                loss = closure()
+                loss = given["loss"] = closure()
+        if loss is None and given:
+            given = {k: x for k, x in given.items() if x is not None}
         if self._released is not None:
             self._released.rest()
             return loss
@@ -202,12 +224,12 @@ class Optimizer(Fields, torch.optim.Optimizer):
             self._skip()
             return loss
         if scale is None:
-            self._move(loss, found)
+            self._move(given, found)
             return loss
         for group in self.param_groups:
             group["grad_scale"] = scale if self._recorded else float(scale)
         try:
-            self._move(loss, found)
+            self._move(given, found)
         finally:
             for group in self.param_groups:
                 del group["grad_scale"]
@@ -219,26 +241,27 @@ class Optimizer(Fields, torch.optim.Optimizer):
         first = next(p for group in self.param_groups for p in group["params"])
         return self.param_groups[0]["capturable"] and (self.backend or backend_of(first)) == "triton"
 
-    def _move(self, loss: Any, found: Tensor | None = None) -> None:
+    def _move(self, given: Mapping[str, Any], found: Tensor | None = None) -> None:
         """New values for all parameters that have gradients."""
-        begins = loss is None and begins_only(self)
-        arranged = self._arranged
-        if arranged is None or not arranged.holds(self):
-            arranged = self._arranged = Whole(self)
-        if begins and arranged.loss:
-            return
-        at = self._loss(loss, there=arranged.device is not None) if arranged.loss else math.nan
+        begins = not given and begins_only(self)
         try:
+            numbers = take(self, given, begins) if given or self._takes else NONE
+            arranged = self._arranged
+            if arranged is None or not arranged.holds(self):
+                arranged = self._arranged = Whole(self)
+            if begins and self._takes:
+                return
             try:
-                arranged.step(at, found)
+                arranged.step(numbers, found)
             except Changed:
                 arranged = self._arranged = Whole(self)
-                arranged.step(at, found)
+                arranged.step(numbers, found)
             self._watched = arranged.batches
-        except NonFinite:
+        except NonFinite as error:
             self._skip()
             if any(group["nonfinite"] == "raise" for group in self.param_groups):
-                raise FloatingPointError(f"{type(self).__name__}: {arranged.blame(self)}") from None
+                why = str(error) or self._arranged.blame(self)  # pyright: ignore[reportOptionalMemberAccess]
+                raise FloatingPointError(f"{type(self).__name__}: {why}") from None
 
         if self._given:
             follow(self)
@@ -275,13 +298,6 @@ class Optimizer(Fields, torch.optim.Optimizer):
         count = sum(len(group["params"]) for group in self.param_groups)
         return metrics_of_each(made, count) if each else metrics(made)
 
-    def _loss(self, loss: Any, there: bool) -> float | Tensor:
-        """The loss as a number, for rules that need it, or as a tensor where no number is wanted."""
-        if loss is None:
-            raise TypeError(f"{type(self).__name__} needs the loss: call step(loss=loss), or step(closure)")
-        loss = loss.detach() if isinstance(loss, Tensor) else loss
-        return loss if there else float(loss)
-
     _observed = torch.optim.Optimizer.profile_hook_step(_step)
 
     def compiled(self, group: Mapping[str, Any], p: Tensor | None = None) -> Compiled:
@@ -302,7 +318,16 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """Put the weights to train with back, bit for bit. Call after `eval()`, before the next step."""
         put_back(self)
 
-    # groups and state
+    # groups, sources and state
+
+    def watch(self, source: Source) -> None:
+        """Let a source give to this optimizer, as `sources=[…]` of the constructor does; a copy needs it."""
+        add(self, source)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Who gives what `update` takes beside s, p, g and t."""
+        return self._sources
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group: {"params": …} and hyperparameters that differ from the constructor's."""
@@ -377,7 +402,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"backend": self.backend, "_skipped": self.skipped}
+        return super().__getstate__() | {
+            "backend": self.backend,
+            "_skipped": self.skipped,
+            "_orphaned": self._orphaned | {k for source in self._sources for k in source.gives if k in self._takes},
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_arranged" not in vars(self):  # a copy

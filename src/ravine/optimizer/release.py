@@ -16,11 +16,14 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ravine.compile import Compiled
+from ravine.compile.emit.host import NONE
+from ravine.compile.expr import HOST
 from ravine.compile.launch import Changed
 from ravine.compile.watch import GUARD
 from ravine.optimizer import Optimizer
 from ravine.optimizer.alone import Alone, Measured, Pass, Previous
 from ravine.optimizer.bind import Batch
+from ravine.optimizer.inputs import take
 from ravine.optimizer.save import follow
 from ravine.optimizer.state import SUMS, movable
 from ravine.optimizer.step import accused
@@ -100,9 +103,12 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
     hooks = [hook for p in params for hook in (p._post_accumulate_grad_hooks or {}).values()]
     if any(getattr(hook, "func", None) is arrived for hook in hooks):
         raise ValueError(f"{name}: released already; call remove() on what release() has returned")
+    arrays = [k for k, shape in opt._takes.items() if shape is not HOST]
+    if arrays or opt.sources:
+        raise ValueError(f"{name} is given {', '.join(arrays)} before a step, and a released one steps within backward")
     for compiled in map(opt.compiled, opt.param_groups):
-        if not exact and (compiled.loss or shared(compiled) or GUARD in compiled.plan.everys):
-            first = "the loss" if compiled.loss else "to look at all gradients before a parameter moves"
+        if not exact and (opt._takes or shared(compiled) or GUARD in compiled.plan.everys):
+            first = f"the {next(iter(opt._takes))}" if opt._takes else "to look at all gradients before a parameter moves"
             raise ValueError(f"{name} needs {first}: release(model, opt, exact=True), then measure(loss) and backward")
     opt._released = released = Released(opt, exact)
     vars(opt)["_opt_called"] = True  # schedules warn where no step() was called before them
@@ -120,9 +126,9 @@ def shared(compiled: Compiled) -> list[str]:
     return [k for k, x in compiled.program.start.items() if x.arg == "shared"]
 
 
-def waits(compiled: Compiled) -> bool:
+def waits(opt: Optimizer, compiled: Compiled) -> bool:
     """True for a program that needs what is known only after backward."""
-    return bool(compiled.loss or compiled.plan.everys or shared(compiled))
+    return bool(opt._takes or compiled.plan.everys or shared(compiled))
 
 
 def added(parts: Mapping[int, float]) -> float:
@@ -156,7 +162,7 @@ class Released:
         self.so_far: defaultdict[str, float] = defaultdict(float)  # and added up
         self.waiting = False  # while gradients accumulate
         self.measuring: Pass | None = None
-        self.loss = math.nan  # that was measured
+        self.given: Mapping[str, float] = NONE  # the inputs that were measured with
         self.found: dict[str, float] = {}  # the shared numbers as the measured step finds them
         self.skipping = False  # the step that was measured: a gradient is not finite
 
@@ -171,20 +177,21 @@ class Released:
         finally:
             self.waiting = before
 
-    def measure(self, loss: Tensor) -> None:
+    def measure(self, loss: Tensor, **given: float | Tensor) -> None:
         """Find the next step's sums over all gradients, by a backward pass that moves nothing and keeps the graph.
 
         By one more for each sum that is made with the help of another (D-Adaptation), by none where the optimizer has
-        no sums. Gradients that have accumulated count. A rule that needs the loss is given this one.
+        no sums. Gradients that have accumulated count. A rule that needs the loss is given this one, and other numbers
+        by their names.
         """
         self.close()
         opt = self.opt
-        if not any(waits(opt.compiled(group)) for group in opt.param_groups):
+        if not any(waits(opt, opt.compiled(group)) for group in opt.param_groups):
             return
         kept = {turn.p: turn.p.grad for turn in self.turns if turn.p.grad is not None}
         for p in kept:
             p.grad = None
-        self.loss, self.found, sums = float(loss.detach()), {}, dict[str, float]()
+        self.given, self.found, sums = take(opt, {"loss": loss, **given}, begins=False), {}, dict[str, float]()  # pyright: ignore[reportAttributeAccessIssue]  # no capturable here
         try:
             while True:
                 self.measuring = now = Pass(kept, sums)
@@ -278,7 +285,7 @@ class Released:
         opt = self.find()
         if turn.place < 0:
             return
-        if self.exact and not turn.measured and waits(opt.compiled(turn.group, turn.p)):
+        if self.exact and not turn.measured and waits(opt, opt.compiled(turn.group, turn.p)):
             raise RuntimeError("exact=True: call measure(loss) before the backward or the opt.step() that is to step")
         sums = opt.param_groups[0].get(SUMS, {})
 
@@ -306,10 +313,10 @@ class Released:
         if turn.launch is None or not turn.launch.holds(opt, turn.place, turn.group):
             turn.launch = Alone(opt, turn.place, turn.group, turn.p, g)
         try:
-            turn.launch.step(g, exchange, self.loss, self.found)
+            turn.launch.step(g, exchange, self.given, self.found)
         except Changed:
             turn.launch = Alone(opt, turn.place, turn.group, turn.p, g)
-            turn.launch.step(g, exchange, self.loss, self.found)
+            turn.launch.step(g, exchange, self.given, self.found)
 
     def find(self) -> Optimizer:
         """The optimizer, with the place of every parameter in it, found once a step."""

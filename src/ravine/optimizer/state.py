@@ -62,7 +62,8 @@ def is_zero(g: Tensor) -> bool:
 def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
     """The state of p with what is missing in it: at the first step all, later what a changed flag brings."""
     state, start = dict(opt.state.get(p, {})), compiled.program.start
-    missing = {k: x for k, x in start.items() if state.get(opt.key(k)) is None}
+    own = {k: x for k, x in start.items() if x.arg != "input"}  # others are given, and are there already
+    missing = {k: x for k, x in own.items() if state.get(opt.key(k)) is None}
     if missing:
         view, here = compiled.plan.view, Extent.of(p)
         # a sum over a tensor of which there is but a part, and what follows from its sizes, is made of the whole one
@@ -81,7 +82,7 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
     if bits and BITS not in state:
         state[BITS] = torch.zeros_like(p, dtype=bits, requires_grad=False)
     # a state that came without a count has been stepped: only the first step of some rules is special
-    began = float(bool(state) and len(missing) != len(start))
+    began = float(bool(state) and len(missing) != len(own))
     state.setdefault("step", torch.tensor(began, dtype=torch.float64, device="cpu"))
     return state
 
@@ -207,8 +208,10 @@ def scale_of(key: str) -> str:
 
 def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
     """The type of a state: the parameter's, or what `storage` says. Statistics of tensors, rows and columns are few
-    and stay in float32 at least; so do states that begin as the weights and are weights."""
+    and stay in float32 at least; so do inputs, and states that begin as the weights and are weights."""
     storage = group["storage"]
+    if x.arg == "input":
+        return torch.promote_types(p.dtype, torch.float32)
     if x.shape == FULL and x.op == "fill" and storage == "bf16":
         return torch.bfloat16
     if x.shape == FULL and x.op == "fill" and storage == "int8" and has_blocks(p):

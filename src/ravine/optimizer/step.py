@@ -5,15 +5,15 @@ The order is found once (`schedule`), from the plans alone, so it is the same in
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ravine.compile.emit.host import NONE
 from ravine.compile.launch.base import recording
 from ravine.compile.launch.look import Contents, Gradients, writer
 from ravine.compile.plan import Reduce
@@ -132,21 +132,20 @@ class Whole(Step):
         self.exchange = Here if opt._zero is None else partial(Parts, opt)
         self.state = opt.state
         self.contents = Contents([opt.state, *opt.state.values(), *(group["params"] for group in opt.param_groups)])
-        self.loss = any(batch.compiled.loss for batch in self.batches)
         self.device = Device(opt, self.batches) if any(batch.recorded for batch in self.batches) else None
 
     def holds(self, opt: Optimizer) -> bool:
         """True if the launches are still right: the same parameters and states, the same flags, no more gradients."""
         return opt.state is self.state and self.right(opt, opt.param_groups) and not self.still.present()
 
-    def step(self, loss: float | Tensor = math.nan, found: Tensor | None = None) -> None:
+    def step(self, given: Mapping[str, float | Tensor] = NONE, found: Tensor | None = None) -> None:
         """New values for all: first everything that can fail, then everything that changes.
 
-        found: what torch's GradScaler has found, for steps without the host.
+        given: the inputs that are numbers. found: what torch's GradScaler has found, for steps without the host.
         """
         exchange = self.exchange() if self.device is None else self.device.begin(found)
         for batch in self.batches:
-            batch.prepare(batch.launch.live.held(), loss)
+            batch.prepare(batch.launch.live.held(), given)
         self.run(exchange)
         if self.device is not None:
             self.device.end()

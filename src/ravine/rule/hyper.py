@@ -53,8 +53,8 @@ def constructor(cls: type) -> inspect.Signature:
     known = {k: default for k, (_, default) in fields(cls).items()}
     first = [inspect.Parameter(k, by_either, default=known[k]) for k in places(cls)]
     others = [inspect.Parameter(k, by_name, default=default) for k, default in known.items() if k not in places(cls)]
-    backend = inspect.Parameter("backend", by_name, default=None)
-    return inspect.Signature([inspect.Parameter("params", by_either), *first, *others, backend])
+    more = [inspect.Parameter("backend", by_name, default=None), inspect.Parameter("sources", by_name, default=())]
+    return inspect.Signature([inspect.Parameter("params", by_either), *first, *others, *more])
 
 
 def by_place(cls: type, more: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,13 +87,13 @@ class Lookahead(Strategy):
         }
 
     @untraced
-    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
         """A step of the driven optimizer, and after every k-th the step back."""
         if any("fast" in kept for kept in self.kept.values()):
             raise RuntimeError("Lookahead: the model holds the slow weights; call train() before step()")
         begins = closure is None and begins_only(self)
         self.start()
-        loss = forward(self.optimizer, closure, loss)
+        loss = forward(self.optimizer, closure, given)
         if begins:
             return loss
         self.count += 1

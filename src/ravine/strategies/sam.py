@@ -102,12 +102,12 @@ class SAM(Strategy):
         return {name: x if name == "adaptive" else float(x) for name, x in note.items()}
 
     @untraced
-    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
         """Both steps, with the gradients that the closure makes; without one, the second step."""
         if closure is None and not self.open and begins_only(self):
-            return forward(self.optimizer, None, loss)
+            return forward(self.optimizer, None, given)
         if closure is None:
-            return self.second_step(loss=loss)
+            return self.second_step(**given)
         self.restore()
         closure = torch.enable_grad()(closure)
         self.zero_grad()
@@ -118,7 +118,7 @@ class SAM(Strategy):
         except BaseException:
             self.restore()
             raise
-        self.finish(there)
+        self.finish({**given, "loss": there})
         return loss
 
     @untraced
@@ -149,18 +149,18 @@ class SAM(Strategy):
         return g * (p.detach().abs() + self.eta) if self.adaptive else g
 
     @untraced
-    def second_step(self, zero_grad: bool = False, *, loss: Any = None) -> Any:
+    def second_step(self, zero_grad: bool = False, **given: Any) -> Any:
         """Back to w, and a step of the driven optimizer by the gradients at w + e."""
         if not self.open:
             raise RuntimeError(
                 f"{type(self).__name__} needs two gradients: step(closure), or first_step() and then second_step()"
             )
-        out = self.finish(loss)
+        out = self.finish(given)
         if zero_grad:
             self.zero_grad()
         return out
 
-    def finish(self, loss: Any) -> Any:
+    def finish(self, given: Mapping[str, Any]) -> Any:
         """Back to w, and a step of the driven optimizer."""
         self.restore()
         if not getattr(self, "found_inf", 0):  # GradScaler leaves these here while it calls step()
@@ -168,7 +168,7 @@ class SAM(Strategy):
                 for p in self.params:
                     if p.grad is not None:
                         p.grad.div_(scale.to(p.device))
-            return forward(self.optimizer, None, loss)
+            return forward(self.optimizer, None, given)
         return None
 
     @property

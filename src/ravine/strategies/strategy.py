@@ -166,7 +166,7 @@ class Strategy(torch.optim.Optimizer):
         """All parameters."""
         return [p for group in self.param_groups for p in group["params"]]
 
-    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
         """Make one step; the arguments are those of the driven optimizer."""
         raise NotImplementedError(f"{type(self).__name__} has no step()")
 
@@ -347,8 +347,7 @@ def taken_apart(prefix: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return inner, {k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)}
 
 
-def forward(opt: torch.optim.Optimizer, closure: Callable[[], Any] | None, loss: Any) -> Any:
-    """A step of the driven optimizer, with the loss where it can be given one."""
-    if isinstance(opt, Optimizer | Strategy) and loss is not None:
-        return opt.step(closure, loss=loss)
-    return opt.step(closure)
+def forward(opt: torch.optim.Optimizer, closure: Callable[[], Any] | None, given: Mapping[str, Any]) -> Any:
+    """A step of the driven optimizer, with the loss and other inputs where it can be given any."""
+    given = {k: x for k, x in given.items() if x is not None}
+    return opt.step(closure, **given) if isinstance(opt, Optimizer | Strategy) else opt.step(closure)

@@ -56,8 +56,8 @@ class Notation:
                 return self.before.format(self.state(name))
             case "eye":
                 return "I"
-            case "loss":
-                return self.now.format("f")
+            case "input":
+                return self.now.format("f" if name == "loss" else self.state(name))
             case _:
                 return name
 

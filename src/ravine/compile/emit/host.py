@@ -31,16 +31,18 @@ OPS = {
     "where": "{1} if {0} else {2}",
 }
 
-# t, the rule's numbers, its hyperparameters, the loss, and the sums over all tensors that are known by now
+NONE: Mapping[str, Any] = MappingProxyType({})  # of inputs, or of sums
+
+# t, the rule's numbers, its hyperparameters, its inputs, and the sums over all tensors that are known by now
 Host = Callable[..., tuple[float, ...]]
 
 
 def emit(numbers: list[Expr]) -> str:
-    """The source of `numbers(t, state, hyper, loss, every) -> tuple`."""
+    """The source of `numbers(t, state, hyper, given, every) -> tuple`."""
     lines: list[str] = []
     name: dict[Expr, str] = {}
     for x in needed(numbers):
-        if x.op in ("t", "loss"):
+        if x.op == "t":
             name[x] = x.op
             continue
         if x.op == "const":
@@ -51,13 +53,15 @@ def emit(numbers: list[Expr]) -> str:
             made = f"float({code('hyper', str(x.arg))})"
         elif x.op == "state":
             made = f"state[{x.arg!r}]"
+        elif x.op == "input":
+            made = f"given[{x.arg!r}]"
         elif x.op == "every":
             made = f"every[{x.arg!r}]"
         else:
             made = OPS[x.op].format(*(name[s] for s in x.src))
         lines.append(f"    {name[x]} = {made}\n")
     result = ", ".join(name[x] for x in numbers) + ","
-    return f"def numbers(t, state, hyper, loss, every):\n{''.join(lines)}    return {result if numbers else '()'}\n"
+    return f"def numbers(t, state, hyper, given, every):\n{''.join(lines)}    return {result if numbers else '()'}\n"
 
 
 def needed(numbers: list[Expr]) -> list[Expr]:
@@ -84,14 +88,14 @@ def build(numbers: list[Expr]) -> Host:
         t: float,
         state: Mapping[str, float],
         hyper: Mapping[str, Any],
-        loss: float = math.nan,
-        every: Mapping[str, float] = MappingProxyType({}),
+        given: Mapping[str, float] = NONE,
+        every: Mapping[str, float] = NONE,
     ) -> tuple[float, ...]:
         try:
-            return fast(t, state, hyper, loss, every)
+            return fast(t, state, hyper, given, every)
         except (ArithmeticError, ValueError):
 
-            def given(x: Expr) -> Any:
+            def found(x: Expr) -> Any:
                 match x.op:
                     case "hyper":
                         return number_of(hyper, str(x.arg))
@@ -99,11 +103,13 @@ def build(numbers: list[Expr]) -> Host:
                         return every[str(x.arg)]
                     case "state":
                         return state[str(x.arg)]
+                    case "input":
+                        return given[str(x.arg)]
                     case _:
-                        return t if x.op == "t" else loss
+                        return t
 
-            leaves = [x for x in needed(numbers) if x.op in ("t", "loss", "state", "every", "hyper")]
-            known = {x: torch.tensor(float(given(x)), dtype=torch.float64, device="cpu") for x in leaves}
+            leaves = [x for x in needed(numbers) if x.op in ("t", "input", "state", "every", "hyper")]
+            known = {x: torch.tensor(float(found(x)), dtype=torch.float64, device="cpu") for x in leaves}
             values = evaluate(numbers, known.__getitem__, torch.empty(0, device="cpu"), known)
             return tuple(float(values[x]) for x in numbers)
 

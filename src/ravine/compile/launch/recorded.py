@@ -1,7 +1,7 @@
 """CUDA without the host: its numbers are made on the device, so that a step waits for nothing and can be recorded.
 
 What a step is given lies in tables: numbers that the host has (hyperparameters) are sent when they have changed, those
-that lie on the device (lr as a tensor, the loss, what a GradScaler has found) are copied there. A CUDA graph that is
+that lie on the device (lr as a tensor, an input, what a GradScaler has found) are copied there. A CUDA graph that is
 recorded sends both tables itself, from memory that is kept for it, and so depends on no later step.
 """
 
@@ -75,10 +75,10 @@ class Recorded(Triton):
             self.send(self.clock_table(), self.clock)
         return moved
 
-    def take(self, groups: Sequence[Mapping[str, Any]], loss: Any, found: Tensor | None) -> None:
-        """Take the inputs of a step: the hyperparameters of each row, the loss, and GradScaler's verdict."""
+    def take(self, groups: Sequence[Mapping[str, Any]], given: Mapping[str, Any], found: Tensor | None) -> None:
+        """Take what a step is given: the hyperparameters of each row, its inputs, and GradScaler's verdict."""
         here = [
-            [found, *(loss if name == "loss" else number_of(group, name) for name in self.names)] for group in groups
+            [found, *(given[name] if name in given else number_of(group, name) for name in self.names)] for group in groups
         ]
         sent = [[0.0 if x is None or isinstance(x, Tensor) else float(x) for x in row] for row in here]
         if sent != self.sent:

@@ -16,7 +16,7 @@ from ravine.compile.watch import GUARD
 
 FRONT = 2  # places before the table for it; two, so that the table begins at a multiple of 16 bytes
 MADE = f"numbers - {FRONT}"  # where it stands whether the step is made
-GIVEN = ("hyper", "loss")  # leaves whose values come from outside
+GIVEN = ("hyper", "input")  # leaves whose values come from outside
 NUMBER = "tl.load(clocks + {}).to(tl.pointer_type(tl.float64))"  # where a clock's step lies, and its other numbers
 STEP = NUMBER.format(0)
 
@@ -32,7 +32,7 @@ def power(a, b):
 
 
 def given(plan: Plan) -> list[str]:
-    """The hyperparameters that the numbers are made from, and the loss, in the order of the table of what is given.
+    """The hyperparameters and inputs that the numbers are made from, in the order of the table of what is given.
     Before them stands the infinity that a GradScaler has found, or 0."""
     leaves = [x for x in walk(plan.numbers) if x.op in GIVEN]
     return list(dict.fromkeys(str(x.arg) for x in leaves))

@@ -28,6 +28,7 @@ MAY = {  # a room, and the rooms that its files may import
     "data": ("saved",),  # which sample comes next
     "loop": ("compile", "rule", "saved"),  # parts of a loop around any optimizer
     "schedules": ("cli", "compile", "optimizer", "rule", "saved", "visuals", "typed"),  # visuals: its command draws
+    "sources": ("loop", "rule"),
     "strategies": ("compile", "loop", "optimizer", "rule", "schedules", "saved"),
     "instruments": ("compile", "loop", "optimizer", "rule", "strategies"),
     "parallel": ("compile", "optimizer", "rule", "schedules", "strategies"),
@@ -42,7 +43,7 @@ MAY = {  # a room, and the rooms that its files may import
     "root": ("public",),  # which it imports when the first of its names is used
     "public": (
         *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "rule"),
-        *("schedules", "strategies"),
+        *("schedules", "sources", "strategies"),
     ),
 }
 LAB = {  # a room of the lab, and those that its files may import; loose files are the ground

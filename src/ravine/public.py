@@ -7,6 +7,7 @@ from ravine import loop as loop
 from ravine import mods as mods
 from ravine import optim as optim
 from ravine import schedules as schedules
+from ravine import sources as sources
 from ravine import strategies as strategies
 from ravine.catalog.create import create as create
 from ravine.instruments import Monitor as Monitor

@@ -43,7 +43,7 @@ def measure(record: Record, only: list[str], device: str, rounds: int) -> None:
             for name, cls in dense().items():
                 opt = cls(bench.params, **({"momentum": 0.9} if name == "sgd" else {}))
                 program = opt.compiled(opt.param_groups[0])
-                step = partial(opt.step, loss=1.0) if program.loss else opt.step
+                step = partial(opt.step, loss=1.0) if program.program.inputs else opt.step
                 s = bench.seconds({"ravine": step, "stream": bench.stream()}, rounds, 1)
                 bound = s["stream"] * moved(program.plan, dict.fromkeys(program.plan.arrays, "float32")) / 8
                 elementwise = len(program.plan.phases) == 2  # Host, Sweep

@@ -8,6 +8,7 @@ from typing import Any
 from ravine.cli.answer import Parser, answer
 
 ORDERS = ("name", "year", "state", "cost")
+OWN = "or your own as module:Class"
 
 
 def main(argv: list[str]) -> int:
@@ -27,8 +28,10 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command == "list":
         parser.description = (
             "Every method: the year of its paper, the bytes of state that it keeps for each float32 "
-            "parameter, the bytes that a step moves for it, and what it is."
+            "parameter, the bytes that a step moves for it, and what it is. Your own stand beside them: "
+            "`ravine list adam my_module:MyRule`."
         )
+        add("names", metavar="NAME", nargs="*", help=f"these alone; {OWN}")
         add("--by", choices=ORDERS, default="name", help="what to sort by (default name)")
         add("--json", dest="as_json", action="store_true", help="the same for programs")
     elif command == "show":
@@ -36,7 +39,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add(
             "name",
             metavar="NAME",
-            help="as `ravine list` has it, or as it is often called; with settings as in adam:eps=1e-4",
+            help=f"as `ravine list` has it, or as it is often called, with settings as in adam:eps=1e-4; {OWN}",
         )
     else:
         parser.description = "The papers of methods and schedules as BibTeX, each once."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,8 +67,8 @@ def method(cls: type[Optimizer]) -> Method:
     )
 
 
-def methods(by: str = "name") -> list[Method]:
-    """Every method, sorted by name, year, state or cost; by name where those are equal, without a year last."""
+def methods(by: str = "name", of: Iterable[type[Optimizer]] | None = None) -> list[Method]:
+    """Every method, or these, sorted by name, year, state or cost; by name where those are equal, without a year last."""
     keys = {
         "name": lambda x: 0,
         "year": lambda x: x.year or 9999,
@@ -76,7 +77,7 @@ def methods(by: str = "name") -> list[Method]:
     }
     if by not in keys:
         raise CatalogError(f"methods are sorted by {', '.join(ORDERS)}, not by {by!r}")
-    return sorted(map(method, registry().values()), key=lambda x: (keys[by](x), x.name.lower()))
+    return sorted(map(method, registry().values() if of is None else of), key=lambda x: (keys[by](x), x.name.lower()))
 
 
 def cited(cls: type[Optimizer | Schedule]) -> list[Entry]:

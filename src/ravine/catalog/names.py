@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from inspect import signature
+from inspect import getfile, signature
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
 
 from ravine.catalog.errors import CatalogError
 from ravine.cli.answer import own
+from ravine.compile.trace import inputs
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import fields, settle
@@ -114,7 +117,36 @@ def find_or_own(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]
         raise CatalogError(
             f"optimizer '{typed}' must be a class derived from torch.optim.Optimizer or ravine.Optimizer"
         )
+    if issubclass(cls, Optimizer):
+        _traced(cls, typed)
     return cls, _set(cls, {}, rest[1:], typed)
+
+
+def find_to_train(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """As `find_or_own`, of what a training loop can step that knows the loss and nothing else to give."""
+    cls, settings = find_or_own(typed)
+    if issubclass(cls, Optimizer) and (more := [k for k in inputs(cls) if k != "loss"]):
+        raise CatalogError(f"optimizer '{typed}' takes {', '.join(more)}, which no command gives; train it in a loop")
+    return cls, settings
+
+
+def find_rule(typed: str) -> tuple[type[Optimizer], dict[str, Any]]:
+    """As `find_or_own`, of what has equations and a plan: a class derived from ravine.Optimizer."""
+    cls, settings = find_or_own(typed)
+    if not issubclass(cls, Optimizer):
+        raise CatalogError(f"'{typed}' is not derived from ravine.Optimizer: it has no equations and no plan to show")
+    return cls, settings
+
+
+def _traced(cls: type[Optimizer], typed: str) -> None:
+    """Raise where somebody's own rule is no rule yet, with the line of their file that is wrong."""
+    try:
+        cls.equations()
+    except Exception as error:  # the person's code runs here
+        file = getfile(cls)
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
+        at = f" at {Path(file).name}:{lines[-1]}" if lines else ""
+        raise CatalogError(f"optimizer '{typed}'{at}: {type(error).__name__}: {error}") from error
 
 
 def written(typed: str, cls: type, settings: Mapping[str, Any]) -> str:

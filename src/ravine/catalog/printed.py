@@ -7,13 +7,15 @@ import json
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from ravine.catalog.bib import papers
 from ravine.catalog.errors import CatalogError
 from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import Method, cited, defaults, method, methods, program
-from ravine.catalog.names import find
+from ravine.catalog.names import find_rule
 from ravine.compile.emit import text
 from ravine.optimizer import Optimizer
 from ravine.optimizer.explain import described
@@ -23,9 +25,9 @@ from ravine.schedules import find as find_schedule
 NARROW = 30  # letters in which a sentence can still be read
 
 
-def listing(by: str = "name", as_json: bool = False) -> str:
-    """What `ravine list` prints."""
-    rows = methods(by)
+def listing(names: Sequence[str] = (), by: str = "name", as_json: bool = False) -> str:
+    """What `ravine list` prints: of all methods, or of those that are named."""
+    rows = methods(by, dict.fromkeys(find_rule(name)[0] for name in names) if names else None)
     return json.dumps([row.json() for row in rows], indent=2, ensure_ascii=False) if as_json else table(rows)
 
 
@@ -50,7 +52,7 @@ def folded(head: str, text: str, width: int) -> str:
 
 def show(name: str) -> str:
     """What `ravine show NAME` prints."""
-    cls, said = find(name)
+    cls, said = find_rule(name)
     facts, made = method(cls), program(cls, **said)
     by_name = f"'{name}' is {cls.__name__} with {', '.join(f'{k}={x!r}' for k, x in said.items())}\n\n" if said else ""
     steps = [f"{i}. {line}" for i, line in enumerate(described(made.plan), 1)]
@@ -60,7 +62,7 @@ def show(name: str) -> str:
         "Equations, as traced at these defaults": text.equations(made.program),
         "Defaults": _defaults(cls, said),
         "Plan": "\n".join([*steps, f"{facts.state} bytes of state, {facts.moved} moved, per float32 parameter"]),
-        "Paper": "\n".join(entry.line() for entry in cited(cls)) if cls.papers else "none named",
+        "Paper": "\n".join(entry.line() for entry in cited(cls)) if {*cls.papers} & {*papers()} else "none named",
     }
     return "\n\n".join(f"{title}\n{_indented(body)}" if title else body for title, body in sections.items())
 
@@ -82,7 +84,7 @@ def cite(names: list[str]) -> str:
 def _written(name: str) -> type[Optimizer | Schedule]:
     """The optimizer or the schedule of that name."""
     try:
-        return find(name)[0]
+        return find_rule(name)[0]
     except CatalogError:
         with suppress(ValueError):
             return find_schedule(name)

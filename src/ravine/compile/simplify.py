@@ -26,6 +26,7 @@ def simplify(program: Program, roots: bool = False) -> Program:
         new[program.p],
         measures={k: new[x] for k, x in program.measures.items()},
         guard=None if program.guard is None else new[program.guard],
+        inputs=program.inputs,
     )
 
 

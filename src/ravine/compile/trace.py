@@ -36,6 +36,7 @@ class Program:
     shown: Expr | None = None  # the weights to evaluate with, where they are others
     measures: dict[str, Expr] = field(default_factory=dict[str, Expr])  # sums of each tensor that are only looked at
     guard: Expr | None = None  # a sum over all tensors that is not finite where a gradient is not
+    inputs: Mapping[str, Shape] = field(default_factory=dict[str, Shape])  # that it reads
 
     @property
     def outputs(self) -> dict[str, Expr]:
@@ -156,16 +157,17 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
     begins, ends = flat(start), flat(s.__dict__["_now"])
     if twice := sorted(begins.keys() & more.keys()):
         raise ValueError(f"{rule.__name__}: {twice[0]} is a state and an input of update(); rename one")
-    read = walk(x for x in (new_p, *ends.values()) if isinstance(x, Expr))  # check() says what the others are
-    given = {str(x.arg): node("fill", 0.0, arg="input", shape=x.shape) for x in read if x.op == "input" and not x.on_host}
+    order = walk(x for x in (new_p, *ends.values()) if isinstance(x, Expr))  # check() says what the others are
+    read = {str(x.arg): x.shape for x in order if x.op == "input"}
     return Program(
         rule.__name__,
-        begins | given,
+        begins | {k: node("fill", 0.0, arg="input", shape=shape) for k, shape in read.items() if shape is not HOST},
         ends,
         new_p,
         None if shown is p else shown,
         measured(hyper, raw, clipped, p, new_p),
         guarded(hyper, raw),
+        read,
     )
 
 

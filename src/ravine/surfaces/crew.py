@@ -121,7 +121,7 @@ def alone(opt: torch.optim.Optimizer, row: int, lane: Lane, p: Tensor) -> Crew:
     """The crew of one row."""
     if not isinstance(opt, Optimizer):
         return ByClosure(opt, row, lane, p)
-    return ByLoss(opt, row, lane) if program(opt).loss else Crew(opt, row, 1)
+    return ByLoss(opt, row, lane) if program(opt).program.inputs else Crew(opt, row, 1)
 
 
 def program(opt: Optimizer) -> Compiled:
@@ -139,7 +139,7 @@ def by_tensors(compiled: Compiled) -> bool:
     """True if tensors move together as they would move alone: nothing looks at more than one, and no chance."""
     plan = compiled.plan
     drawn = plan.chance or any(x.op == "normal" for x in walk(plan.outputs.values()))
-    return not (plan.gathers or drawn or compiled.loss)
+    return not (plan.gathers or drawn or compiled.program.inputs)
 
 
 def momentum_of(compiled: Compiled) -> str | None:

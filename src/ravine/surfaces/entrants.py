@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ravine.catalog.names import find_or_own
+from ravine.catalog.names import find_to_train
 from ravine.optimizer import Optimizer
 from ravine.typed import listed
 
@@ -36,7 +36,7 @@ def entrants(names: str) -> list[Entrant]:
 
 def entrant(written: str) -> Entrant:
     """One of them."""
-    cls, settings = find_or_own(written)
+    cls, settings = find_to_train(written)
     if not issubclass(cls, Optimizer):
         raise ValueError(f"'{written}' is not derived from ravine.Optimizer; only such classes race")
     return Entrant(written, cls, settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.quasirandom import SobolEngine
 
-from ravine.catalog.names import find_or_own, written
+from ravine.catalog.names import find_to_train, written
 
 from ..errors import LabError
 from ..find import find
@@ -91,7 +91,7 @@ def edges(at: dict[str, float], tried: Sequence[dict[str, float]]) -> dict[str, 
 
 def entries(names: Sequence[str]) -> list[Entry]:
     """The optimizers called `names`, which may have settings: adam:eps=1e-4. What these say is not searched."""
-    found = [find_or_own(name) for name in names]
+    found = [find_to_train(name) for name in names]
     count = Counter(cls.__name__ for cls, _ in found)
     out = [Entry(written(name, cls, said), cls, tuple(said.items()), shared=count[cls.__name__] > 1 or bool(said))
            for name, (cls, said) in zip(names, found, strict=True)]  # fmt: skip
@@ -103,10 +103,10 @@ def entries(names: Sequence[str]) -> list[Entry]:
 def classic(names: Sequence[str] | None) -> list[Entry]:
     """Those of the classic experiment that are in `names`, each at its one setting."""
     known = {name: Entry(name, optimizer_class(name), tuple(hyper.items())) for name, hyper in CLASSIC}
-    typed = [written(name, *find_or_own(name)) for name in names or known]
+    typed = [written(name, *find_to_train(name)) for name in names or known]
     return [find(name, known, "optimizer of the classic preset") for name in typed]
 
 
 def optimizer_class(typed: str) -> type:
     """The class of an optimizer as a trial names it."""
-    return find_or_own(typed)[0]
+    return find_to_train(typed)[0]

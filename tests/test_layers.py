@@ -32,6 +32,7 @@ MAY = {  # a room, and the rooms that its files may import
     "strategies": ("compile", "loop", "optimizer", "rule", "schedules", "saved"),
     "instruments": ("compile", "loop", "optimizer", "rule", "strategies"),
     "parallel": ("compile", "optimizer", "rule", "schedules", "strategies"),
+    "testing": ("compile", "mods", "optimizer", "rule"),
     "visuals": (),
     "surfaces": (
         *("cli", "compile", "optimizer", "rule", "optim", "catalog", "strategies", "visuals", "schedules", "typed"),
@@ -43,7 +44,7 @@ MAY = {  # a room, and the rooms that its files may import
     "root": ("public",),  # which it imports when the first of its names is used
     "public": (
         *("catalog", "data", "groups", "instruments", "loop", "mods", "optim", "optimizer", "parallel", "rule"),
-        *("schedules", "sources", "strategies"),
+        *("schedules", "sources", "strategies", "testing"),
     ),
 }
 LAB = {  # a room of the lab, and those that its files may import; loose files are the ground

@@ -9,6 +9,7 @@ from ravine import optim as optim
 from ravine import schedules as schedules
 from ravine import sources as sources
 from ravine import strategies as strategies
+from ravine import testing as testing
 from ravine.catalog.create import create as create
 from ravine.instruments import Monitor as Monitor
 from ravine.instruments import NoiseScale as NoiseScale

@@ -2,7 +2,6 @@
 
 import inspect
 import random
-from functools import cache
 from typing import Literal, get_args, get_origin
 
 import pytest
@@ -11,6 +10,10 @@ import torch
 from ravine.compile.expr import FULL
 from ravine.optim import registry
 from ravine.rule.hyper import SWITCHES, fields, settle
+from ravine.testing.tensors import equal as equal
+from ravine.testing.tensors import near as near
+from ravine.testing.tensors import parameters as parameters
+from ravine.testing.tensors import values as values
 
 ALL = registry()
 
@@ -176,22 +179,6 @@ def torch_flags(twin):
     return [k for k in inspect.signature(twin).parameters if k not in ("params", "lr", "capturable", *SWITCHES)]
 
 
-def values(shapes, seed=0, dtype=torch.float32, scale=1.0):
-    """Random tensors of these shapes."""
-    return [(scale * x).to(dtype) for x in normal(tuple(shapes), seed)]
-
-
-@cache
-def normal(shapes, seed):
-    made = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=made, dtype=torch.float64) for shape in shapes]
-
-
-def parameters(shapes, seed=0, dtype=torch.float32):
-    """Random parameters of these shapes."""
-    return [torch.nn.Parameter(x) for x in values(shapes, seed, dtype)]
-
-
 def give(params, seed, live=None, scale=1.0):
     """Random gradients, of the parameters' types; those that `live` leaves out have none."""
     for i, (p, g) in enumerate(zip(params, values([p.shape for p in params], 1000 + seed, scale=scale), strict=True)):
@@ -210,31 +197,6 @@ def walk(opt, steps, first=0, **gradients):
 def gathers(opt):
     """True for rules with sums over all tensors: there no tensor moves by itself."""
     return bool(opt.compiled(opt.param_groups[0]).plan.gathers)
-
-
-def near(a, b, tolerance, *terms):
-    """Assert that a and b differ by at most `tolerance` of the largest finite magnitude in them, or in the terms that
-    they are sums of; NaN equals NaN, an infinity itself."""
-    a, b = a.detach().double(), b.detach().double()
-    assert a.shape == b.shape, f"{tuple(a.shape)} and {tuple(b.shape)}"
-    if not a.numel():
-        return
-    assert torch.equal(a.isnan(), b.isnan()), "NaN in different places"
-    seen = torch.stack([a, b, *(x.detach().double() for x in terms)]).abs()
-    scale = seen.where(seen.isfinite(), 0).max()
-    gap = (a - b).abs().where((a != b) & ~a.isnan(), 0)
-    at = gap.argmax()
-    assert gap.max() <= tolerance * scale, (
-        f"{gap.max() / scale:.2e} of the largest apart, {tolerance:.0e} allowed: {a.flatten()[at]}, {b.flatten()[at]}"
-    )
-
-
-def equal(a, b):
-    """Assert that a and b have the same type and bits."""
-    assert a.dtype == b.dtype, f"{a.dtype} and {b.dtype}"
-    assert a.shape == b.shape, f"{tuple(a.shape)} and {tuple(b.shape)}"
-    different = ~((a == b) | (a.isnan() & b.isnan()))
-    assert not different.any(), f"{int(different.sum())} of {a.numel()} differ, by {(a - b).abs().max():.2e}"
 
 
 def states(opt, p):

@@ -46,7 +46,9 @@ def test_an_array_is_read_as_it_is_given_and_kept(backend, storage, dtype):
     assert torch.equal(opt.state[p]["h"], h)
     opt.step()  # with the h of before
     opt.step(h={p: h.t().contiguous().t() * 2})
-    torch.testing.assert_close(p.float(), -(2.5 * p.grad / h).to(dtype).float(), rtol=2e-2 if dtype != h.dtype else 1e-6, atol=0)
+    torch.testing.assert_close(
+        p.float(), -(2.5 * p.grad / h).to(dtype).float(), rtol=2e-2 if dtype != h.dtype else 1e-6, atol=0
+    )
 
 
 @BACKENDS

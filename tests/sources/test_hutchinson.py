@@ -35,7 +35,10 @@ def diagonal(f, p):
 def test_it_is_adahessian_with_the_exact_diagonal(backend):
     """Where the Hessian is diagonal, z ⊙ Hz is its diagonal whatever z."""
     p, q = (nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)) for _ in range(2))
-    f = lambda x: (x**4 + torch.tensor([1.0, 3.0, 9.0]) * x**2).sum()
+
+    def f(x):
+        return (x**4 + torch.tensor([1.0, 3.0, 9.0]) * x**2).sum()
+
     source = Hutchinson()
     opt, m, v = AdaHessian([p], backend=backend, sources=[source]), 0.0, 0.0
     for t in range(1, 6):
@@ -51,19 +54,17 @@ def test_it_is_adahessian_with_the_exact_diagonal(backend):
 
 def test_many_samples_are_near_the_hessian_of_a_network():
     model, x = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), torch.randn(16, 2)
-    names = [k for k, _ in model.named_parameters()]
     source = Hutchinson(samples=3000)
     opt = AdaHessian(model.parameters(), lr=0.0, sources=[source])
     source.backward(model(x).square().mean())
     opt.step()
     for name, p in model.named_parameters():
 
-        def loss(at, name=name):
-            return torch.func.functional_call(model, {name: at.view(p.shape)}, x).square().mean()
+        def loss(at, name=name, shape=p.shape):
+            return torch.func.functional_call(model, {name: at.view(shape)}, x).square().mean()
 
         want = diagonal(loss, p.flatten()).view(p.shape)
         assert (opt.state[p]["h"] - want).abs().max() < 0.15 * max(1.0, want.abs().max()), name
-    assert len(names) == 4
 
 
 def test_between_two_estimates_the_last_is_kept_and_a_checkpoint_has_it():

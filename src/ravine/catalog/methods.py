@@ -68,7 +68,7 @@ def method(cls: type[Optimizer]) -> Method:
 
 
 def methods(by: str = "name", of: Iterable[type[Optimizer]] | None = None) -> list[Method]:
-    """Every method, or these, sorted by name, year, state or cost; by name where those are equal, without a year last."""
+    """Every method, or these, by name, year, state or cost; by name where those are equal, without a year last."""
     keys = {
         "name": lambda x: 0,
         "year": lambda x: x.year or 9999,

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from inspect import getfile, signature
-from pathlib import Path
-from traceback import extract_tb
+from inspect import signature
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from ravine.compile.trace import inputs
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import fields, settle
+from ravine.rule.mistake import place
 from ravine.typed import assigned, hint, nearest, plain
 
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the method and what they say of it
@@ -143,10 +142,8 @@ def _traced(cls: type[Optimizer], typed: str) -> None:
     try:
         cls.equations()
     except Exception as error:  # the person's code runs here
-        file = getfile(cls)
-        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
-        at = f" at {Path(file).name}:{lines[-1]}" if lines else ""
-        raise CatalogError(f"optimizer '{typed}'{at}: {type(error).__name__}: {error}") from error
+        at = place(cls, error)
+        raise CatalogError(f"optimizer '{typed}'{at and f' at {at}'}: {type(error).__name__}: {error}") from error
 
 
 def written(typed: str, cls: type, settings: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ class Rule(Protocol):
 class Program:
     """A rule as a graph: how each state begins, what a step leaves in it, and the new parameter.
 
-    An input that is an array lies in memory as a state does, and a step only reads it: it is in `start` and not in `next`.
+    An input that is an array lies in memory as a state does, and a step only reads it: `start` has it, `next` does not.
     """
 
     name: str
@@ -182,8 +182,12 @@ KINDS: Mapping[str, Shape] = {  # of inputs
 
 
 def inputs(rule: type[Rule]) -> dict[str, Shape]:
-    """What `update` takes beside s, p, g and t, in its order: numbers of the host, or what the class says in `inputs`."""
-    taken = [x for x in list(signature(rule.update).parameters.values())[5:] if x.kind not in (x.VAR_KEYWORD, x.VAR_POSITIONAL)]
+    """What `update` takes beside s, p, g and t, in order: numbers of the host, or what the class says in `inputs`."""
+    taken = [
+        x
+        for x in list(signature(rule.update).parameters.values())[5:]
+        if x.kind not in (x.VAR_KEYWORD, x.VAR_POSITIONAL)
+    ]
     said: Mapping[str, str] = getattr(rule, "inputs", {})
     if other := [k for k in said if k not in (x.name for x in taken)]:
         raise TypeError(f"{rule.__name__}: inputs has '{other[0]}', which update() does not take; name it after t")

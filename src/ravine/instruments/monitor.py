@@ -17,12 +17,12 @@ from torch.utils.hooks import RemovableHandle
 from ravine.instruments import tensorboard
 from ravine.instruments.findings import PERSISTS, SPIKES, Finding, growing_loss, judge, not_finite
 from ravine.instruments.histogram import EDGES
-from ravine.loop.hook import Hook
 from ravine.instruments.origin import finite, origin
 from ravine.instruments.reading import Reading
 from ravine.instruments.sample import Layer, Sample, divided, layers_of, length, trained
 from ravine.instruments.terminal import table
 from ravine.instruments.units import Units
+from ravine.loop.hook import Hook
 from ravine.optimizer import Optimizer
 from ravine.optimizer.metrics import finite as gradients_finite
 from ravine.optimizer.metrics import last

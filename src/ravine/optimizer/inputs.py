@@ -51,12 +51,17 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
     """
     owner, takes = type(opt).__name__, opt._takes
     if unknown := sorted(given.keys() - takes.keys() - {"loss"}):
-        raise TypeError(f"{owner}: step() takes no '{unknown[0]}'; it takes {', '.join(takes) or 'nothing'}, and the loss")
+        raise TypeError(
+            f"{owner}: step() takes no '{unknown[0]}'; it takes {', '.join(takes) or 'nothing'}, and the loss"
+        )
     if not takes:
         return NONE
     wanted = places(opt)
     if begins:
-        write([(*place, name, None) for name, listed in wanted.items() for place in listed if missing(opt, place, name)], opt)
+        write(
+            [(*place, name, None) for name, listed in wanted.items() for place in listed if missing(opt, place, name)],
+            opt,
+        )
         return NONE
     found = asked(opt, given, wanted)
     numbers = {name: number(opt, name, found) for name, shape in takes.items() if shape is HOST}
@@ -75,7 +80,9 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
     if any(group["nonfinite"] != "ignore" for group in opt.param_groups):
         for i, _, p, _, name, value in changes:
             if value is not None and not value.isfinite().all():
-                raise NonFinite(f"'{name}' of parameter {i} of shape {tuple(p.shape)} is NaN or infinite; nothing has changed")
+                raise NonFinite(
+                    f"'{name}' of parameter {i} of shape {tuple(p.shape)} is NaN or infinite; nothing has changed"
+                )
     write(changes, opt)
     return numbers
 

@@ -108,7 +108,9 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
         raise ValueError(f"{name} is given {', '.join(arrays)} before a step, and a released one steps within backward")
     for compiled in map(opt.compiled, opt.param_groups):
         if not exact and (opt._takes or shared(compiled) or GUARD in compiled.plan.everys):
-            first = f"the {next(iter(opt._takes))}" if opt._takes else "to look at all gradients before a parameter moves"
+            first = (
+                f"the {next(iter(opt._takes))}" if opt._takes else "to look at all gradients before a parameter moves"
+            )
             raise ValueError(f"{name} needs {first}: release(model, opt, exact=True), then measure(loss) and backward")
     opt._released = released = Released(opt, exact)
     vars(opt)["_opt_called"] = True  # schedules warn where no step() was called before them

@@ -24,7 +24,9 @@ class Source:
 
     def __init__(self, every: int = 1):
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"{type(self).__name__}: every is {every!r}; it must be a whole number of steps, 1 or more")
+            raise ValueError(
+                f"{type(self).__name__}: every is {every!r}; it must be a whole number of steps, 1 or more"
+            )
         self.every = every
 
     _owner: ref[torch.optim.Optimizer] | None = None

@@ -29,8 +29,8 @@ class SecondMoments(Source):
 
         A = E[x xᵀ]    (c, c), the input "a"          B = E[δ δᵀ]    (r, r), the input "b"
 
-    They are the factors of K-FAC: for W (r, c), B ⊗ A stands for the Fisher matrix, and its step is B⁻¹ g A⁻¹. A bias is
-    a column that meets x = 1: its A is [[1]], and its B the layer's.
+    They are the factors of K-FAC: for W (r, c), B ⊗ A stands for the Fisher matrix, and its step is B⁻¹ g A⁻¹. A bias
+    is a column that meets x = 1: its A is [[1]], and its B the layer's.
 
         >>> import torch, ravine
         >>> from ravine.sources import SecondMoments

@@ -78,7 +78,8 @@ class Recorded(Triton):
     def take(self, groups: Sequence[Mapping[str, Any]], given: Mapping[str, Any], found: Tensor | None) -> None:
         """Take what a step is given: the hyperparameters of each row, its inputs, and GradScaler's verdict."""
         here = [
-            [found, *(given[name] if name in given else number_of(group, name) for name in self.names)] for group in groups
+            [found, *(given[name] if name in given else number_of(group, name) for name in self.names)]
+            for group in groups
         ]
         sent = [[0.0 if x is None or isinstance(x, Tensor) else float(x) for x in row] for row in here]
         if sent != self.sent:

@@ -24,6 +24,7 @@ def check(
 
         >>> import ravine
         >>> from ravine.testing import check
+        >>> from ravine.words import abs
         >>> class Signs(ravine.Optimizer):
         ...     def update(self, s, p, g, t):
         ...         return p - self.lr * g / abs(g)

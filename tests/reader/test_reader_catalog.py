@@ -196,6 +196,40 @@ def test_show_says_what_an_alias_means(capsys):
     assert "literature: 0.9" in out and "Hinton 2012" in out
 
 
+OWN = """
+import ravine
+
+class Mine(ravine.Optimizer):
+    \"\"\"Half a step.\"\"\"
+
+    def update(self, s, p, g, t):
+        return p - 0.5 * self.lr * g
+
+class Wrong(ravine.Optimizer):
+    def update(self, s, p, g, t):
+        return s.m * g
+
+class Takes(Mine):
+    inputs = {"h": "r c"}
+
+    def update(self, s, p, g, t, h):
+        return p - self.lr * g / h
+"""
+
+
+def test_a_class_of_ones_own_is_shown_and_listed_and_its_mistake_has_a_line(capsys, monkeypatch, tmp_path):
+    (tmp_path / "of_ones_own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    status, out, _ = run(capsys, "show of_ones_own:Mine:lr=0.5")
+    assert status == 0 and "Half a step." in out and "pₜ = pₜ₋₁ − 0.5 lr gₜ" in out and "none named" in out
+    status, out, _ = run(capsys, "list adam of_ones_own:Mine")
+    assert status == 0 and [line.split()[0] for line in out.splitlines()] == ["name", "Adam", "Mine"]
+    status, _, err = run(capsys, "show of_ones_own:Wrong")
+    assert status == 2 and "'of_ones_own:Wrong' at of_ones_own.py:12: AttributeError: state 'm' is used" in err
+    status, _, err = run(capsys, "race ravine --optimizers of_ones_own:Takes")
+    assert status == 2 and "'of_ones_own:Takes' takes h, which no command gives" in err
+
+
 def test_cite_prints_each_paper_once(capsys):
     status, out, _ = run(capsys, "cite adam Adam sgd")
     assert status == 0 and out.count("@") == len({*ravine.Adam.papers, *ravine.SGD.papers})
@@ -218,7 +252,7 @@ def test_cite_prints_each_paper_once(capsys):
         ("show ad\u202exm", r"unknown optimizer 'ad\u202exm'"),
         ("cite adam adm", "unknown optimizer 'adm'"),
         ("list --by size", "invalid choice: 'size'"),
-        ("list adam", "unrecognized arguments: adam"),
+        ("list adm", "unknown optimizer 'adm': did you mean adam or"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(capsys, arguments, message):

@@ -48,7 +48,7 @@ class MoMo(Optimizer):
         if self.use_fstar:
             s.lb = shared(self.lb)
 
-    def update(self, s, p, g, t, loss):  # pyright: ignore[reportIncompatibleMethodOverride]  # the base passes it
+    def update(self, s, p, g, t, loss):
         average(self, s, p, g, loss, 1 - self.beta if self.bias_correction else where(s.k > 0, 1 - self.beta, 1))
         tau = step_size(self, s, p, s.m, 1 - self.beta**s.k if self.bias_correction else 1)
         return (p - tau * s.m) / (1 + self.lr * self.weight_decay)
@@ -86,7 +86,7 @@ class MoMoAdam(Optimizer):
         if self.use_fstar:
             s.lb = shared(self.lb)
 
-    def update(self, s, p, g, t, loss):  # pyright: ignore[reportIncompatibleMethodOverride]  # the base passes it
+    def update(self, s, p, g, t, loss):
         b1, b2 = self.betas
         average(self, s, p, g, loss, 1 - b1)
         s.v = b2 * s.v + (1 - b2) * g**2

@@ -157,7 +157,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """Sets private attributes per instance: Lightning's wrapper copies the class, and class attributes leak."""
         self._rule = type(self)
         self._takes: Mapping[str, Shape] = inputs(self._rule)
-        self._sources: tuple[Source, ...] = ()
+        self.sources = ()
         self._orphaned: set[str] = set()  # inputs that sources gave, of a copy, which has none
         self._skipped: int | Tensor = 0  # a tensor where the host has no part in steps
         self._arranged: Whole | None = None  # found again after a copy or a load
@@ -181,8 +181,11 @@ class Optimizer(Fields, torch.optim.Optimizer):
     def init(self, s: Any, p: Any) -> None:
         """Make the state of a parameter, for example `s.m = zeros(p)`."""
 
-    def update(self, s: Any, p: Any, g: Any, t: Any) -> Any:
-        """The new parameter, from the state s, the parameter p, its gradient g and the step count t = 1, 2 …"""
+    def update(self, s: Any, p: Any, g: Any, t: Any, *args: Any, **kwargs: Any) -> Any:
+        """The new parameter, from the state s, the parameter p, its gradient g and the step count t = 1, 2 …
+
+        A rule that needs more names it after t, as `loss`; what is no number stands in `inputs` too.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no update()")
 
     @classmethod
@@ -324,11 +327,6 @@ class Optimizer(Fields, torch.optim.Optimizer):
         """Let a source give to this optimizer, as `sources=[…]` of the constructor does; a copy needs it."""
         add(self, source)
 
-    @property
-    def sources(self) -> tuple[Source, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Who gives what `update` takes beside s, p, g and t."""
-        return self._sources
-
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group: {"params": …} and hyperparameters that differ from the constructor's."""
         group = checked(self, param_group)
@@ -405,7 +403,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         return super().__getstate__() | {
             "backend": self.backend,
             "_skipped": self.skipped,
-            "_orphaned": self._orphaned | {k for source in self._sources for k in source.gives if k in self._takes},
+            "_orphaned": self._orphaned | {k for source in self.sources for k in source.gives if k in self._takes},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -331,8 +331,8 @@ def in_shards(s: Subject) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
 
-    shapes = [(7,), (6, 5)]
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    shapes, store = [(7,), (6, 5)], torch.distributed.HashStore  # pyright: ignore[reportPrivateImportUsage]
+    torch.distributed.init_process_group("gloo", store=store(), rank=0, world_size=1)
     try:
         put = partial(distribute_tensor, device_mesh=init_device_mesh("cpu", (1,)), placements=[Shard(0)])
         there = [torch.nn.Parameter(put(x)) for x in values(shapes)]

@@ -52,7 +52,7 @@ class Subject:
 
     def go(self, opt: Optimizer, t: int) -> None:
         """A step with the gradients that are there."""
-        opt.step(**(self.given or some)(opt, t))
+        opt.step(None, **(self.given or some)(opt, t))
 
     def walk(self, opt: Optimizer, steps: int, first: int = 0, scale: float = 1.0) -> Optimizer:
         """Steps one after the other; the optimizer."""

@@ -103,14 +103,13 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
     hooks = [hook for p in params for hook in (p._post_accumulate_grad_hooks or {}).values()]
     if any(getattr(hook, "func", None) is arrived for hook in hooks):
         raise ValueError(f"{name}: released already; call remove() on what release() has returned")
-    arrays = [k for k, shape in opt._takes.items() if shape is not HOST]
-    if arrays or opt.sources:
-        raise ValueError(f"{name} is given {', '.join(arrays)} before a step, and a released one steps within backward")
+    arrays = {k for k, shape in opt._takes.items() if shape is not HOST}
+    if before := sorted(arrays.union(*(source.gives for source in opt.sources))):
+        raise ValueError(f"{name} is given {', '.join(before)} before a step, and a released one steps within backward")
     for compiled in map(opt.compiled, opt.param_groups):
-        if not exact and (opt._takes or shared(compiled) or GUARD in compiled.plan.everys):
-            first = (
-                f"the {next(iter(opt._takes))}" if opt._takes else "to look at all gradients before a parameter moves"
-            )
+        inputs = [f"the {k}" for k in compiled.program.inputs]
+        if not exact and (inputs or shared(compiled) or GUARD in compiled.plan.everys):
+            first = [*inputs, "to look at all gradients before a parameter moves"][0]
             raise ValueError(f"{name} needs {first}: release(model, opt, exact=True), then measure(loss) and backward")
     opt._released = released = Released(opt, exact)
     vars(opt)["_opt_called"] = True  # schedules warn where no step() was called before them
@@ -128,9 +127,9 @@ def shared(compiled: Compiled) -> list[str]:
     return [k for k, x in compiled.program.start.items() if x.arg == "shared"]
 
 
-def waits(opt: Optimizer, compiled: Compiled) -> bool:
+def waits(compiled: Compiled) -> bool:
     """True for a program that needs what is known only after backward."""
-    return bool(opt._takes or compiled.plan.everys or shared(compiled))
+    return bool(compiled.program.inputs or compiled.plan.everys or shared(compiled))
 
 
 def added(parts: Mapping[int, float]) -> float:
@@ -188,7 +187,7 @@ class Released:
         """
         self.close()
         opt = self.opt
-        if not any(waits(opt, opt.compiled(group)) for group in opt.param_groups):
+        if not any(waits(opt.compiled(group)) for group in opt.param_groups):
             return
         kept = {turn.p: turn.p.grad for turn in self.turns if turn.p.grad is not None}
         for p in kept:
@@ -287,7 +286,7 @@ class Released:
         opt = self.find()
         if turn.place < 0:
             return
-        if self.exact and not turn.measured and waits(opt, opt.compiled(turn.group, turn.p)):
+        if self.exact and not turn.measured and waits(opt.compiled(turn.group, turn.p)):
             raise RuntimeError("exact=True: call measure(loss) before the backward or the opt.step() that is to step")
         sums = opt.param_groups[0].get(SUMS, {})
 

@@ -82,7 +82,9 @@ def _alike(got: str, want: str, within: float) -> bool:
     if match is None:
         return False
     numbers = [x.replace("−", "-") for x in NUMBER.findall(want)]
-    return all(_near(float(a.replace("−", "-")), float(b), within) for a, b in zip(match.groups(), numbers, strict=True))
+    return all(
+        _near(float(a.replace("−", "-")), float(b), within) for a, b in zip(match.groups(), numbers, strict=True)
+    )
 
 
 def _near(a: float, b: float, within: float) -> bool:

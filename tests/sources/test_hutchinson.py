@@ -1,7 +1,5 @@
 """A rule that takes the diagonal of the Hessian, as AdaHessian does."""
 
-from copy import deepcopy
-
 import pytest
 import torch
 from torch import nn
@@ -65,36 +63,3 @@ def test_many_samples_are_near_the_hessian_of_a_network():
 
         want = diagonal(loss, p.flatten()).view(p.shape)
         assert (opt.state[p]["h"] - want).abs().max() < 0.15 * max(1.0, want.abs().max()), name
-
-
-def test_between_two_estimates_the_last_is_kept_and_a_checkpoint_has_it():
-    def run(steps, saved=None):
-        p = nn.Parameter(torch.tensor([[1.0, 2.0]]))
-        source = Hutchinson(every=3)
-        opt = AdaHessian([p], sources=[source])
-        if saved:
-            p.data, _ = saved[0].clone(), opt.load_state_dict(deepcopy(saved[1]))
-        due = []
-        for _ in range(steps):
-            opt.zero_grad()
-            due.append(source.due)
-            source.backward((p**4).sum() * p.prod())
-            opt.step()
-        return p.detach(), opt.state_dict(), due
-
-    straight, _, due = run(5)
-    assert due == [True, False, False, True, False]
-    half = run(2)
-    again, _, due = run(3, half)
-    assert due == [False, True, False] and torch.equal(straight, again)
-
-
-def test_what_is_wrong_is_said_before_anything_moves():
-    p = nn.Parameter(torch.ones(2))
-    opt = AdaHessian([p], sources=[Hutchinson()])
-    p.square().sum().backward()
-    with pytest.raises(RuntimeError, match="no graph in a step that takes a new estimate"):
-        opt.step()
-    with pytest.raises(ValueError, match="SGD: Hutchinson gives h, and update\\(\\) takes nothing"):
-        ravine.SGD([p], sources=[Hutchinson()])
-    assert not opt.state

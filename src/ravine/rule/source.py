@@ -39,6 +39,12 @@ class Source:
         self._owner = ref(opt)
 
     @property
+    def params(self) -> list[Tensor]:
+        """All parameters of its optimizer."""
+        owner = None if self._owner is None else self._owner()
+        return [] if owner is None else [p for group in owner.param_groups for p in group["params"]]
+
+    @property
     def steps(self) -> int:
         """How many steps its optimizer has made; a checkpoint brings them along."""
         owner = None if self._owner is None else self._owner()

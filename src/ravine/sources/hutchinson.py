@@ -79,7 +79,7 @@ class Hutchinson(Source):
                 made = torch.autograd.grad(grads, params, along, retain_graph=more, materialize_grads=True)
                 for p, product in zip(params, made, strict=True):
                     found[p] += signs[p] * product.detach() / self.samples
-        for p in params:  # else a gradient and its parameter keep each other and the graph alive
+        for p in self.params:  # else a gradient and its parameter keep each other and the graph alive
             p.grad = None if p.grad is None else p.grad.detach()
         average("Hutchinson", found.values(), self.group)
         return {name: found}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ravine.compile.emit.host import NONE
 from ravine.compile.expr import FULL, HOST, Expr
-from ravine.compile.geometry import local, placing, real
+from ravine.compile.geometry import Extent, local, placing, real
 from ravine.optimizer.exchange import NonFinite
 from ravine.optimizer.state import as_state, movable, shape_of
 from ravine.rule.source import Source
@@ -159,8 +159,12 @@ def checked(owner: str, at: Place, value: Any) -> Tensor:
     who, p, full = f"{owner}: {at.name} of {at}", at.p, at.how.shape == FULL
     if not isinstance(value, Tensor) or list(value.shape) != at.shape:
         raise ValueError(f"{who} is {told(value)}; it must be a tensor of shape {tuple(at.shape)}")
-    if value.device != p.device or (full and placing(value) != placing(p)):
-        raise ValueError(f"{who} is on {value.device}; it must lie where the parameter does, and be placed as it is")
+    placed = local(value) is value or (full and placing(value) == placing(p))
+    if value.device != p.device or not placed:
+        raise ValueError(
+            f"{who} is on {value.device}, and the parameter on {p.device}; give the whole array there, or one that is "
+            "distributed as the parameter is"
+        )
     if value.is_complex() and not (p.is_complex() and full):
         raise ValueError(f"{who} is {value.dtype}; it must be real")
     return value.detach()
@@ -176,10 +180,17 @@ def write(opt: Optimizer, changes: Mapping[Place, Tensor | None]) -> None:
     """Arrays into their places; None is zeros."""
     for at, value in changes.items():
         p, state = at.p, opt.state[at.p]
-        if value is None:
-            value = torch.zeros_like(p) if at.how.shape == FULL else torch.zeros(at.shape, device=p.device)
-        if (kept := state.get(at.key)) is None:
-            state |= as_state(at.key, real(value), at.how, at.group, p, at.view)
-        else:
-            kept = real(local(kept))
-            kept.copy_(real(local(value)).reshape(kept.shape))
+        if at.key not in state:
+            here = shape_of(at.how, local(p), at.view)
+            zeros = real(torch.zeros_like(p)) if at.how.shape == FULL else torch.zeros(here, device=p.device)
+            state |= as_state(at.key, zeros, at.how, at.group, p, at.view)
+        if value is not None:
+            kept = real(local(state[at.key]))
+            kept.copy_(part(at, value).reshape(kept.shape))
+
+
+def part(at: Place, value: Tensor) -> Tensor:
+    """What lies here of an array of a distributed parameter; of others, all."""
+    if local(at.p) is at.p or local(value) is not value:
+        return real(local(value))
+    return Extent.of(at.p).part(real(value), at.how.shape, at.view)

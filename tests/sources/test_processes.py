@@ -1,0 +1,67 @@
+"""Inputs on several processes: what a source has measured is averaged, arrays of distributed parameters are cut."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+RANK = """
+import sys
+import torch, torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+import ravine
+from ravine.sources import SecondMoments, mean_over_processes
+from ravine.words import is_vector
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+mesh = init_device_mesh("cpu", (2,))
+
+class Scaled(ravine.Optimizer):
+    inputs = {"h": "r c", "row": "r", "col": "c"}
+    def update(self, s, p, g, t, loss, h, row, col):
+        return p - self.lr * loss * row * g * h * col
+
+class Moments(ravine.Optimizer):
+    inputs = {"a": "c c"}
+    def update(self, s, p, g, t, a):
+        return p if is_vector(p) else p - g @ a
+
+put = lambda x: distribute_tensor(x, mesh, [Shard(0)], src_data_rank=None)
+draw = lambda *shape: torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape))) + 0.5
+p, q = torch.nn.Parameter(put(draw(5, 3))), torch.nn.Parameter(draw(5, 3))
+p.grad, q.grad = put(draw(5, 3)), draw(5, 3)
+loss = mean_over_processes(torch.tensor(1.0 + rank))
+assert loss == 1.5
+for x, h in ((p, put(draw(5, 3))), (q, draw(5, 3))):
+    opt = Scaled([x], lr=0.1)
+    opt.step(loss=loss, h={x: h}, row={x: draw(5, 1)}, col={x: draw(1, 3)})
+    opt.step(loss=loss, h={x: draw(5, 3) * 2}, row={x: draw(5, 1) * 2})
+assert torch.equal(p.full_tensor(), q), (p.full_tensor(), q)
+
+model = torch.nn.Linear(3, 2)
+opt = Moments(model.parameters(), sources=[SecondMoments(model, group=dist.group.WORLD)])
+x = torch.eye(3) * (1 + rank)
+model(x).sum().backward()
+opt.step()
+torch.testing.assert_close(opt.state[model.weight]["a"], torch.eye(3) * 2.5 / 3)
+print("equal")
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
+def test_inputs_on_two_processes_are_those_of_one(tmp_path):
+    env = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "-c", RANK]
+    ran = [
+        subprocess.Popen([*command, str(r), str(tmp_path / "store")], env=env, stdout=-1, stderr=-1, text=True)
+        for r in range(2)
+    ]
+    out = [process.communicate(timeout=120) for process in ran]
+    assert [said.strip() for said, _ in out] == ["equal", "equal"], out

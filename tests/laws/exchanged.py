@@ -51,6 +51,11 @@ def options(names: Sequence[str]) -> Iterator[Case]:
         yield from ((f"{name} bits {b}", cls, torch.bfloat16, {"master_bits": b, "seed": 3}) for b in (0, 8, 16))
 
 
+def alone(cls: type) -> dict[str, Any]:
+    """What one process by itself says, where a rule takes the loss."""
+    return {"process_group": False} if issubclass(cls, (ravine.MoMo, ravine.MoMoAdam)) else {}
+
+
 def near(a: Sequence[Tensor], b: Sequence[Tensor], what: str) -> None:
     """Equal to 1e-11 in float64. In float32 a sum of columns may be rounded otherwise, and draws then differ by a bit;
     so does noise, of which each backend has the cosine to float32."""
@@ -90,7 +95,7 @@ def cut(mesh: DeviceMesh, placements: Sequence[Placement], case: Case, backend: 
     weights = [given(x, dtype, i) for i, x in enumerate(SHAPES) if deepest < len(x)]
     parts = [distribute_tensor(w.clone(), mesh, placements, src_data_rank=None) for w in weights]
     one, many = [nn.Parameter(w.clone()) for w in weights], [nn.Parameter(w) for w in parts]
-    a, b = cls(one, backend=backend, **hyper), cls(many, backend=backend, **hyper)
+    a, b = cls(one, backend=backend, **hyper, **alone(cls)), cls(many, backend=backend, **hyper)
     what = f"{what} {placements} {backend}"
     for opt, params in ((a, one), (b, many)):
         steps(opt, params, 0, 5, "skips" in what)
@@ -128,7 +133,9 @@ def trained(kind: str, case: Case, world: int, release: bool) -> None:
     """A module of this kind, each process with its part of the data."""
     what, cls, _, hyper = case
     whole, (many, parts) = module(), distributed(kind, world)
-    a, b = cls(whole.parameters(), **hyper), cls(many.parameters(), **hyper)
+    momo = issubclass(cls, (ravine.MoMo, ravine.MoMoAdam))
+    group = {"process_group": dist.group.WORLD} if momo and (kind == "DDP" or parts < world) else {}
+    a, b = cls(whole.parameters(), **hyper, **alone(cls)), cls(many.parameters(), **hyper, **group)
     if release:
         try:
             ravine.release(whole, a), ravine.release(many, b)
@@ -136,10 +143,11 @@ def trained(kind: str, case: Case, world: int, release: bool) -> None:
             return  # needs all gradients before a parameter moves
     for t in range(4):
         x = given((4 * world, 6), torch.float64, t)
-        whole(x).square().mean().backward()
-        many(x.chunk(parts)[dist.get_rank() * parts // world]).square().mean().backward()
-        for opt in (a, b):
-            opt.step()
+        loss = whole(x).square().mean()
+        mine = many(x.chunk(parts)[dist.get_rank() * parts // world]).square().mean()
+        for opt, f in ((a, loss), (b, mine)):
+            f.backward()
+            opt.step(**({"loss": f} if momo else {}))
             opt.zero_grad()
     near(list(whole.parameters()), list(many.parameters()), f"{what} in {kind}{', released' * release}")
 
@@ -149,7 +157,7 @@ def under_zero(case: Case) -> None:
     what, cls, dtype, hyper = case
     whole, many = module(dtype), module(dtype)
     one, all = list(whole.parameters()), list(many.parameters())
-    a, b = cls(one, **hyper), ZeroRedundancyOptimizer(all, optimizer_class=cls, **hyper)
+    a, b = cls(one, **hyper, **alone(cls)), ZeroRedundancyOptimizer(all, optimizer_class=cls, **hyper)
     steps(a, one, 0, 6, "skips" in what)
     steps(b, all, 0, 3, "skips" in what)
     b.consolidate_state_dict(0)
@@ -193,6 +201,23 @@ def flat(names: Sequence[str]) -> None:
         b.step()
         with FullyShardedDataParallel.summon_full_params(many):
             near(list(whole.parameters()), list(many.parameters()), f"{name} in FSDP1")
+
+
+def told() -> None:
+    """A number of each process's own is averaged where it is known over which; else an error asks."""
+    params = [nn.Parameter(torch.ones(2, dtype=torch.float64))]
+    params[0].grad = torch.ones(2, dtype=torch.float64)
+    own = 1.0 + dist.get_rank()
+    refused(lambda: ravine.MoMo(params).step(loss=own), "MoMo", "process_group=", "the loss")
+    alone, many = ravine.MoMo(params, process_group=False), ravine.MoMo(params, process_group=dist.group.WORLD)
+    for opt, loss in ((alone, own), (many, (1 + dist.get_world_size()) / 2)):
+        before = params[0].detach().clone()
+        opt.step(loss=own)
+        again = [nn.Parameter(before)]
+        again[0].grad = params[0].grad
+        ravine.MoMo(again, process_group=False).step(loss=loss)
+        near(again, params, "its own loss" if opt is alone else "the mean of all losses")
+        params[0].data.fill_(1.0)
 
 
 def counted(world: int) -> None:
@@ -240,7 +265,7 @@ def saved(names: Sequence[str], folder: str, save: bool, world: int) -> None:
         many = nn.Linear(256, 64, bias=False).to(dtype) if what == "int8" else module(dtype)
         fully_shard(many, mesh=init_device_mesh("cpu", (world,)))
         one, params = list(whole.parameters()), list(many.parameters())
-        a, b = cls(one, **hyper), cls(params, **hyper)
+        a, b = cls(one, **hyper, **alone(cls)), cls(params, **hyper)
         if save:
             steps(b, params, 0, 3)
             model, state = get_state_dict(many, b)
@@ -287,6 +312,7 @@ def main(rank: int, world: int, store: str, action: str, names: list[str], folde
     elif action == "rest":
         largest()
         counted(world)
+        told()
         flat(names)
     else:
         saved(names, folder, action == "save", world)

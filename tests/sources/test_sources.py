@@ -10,7 +10,8 @@ import torch.distributed as dist
 from torch import nn
 
 import ravine
-from ravine.sources import Hutchinson, SecondMoments, Source, processes
+from ravine.rule import processes
+from ravine.sources import Hutchinson, SecondMoments, Source
 
 
 class Scaled(ravine.Optimizer):

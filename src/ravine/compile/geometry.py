@@ -16,7 +16,13 @@ from torch import Tensor
 
 from ravine.compile.expr import BATCH, COL, FULL, HOST, ROW, SCALAR, Shape
 
-KEPT: dict[Shape, str] = {FULL: "brc", ROW: "br", COL: "bc", BATCH: "b", SCALAR: ""}  # which sizes an array of this shape has
+KEPT: dict[Shape, str] = {
+    FULL: "brc",
+    ROW: "br",
+    COL: "bc",
+    BATCH: "b",
+    SCALAR: "",
+}  # which sizes an array of this shape has
 
 
 def local(x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def checked(opt: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
     always = constants(type(opt))
     for name in given.keys() - known.keys() - {"params"}:
         # others may put notes of their own into a group; a near miss is a typing error
-        if name in ("backend", "sources"):
+        if name in ("backend", "sources", "process_group"):
             raise TypeError(f"{owner}: {name} is the whole optimizer's, not a group's; give it to {owner}(…)")
         if name in always and given[name] != always[name]:
             raise TypeError(f"{owner}: {name} is always {always[name]!r}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from ravine.compile.emit.host import NONE
@@ -18,6 +19,7 @@ from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.geometry import Extent, local, placing, real
 from ravine.optimizer.exchange import NonFinite
 from ravine.optimizer.state import as_state, movable, shape_of
+from ravine.rule.processes import mean
 from ravine.rule.source import Source
 from ravine.saved import told
 
@@ -140,7 +142,30 @@ def number(opt: Optimizer, name: str, found: Mapping[str, Any]) -> float | Tenso
         raise TypeError(f"{type(opt).__name__} needs the {name}: call step({name}={name}){also}")
     x = found[name]
     x = x.detach() if isinstance(x, Tensor) else x
+    group = processes(opt, name)
+    if group is not None:
+        device = next(p.device for listed in opt.param_groups for p in listed["params"])
+        x = mean(torch.as_tensor(x, dtype=torch.float64, device=device), group)
     return x if opt._recorded else float(x)
+
+
+def processes(opt: Optimizer, name: str) -> Any:
+    """The processes that train with this optimizer, each with a number of its own part of the batch; None alone."""
+    if opt.process_group is False or not dist.is_available() or not dist.is_initialized():
+        return None
+    if opt.process_group is not None or (world := dist.get_world_size()) == 1:
+        return opt.process_group
+    if opt._zero is not None and (zero := opt._zero()) is not None:
+        return zero.process_group
+    meshes = [placing(p)[0] for group in opt.param_groups for p in group["params"]]
+    if all(mesh is not None and mesh.size() == world for mesh in meshes):
+        return dist.group.WORLD
+    owner = type(opt).__name__
+    raise RuntimeError(
+        f"{owner}: {world} processes run, and each gives the {name} of its own part of the batch; give "
+        f"{owner}(…, process_group=torch.distributed.group.WORLD) where they train one model, as in DDP, and it is "
+        "averaged, else process_group=False"
+    )
 
 
 def arrays(opt: Optimizer, name: str, given: Any) -> Mapping[Tensor, Any]:

@@ -93,6 +93,9 @@ class Optimizer(Fields, torch.optim.Optimizer):
         on the GPU to change it between replays. Elsewhere it changes nothing.
     backend: "llvm", "triton" or "reference"; None takes the fastest for each parameter's device.
     sources: for rules whose `update` takes more than s, p, g and t: who gives it (`ravine.sources`).
+    process_group: for rules that take a number, as MoMo takes the loss, where each process has that of its own part of
+        the batch: the processes that train one model, over which it is averaged (`torch.distributed.group.WORLD` under
+        DDP). False: each by itself. None: all, where every parameter is distributed over them; else an error asks.
 
     Parameters that move together share one tensor `step` in `opt.state`, in float64, so that it counts beyond 2²⁴: to
     set the count of one, put a new tensor there, and do not change that one in place.
@@ -122,12 +125,13 @@ class Optimizer(Fields, torch.optim.Optimizer):
     nonfinite: Literal["ignore", "skip", "raise"] = "ignore"
     measured: bool = False
     capturable: bool = False
-    if TYPE_CHECKING:  # torch's switches, where its class has them; backend and sources, which are no group's
+    if TYPE_CHECKING:  # torch's switches, where its class has them; and what is no group's
         foreach: bool | None = None
         fused: bool | None = None
         differentiable: bool = False
         backend: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
         sources: Sequence[Source] = ()
+        process_group: Any = None
 
     def __init__(
         self,
@@ -136,6 +140,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
         *more: Any,
         backend: str | None = None,
         sources: Sequence[Source] = (),
+        process_group: Any = None,
         **hyper: Any,
     ):
         check_params(type(self).__name__, params)
@@ -145,7 +150,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
         self.backend = backend
         self._begin()
-        self._zero = maker()
+        self._zero, self.process_group = maker(), process_group
         given = hyper if lr is None else {"lr": lr, **hyper}
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
         self.validate(defaults)
@@ -166,6 +171,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
             None  # what ravine.release returned; it knows this class, and this class no more than that
         )
         self.driver: ref[torch.optim.Optimizer] | None = None  # the strategy that drives it
+        self.process_group: Any = None
         self._zero: ref[Any] | None = None  # the ZeroRedundancyOptimizer that made it, for a part of the parameters
         # (copy of a count in a state dict, the state it mirrors, its key)
         self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []

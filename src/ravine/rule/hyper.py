@@ -53,7 +53,8 @@ def constructor(cls: type) -> inspect.Signature:
     known = {k: default for k, (_, default) in fields(cls).items()}
     first = [inspect.Parameter(k, by_either, default=known[k]) for k in places(cls)]
     others = [inspect.Parameter(k, by_name, default=default) for k, default in known.items() if k not in places(cls)]
-    more = [inspect.Parameter("backend", by_name, default=None), inspect.Parameter("sources", by_name, default=())]
+    whole = {"backend": None, "sources": (), "process_group": None}  # of the whole optimizer, not of a group
+    more = [inspect.Parameter(name, by_name, default=default) for name, default in whole.items()]
     return inspect.Signature([inspect.Parameter("params", by_either), *first, *others, *more])
 
 

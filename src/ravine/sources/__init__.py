@@ -6,5 +6,4 @@ The loss needs no source: `step(loss=loss)` gives it, or the closure of `step(cl
 
 from ravine.rule.source import Source as Source
 from ravine.sources.hutchinson import Hutchinson as Hutchinson
-from ravine.sources.processes import mean_over_processes as mean_over_processes
 from ravine.sources.second_moments import SecondMoments as SecondMoments

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.rule.processes import average
 from ravine.rule.source import Source
-from ravine.sources.processes import average
 
 
 class Hutchinson(Source):

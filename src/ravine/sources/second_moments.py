@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ravine.loop.hook import Hook
+from ravine.rule.processes import average
 from ravine.rule.source import Source
-from ravine.sources.processes import average
 
 
 class Seen:

@@ -9,24 +9,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def mean_over_processes(x: Tensor, group: Any = None) -> Tensor:
-    """The mean of x over the processes of a group, over all where none is given; alone, x itself. Each must call it.
-
-    >>> import ravine, torch
-    >>> loss = torch.tensor(2.0, requires_grad=True)
-    >>> ravine.sources.mean_over_processes(loss)  # as MoMo needs it: opt.step(loss=mean_over_processes(loss))
-    tensor(2.)
-    """
-    x = x.detach()
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size(group) == 1:
-        return x
+def mean(x: Tensor, group: Any) -> Tensor:
+    """The mean of x over the processes of a group: each must call it."""
     x = x.clone()
     dist.all_reduce(x, group=group)
     return x.div_(dist.get_world_size(group))
 
 
 def average(who: str, values: Iterable[Tensor], group: Any) -> None:
-    """The same in place, for what a source has measured. False: each process by itself.
+    """Take the mean in place, for what a source has measured. False: each process by itself.
 
     Raises RuntimeError where there are several processes and nobody has said which of them train one model.
     """
@@ -38,4 +29,4 @@ def average(who: str, values: Iterable[Tensor], group: Any) -> None:
             f"{who}(…, group=torch.distributed.group.WORLD) where they train one model, as in DDP, else group=False"
         )
     for x in values:
-        x.copy_(mean_over_processes(x, group))
+        x.copy_(mean(x, group))

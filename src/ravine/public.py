@@ -1,5 +1,6 @@
 """What users see as `ravine.NAME`, name by name."""
 
+from ravine import blocks as blocks
 from ravine import data as data
 from ravine import groups as groups
 from ravine import instruments as instruments

@@ -25,18 +25,19 @@ DEVICE = {  # of the tables of processors
     **dict.fromkeys(REDUCE, "ends a kernel: a loop adds up what is made before it"),
     "fill": "the launch makes the states",
     "every": "the sums of all tensors are added up between two kernels",
+    "turn": "whether torch runs something",
     "normal": "a function of the place of an element, called by Body.noise",
 }
 LEFT_OUT = {
     "reference": (
         interpret.OPS,
-        dict.fromkeys([*LEAVES, *REDUCE, "call", "fill", "normal"], "evaluate() has a case of its own, or reads it")
+        dict.fromkeys([*LEAVES, *REDUCE, "call", "part", "turn", "fill", "normal"], "evaluate() has a case of its own")
         | {"every": "the launch adds it up and gives it"},
     ),
     "host": (
         host.OPS,
         dict.fromkeys([*LEAVES, "every"], "given, or a constant")
-        | dict.fromkeys([*MATRIX, *REDUCE, "normal"], "of tensors")
+        | dict.fromkeys([*MATRIX, *REDUCE, "normal", "turn"], "of tensors")
         | {"fill": "the launch makes the states"},
     ),
     "llvm": (
@@ -106,6 +107,10 @@ def uses(op: str, x: Expr, p: Expr) -> Expr:
             return x.T.T
         case "call":
             return words.matrix_op(torch.neg)(x)
+        case "part":
+            return words.matrix_op("r c -> r c, r c")(lambda x: (-x, x))(x)[1]
+        case "turn":
+            return words.matrix_op(torch.neg)(x, due=words.turn(2, 3, stagger=True), old=x)
         case _ if op in UNARY:
             return node(op, x)
         case _ if op in BINARY:

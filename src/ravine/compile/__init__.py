@@ -20,6 +20,7 @@ from ravine.compile.check import check
 from ravine.compile.debug import debug
 from ravine.compile.emit import host
 from ravine.compile.expr import HOST
+from ravine.compile.geometry import moves
 from ravine.compile.path import number_of
 from ravine.compile.plan import Plan, plan
 from ravine.compile.simplify import simplify
@@ -61,7 +62,13 @@ def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str,
     questions = Questions(hyper, facts)
     program = check(trace(rule, hyper, questions))
     simple = simplify(program, roots=hyper.get("storage") == "int8")
-    steps = plan(simple, getattr(rule, "view", "first"), hyper.get("storage"), hyper.get("master_bits"))
+    view = hyper.get("blocks") or getattr(rule, "view", "first")
+    steps = plan(simple, view, hyper.get("storage"), hyper.get("master_bits"))
+    if moves(view) and any(map(steps.rowwise, steps.kernels)):
+        raise ValueError(
+            f"{rule.__name__} has numbers of rows, columns or matrices beside its elements, and {view!r} gives matrix "
+            "operations elements that do not lie together; use a block that keeps their order, as Heads(n) and QKV() do"
+        )
     if steps.storage == "int8" and any(map(steps.rowwise, steps.kernels)):
         raise ValueError(
             f'{rule.__name__} looks at rows and columns, and storage="int8" keeps blocks of elements; '

@@ -1,6 +1,20 @@
 """Check that a Program is legal; an error names the rule and says what to write instead."""
 
-from ravine.compile.expr import COMPARE, EVERY, FULL, HOST, LEAVES, MATRIX, REDUCE, SCALAR, VECTORS, Expr, walk
+from ravine.compile.call import Call
+from ravine.compile.expr import (
+    COMPARE,
+    EVERY,
+    FULL,
+    HOST,
+    LEAVES,
+    MATRIX,
+    REDUCE,
+    SCALAR,
+    VECTORS,
+    Expr,
+    is_matrix,
+    walk,
+)
 from ravine.compile.trace import Program
 
 OPS = (
@@ -58,13 +72,20 @@ def check_state(where: str, start: tuple[str, ...] | None, x: Expr) -> None:
         raise TypeError(f"{where} begins with shape {start} and becomes {x.shape}")
 
 
+def operands(x: Expr) -> tuple[Expr, ...]:
+    """Those of a node that are no condition."""
+    if isinstance(x.arg, Call) and x.arg.asked:
+        return x.src[:-1]
+    return x.src[x.op == "where" :]
+
+
 def check_node(where: str, x: Expr) -> None:
     """Legal op, legal operands."""
     if x.op not in OPS:
         raise TypeError(f"{where}: unknown operation {x.op!r}")
     if x.op == "fill":
         raise TypeError(f"{where}: zeros(), filled(), number() and scalar() make states; they belong into init()")
-    if any(s.op in COMPARE for s in x.src[x.op == "where" :]):
+    if any(s.op in COMPARE for s in operands(x)):
         raise TypeError(f"{where}: a comparison is no number; write where(a > b, 1, 0)")
     if x.op == "where" and x.src[0].op not in COMPARE:
         raise TypeError(f"{where}: where() takes a comparison such as a > b, not {x.src[0]!r}")
@@ -72,12 +93,12 @@ def check_node(where: str, x: Expr) -> None:
         power = x.src[1]
         if power.op != "const" or power.arg not in POWERS:
             raise TypeError(f"{where}: a tensor or a norm can be raised to {POWERS}, not to {power!r}")
-    if x.op in REDUCE and x.src[0].shape not in OVER[x.shape or SCALAR]:
+    if x.op == "where" and x.src[0].op == "turn":
+        raise TypeError(f"{where}: turn(…, stagger=True) is for due= of a matrix_op; in where() leave stagger out")
+    if x.op in REDUCE and not is_matrix(x.src[0]) and x.src[0].shape not in OVER.get(x.shape or SCALAR, ()):
         raise TypeError(f"{where}: a sum or norm takes a whole tensor, not shape {x.src[0].shape}")
     if x.op in ("exp", "log", "floor") and not x.on_host:
         raise TypeError(f"{where}: {x.op}() takes a number of the host, made of t and hyperparameters, not a tensor's")
-    if x.op == "call" and len(x.shape or ()) < 2:
-        raise TypeError(f"{where}: a matrix_op takes a matrix, not shape {x.shape}")
     if x.op == "every" and not (x.src[0].op == "sum" and x.src[0].shape == SCALAR):
         raise TypeError(f"{where}: every() takes a total(…) of each tensor, not {x.src[0]!r}")
     if x.op == "normal" and not (x.shape == FULL and all(s.shape is HOST for s in x.src)):

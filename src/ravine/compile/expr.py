@@ -9,7 +9,10 @@ Every node knows its shape in letters, never in numbers, so one trace serves eve
     ROW     ("r",)        one per row of each matrix
     COL     ("c",)        one per column
     FULL    ("r", "c")    an element of the parameter: what a kernel computes
-            ("r", "r") …  anything else: a preconditioner
+            ("r", "r") …  anything else: a preconditioner. Two sizes: a letter, a whole number ("4"), or the smallest
+                          of several ("8&c"). ("r", "1") is ROW, ("1", "c") is COL, ("1", "1") is BATCH
+
+Where a tensor is a batch of matrices, each of these has the batch's dimension before its own.
 """
 
 from __future__ import annotations
@@ -28,12 +31,13 @@ BATCH: tuple[str, ...] = ("b",)
 ROW: tuple[str, ...] = ("r",)
 COL: tuple[str, ...] = ("c",)
 FULL: tuple[str, ...] = ("r", "c")
+SEVERAL: tuple[str, ...] = ("several",)  # the results of a call that has more than one: only `part` takes them
 LONG = (BATCH, ROW)  # what meets whole rows: computed in float64, as numbers of tensors are
 VECTORS = (BATCH, ROW, COL)  # statistics of rows and columns: short beside the tensor
 
 LEAVES = frozenset({"p", "g", "t", "input", "state", "hyper", "const", "size", "eye"})
-MATRIX = frozenset({"matmul", "transpose", "call"})
-COMPARE = frozenset({"gt", "ge"})
+MATRIX = frozenset({"matmul", "transpose", "call", "part"})
+COMPARE = frozenset({"gt", "ge", "turn"})
 REDUCE = frozenset({"sum", "amax"})
 
 
@@ -170,22 +174,60 @@ def infer_shape(op: str, src: tuple[Expr, ...]) -> Shape:
     """The shape that `op` makes of these operands."""
     shapes = [s.shape for s in src]
     if op in ("matmul", "transpose"):
-        pairs = [s for s in shapes if s is not None and len(s) == 2]
+        pairs = [pair(s) for s in shapes if is_array(s)]
         if len(pairs) < len(shapes):
             raise TypeError(f"{op} takes matrices; these have shapes {shapes}")
         (rows, inner), (other, cols) = pairs[0], pairs[-1]
         if op == "transpose":
-            return (inner, rows)
+            return of_pair(inner, rows)
         if inner != other:
             raise TypeError(f"matmul of {pairs[0]} and {pairs[-1]}: the inner sizes {inner} and {other} differ")
-        return (rows, cols)
-    known = {s for s in shapes if s is not None}
-    arrays = known - {EVERY, SCALAR}
-    if len(arrays) > 1:
-        if not arrays <= {*VECTORS, FULL}:
-            raise TypeError(f"{op} of shapes {sorted(arrays)}: they do not line up")
-        arrays = {FULL if FULL in arrays or {ROW, COL} <= arrays else ROW if ROW in arrays else COL}
-    return arrays.pop() if arrays else SCALAR if SCALAR in known else EVERY if known else HOST
+        return of_pair(rows, cols)
+    arrays = {s for s in shapes if is_array(s)}
+    if not arrays:
+        return SCALAR if SCALAR in shapes else EVERY if EVERY in shapes else HOST
+    sizes = [{pair(s)[i] for s in arrays} - {"1"} for i in (0, 1)]
+    if any(len(x) > 1 for x in sizes):
+        raise TypeError(f"{op} of shapes {sorted(map(pair, arrays))}: they do not line up")
+    return of_pair(*(x.pop() if x else "1" for x in sizes))
+
+
+def is_array(shape: Shape) -> bool:
+    """True for an element, a number of rows, columns or matrices, and a matrix."""
+    return shape not in (HOST, EVERY, SCALAR, SEVERAL)
+
+
+def pair(shape: Shape) -> tuple[str, str]:
+    """The shape of an array as two sizes: of ROW ("r", "1")."""
+    match shape:
+        case ("b",):
+            return ("1", "1")
+        case ("r",):
+            return ("r", "1")
+        case ("c",):
+            return ("1", "c")
+        case (rows, cols):
+            return (rows, cols)
+        case _:
+            raise AssertionError(f"{shape} is no array")
+
+
+def of_pair(rows: str, cols: str) -> Shape:
+    """The shape of these two sizes."""
+    return next((s for s in VECTORS if pair(s) == (rows, cols)), (rows, cols))
+
+
+def is_matrix(x: Expr) -> bool:
+    """True for what only matrix work touches, such as a preconditioner."""
+    return not x.on_host and x.shape not in (SCALAR, FULL, *VECTORS)
+
+
+def over(x: Expr, which: int) -> Shape:
+    """The shape of sums over the rows (0) or over the columns (1) of a matrix."""
+    if not is_matrix(x):
+        return (COL, ROW)[which]
+    sizes = pair(x.shape)
+    return of_pair("1", sizes[1]) if which == 0 else of_pair(sizes[0], "1")
 
 
 def walk(roots: Iterable[Expr], known: Container[Expr] = ()) -> list[Expr]:

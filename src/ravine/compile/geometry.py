@@ -6,7 +6,7 @@ All that ravine knows of distributed tensors (DTensor) is in this file.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import BATCH, COL, FULL, HOST, ROW, SCALAR, Shape
+from ravine.compile.block import Block, View
+from ravine.compile.expr import BATCH, COL, FULL, HOST, ROW, SCALAR, Expr, Shape
 
 KEPT: dict[Shape, str] = {
     FULL: "brc",
@@ -56,34 +57,71 @@ def placing(x: Tensor) -> tuple[Any, tuple[Any, ...]]:
     return getattr(x, "device_mesh", None), tuple(getattr(x, "placements", ()))
 
 
-def letters(dim: int, view: str = "first") -> str:
+def letters(dim: int, view: View = "first") -> str:
     """What each dimension of a tensor counts when it is seen as b matrices of r rows and c columns.
 
     "first": one matrix; its rows are the first dimension. "last": the last two dimensions, and all before are a batch.
-    A vector is one column.
+    A block says it. A vector is one column.
     """
     if dim < 2:
         return "r" * dim
-    return "r" + "c" * (dim - 1) if view == "first" else "b" * (dim - 2) + "rc"
+    return "b" * (dim - 2) + "rc" if view == "last" else "r" + "c" * (dim - 1)
 
 
-def sizes(shape: Sequence[int], view: str = "first") -> dict[str, int]:
+def sizes(shape: Sequence[int], view: View = "first") -> dict[str, int]:
     """How a tensor of this shape is b matrices of r rows and c columns."""
+    if isinstance(view, Block) and len(shape) > 1:
+        return dict(zip("brc", view.sizes(shape), strict=True))
     size = {"b": 1, "r": 1, "c": 1}
     for letter, n in zip(letters(len(shape), view), shape, strict=True):
         size[letter] *= n
     return size
 
 
-def extent(p: Tensor, shape: Shape, view: str = "first") -> list[int]:
-    """The shape of an array of this kind as it is computed with."""
+def extent(p: Tensor, shape: Shape, view: View = "first") -> list[int]:
+    """The shape of an array of this kind as it is computed with: of elements that a block moves, as they lie."""
+    if shape == FULL and moves(view):
+        view = "first"
     size = sizes(p.shape, view)
     if shape in (SCALAR, HOST):
         return []
     if shape in (FULL, ROW, COL, BATCH):
-        batch = [size["b"]] if view == "last" else []
-        return [*batch, size["r"] if shape in (FULL, ROW) else 1, size["c"] if shape in (FULL, COL) else 1]
-    return [size[letter] for letter in shape or ()]
+        return [*batch_of(p, view), size["r"] if shape in (FULL, ROW) else 1, size["c"] if shape in (FULL, COL) else 1]
+    return [*batch_of(p, view), *(size_of(token, size) for token in shape or ())]
+
+
+def batch_of(p: Tensor, view: View = "first") -> list[int]:
+    """The dimension that a batch of matrices has before its rows and columns, if a tensor is one."""
+    return [] if view == "first" else [sizes(p.shape, view)["b"]]
+
+
+def moves(view: View) -> bool:
+    """True where matrix work sees elements in other places than they lie in."""
+    return isinstance(view, Block) and view.moves
+
+
+def stack(x: Tensor, p: Tensor, view: View) -> Tensor:
+    """Elements of a parameter, as a kernel has them, as matrix work has them."""
+    if not (isinstance(view, Block) and view.moves):
+        return x
+    return view.stack(x.reshape(p.shape)) if p.dim() > 1 else x.reshape(1, -1, 1)
+
+
+def stacked(read: Callable[[Expr], Tensor], p: Tensor, view: View) -> Callable[[Expr], Tensor]:
+    """A reader of leaves, with elements as matrix work has them."""
+    return lambda x: stack(read(x), p, view) if x.shape == FULL else read(x)
+
+
+def unstack(x: Tensor, p: Tensor, view: View) -> Tensor:
+    """The inverse of stack."""
+    if not (isinstance(view, Block) and view.moves):
+        return x
+    return (view.unstack(x, p.shape) if p.dim() > 1 else x).reshape(extent(p, FULL, view))
+
+
+def size_of(token: str, size: Mapping[str, int]) -> int:
+    """How large a size in a shape is: of a letter, a whole number, or the smallest of several."""
+    return min(int(x) if x.isdigit() else size[x] for x in token.split("&"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +166,16 @@ class Extent:
         """True if every process of the mesh has the whole tensor."""
         return not self.cut()
 
-    def cut(self, shape: Shape = FULL, view: str = "first") -> list[int]:
+    def cut(self, shape: Shape = FULL, view: View = "first") -> list[int]:
         """The axes of the mesh along which an array of this shape is cut: the others have the same of it."""
-        kept, named = KEPT[shape], letters(len(self.whole), view)
+        kept, named = KEPT.get(shape, "brc"), letters(len(self.whole), view)
         return [
             axis
             for axis, x in enumerate(self.placements)
             if not x.is_replicate() and self.mesh.size(axis) > 1 and named[x.dim] in kept
         ]
 
-    def crossed(self, of: Shape, to: Shape, view: str = "first") -> list[int]:
+    def crossed(self, of: Shape, to: Shape, view: View = "first") -> list[int]:
         """The axes of the mesh across which an array of one shape is reduced to another."""
         whole = self.cut(to, view)
         return [axis for axis in self.cut(of, view) if axis not in whole]
@@ -176,7 +214,7 @@ class Extent:
         placed = self.placements if placements is None else placements
         return DTensor.from_local(x, self.mesh, placed, run_check=False, shape=size, stride=stride)
 
-    def placed(self, shape: Shape, view: str) -> tuple[Any, ...]:
+    def placed(self, shape: Shape, view: View) -> tuple[Any, ...]:
         """The placements of an array of this shape beside the tensor: numbers of rows are cut where rows are."""
         if shape == FULL or self.mesh is None:
             return self.placements
@@ -185,7 +223,7 @@ class Extent:
         cut = self.cut(shape, view)
         return tuple(x if axis in cut else Replicate() for axis, x in enumerate(self.placements))
 
-    def part(self, x: Tensor, shape: Shape, view: str) -> Tensor:
+    def part(self, x: Tensor, shape: Shape, view: View) -> Tensor:
         """What is here of an array of this shape beside the whole tensor, with the tensor's dimensions."""
         if shape not in KEPT:
             return x

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import BATCH, COL, COMPARE, FULL, HOST, LONG, ROW, SCALAR, Expr, walk
-from ravine.compile.geometry import extent, sizes
+from ravine.compile.block import View
+from ravine.compile.call import Call, plain, turned
+from ravine.compile.expr import COL, COMPARE, FULL, HOST, LONG, MATRIX, SCALAR, SEVERAL, Expr, is_matrix, pair, walk
+from ravine.compile.geometry import batch_of, extent, size_of, sizes
 from ravine.compile.plan import wide_sum, widened
 
 
@@ -43,7 +46,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "ge": torch.ge,
     "where": where,
     "matmul": torch.matmul,
-    "transpose": torch.t,
+    "transpose": partial(torch.transpose, dim0=-2, dim1=-1),
 }
 
 
@@ -52,7 +55,7 @@ def evaluate(
     read: Callable[[Expr], Tensor],
     p: Tensor,
     known: Mapping[Expr, Tensor] | None = None,
-    view: str = "first",
+    view: View = "first",
     index: int = 0,
     numbers: Callable[[], Tensor] | None = None,
     whole: Mapping[str, int] | None = None,
@@ -64,19 +67,27 @@ def evaluate(
     has the number of each of its elements in the whole parameter: noise depends on both. `whole` has the sizes of a
     parameter of which p is a part.
     """
-    size = sizes(p.shape, view) if whole is None else whole
-    value, number, elements = dict(known or {}), wide(p.device), torch.promote_types(p.dtype, torch.float32)
+    number, elements = wide(p.device), torch.promote_types(p.dtype, torch.float32)
+    value: dict[Expr, Any] = dict(known or {})
+    size = partial(size_of, size=sizes(p.shape, view) if whole is None else whole)
+    like = torch.empty(0, dtype=elements, device=p.device)
     for x in walk(roots, value):
         if x in value:
             continue
-        a = [narrow(value[s], elements) if x.shape in (FULL, COL) else value[s] for s in x.src]
+        if x.op == "part":
+            value[x] = widened_rows(x, value[x.src[0]][cast(int, x.arg)], number)
+            continue
+        narrows = x.shape in (FULL, COL) or x.op in MATRIX or is_matrix(x)
+        a = [narrow(value[s], elements) if narrows else value[s] for s in x.src]
         match x.op:
             case "const":
                 value[x] = torch.tensor(x.arg, dtype=number, device="cpu")
             case "size":
-                value[x] = torch.tensor(float(size[str(x.arg)]), dtype=number, device="cpu")
+                value[x] = torch.tensor(float(size(str(x.arg))), dtype=number, device="cpu")
             case "eye":
-                value[x] = torch.eye(size[str(x.arg)], dtype=p.dtype, device=p.device)
+                value[x] = torch.eye(size(str(x.arg)), dtype=elements, device=p.device).expand(extent(p, x.shape, view))
+            case "turn":
+                value[x] = torch.tensor(turned(plain(a[0]), plain(a[1]), index), device="cpu")
             case "fill":
                 precise = torch.promote_types(p.dtype, torch.float32)
                 filled = torch.tensor(float(a[0]), dtype=precise, device=p.device)  # one number, seen everywhere
@@ -87,10 +98,10 @@ def evaluate(
                 i = torch.arange(p.numel(), device="cpu") if numbers is None else numbers()
                 value[x] = normals(i, int(a[0]), int(a[1]), index).to(p.device).reshape(extent(p, FULL, view))
             case "call":
-                fn, options = cast(tuple[Callable[..., Tensor], tuple[tuple[str, Any], ...]], x.arg)
-                value[x] = fn(a[0].clone(), **dict(options))  # it may write into what it is given
+                made = cast(Call, x.arg).run(a, size, batch_of(p, view), like)
+                value[x] = made if x.shape == SEVERAL else widened_rows(x, made, number)
             case op if op in OPS:
-                value[x] = OPS[op](*a)
+                value[x] = widened_rows(x, OPS[op](*a), number) if op in MATRIX else OPS[op](*a)
             case _:
                 value[x] = read(x).to(number) if x.shape in LONG else read(x)
     return value
@@ -117,10 +128,15 @@ def reduce(x: Expr, a: Tensor, number: torch.dtype) -> Tensor:
     """A sum or maximum: of all, or of each matrix, row or column, which keep their dimensions."""
     if x.shape == SCALAR:
         return torch.sum(a, dtype=number) if x.op == "sum" or not a.numel() else a.amax().to(number)
-    dims = {ROW: (-1,), COL: (-2,), BATCH: (-2, -1)}[x.shape or ()]
+    dims = [d for d, size in zip((-2, -1), pair(x.shape), strict=True) if size == "1"]
     if x.op == "sum":
         return a.sum(dims, keepdim=True)
     return a.amax(dims, keepdim=True) if a.numel() else a.sum(dims, keepdim=True)
+
+
+def widened_rows(x: Expr, value: Tensor, number: torch.dtype) -> Tensor:
+    """What matrix work has made, in the type of numbers where it is numbers of rows or matrices."""
+    return value.to(number) if x.shape in LONG else value
 
 
 def wide(device: torch.device) -> torch.dtype:

@@ -28,7 +28,7 @@ class Code:
 
     def __init__(self, ir: str, names: list[str]):
         with _one:
-            machine = f"{target().triple} {llvm.get_host_cpu_name()} {features()} llvmlite {llvmlite.__version__}"
+            machine = f"{processor()} llvmlite {llvmlite.__version__}"
             library = llvm.JITLibraryBuilder().add_object_img(cached(f"; {machine}\n{ir}", build))
             for name in names:
                 library.export_symbol(name)
@@ -53,6 +53,11 @@ def build(ir: str) -> bytes:
     if asked() >= 4:
         debug(4, target().emit_assembly(module))
     return target().emit_object(module)
+
+
+def processor() -> str:
+    """What programs are made for, in words."""
+    return f"{target().triple} {llvm.get_host_cpu_name()} {features()}"
 
 
 @cache

@@ -21,7 +21,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ravine.compile.expr import FULL, HOST, LEAVES, LONG, MATRIX, REDUCE, SCALAR, VECTORS, Expr, leaf, node, walk
+from ravine.compile.block import View
+from ravine.compile.expr import (
+    FULL,
+    HOST,
+    LEAVES,
+    LONG,
+    MATRIX,
+    REDUCE,
+    SCALAR,
+    VECTORS,
+    Expr,
+    is_matrix,
+    leaf,
+    node,
+    walk,
+)
 from ravine.compile.trace import Program
 
 LAST = ("add", "sub", "mul", "div", "neg", "abs", "max", "min", "where")  # what a sum may have before it in float64
@@ -118,7 +133,7 @@ class Plan:
     phases: tuple[Phase, ...]
     outputs: dict[str, Expr]
     start: dict[str, Expr]
-    view: str = "first"  # how a tensor of more than two dimensions is a matrix, or a batch of them
+    view: View = "first"  # how a tensor of more than two dimensions is a matrix, or a batch of them
     storage: str | None = None  # how states are compressed
     bits: int | None = None  # how many bits of a bfloat16 parameter lie in a state beside it
     measures: dict[str, Expr] = field(default_factory=dict[str, Expr])  # sums of each tensor that are only looked at
@@ -168,9 +183,14 @@ class Plan:
         return [mark for phase in self.gathers for mark in phase.marks]
 
     @cached_property
+    def worked(self) -> list[Expr]:
+        """What matrix work makes."""
+        return [x for phase in self.phases if isinstance(phase, Matrix) for x in phase.nodes]
+
+    @cached_property
     def reductions(self) -> list[Expr]:
-        """Every sum and maximum."""
-        return [x for k in self.kernels for x in (*k.sums, *k.short)]
+        """Every sum and maximum; of factors those that are a number of the tensor."""
+        return [*(x for k in self.kernels for x in (*k.sums, *k.short)), *(x for x in self.worked if x.shape == SCALAR)]
 
     @cached_property
     def sums(self) -> list[Expr]:
@@ -237,7 +257,7 @@ class Plan:
         """What stays in memory from one step to a later one, and the names of the arrays: results of matrix work,
         whole tensors, and sums of rows and columns."""
         kept = [x for k in self.kernels for x in k.keep]
-        made = [x for s in self.phases if isinstance(s, Matrix) for x in s.nodes if x.shape == FULL]
+        made = [x for x in self.worked if x.shape in (FULL, *VECTORS)]
         short = [x for x in self.reductions if x.shape in VECTORS]
         return {x: f"tmp{i}" for i, x in enumerate(dict.fromkeys([*kept, *made, *short]))}
 
@@ -276,7 +296,7 @@ class Plan:
         return {a: node("sqrt", x) if kinds[a] == "root8" else x for a, x in self.writes(kernel).items()}
 
 
-def plan(program: Program, view: str = "first", storage: str | None = None, bits: int | None = None) -> Plan:
+def plan(program: Program, view: View = "first", storage: str | None = None, bits: int | None = None) -> Plan:
     """The phases that make the outputs of a program (arrays and states by name) out of what is in memory."""
     outputs, start = program.outputs, program.start
     order = walk([*outputs.values(), *([] if program.guard is None else [program.guard])])
@@ -289,15 +309,15 @@ def plan(program: Program, view: str = "first", storage: str | None = None, bits
         gather = [x for x in todo if x.op == "every" and x.src[0] in ready]
         small: list[Expr] = []
         for x in todo:  # in order, so a chain of matrix operations goes at once
-            if x.op not in (*REDUCE, "every") and all(
-                s in ready or (s.shape in (SCALAR, *VECTORS) and s in within) for s in x.src
-            ):
+            if by_torch(x) and all(s in ready or (s in within and s.shape != FULL) for s in x.src):
                 small.append(x)
                 ready.add(x)
         sums = [x for x in todo if x.op in REDUCE and x.src[0].shape == FULL and x.src[0] in within]
-        keep = [s for x in todo if x.op in MATRIX and x not in ready for s in x.src if s not in ready and s in within]
+        kept = [s for x in todo if x.op in MATRIX and x not in ready for s in x.src if s.shape == FULL]
+        keep = [s for s in kept if s not in ready and s in within]
         short: list[list[Expr]] = []  # each of these reductions needs those of the lists before
-        later: list[Expr] = [] if gather else [x for x in todo if x.op in REDUCE and x.src[0].shape != FULL]
+        few = [x for x in todo if x.op in REDUCE and x.src[0].shape != FULL and not by_torch(x)]
+        later: list[Expr] = [] if gather else few
         after = reach(order, ready | set(sums))
         while more := [x for x in later if x.src[0] in after]:
             short.append(more)
@@ -343,6 +363,13 @@ def fused(x: Expr) -> bool:
     return not is_matrix(x) and x.op not in LEAVES and x.op not in MATRIX and x.op not in REDUCE and x.op != "every"
 
 
+def by_torch(x: Expr) -> bool:
+    """True for what a Matrix phase computes: operations on matrices, arithmetic and sums of what only it touches."""
+    if x.op in REDUCE:
+        return is_matrix(x.src[0]) or (x.src[0].shape in VECTORS and by_torch(x.src[0]))
+    return x.op != "every" and (x.op in MATRIX or is_matrix(x))
+
+
 def wide_sum(x: Expr) -> bool:
     """True for a reduction whose terms are float64: a sum, but for those of columns."""
     return x.op == "sum" and x.shape in (SCALAR, *LONG)
@@ -369,8 +396,3 @@ def factors(x: Expr) -> list[Expr]:
         else:
             found.append(y)
     return list(dict.fromkeys(found))
-
-
-def is_matrix(x: Expr) -> bool:
-    """A state that only matrix work touches, such as a preconditioner."""
-    return not x.on_host and x.shape not in (SCALAR, FULL, *VECTORS)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ravine.compile import Compiled
+from ravine.compile.call import Call
 from ravine.compile.emit import host, text
 from ravine.compile.emit import llvm as llvm_emitter
 from ravine.compile.expr import FULL, HOST
@@ -39,6 +40,7 @@ def explain(opt: Optimizer, code: bool = False) -> str:
             f"\nEquations\n{text.equations(compiled.program)}",
             "\nPlan",
             *(f"  {i}. {line}" for i, line in enumerate(described(plan), 1)),
+            *(f"  {line}" for line in stacks(opt, compiled, dtype, device)),
             f"  {moved(plan, types) * (2 if dtype.is_complex else 1):.4g} bytes moved per element",
         ]
         if code:
@@ -82,12 +84,22 @@ def described(plan: Plan) -> list[str]:
                 reads, writes = ", ".join(plan.reads(k)), ", ".join(plan.writes(k))
                 lines.append(f"kernel: reads {reads}; writes {writes or 'nothing'}{sums}")
             case Matrix(nodes) if nodes:
-                lines.append("matrix work in torch, tensor by tensor")
+                names = dict.fromkeys(x.arg.name for x in nodes if isinstance(x.arg, Call))
+                lines.append(f"matrix work in torch{': ' * bool(names)}{', '.join(names)}")
             case Reduce(sums) if phase.all:
                 lines.append(f"{len(sums)} sum{'s' * (len(sums) > 1)} over all tensors, on the host")
             case _:
                 pass
     return lines
+
+
+def stacks(opt: Optimizer, compiled: Compiled, dtype: torch.dtype, device: torch.device) -> list[str]:
+    """Which equal calls of matrix operations were one of a stack when they were last made."""
+    batches = [] if opt._arranged is None else opt._arranged.batches
+    mine = [
+        x for x in batches if x.compiled is compiled and (x.bound[0].p.dtype, x.bound[0].p.device) == (dtype, device)
+    ]
+    return [f"{what}: {how}" for batch in mine for what, how in batch.launch.outcomes.items()]
 
 
 def moved(plan: Plan, types: dict[str, str]) -> float:

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ravine.compile.block import View
 from ravine.compile.emit.host import NONE
 from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.geometry import Extent, local, placing, real
@@ -37,7 +38,7 @@ class Place:
     name: str
     key: str  # in opt.state[p]
     how: Expr  # how it begins: its shape in letters
-    view: str
+    view: View
 
     @property
     def shape(self) -> list[int]:

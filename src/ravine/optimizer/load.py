@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
+from ravine.compile.block import Block
 from ravine.compile.expr import FULL
 from ravine.compile.geometry import local, placing
 from ravine.compile.storage import CODED
@@ -199,7 +200,7 @@ def groups(opt: Optimizer, saved: Sequence[Mapping[str, Any]]) -> list[dict[str,
             raise ValueError(f"this is not a state_dict of {owner}: group {i} has no {', '.join(sorted(missing))}")
         if not sums(old.get(SUMS, {})):
             raise ValueError(f"{who} has the {SUMS} {told(old[SUMS])} in the state_dict; they are a dict of numbers")
-        old = {**old, "mods": worn(who, old.get("mods"), now["mods"])}
+        old = {**old, "mods": worn(who, old.get("mods"), now["mods"]), **shaped(who, old, now)}
         old.pop("grad_scale", None)  # of a step that was under way
         mine = {k: now[k] for k in known if k not in old}
         try:
@@ -234,6 +235,15 @@ def worn(who: str, saved: Any, now: tuple[Modifier, ...]) -> tuple[Modifier, ...
         return tuple(mod.like(x) for mod, x in zip(now, saved, strict=True))
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{who}: of its mods in the state_dict {error}") from error
+
+
+def shaped(who: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """This optimizer's blocks, which a state_dict has in words; ValueError where they are others."""
+    mine = {k: x for k, x in now.items() if isinstance(x, Block) or (k == "blocks" and x is None)}
+    for k, x in mine.items():
+        if k in saved and str(saved[k]) != str(x):
+            raise ValueError(f"{who} has {k}={saved[k]} in the state_dict and {k}={x} here; give the same")
+    return mine
 
 
 # which saved parameter is which

@@ -69,7 +69,7 @@ def measures(batch: Batch) -> Iterator[tuple[str, Tensor]]:
 
 def elements(batch: Batch) -> list[int]:
     """How many each parameter has."""
-    return [size["b"] * size["r"] * size["c"] for size in batch.launch.whole_of]
+    return [math.prod(b.extent.whole) for b in batch.launch.bound]
 
 
 def norms(found: dict[str, Tensor], count: int | Tensor) -> dict[str, Tensor]:

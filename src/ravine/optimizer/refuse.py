@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ravine.compile.block import Block
 from ravine.compile.expr import FULL, HOST, VECTORS
-from ravine.compile.geometry import Extent, local, placing
+from ravine.compile.geometry import Extent, local, placing, sizes
 from ravine.compile.launch import apart, elementwise, separable
 from ravine.compile.plan import Matrix
 from ravine.compile.storage import BLOCK, CODED
@@ -43,6 +44,10 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
             f"{who} is a part of a flat parameter of FullyShardedDataParallel, and {type(opt).__name__} with these "
             "options looks at whole tensors, which FSDP1 does not show; use torch.distributed.fsdp.fully_shard"
         )
+    try:
+        sizes(p.shape, plan.view)
+    except ValueError as error:
+        raise RuntimeError(f"{who} {error}; {plan.view} is for others") from None
     if BITS in opt.state.get(p, {}) and (wrong := misfit(BITS, opt.state[p], p)):
         raise RuntimeError(f"{who}: {wrong}; delete opt.state[p]['{BITS}'], or make a new optimizer")
     for k, start in compiled.program.start.items() if opt.state.get(p) else ():
@@ -80,7 +85,7 @@ def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor,
         raise RuntimeError(f"{who} {error}") from None
     if placing(g)[0] != here.mesh:
         raise RuntimeError(f"{who} is {on(p)}, and its gradient {on(g)}; give one that is distributed as it is")
-    if not here.complete and any(isinstance(phase, Matrix) for phase in plan.phases):
+    if not here.complete and (isinstance(plan.view, Block) or any(isinstance(phase, Matrix) for phase in plan.phases)):
         raise RuntimeError(f"{who} is distributed, and {name} works on whole matrices")
     if not here.complete and plan.reductions and group["capturable"] and p.is_cuda:
         raise RuntimeError(f"{who} is distributed, and {name} adds up over processes: leave out capturable=True")

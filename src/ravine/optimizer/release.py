@@ -45,7 +45,8 @@ def release(model: torch.nn.Module, opt: Optimizer, *, exact: bool = False) -> R
         >>> opt.step()  # steps what backward has not reached: here nothing
         >>> released.remove()  # an ordinary optimizer again
 
-    A training loop stays as it is, with schedules, closures and checkpoints, and makes the same steps, bit for bit.
+    A training loop stays as it is, with schedules, closures and checkpoints, and makes the same steps, bit for bit; to
+    the last bits where an ordinary step makes matrix operations of several tensors as one.
     `opt.step()` may be left out where each backward reaches every parameter. To accumulate gradients, hold back the
     steps of all backward passes but the last; what accumulates is alive until then, there is no way around it:
 

@@ -7,6 +7,7 @@ from weakref import ref
 
 from torch import Tensor
 
+from ravine.compile.block import Block
 from ravine.optimizer.state import numbers_of, widened
 from ravine.saved import has_memory
 
@@ -33,6 +34,7 @@ def saved(opt: Optimizer, out: dict[str, Any], decoded: bool) -> dict[str, Any]:
     out["state"] = states
     for group in out["param_groups"]:
         group["mods"] = [mod.as_dict() for mod in group["mods"]]
+        group.update({k: repr(x) for k, x in group.items() if isinstance(x, Block)})
         if decoded and group["storage"] in ("bf16", "int8"):
             group["storage"] = "float32"
             out["state"] |= {i: widened(states[i]) for i in group["params"] if i in states}

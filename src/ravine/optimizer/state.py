@@ -12,8 +12,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from ravine.compile import Compiled
-from ravine.compile.expr import COL, FULL, HOST, ROW, SCALAR, VECTORS, Expr
-from ravine.compile.geometry import Extent, extent, gathered, local, real
+from ravine.compile.block import View
+from ravine.compile.expr import COL, FULL, HOST, ROW, VECTORS, Expr, is_matrix
+from ravine.compile.geometry import Extent, extent, gathered, local, real, stacked
 from ravine.compile.interpret import evaluate
 from ravine.compile.launch import apart
 from ravine.compile.path import number_of
@@ -70,10 +71,12 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
         parted = not here.complete and not apart(missing.values())
         weight = real(gathered(p.detach()) if parted else p.detach())
         leaves = partial(leaf_value, group=group, p=weight, view=view)
-        for hosted in (False, True):
-            made = {k: x for k, x in missing.items() if (x.shape is HOST) == hosted}
-            with unset_fake_temporarily() if hosted else nullcontext():  # the host counts also where tensors are fake
-                values = evaluate(made.values(), leaves, weight, view=view)
+        for sort in ("elements", "matrices", "host"):
+            made = {k: x for k, x in missing.items() if sort_of(x) == sort}
+            read = stacked(leaves, weight, view) if sort == "matrices" else leaves
+            # the host counts also where tensors are fake
+            with unset_fake_temporarily() if sort == "host" else nullcontext():
+                values = evaluate(made.values(), read, weight, view=view)
                 for k, x in made.items():
                     value = here.part(values[x], x.shape, view) if parted else values[x]
                     state |= as_state(opt.key(k), value, x, group, p, view)
@@ -87,6 +90,11 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
     return state
 
 
+def sort_of(x: Expr) -> str:
+    """Whether a state is a number of the host, a matrix, or lies beside elements."""
+    return "host" if x.shape is HOST else "matrices" if is_matrix(x) else "elements"
+
+
 def move(opt: Optimizer, device: torch.device | str | None) -> None:
     """Move every state to a device, or beside its parameter; numbers of the host stay where they are."""
     for group in opt.param_groups:
@@ -97,14 +105,14 @@ def move(opt: Optimizer, device: torch.device | str | None) -> None:
             state.update({k: x.to(to) for k, x in state.items() if isinstance(x, Tensor) and k not in stays})
 
 
-def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> Tensor:
+def leaf_value(x: Expr, group: Mapping[str, Any], p: Tensor, view: View) -> Tensor:
     """What init() may read: the parameter and hyperparameters."""
     if x.op == "p":
         return p.reshape(extent(p, FULL, view))
     return torch.tensor(float(number_of(group, str(x.arg))), dtype=torch.float64, device="cpu")
 
 
-def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor, view: str) -> dict[str, Tensor]:
+def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tensor, view: View) -> dict[str, Tensor]:
     """A state as it lies in memory, and what belongs to it: like the parameter where it has its shape."""
     if x.shape is HOST:
         return {key: value.double()}
@@ -208,7 +216,8 @@ def scale_of(key: str) -> str:
 
 def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
     """The type of a state: the parameter's, or what `storage` says. Statistics of tensors, rows and columns are few
-    and stay in float32 at least; so do inputs, and states that begin as the weights and are weights."""
+    and stay in float32 at least, and factors, whose roots need it; so do inputs, and states that begin as the weights
+    and are weights."""
     storage = group["storage"]
     if x.arg == "input":
         return torch.promote_types(p.dtype, torch.float32)
@@ -216,7 +225,7 @@ def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
         return torch.bfloat16
     if x.shape == FULL and x.op == "fill" and storage == "int8" and has_blocks(p):
         return CODED["root8" if x.arg is True else "linear8"]
-    wide = storage is not None or x.shape in (SCALAR, *VECTORS)
+    wide = storage is not None or x.shape != FULL
     return torch.float32 if wide and p.dtype in (torch.bfloat16, torch.float16) else p.dtype
 
 
@@ -225,11 +234,11 @@ def has_blocks(p: Tensor) -> bool:
     return p.numel() >= SMALL and Extent.of(p).whole_blocks(BLOCK)
 
 
-def shape_of(x: Expr, p: Tensor, view: str) -> list[int]:
+def shape_of(x: Expr, p: Tensor, view: View) -> list[int]:
     """The shape of a state in memory; one of rows, columns or matrices has the parameter's, 1 for what is summed."""
     if x.shape == FULL:
         return list(p.shape)
-    if x.shape not in VECTORS:
+    if x.shape not in VECTORS or not (isinstance(view, str) or p.dim() < 2):
         return extent(real(p), x.shape, view)
     if p.dim() < 2:
         return [p.numel() if x.shape == ROW else 1]

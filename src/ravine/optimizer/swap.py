@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ravine.compile.block import View
 from ravine.compile.expr import FULL, HOST, VECTORS, Expr
 from ravine.compile.geometry import extent, real
 from ravine.compile.interpret import evaluate, wide
@@ -43,7 +44,7 @@ def show(opt: Optimizer) -> None:
 
 
 def weights(
-    opt: Optimizer, shown: Expr, view: str, group: Mapping[str, Any], p: Tensor, state: Mapping[str, Tensor]
+    opt: Optimizer, shown: Expr, view: View, group: Mapping[str, Any], p: Tensor, state: Mapping[str, Tensor]
 ) -> Tensor:
     """The weights to evaluate, in the type of computation."""
     compute = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32

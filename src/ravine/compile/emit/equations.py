@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from ravine.compile.call import Call
 from ravine.compile.expr import BATCH, COL, REDUCE, ROW, Expr, walk
 from ravine.compile.trace import Program
 
@@ -120,7 +121,19 @@ def write(x: Expr, names: Mapping[Expr, str], notation: Notation) -> str:
         op, operands = {"gt": "lt", "ge": "le"}[op], operands[::-1]
     elif op in REDUCE:
         op += {ROW: " row", COL: " column", BATCH: " matrix"}.get(x.shape or (), "")
+    elif op == "part":
+        operands.append(str(x.arg))
     elif op == "call":
-        fn, _ = cast(tuple[Callable[..., object], object], x.arg)
-        operands.insert(0, notation.word.format(getattr(fn, "__name__", "call").replace("_", " ")))
+        return called(cast(Call, x.arg), operands, notation)
     return notation.forms[op].format(*operands)
+
+
+def called(made: Call, operands: Sequence[str], notation: Notation) -> str:
+    """A call of a torch function, and what stands where it is not due."""
+    n = len(made.takes) + made.numbers
+    name = notation.word.format(made.name.replace("_", " "))
+    text = notation.forms["call"].format(name, ", ".join(operands[:n]))
+    if not made.asked:
+        return text
+    old = operands[n] if len(operands) == n + 2 else notation.brackets.format(", ".join(operands[n:-1]))
+    return notation.forms["where"].format(operands[-1], text, old)

@@ -39,6 +39,8 @@ LATEX = Notation(
         "matmul": r"{0}\,{1}",
         "transpose": r"{{{0}}}^\top",
         "call": r"{0}\left({1}\right)",
+        "part": "{{{0}}}_{{{1}}}",
+        "turn": r"\text{{turn}}\left({0}, {1}\right)",
     },
     levels={"add": 1, "sub": 1, "neg": 2, "mul": 2, "sum": 2, "every": 2, "matmul": 2, "transpose": 3},
     greek={

@@ -39,6 +39,8 @@ TEXT = Notation(
         "matmul": "{0} @ {1}",
         "transpose": "{0}ᵀ",
         "call": "{0}({1})",
+        "part": "{0}[{1}]",
+        "turn": "turn({0}, {1})",
     },
     levels={
         "add": 1,

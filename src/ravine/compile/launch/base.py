@@ -10,12 +10,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, SCALAR, VECTORS, Expr, Shape
-from ravine.compile.geometry import Extent, extent, gradient, local, real, sizes
-from ravine.compile.interpret import evaluate, wide
+from ravine.compile.expr import FULL, SCALAR, VECTORS, Expr, Shape, is_matrix
+from ravine.compile.geometry import Extent, extent, gradient, local, moves, real, sizes, stack, stacked, unstack
+from ravine.compile.interpret import wide
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
+from ravine.compile.launch.matrix import Work, crews, levels, run
 from ravine.compile.launch.memory import layers, repeats
-from ravine.compile.plan import Matrix, Plan, is_matrix, wide_sum
+from ravine.compile.plan import Matrix, Plan, wide_sum
 from ravine.compile.storage import CODED, decode, join, table
 
 Kind = tuple[torch.Size, torch.dtype, torch.device]
@@ -46,7 +47,10 @@ class Launch:
     def __init__(self, plan: Plan, bound: list[Bound]):
         self.plan, self.bound = plan, bound
         self.calls = 0  # kernels run so far
-        self.mixed = any(isinstance(phase, Matrix) for phase in plan.phases)
+        self.levels = {phase: levels(phase.nodes) for phase in plan.phases if isinstance(phase, Matrix)}
+        self.mixed = bool(self.levels)
+        self.crews = crews([real(b.p) for b in bound]) if self.mixed else []
+        self.outcomes: dict[str, str] = {}  # of matrix work: which calls were one, in the last step that had them
         self.matrices = [k for k, x in plan.start.items() if is_matrix(x)]
         self.keys = [k for k in bound[0].keys if k not in self.matrices]
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
@@ -256,19 +260,35 @@ class Launch:
 
     @torch.no_grad()
     def matrix(self, phase: Matrix) -> None:
-        """Matrix operations, tensor by tensor, and the states that they alone touch."""
-        for i, b in enumerate(self.bound):
-            wanted = [*phase.nodes, *(x for _, x in phase.stores)]
-            known, whole = self.known(i, phase.nodes), self.whole_of[i]
-            made = evaluate(wanted, self.reader(i), real(b.p), known, self.plan.view, whole=whole)
+        """Matrix operations, and the states that they alone touch."""
+        for crew in self.crews:
+            self.work(phase, crew)
+
+    def work(self, phase: Matrix, crew: Sequence[int]) -> None:
+        """The same for some of the tensors."""
+        view, works = self.plan.view, list[Work]()
+        for i in crew:
+            b = self.bound[i]
+            p, known, read = real(b.p), self.known(i, phase.nodes), self.reader(i)
+            if moves(view):
+                known = {x: stack(a, p, view) if x.shape == FULL else a for x, a in known.items()}
+                read = stacked(read, p, view)
+            works.append(Work(p, read, view, b.index, known))
+        for calls in self.levels[phase]:
+            run(calls, works, self.outcomes)
+        for i, work in zip(crew, works, strict=True):
+            b, made = self.bound[i], work.find([*phase.nodes, *(x for _, x in phase.stores)])
             for k, x in phase.stores:
                 b.state[b.keys[k]].copy_(made[x])
-            self.keep(i, {x: made[x] for x in phase.nodes})
+            for x in phase.nodes:
+                if x.shape == SCALAR:
+                    self.sums[i, self.plan.sums.index(x)] = made[x]
+            self.keep(i, {x: unstack(made[x], work.p, view) if x.shape == FULL else made[x] for x in phase.nodes})
 
     def known(self, i: int, wanted: Sequence[Expr] = ()) -> dict[Expr, Tensor]:
         """The results of earlier phases of this step for tensor i, and its numbers of the host."""
         found = {x: array for x, array in self.between[i].items() if x not in wanted}
-        found |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums)}
+        found |= {x: self.sums[i, j] for j, x in enumerate(self.plan.sums) if x not in wanted}
         return found | self.made[i] | self.row(i)
 
     def keep(self, i: int, made: Mapping[Expr, Tensor]) -> None:

@@ -15,6 +15,7 @@ import torch
 from ravine.compile.debug import debug
 from ravine.compile.emit.llvm import ALIGN, BLOCK, CONTEXT, TIMES, emit
 from ravine.compile.expr import COL
+from ravine.compile.geometry import real
 from ravine.compile.launch.base import Bound, Launch
 from ravine.compile.native import Code, openmp
 from ravine.compile.plan import Plan
@@ -31,7 +32,7 @@ class LLVM(Launch):
     def __init__(self, plan: Plan, bound: list[Bound]):
         super().__init__(plan, bound)
         self.code = kernels(plan, tuple(self.types.items()))
-        lengths = [size["b"] * size["r"] * size["c"] for size in self.sizes_of]
+        lengths = [real(b.p).numel() for b in bound]
         self.base = [0, *accumulate(lengths)]
         blocks = [0, *accumulate(-(-n // BLOCK) for n in lengths)]
         tiled = [tile(**size) for size in self.sizes_of]

@@ -20,6 +20,7 @@ from ravine.compile.debug import debug
 from ravine.compile.emit.triton import BLOCK, COLUMNS, emit
 from ravine.compile.emit.triton.rows import SHARE, tall
 from ravine.compile.expr import COL, FULL
+from ravine.compile.geometry import real
 from ravine.compile.launch.base import Bound, Launch
 from ravine.compile.plan import Plan
 
@@ -38,7 +39,7 @@ class Triton(Launch):
             [finish for name, finish in self.code.items() if re.fullmatch(rf"finish{k}(_\d+)?", name)]
             for k in range(len(plan.kernels))
         ]
-        lengths = [size["b"] * size["r"] * size["c"] for size in self.sizes_of]
+        lengths = [real(b.p).numel() for b in bound]
         counts = [-(-n // BLOCK) for n in lengths]
         first = [0, *accumulate(counts)]
         self.programs = first[-1]

@@ -18,7 +18,7 @@ MAY = {  # a room, and the rooms that its files may import
     "typed": (),  # what people type; no torch
     "cli": ("typed",),  # which command, and how every command answers
     "saved": ("compile",),  # what every load_state_dict asks
-    "rule": ("saved", "typed"),
+    "rule": ("compile", "saved", "typed"),
     "optimizer": ("compile", "rule", "saved", "typed"),
     "mods": ("compile", "rule", "words", "matrix"),
     "words": ("compile",),

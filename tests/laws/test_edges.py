@@ -25,7 +25,7 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 import ravine
-from ravine.optimizer import programs
+from ravine.rule import programs
 from ravine.rule.hyper import fields
 from ravine.testing import laws
 from ravine.testing.subject import Subject

@@ -13,7 +13,7 @@ import ravine
 from ravine import schedules
 from ravine.catalog.bib import papers
 from ravine.mods import GradientNoise
-from ravine.optimizer import programs
+from ravine.rule import programs
 from ravine.schedules import Cosine, Linear, Plateau, Schedule, Scheduler, Warmup, create
 from ravine.schedules.by_name import registry
 

@@ -25,7 +25,7 @@ from cases import (
 )
 
 import ravine
-from ravine.optimizer import programs
+from ravine.rule import programs
 from ravine.words import norm, number, scalar, zeros
 
 SHAPES = [(), (7,), (3, 5), (2, 3, 2, 2)]

@@ -27,7 +27,7 @@ from ravine.mods import (
     GradientNoise,
     Grams,
 )
-from ravine.optimizer import programs
+from ravine.rule import programs
 from ravine.words import every as over_all
 from ravine.words import total
 

@@ -35,7 +35,7 @@ import pytest
 from changes import Mutant, mutants
 
 import ravine
-from ravine.optimizer import programs
+from ravine.rule import programs
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent

@@ -87,7 +87,7 @@ class Questions:
         self.hyper, self.facts = hyper, facts
         self.asked: dict[str, bool] = {}  # of floats: is it zero?
         self.known: dict[str, Any] = {}  # of the tensor: is it a vector? how fine is its type?
-        self.asking = ""  # the rule, or the modifier with this prefix
+        self.asking = ""  # the rule or the modifier, as the prefix of its marks
         self.everys: Counter[str] = Counter()
 
     def nonzero(self, name: str) -> bool:
@@ -99,7 +99,11 @@ class Questions:
         return self.known.setdefault(name, self.facts[name])
 
     def mark(self) -> str:
-        """The next name of a sum over all tensors: the same in programs of other groups, with other modifiers."""
+        """The next name of a sum over all tensors: the same in programs of other groups, with other modifiers.
+
+        A rule's own has its name: what another rule in the optimizer sums does not meet it. A modifier's has not, and
+        goes over the parameters of all rules.
+        """
         self.everys[self.asking] += 1
         return f"{self.asking}{self.everys[self.asking]}"
 
@@ -113,6 +117,7 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
     me, p, g, t = symbolic(rule, hyper), leaf("p", "p", FULL), leaf("g", "g", FULL), leaf("t", "t")
     mods = modifiers(hyper)
     start: dict[str, Any] = {}
+    own_marks = questions.asking = f"{rule.__name__}_"
 
     def live() -> State:
         return State({k: state_leaf(k, v) for k, v in start.items()}, making=False)
@@ -137,7 +142,7 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
             questions.asking = prefix
             given, g = g, mod.gradient(Scope(s, prefix), p, g, t)
             clipped = cut(given, g, clipped) if mod.clips else clipped
-        questions.asking = ""
+        questions.asking = own_marks
         more = {k: leaf("input", k, shape) for k, shape in inputs(rule).items()}
         new_p = made = me.update(s, p, g, t, **more)
         for prefix, mod in mods:

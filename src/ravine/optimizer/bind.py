@@ -27,6 +27,7 @@ from ravine.optimizer.state import begin, keys_of, numbers_of
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
+    from ravine.rule.rule import Rule
 
 Live = tuple[int, dict[str, Any], Tensor, Tensor]  # a parameter's place among all, its group, itself, its gradient
 
@@ -155,19 +156,19 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
         check(opt, i, group, p, g)
     found: dict[tuple[Any, ...], Batch] = {}
     turn = turns(opt, live)
-    shared: dict[str, Tensor] = {}  # the numbers that all parameters share
+    shared: dict[tuple[type[Rule], str], Tensor] = {}  # the numbers that all parameters of a rule share
     for i, group, p, g in live:
-        compiled = opt.compiled(group, p)
+        compiled, rule = opt.compiled(group, p), opt.rule_of(group)
         state, backend = begin(opt, compiled, group, p), opt.backend or backend_of(p)
         made = Recorded if group["capturable"] and backend == "triton" else Batch
         clocks = p.device if made.recorded else "cpu"
-        keys, numbers = keys_of(opt, compiled, state), numbers_of(compiled)
+        keys, numbers = keys_of(rule, compiled, state), numbers_of(compiled)
         for k in numbers:
             if compiled.program.start[k].arg == "shared":
-                if k not in shared:
+                if (rule, k) not in shared:
                     what = f"{type(opt).__name__}: parameter {i}: {k}"
-                    shared[k] = number_as_tensor(what, newest(opt, k, state[k]), clocks)
-                state[k] = shared[k]
+                    shared[rule, k] = number_as_tensor(what, newest(opt, rule, k, state[k]), clocks)
+                state[k] = shared[rule, k]
         types = tuple(state[key].dtype for key in keys.values())
         sparse = g.layout is not strided
         kind = (turn[i], compiled, backend, p.device, p.dtype, g.dtype, types, sparse)
@@ -177,8 +178,9 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
         row = next((r for r, x in enumerate(batch.rows) if x.group is group and x.began == counted), None)
         if row is None:
             row = len(batch.rows)
-            own = {k: x for k, x in counted.items() if k != "step" and k not in shared}
-            clock = Clock(counted["step"], own, {k: shared[k] for k in numbers if k in shared}, clocks)
+            own = {k: x for k, x in counted.items() if k != "step" and (rule, k) not in shared}
+            common = {k: shared[rule, k] for k in numbers if (rule, k) in shared}
+            clock = Clock(counted["step"], own, common, clocks)
             batch.rows.append(Row(group, clock, counted))
         batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row, i))
         batch.index.append(i)
@@ -191,8 +193,10 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
             del kept[k]
         kept.update(bound.state)
         bound.state = kept
-    for state in opt.state.values() if shared else ():
-        state.update({k: x for k, x in shared.items() if k in state})
+    for (rule, k), x in shared.items():
+        for state in states_of(opt, rule):
+            if k in state:
+                state[k] = x
     return list(found.values())
 
 
@@ -219,8 +223,15 @@ def turns(opt: Optimizer, live: Sequence[Live]) -> dict[int, int]:
     return {i: order.get(i, 0) for i, *_ in live}
 
 
-def newest(opt: Optimizer, k: str, start: Tensor) -> Tensor | float:
-    """The tensor of a number that all parameters share: of the one that has moved most; before any has, the number."""
-    if not (found := [state for state in opt.state.values() if k in state]):
+def states_of(opt: Optimizer, rule: type[Rule]) -> list[dict[str, Any]]:
+    """The states of the parameters of a rule."""
+    mine = {p for group in opt.param_groups if opt.rule_of(group) is rule for p in group["params"]}
+    return [state for p, state in opt.state.items() if p in mine]
+
+
+def newest(opt: Optimizer, rule: type[Rule], k: str, start: Tensor) -> Tensor | float:
+    """The tensor of a number that all parameters of a rule share: of the one that has moved most; before any has, the
+    number."""
+    if not (found := [state for state in states_of(opt, rule) if k in state]):
         return number(f"{type(opt).__name__}: {k}", start)
     return max(reversed(found), key=lambda x: number(f"{type(opt).__name__}: step", x.get("step", 0)))[k]

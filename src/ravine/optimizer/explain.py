@@ -55,9 +55,10 @@ def types_of(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Te
     state, plan, like = opt.state.get(p, {}), compiled.plan, torch.empty(0, dtype=p.dtype)
     found = {"p": p.dtype, "g": p.dtype if p.grad is None else p.grad.dtype}
     found |= dict.fromkeys(plan.between.values(), torch.float64 if like.real.dtype == torch.float64 else torch.float32)
+    rule = opt.rule_of(group)
     for k, x in compiled.program.start.items():
         if x.shape is not HOST:
-            made = state.get(opt.key(k))
+            made = state.get(rule.key(k))
             found[k] = type_of(x, group, p) if made is None else made.dtype
     return kinds_of(plan, found)
 

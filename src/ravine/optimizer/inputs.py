@@ -104,8 +104,9 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
 
 def places(opt: Optimizer, name: str) -> Iterator[Place]:
     """Who takes an array: the parameters with a gradient whose program reads it."""
-    programs, i, key = dict[Any, Any](), 0, opt.key(name)
+    programs, i = dict[Any, Any](), 0
     for group in opt.param_groups:
+        key = opt.rule_of(group).key(name)
         for p in group["params"]:
             if p.grad is not None and movable(p):
                 kind = (id(group), p.dim() < 2, p.dtype)  # what a rule may ask of a tensor

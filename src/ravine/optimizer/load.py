@@ -17,6 +17,7 @@ from ravine.compile.block import Block
 from ravine.compile.expr import FULL
 from ravine.compile.geometry import local, placing
 from ravine.compile.storage import CODED
+from ravine.optimizer import programs
 from ravine.optimizer.clock import count, is_number, number
 from ravine.optimizer.state import (
     BITS,
@@ -31,13 +32,14 @@ from ravine.optimizer.state import (
     stored,
     type_of,
 )
-from ravine.optimizer.swap import TRAIN
 from ravine.rule.hyper import constants, fields, settle
 from ravine.rule.modifier import Modifier
+from ravine.rule.programs import TRAIN
 from ravine.saved import entries, has_memory, in_short, python_number, told
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
+    from ravine.rule.rule import Rule
 
 
 # taken from this optimizer, not from the state dict
@@ -184,34 +186,50 @@ def checked(owner: str, given: Any) -> dict[str, Any]:
 
 def groups(opt: Optimizer, saved: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The saved groups in the order of this optimizer's names, with what this version has beyond theirs."""
-    owner, known = type(opt).__name__, fields(type(opt))
-    twins = inspect.signature(opt.twin).parameters if opt.twin else known
-    always = {k for k, (_, default) in known.items() if isinstance(default, float | tuple) and k in twins}
+    owner = type(opt).__name__
     if len(saved) != len(opt.param_groups):
         raise ValueError(
             f"{owner}: the state_dict has {len(saved)} parameter groups, this optimizer {len(opt.param_groups)}"
         )
     out = []
     for i, (old, now) in enumerate(zip(saved, opt.param_groups, strict=True)):
-        who = f"{owner}: group {i}"
+        who, rule = f"{owner}: group {i}", opt.rule_of(now)
+        known = fields(rule)
+        twins = inspect.signature(rule.twin).parameters if rule.twin else known
+        always = {k for k, (_, default) in known.items() if isinstance(default, float | tuple) and k in twins}
+        named = routed(opt, who, old, now)
         if len(old["params"]) != len(now["params"]):
             raise ValueError(f"{who} has {len(old['params'])} parameters in the state_dict, {len(now['params'])} here")
         if missing := always - old.keys():
             raise ValueError(f"this is not a state_dict of {owner}: group {i} has no {', '.join(sorted(missing))}")
         if not sums(old.get(SUMS, {})):
             raise ValueError(f"{who} has the {SUMS} {told(old[SUMS])} in the state_dict; they are a dict of numbers")
-        old = {**old, "mods": worn(who, old.get("mods"), now["mods"]), **shaped(who, old, now)}
+        old = {**old, "mods": worn(who, old.get("mods"), now["mods"]), **shaped(who, old, now), **named}
         old.pop("grad_scale", None)  # of a step that was under way
         mine = {k: now[k] for k in known if k not in old}
         try:
-            mine |= settle(type(opt), {k: old[k] for k in known if k in old})
+            mine |= settle(rule, {k: old[k] for k in known if k in old})
             old = deepcopy(old)
         except (TypeError, RuntimeError) as error:  # a tensor may have no number, or no copy
             raise ValueError(f"this is not a state_dict of {owner}: group {i}: {error}") from error
-        opt.validate(mine)
+        rule.validate(mine)
         mine |= {k: now[k] for k in OWN}
-        out.append(old | mine | constants(type(opt)) | by_name(who, old, now))
+        out.append(old | mine | constants(rule) | by_name(who, old, now))
+        if not opt.several and "rule" not in now:
+            out[-1].pop("rule", None)  # of an optimizer with several
     return out
+
+
+def routed(opt: Optimizer, who: str, old: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule of a group, of an optimizer with several; a state_dict of an optimizer with one does not name it."""
+    if not opt.several:
+        return {}
+    if (there := old.get("rule", now["rule"])) != now["rule"]:
+        raise ValueError(
+            f"{who} is of the rule {told(there)} in the state_dict and {now['rule']} here; "
+            "load_state_dict(…, strict=False) takes over what fits"
+        )
+    return {"rule": now["rule"]}
 
 
 def sums(x: Any) -> bool:
@@ -310,23 +328,24 @@ def fit(
 ) -> dict[str, Any]:
     """A new state for a parameter of this group from a saved one, which came in this storage; ValueError where it has
     not the names, the shapes and the types of this optimizer's."""
-    owner = type(opt).__name__
+    rule = opt.rule_of(group)
+    owner = rule.__name__ if opt.several else type(opt).__name__
     found = {k: python_number(x) for k, x in saved.items() if x is not None}
     if not movable(p):
         if found:
             raise ValueError(f"{owner}: {who} is {p.dtype}, which never moves, and has a state in the state_dict")
         return {}
     compiled = opt.compiled(group, p)
-    expected = {opt.key(k): x for k, x in compiled.program.start.items()}
-    defaults = {k: default for k, (_, default) in fields(type(opt)).items()}
-    always = {opt.key(k) for k in opt.compiled(defaults, p).program.start}  # other flags may bring more
+    expected = {rule.key(k): x for k, x in compiled.program.start.items()}
+    defaults = {k: default for k, (_, default) in fields(rule).items()}
+    always = {rule.key(k) for k in programs.compiled(rule, defaults, p).program.start}  # other flags may bring more
     coded = {k for k, x in expected.items() if x.shape == FULL and k in found and scale_of(k) in found}
     for k in [k for k in coded if placing(found[k]) != placing(p)]:  # blocks that are cut elsewhere than here
         found[k] = as_numbers(found, k)
         del found[scale_of(k)]
         coded.remove(k)
-    known = {*expected, *opt.names.values(), *opt.state.get(p, {}), "step", TRAIN, BITS, *map(scale_of, coded)}
-    if (unknown := found.keys() - known) and (unknown := unknown - once(opt, group, p, unknown)):
+    known = {*expected, *rule.names.values(), *opt.state.get(p, {}), "step", TRAIN, BITS, *map(scale_of, coded)}
+    if (unknown := found.keys() - known) and (unknown := unknown - once(rule, group, p, unknown)):
         raise ValueError(
             f"this is not a state_dict of {owner}: {who} has {told(sorted(unknown))}, "
             f"and {owner} keeps {', '.join(expected) or 'nothing'}"
@@ -360,7 +379,7 @@ def fit(
         state[k] = own(what, x, p)
     try:
         other = came != group["storage"] and any(x in ("bf16", "int8") for x in (came, group["storage"]))
-        return stored(opt, compiled, group, p, state, other)
+        return stored(rule, compiled, group, p, state, other)
     except RuntimeError as error:
         raise ValueError(f"{owner}: the state of {who} cannot be taken over: {error}") from error
 
@@ -406,18 +425,18 @@ def own(what: str, x: Any, p: Tensor) -> Tensor:
         raise ValueError(f"{what} is {told(x)} in the state_dict and cannot be copied: {error}") from error
 
 
-def once(opt: Optimizer, hyper: Mapping[str, Any], p: Tensor, names: set[str]) -> set[str]:
+def once(rule: type[Rule], hyper: Mapping[str, Any], p: Tensor, names: set[str]) -> set[str]:
     """Those of the names that a modifier keeps, or this rule with another flag: no longer used, but not another's."""
     worn = "|".join(f"{cls.__name__.lower()}\\d*_" for cls in kinds(Modifier))
     out = {k for k in names if re.match(worn, k)}
-    for name, (kind, _) in fields(type(opt)).items():
+    for name, (kind, _) in fields(rule).items():
         others = get_args(kind) if get_origin(kind) is Literal else (False, True) if kind is bool else ()
         for other in (0.0, 0.1) if kind is float else others:
             try:
-                program = opt.compiled({**hyper, name: other}, p).program
+                program = programs.compiled(rule, {**hyper, name: other}, p).program
             except (TypeError, ValueError):  # what does not go together
                 continue
-            out |= names & {opt.key(k) for k in program.start}
+            out |= names & {rule.key(k) for k in program.start}
     return out
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import KW_ONLY
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from weakref import ref
 
 import torch
@@ -28,15 +28,16 @@ from ravine.optimizer.group import checked
 from ravine.optimizer.inputs import add, take
 from ravine.optimizer.load import Loaded, load, load_all, load_what_fits
 from ravine.optimizer.metrics import last, metrics, metrics_of_each
-from ravine.optimizer.programs import compiled, fixed
+from ravine.optimizer.programs import compiled
 from ravine.optimizer.save import follow, saved
 from ravine.optimizer.state import begins_only, move
 from ravine.optimizer.step import Whole
 from ravine.optimizer.swap import put_back, show
 from ravine.optimizer.untraced import untraced
 from ravine.optimizer.zero import maker
-from ravine.rule.hyper import by_place, check_params, constants, constructor, fields, settle
+from ravine.rule.hyper import by_place, check_params, constants, fields, settle
 from ravine.rule.modifier import Modifier
+from ravine.rule.rule import Rule
 from ravine.rule.source import Given, Source
 
 Pair = tuple[float, float] | list[float]  # of hyperparameters, which are tuples once they are given
@@ -47,16 +48,14 @@ add_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 clear_gradients = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
 
-@dataclass_transform()
-class Fields:
-    """Lets editors and type checkers read the fields of a rule as its constructor.
-
-    They take what comes before `_: KW_ONLY` by place too. In rules that torch has, that is torch's order but for the
-    switches at its end; in others the constructor takes params and lr by place, and all else by name.
-    """
+def checked_backend(backend: str | None) -> str | None:
+    """The name of a backend, or None for the fastest; raises ValueError for another."""
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
+    return backend
 
 
-class Optimizer(Fields, torch.optim.Optimizer):
+class Optimizer(Rule, torch.optim.Optimizer):
     """A real torch.optim.Optimizer made from a rule: fields, `init` and `update`.
 
     Subclass it as the optimizers here do: hyperparameters are annotated fields with defaults, `init(s, p)`
@@ -104,16 +103,6 @@ class Optimizer(Fields, torch.optim.Optimizer):
     choose an implementation there, and here there is one. `differentiable=True` raises.
     """
 
-    twin: ClassVar[type[torch.optim.Optimizer] | None] = None  # the same method in torch.optim
-    names: ClassVar[Mapping[str, str]] = {}  # of states: the rule's -> torch's
-    papers: ClassVar[tuple[str, ...]] = ()  # keys in optim/papers.bib: what `ravine cite` prints, its own first
-    inputs: ClassVar[Mapping[str, str]] = {}  # of what update() takes after t: "r c" as p, "c c" …; others are numbers
-    ranges: ClassVar[Mapping[str, str]] = {}  # of hyperparameters that may lie outside [0, inf)
-    sparse: ClassVar[bool] = False  # True: a sparse gradient moves its rows alone, and that makes sense for this rule
-    dense: ClassVar[bool] = True  # False: it takes sparse gradients only
-    real_only: ClassVar[bool] = False  # refuses complex parameters though it has a twin; without one every rule does
-    flags: ClassVar[Callable[[Mapping[str, Any]], tuple[Any, ...]]]  # of a group: what a program is made for
-
     params: torch_optimizer.ParamsT
     lr: float | Tensor = 1e-3
     _: KW_ONLY
@@ -146,10 +135,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
         check_params(type(self).__name__, params)
         if more:
             hyper |= by_place(type(self), more, hyper)
-        if backend is not None and backend not in BACKENDS:
-            raise ValueError(f"backend is {backend!r}; it must be None or one of {', '.join(map(repr, BACKENDS))}")
-        self.backend = backend
         self._begin()
+        self.backend = checked_backend(backend)
         self._zero, self.process_group = maker(), process_group
         given = hyper if lr is None else {"lr": lr, **hyper}
         defaults = {k: d for k, (_, d) in fields(type(self)).items()} | settle(type(self), given)
@@ -160,7 +147,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def _begin(self) -> None:
         """Sets private attributes per instance: Lightning's wrapper copies the class, and class attributes leak."""
-        self._rule = type(self)
+        self._rule: type[Rule] = type(self)
         self._takes: Mapping[str, Shape] = inputs(self._rule)
         self.sources = ()
         self._orphaned: set[str] = set()  # inputs that sources gave, of a copy, which has none
@@ -176,27 +163,20 @@ class Optimizer(Fields, torch.optim.Optimizer):
         # (copy of a count in a state dict, the state it mirrors, its key)
         self._given: list[tuple[ref[Tensor], dict[str, Any], str]] = []
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        known = fields(cls)
-        cls.flags = fixed(known)
-        cls.__signature__ = constructor(cls)  # pyright: ignore[reportAttributeAccessIssue]
+    # which rule
 
-    # the rule: what a subclass writes
+    @property
+    def rules(self) -> tuple[type[Rule], ...]:
+        """The rules of all groups: here one, the class itself."""
+        return (self._rule,)
 
-    def init(self, s: Any, p: Any) -> None:
-        """Make the state of a parameter, for example `s.m = zeros(p)`."""
+    def rule_of(self, group: Mapping[str, Any]) -> type[Rule]:
+        """The rule of a group: here of all groups, the class itself."""
+        return self._rule
 
-    def update(self, s: Any, p: Any, g: Any, t: Any, *args: Any, **kwargs: Any) -> Any:
-        """The new parameter, from the state s, the parameter p, its gradient g and the step count t = 1, 2 …
-
-        A rule that needs more names it after t, as `loss`; what is no number stands in `inputs` too.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no update()")
-
-    @classmethod
-    def validate(cls, hyper: Mapping[str, Any]) -> None:
-        """Raise ValueError for hyperparameters that do not go together."""
+    def defaults_of(self, rule: type[Rule]) -> dict[str, Any]:
+        """The hyperparameters of a group of this rule that says nothing."""
+        return self.defaults
 
     # what runs
 
@@ -311,11 +291,7 @@ class Optimizer(Fields, torch.optim.Optimizer):
 
     def compiled(self, group: Mapping[str, Any], p: Tensor | None = None) -> Compiled:
         """The program for the flags of a group and a parameter, else for a matrix; each is compiled once a process."""
-        return compiled(self._rule, self.flags(group), group, p)
-
-    def key(self, state: str) -> str:
-        """The key in `opt.state[p]` of a state that the rule calls so: torch's name where torch has one."""
-        return self.names.get(state, state)
+        return compiled(self.rule_of(group), group, p)
 
     # training and evaluation weights
 
@@ -423,8 +399,8 @@ class Optimizer(Fields, torch.optim.Optimizer):
     @classmethod
     def equations(cls, **hyper: Any) -> str:
         """The rule as LaTeX lines, drawn from the graph that the kernels come from."""
-        known = {k: d for k, (_, d) in fields(cls).items()} | settle(cls, hyper)
-        return latex.equations(compiled(cls, cls.flags(known), known).program)
+        made = {k: d for k, (_, d) in fields(cls).items()} | settle(cls, hyper)
+        return latex.equations(compiled(cls, made).program)
 
     def explain(self, *, code: bool = False) -> str:
         """Equations, plan and bytes moved per element, for each program of this optimizer.

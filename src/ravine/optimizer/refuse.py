@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
     """One clear error for a gradient or a state that no rule here can take."""
-    who = f"{type(opt).__name__}: parameter {i} of shape {tuple(p.shape)}"
+    rule, who = opt.rule_of(group), f"{type(opt).__name__}: parameter {i} of shape {tuple(p.shape)}"
     if g.layout is not torch.strided:
         check_sparse(opt, who, group, p, g)
-    elif not opt.dense:
+    elif not rule.dense:
         raise RuntimeError(
-            f"{who} has a dense gradient, and {type(opt).__name__} takes sparse ones only; use ravine.Adam, "
+            f"{who} has a dense gradient, and {rule.__name__} takes sparse ones only; use ravine.Adam, "
             "or sparse gradients, as nn.Embedding(sparse=True) makes them"
         )
     if g.shape != p.shape:
@@ -51,34 +51,35 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
     if BITS in opt.state.get(p, {}) and (wrong := misfit(BITS, opt.state[p], p)):
         raise RuntimeError(f"{who}: {wrong}; delete opt.state[p]['{BITS}'], or make a new optimizer")
     for k, start in compiled.program.start.items() if opt.state.get(p) else ():
-        x = opt.state[p].get(opt.key(k))
+        key = rule.key(k)
+        x = opt.state[p].get(key)
         if x is None or start.shape is HOST:
             continue
         if not isinstance(x, Tensor):
-            raise RuntimeError(f"{who}: its state {opt.key(k)} is {x!r}, not a tensor; delete opt.state[p]")
+            raise RuntimeError(f"{who}: its state {key} is {x!r}, not a tensor; delete opt.state[p]")
         if x.layout is not torch.strided:
             raise RuntimeError(
-                f"{who}: its state {opt.key(k)} is sparse ({x.layout}), and states are dense; put its to_dense() "
+                f"{who}: its state {key} is sparse ({x.layout}), and states are dense; put its to_dense() "
                 "there, or delete opt.state[p]"
             )
-        beside, full = scale_of(opt.key(k)), start.shape == FULL
+        beside, full = scale_of(key), start.shape == FULL
         if full and x.dtype in CODED.values() and (wrong := misfit(beside, opt.state[p], p)):
             raise RuntimeError(f"{who}: {wrong}; delete opt.state[p], or load a checkpoint that is whole")
         if x.device != p.device:
             raise RuntimeError(
-                f"{who} is on {p.device}, its state {opt.key(k)} on {x.device}; call opt.to() to bring the states along"
+                f"{who} is on {p.device}, its state {key} on {x.device}; call opt.to() to bring the states along"
             )
         types = x.dtype in (*TYPES, *(CODED.values() if full else ())) and x.is_complex() == (p.is_complex() and full)
         if list(x.shape) != shape_of(start, p, plan.view) or not types:
             raise RuntimeError(
-                f"{who}: its state {opt.key(k)} is {x.dtype} of shape {tuple(x.shape)}, which does not fit. Parameters "
+                f"{who}: its state {key} is {x.dtype} of shape {tuple(x.shape)}, which does not fit. Parameters "
                 "keep their shape between steps: delete opt.state[p], or make a new optimizer"
             )
 
 
 def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
     """One clear error for a distributed parameter that cannot be stepped part by part."""
-    plan, name = opt.compiled(group, p).plan, type(opt).__name__
+    rule, plan = opt.rule_of(group), opt.compiled(group, p).plan
     try:
         here = Extent.of(p)
     except ValueError as error:
@@ -86,12 +87,14 @@ def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor,
     if placing(g)[0] != here.mesh:
         raise RuntimeError(f"{who} is {on(p)}, and its gradient {on(g)}; give one that is distributed as it is")
     if not here.complete and (isinstance(plan.view, Block) or any(isinstance(phase, Matrix) for phase in plan.phases)):
-        raise RuntimeError(f"{who} is distributed, and {name} works on whole matrices")
+        raise RuntimeError(f"{who} is distributed, and {rule.__name__} works on whole matrices")
     if not here.complete and plan.reductions and group["capturable"] and p.is_cuda:
-        raise RuntimeError(f"{who} is distributed, and {name} adds up over processes: leave out capturable=True")
-    state, full = opt.state.get(p, {}), [opt.key(k) for k, x in plan.start.items() if x.shape == FULL]
+        raise RuntimeError(
+            f"{who} is distributed, and {rule.__name__} adds up over processes: leave out capturable=True"
+        )
+    state, full = opt.state.get(p, {}), [rule.key(k) for k, x in plan.start.items() if x.shape == FULL]
     wanted = dict.fromkeys([*full, *map(scale_of, full), BITS], here.placements)
-    wanted |= {opt.key(k): here.placed(x.shape, plan.view) for k, x in plan.start.items() if x.shape in VECTORS}
+    wanted |= {rule.key(k): here.placed(x.shape, plan.view) for k, x in plan.start.items() if x.shape in VECTORS}
     for k, placements in wanted.items():
         if not isinstance(x := state.get(k), Tensor):
             continue
@@ -109,8 +112,8 @@ def on(x: Tensor) -> str:
 
 def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
     """One clear error for a sparse gradient that this rule cannot take row by row."""
-    name = type(opt).__name__
-    if not opt.sparse or g.layout is not torch.sparse_coo:
+    rule = opt.rule_of(group)
+    if not rule.sparse or g.layout is not torch.sparse_coo:
         raise RuntimeError(
             f"{who} has a sparse gradient ({g.layout}); SGD, Adagrad, Adam, AdamW and SparseAdam take these, in "
             "torch.sparse_coo. Use one of them, or a dense gradient, as nn.Embedding(sparse=False) makes it"
@@ -123,8 +126,8 @@ def check_sparse(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, 
     if not elementwise(opt.compiled(group, p).plan):
         worn = f" with mods {[type(mod).__name__ for mod in group['mods']]}" if group["mods"] else ""
         raise RuntimeError(
-            f"{who} has a sparse gradient, and {name}{worn} needs the whole tensor: it sums over it, knows its size "
-            "or adds noise. Use a dense gradient, as nn.Embedding(sparse=False) makes it"
+            f"{who} has a sparse gradient, and {rule.__name__}{worn} needs the whole tensor: it sums over it, knows "
+            "its size or adds noise. Use a dense gradient, as nn.Embedding(sparse=False) makes it"
         )
     if group["storage"] == "int8":
         raise RuntimeError(f'{who} has a sparse gradient, and storage="int8" keeps whole blocks; use storage="bf16"')

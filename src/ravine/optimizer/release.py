@@ -27,6 +27,7 @@ from ravine.optimizer.inputs import take
 from ravine.optimizer.save import follow
 from ravine.optimizer.state import SUMS, movable
 from ravine.optimizer.step import accused
+from ravine.rule.rule import Rule
 
 WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")  # by name: they need not be imported
 DRIVER = "what drives another optimizer needs all gradients or weights at one time: train with it as it is"
@@ -165,7 +166,8 @@ class Released:
         self.waiting = False  # while gradients accumulate
         self.measuring: Pass | None = None
         self.given: Mapping[str, float] = NONE  # the inputs that were measured with
-        self.found: dict[str, float] = {}  # the shared numbers as the measured step finds them
+        # the shared numbers of each rule as the measured step finds them
+        self.found: defaultdict[type[Rule], dict[str, float]] = defaultdict(dict)
         self.skipping = False  # the step that was measured: a gradient is not finite
 
     # what a user calls
@@ -193,7 +195,8 @@ class Released:
         kept = {turn.p: turn.p.grad for turn in self.turns if turn.p.grad is not None}
         for p in kept:
             p.grad = None
-        self.given, self.found, sums = take(opt, {"loss": loss, **given}, begins=False), {}, dict[str, float]()  # pyright: ignore[reportAttributeAccessIssue]  # no capturable here
+        self.given, sums = take(opt, {"loss": loss, **given}, begins=False), dict[str, float]()  # pyright: ignore[reportAttributeAccessIssue]  # no capturable here
+        self.found.clear()
         try:
             while True:
                 self.measuring = now = Pass(kept, sums)
@@ -215,7 +218,8 @@ class Released:
                 p.grad = g
         for turn in now.seen:
             turn.measured = True
-            self.found |= {k: float(opt.state[turn.p][k]) for k in shared(opt.compiled(turn.group, turn.p))}
+            found = {k: float(opt.state[turn.p][k]) for k in shared(opt.compiled(turn.group, turn.p))}
+            self.found[opt.rule_of(turn.group)] |= found
         opt.param_groups[0][SUMS] = sums
         if self.skipping:
             opt._skipped += 1
@@ -314,11 +318,12 @@ class Released:
         """Its launch, made anew where something has changed."""
         if turn.launch is None or not turn.launch.holds(opt, turn.place, turn.group):
             turn.launch = Alone(opt, turn.place, turn.group, turn.p, g)
+        found = self.found[opt.rule_of(turn.group)]
         try:
-            turn.launch.step(g, exchange, self.given, self.found)
+            turn.launch.step(g, exchange, self.given, found)
         except Changed:
             turn.launch = Alone(opt, turn.place, turn.group, turn.p, g)
-            turn.launch.step(g, exchange, self.given, self.found)
+            turn.launch.step(g, exchange, self.given, found)
 
     def find(self) -> Optimizer:
         """The optimizer, with the place of every parameter in it, found once a step."""

@@ -23,6 +23,7 @@ from ravine.saved import has_memory
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
+    from ravine.rule.rule import Rule
 
 SMALL = 4096  # a tensor with fewer numbers keeps them in float32: as bitsandbytes does
 SUMS = "sums"  # the key in the first group of the last step's sums over all gradients, of a released optimizer
@@ -35,9 +36,9 @@ def movable(p: Tensor) -> bool:
     return p.dtype in TYPES
 
 
-def keys_of(opt: Optimizer, compiled: Compiled, state: Mapping[str, Tensor]) -> dict[str, str]:
+def keys_of(rule: type[Rule], compiled: Compiled, state: Mapping[str, Tensor]) -> dict[str, str]:
     """The names of the arrays of a state, the rule's and those beside them -> their keys in opt.state[p]."""
-    keys = {k: opt.key(k) for k, x in compiled.program.start.items() if x.shape is not HOST}
+    keys = {k: rule.key(k) for k, x in compiled.program.start.items() if x.shape is not HOST}
     coded = {f"{k}.scale": scale_of(key) for k, key in keys.items() if state[key].dtype in CODED.values()}
     return keys | coded | ({"p.bits": BITS} if BITS in state else {})
 
@@ -62,9 +63,9 @@ def is_zero(g: Tensor) -> bool:
 
 def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
     """The state of p with what is missing in it: at the first step all, later what a changed flag brings."""
-    state, start = dict(opt.state.get(p, {})), compiled.program.start
+    state, start, rule = dict(opt.state.get(p, {})), compiled.program.start, opt.rule_of(group)
     own = {k: x for k, x in start.items() if x.arg != "input"}  # others are given, and are there already
-    missing = {k: x for k, x in own.items() if state.get(opt.key(k)) is None}
+    missing = {k: x for k, x in own.items() if state.get(rule.key(k)) is None}
     if missing:
         view, here = compiled.plan.view, Extent.of(p)
         # a sum over a tensor of which there is but a part, and what follows from its sizes, is made of the whole one
@@ -79,8 +80,8 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
                 values = evaluate(made.values(), read, weight, view=view)
                 for k, x in made.items():
                     value = here.part(values[x], x.shape, view) if parted else values[x]
-                    state |= as_state(opt.key(k), value, x, group, p, view)
-    state = stored(opt, compiled, group, p, state, other=group["storage"] in ("bf16", "int8"))
+                    state |= as_state(rule.key(k), value, x, group, p, view)
+    state = stored(rule, compiled, group, p, state, other=group["storage"] in ("bf16", "int8"))
     bits = bits_of(group, p)
     if bits and BITS not in state:
         state[BITS] = torch.zeros_like(p, dtype=bits, requires_grad=False)
@@ -162,12 +163,13 @@ def set_weight(p: Tensor, state: Mapping[str, Tensor], x: Tensor) -> None:
 
 
 def stored(
-    opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tensor, state: dict[str, Tensor], other: bool
+    rule: type[Rule], compiled: Compiled, group: Mapping[str, Any], p: Tensor, state: dict[str, Tensor], other: bool
 ) -> dict[str, Tensor]:
     """A state in the storage of its group. `other`: it is in another, of which one compresses; else every value that is
     no code keeps its type, and every bit."""
     for k, x in compiled.program.start.items():
-        key, kept = opt.key(k), state.get(opt.key(k))
+        key = rule.key(k)
+        kept = state.get(key)
         if kept is None or x.shape != FULL or kept.dtype == type_of(x, group, p):
             continue
         if other or scale_of(key) in state:

@@ -15,11 +15,10 @@ from ravine.compile.interpret import evaluate, wide
 from ravine.compile.path import number_of
 from ravine.optimizer.state import as_numbers, weight_of
 from ravine.optimizer.zero import send
+from ravine.rule.programs import TRAIN
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
-
-TRAIN = "train_weights"  # the key of the weights that are put aside in opt.state[p] while the model holds others
 
 
 def begin_in_train(group: dict[str, Any]) -> None:
@@ -48,7 +47,7 @@ def weights(
 ) -> Tensor:
     """The weights to evaluate, in the type of computation."""
     compute = torch.float64 if p.dtype in (torch.float64, torch.complex128) else torch.float32
-    numbers = wide(p.device)
+    numbers, rule = wide(p.device), opt.rule_of(group)
 
     def read(leaf: Expr) -> Tensor:
         if leaf.op == "hyper":
@@ -56,7 +55,7 @@ def weights(
         found = (
             weight_of(p, state)
             if leaf.op == "p"
-            else as_numbers(state, "step" if leaf.op == "t" else opt.key(str(leaf.arg)))
+            else as_numbers(state, "step" if leaf.op == "t" else rule.key(str(leaf.arg)))
         )
         if leaf.shape is HOST:
             return found.to("cpu", numbers)

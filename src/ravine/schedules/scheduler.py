@@ -142,7 +142,9 @@ class Scheduler(LRScheduler):
                     f"Scheduler: a group has no '{path}': {hint(path, numbers)}It has {', '.join(numbers)}"
                 ) from error
             opt = self.optimizer
-            if not is_number(value) or (isinstance(opt, Optimizer) and fields(type(opt)).get(at, (None,))[0] is int):
+            if not is_number(value) or (
+                isinstance(opt, Optimizer) and fields(opt.rule_of(group)).get(at, (None,))[0] is int
+            ):
                 raise TypeError(f"Scheduler: {path} is {value!r}, and only numbers with a fraction are scheduled")
             group[note] = copied(value)
         return group[note]

@@ -141,8 +141,8 @@ class Lookahead(Strategy):
     def shaped(self, group: dict[str, Any], p: Tensor, state: dict[str, Any]) -> list[str]:
         """The names of the states that are interpolated: those of the weights' shape, and no counts."""
         if isinstance(opt := self.optimizer, Optimizer):
-            start = opt.compiled(group, p).program.start
-            return [opt.key(k) for k, x in start.items() if x.shape == FULL and opt.key(k) in state]
+            start, key = opt.compiled(group, p).program.start, opt.rule_of(group).key
+            return [key(k) for k, x in start.items() if x.shape == FULL and key(k) in state]
         found = [k for k, x in state.items() if isinstance(x, Tensor) and x.shape == p.shape]
         return [k for k in found if k not in ("step", "eta", "mu", "mu_product")]
 

@@ -34,7 +34,7 @@ class Crew:
         """Write the averages of gradients that it keeps into its rows of `out`; where it keeps none they stay."""
         for opt, group, p, rows in self.parts(out):
             if name := momentum_of(opt.compiled(group, p)):
-                rows.copy_(opt.state[p][opt.key(name)].view(rows.shape))
+                rows.copy_(opt.state[p][opt.rule_of(group).key(name)].view(rows.shape))
 
     def note_shown(self, out: Tensor) -> None:
         """Write the weights to evaluate, as `opt.eval()` shows them, into its rows of `out` where they are others."""

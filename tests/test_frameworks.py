@@ -49,6 +49,18 @@ def test_a_wrapper_that_imitates_the_class_answers_as_the_optimizer():
     assert torch.equal(p, weights)
 
 
+def test_a_wrapper_around_several_rules_answers_as_they_do():
+    a, b = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    opt = ravine.Routed({ravine.Lion: [a], ravine.AdamW: [b]})
+    around = Wrapper(opt)
+    a.grad, b.grad = torch.ones(3), torch.ones(3)
+    opt.step()
+    assert isinstance(around, ravine.Routed) and around.explain() == opt.explain()
+    assert str(around.routes()) == str(opt.routes()) and str(around.state_dict()) == str(opt.state_dict())
+    around.add_param_group({"params": torch.nn.Parameter(torch.ones(2)), "rule": "Lion"})
+    assert opt.param_groups[2]["rule"] == "Lion"
+
+
 def test_train_before_every_step_keeps_the_launches():
     """Trainer does so; laying the tables anew would take longer than the step."""
     opt, _ = average()

@@ -17,5 +17,6 @@ from ravine.instruments import NoiseScale as NoiseScale
 from ravine.instruments import check_gradients as check_gradients
 from ravine.optim import *  # noqa: F403
 from ravine.optimizer import Optimizer as Optimizer
+from ravine.optimizer import Routed as Routed
 from ravine.optimizer.release import release as release
 from ravine.schedules.scheduler import Scheduler as Scheduler

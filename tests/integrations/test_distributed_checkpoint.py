@@ -17,6 +17,12 @@ from ravine.mods import EMA, ClipNorm
 from ravine.optimizer.state import is_zero
 from ravine.strategies import ASAM, SAM, Lookahead
 
+
+def routed(a, b, *rest):
+    """Numbers of its own for one rule, other weights to evaluate for the other."""
+    return ravine.Routed({ravine.Prodigy: [a, *rest], ravine.ScheduleFreeAdamW: [b]})
+
+
 OPTIMIZERS = {
     "adam": ravine.Adam,
     "named": lambda params: ravine.Adam([(f"net.{i}", p) for i, p in enumerate(params)]),
@@ -28,6 +34,9 @@ OPTIMIZERS = {
     "schedule-free": ravine.ScheduleFreeAdamW,
     "mods": lambda params: ravine.Adam(params, mods=[ClipNorm(1.0), EMA(0.9)]),
     "groups": lambda params: ravine.SGD([{"params": [p], "lr": 0.01 * i} for i, p in enumerate(params)], momentum=0.9),
+    "routed": lambda params: ravine.Routed(
+        {ravine.Prodigy: (x := list(params))[::2], ravine.ScheduleFreeAdamW: x[1::2]}
+    ),
     "sam": lambda params: SAM(ravine.SGD(params, lr=0.1, momentum=0.9)),
     "asam": lambda params: ASAM(ravine.Adam(params)),
     "sam of torch's": lambda params: SAM(torch.optim.SGD(params, lr=0.1, momentum=0.9)),

@@ -247,12 +247,49 @@ def test_split_keeps_embeddings_heads_and_vectors_apart():
     model = Transformer()
     inner = [f"blocks.{i}.mlp.{k}.weight" for i in (0, 1) for k in (0, 2)]
     found, rest = split(model)
-    assert [name for name, _ in found if "norm" not in name] == inner
+    assert [name for name, _ in found] == inner
     assert {"wte.weight", "wpe.weight"} <= {name for name, _ in rest}
     assert {id(p) for _, p in matrices(model)} == {id(p) for _, p in found}
     with_embeddings = [name for name, _ in matrices(model, embeddings=None, heads=None)]
     assert {"wte.weight", "wpe.weight"} <= set(with_embeddings)
     assert "wte.weight" not in [name for name, _ in matrices(model, embeddings=None)]  # tied to the head
+
+
+def test_split_says_why_a_parameter_is_where_it_is():
+    model = Transformer()
+    model.scale = nn.Parameter(torch.ones(1, 1))
+    model.steps = nn.Parameter(torch.ones(1, 4))
+    model.bias = nn.Parameter(torch.ones(3, 4))  # as of attention, by head
+    found, rest = split(model)
+    assert found.why == {f"blocks.{i}.mlp.{k}.weight": "matrix" for i in (0, 1) for k in (0, 2)}
+    said = {
+        **{"wte.weight": "embedding", "wpe.weight": "embedding", "norm.weight": "norm", "norm.bias": "norm"},
+        **{"blocks.0.norm.weight": "norm", "blocks.0.mlp.0.bias": "bias"},
+        **{"scale": "scalar", "steps": "vector", "bias": "bias"},
+    }
+    assert {k: rest.why[k] for k in said} == said
+    assert [*rest.why] == [name for name, _ in rest]
+    assert split(nn.ModuleDict({"head": nn.Linear(2, 3)}))[1].why == {"head.weight": "head", "head.bias": "head"}
+
+
+def test_kernels_of_convolutions_are_matrices_unless_told():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ConvTranspose1d(2, 2, 3), nn.Linear(2, 2))
+    assert matrices(model).why == {"0.weight": "convolution", "1.weight": "convolution", "2.weight": "matrix"}
+    found, rest = split(model, convolutions=False)
+    assert found.why == {"2.weight": "matrix"} and rest.why["0.weight"] == "convolution"
+
+
+@pytest.mark.parametrize("prefix", ["module", "_orig_mod"])
+def test_a_wrapped_model_splits_as_the_model_itself(prefix):
+    class Wrapped(nn.Module):
+        """As DistributedDataParallel and torch.compile name what they hold."""
+
+        def __init__(self, model):
+            super().__init__()
+            setattr(self, prefix, model)
+
+    for inner, outer in zip(split(Transformer()), split(Wrapped(Transformer())), strict=True):
+        assert {f"{prefix}.{name}": word for name, word in inner.why.items()} == outer.why
 
 
 def test_a_matrix_has_two_sizes_above_one():

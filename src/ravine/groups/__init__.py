@@ -16,9 +16,19 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 Pair = tuple[str, Tensor]
 Group = dict[str, Any]
+
+
+class Selected(list[Pair]):
+    """A list of (name, tensor) pairs that knows why each is in it: `why` is {name: a word}."""
+
+    def __init__(self, pairs: Iterable[Pair] = (), why: Mapping[str, str] | None = None):
+        super().__init__(pairs)
+        self.why = dict(why or {})
+
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 EMBEDDINGS = r"(^|\.)(\w*emb(ed|eds|edding|eddings)?|wte|wpe)(\.|$)"
@@ -135,8 +145,13 @@ def by_name(
 
 
 def split(
-    model: nn.Module, *, embeddings: str | None = EMBEDDINGS, heads: str | None = HEADS, frozen: bool = True
-) -> tuple[list[Pair], list[Pair]]:
+    model: nn.Module,
+    *,
+    embeddings: str | None = EMBEDDINGS,
+    heads: str | None = HEADS,
+    convolutions: bool = True,
+    frozen: bool = True,
+) -> tuple[Selected, Selected]:
     """Two lists of (name, tensor): the matrices inside the network, for one rule, and the rest, for another.
 
     Methods that see a weight as a matrix are made for hidden layers; vectors, embeddings and heads go elsewhere.
@@ -147,25 +162,50 @@ def split(
         >>> matrices, rest = ravine.groups.split(model)
         >>> [name for name, p in matrices], [name for name, p in rest]
         (['hidden.weight'], ['embed.weight', 'hidden.bias', 'head.weight', 'head.bias'])
-        >>> first, second = ravine.Momentum(matrices, lr=0.02), ravine.AdamW(rest, lr=1e-3)
+        >>> rest.why["embed.weight"], rest.why["hidden.bias"], rest.why["head.weight"]
+        ('embedding', 'bias', 'head')
+        >>> opt = ravine.Routed({ravine.Lion: matrices, ravine.AdamW: rest}, lr=1e-3)
 
-    A matrix has at least two sizes above 1; kernels of convolutions are matrices too.
+    A matrix has at least two sizes above 1, and is no bias and no weight of a norm. A tied weight is what any of its
+    names says: an embedding that is the head too is of the rest. `why` has a word for each name: matrix or convolution;
+    embedding, head, norm, bias, scalar, vector. `opt.routes()` of `ravine.Routed` prints it.
     embeddings: names in which it is found are of the rest, and so is the weight of every nn.Embedding; None: neither.
     heads: the same for the layers that make the output; None keeps them among the matrices.
+    convolutions: kernels of convolutions are matrices too; False: they are of the rest.
     frozen: keep parameters with requires_grad=False.
     """
-    apart = {id(p) for names, p in _named(model) for x in (embeddings, heads) if x is not None and _found(x, names)}
-    if embeddings is not None:
-        looked_up = (module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag))
-        apart |= {id(module.weight) for module in looked_up}
-    pairs = _pairs(model, frozen)
-    inner = {id(p) for _, p in pairs if sum(n > 1 for n in p.shape) > 1 and id(p) not in apart}
-    return [x for x in pairs if id(x[1]) in inner], [x for x in pairs if id(x[1]) not in inner]
+    kinds = {id(p): kind for module in model.modules() for kind, p in _by_layer(module)} if _named(model) else {}
+    words: dict[str, str] = {}
+    for names, p in _named(model):
+        kind = kinds.get(id(p), "")
+        if embeddings is not None and (kind == "embedding" or _found(embeddings, names)):
+            word = "embedding"
+        elif heads is not None and _found(heads, names):
+            word = "head"
+        elif kind == "norm" or _is_bias(names):
+            word = "norm" if kind == "norm" else "bias"
+        elif sum(n > 1 for n in p.shape) < 2:
+            word = "scalar" if p.numel() == 1 else "vector"
+        else:
+            word = "convolution" if kind == "convolution" else "matrix"
+        words[names[0]] = word
+    inside = {"matrix", "convolution"} if convolutions else {"matrix"}
+    chosen, rest = Selected(), Selected()
+    for name, p in _pairs(model, frozen):
+        into = chosen if words[name] in inside else rest
+        into.append((name, p))
+        into.why[name] = words[name]
+    return chosen, rest
 
 
 def matrices(
-    model: nn.Module, *, embeddings: str | None = EMBEDDINGS, heads: str | None = HEADS, frozen: bool = True
-) -> list[Pair]:
+    model: nn.Module,
+    *,
+    embeddings: str | None = EMBEDDINGS,
+    heads: str | None = HEADS,
+    convolutions: bool = True,
+    frozen: bool = True,
+) -> Selected:
     """The first list of `split`: the matrices inside the network, without embeddings and heads.
 
     >>> import ravine
@@ -174,7 +214,18 @@ def matrices(
     >>> [name for name, p in ravine.groups.matrices(model, heads=r"^2[.]")]
     ['0.weight']
     """
-    return split(model, embeddings=embeddings, heads=heads, frozen=frozen)[0]
+    return split(model, embeddings=embeddings, heads=heads, convolutions=convolutions, frozen=frozen)[0]
+
+
+def _by_layer(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """(kind, parameter) of the layer's own parameters, where it is of a kind that says what they are."""
+    for types, kind in (
+        (NORMS, "norm"),
+        ((nn.Embedding, nn.EmbeddingBag), "embedding"),
+        ((_ConvNd,), "convolution"),
+    ):
+        if isinstance(module, types):
+            yield from ((kind, p) for p in module.parameters(False))
 
 
 def _named(model: nn.Module) -> list[tuple[list[str], Tensor]]:

@@ -3,3 +3,4 @@
 from ravine.optimizer.optimizer import Optimizer as Optimizer
 from ravine.optimizer.optimizer import Pair as Pair
 from ravine.optimizer.optimizer import Triple as Triple
+from ravine.optimizer.routed import Routed as Routed

@@ -30,6 +30,24 @@ ravine.SparseAdam(p, 1e-3, (0.9, 0.99), 1e-8)
 ravine.AdamW(p, betas=[0.9, 0.99], mods=[ClipNorm(1.0), EMA(0.999)])
 ravine.AggMo(p, betas=[0.0, 0.9])
 ravine.schedules.MultiStep([30, 60])
+
+
+class Mine(ravine.Optimizer):
+    momentum: float = 0.9
+
+    def update(self, s, p, g, t):
+        return p - self.lr * g
+
+
+Mine(p, 0.1, momentum=0.5)
+opt = ravine.Routed({ravine.Lion: p, Mine: {"params": p, "momentum": 0.5}}, lr=0.1, mods=[ClipNorm(1.0)])
+opt.routes()[0].rule.lower()
+ravine.functional(Mine, lr=0.1).update({}, p[0], p[0], 1)
+ravine.functional("adam").replace(lr=0.1)
+Mine(p, beta=0.5)  # wrong
+ravine.Routed(p)  # wrong
+ravine.Routed({torch.optim.Adam: p})  # wrong
+ravine.functional(3)  # wrong
 ravine.Adam(p, 1e-3, (0.9, 0.99), 1e-8, 0.0, True, True)  # wrong
 ravine.AdamW(p, 1e-3, (0.9, 0.99), 1e-8, 1e-2, True, True)  # wrong
 ravine.SGD(p, 1e-3, "0.9")  # wrong

@@ -12,6 +12,7 @@ from ravine import sources as sources
 from ravine import strategies as strategies
 from ravine import testing as testing
 from ravine.catalog.create import create as create
+from ravine.catalog.functional import functional as functional
 from ravine.instruments import Monitor as Monitor
 from ravine.instruments import NoiseScale as NoiseScale
 from ravine.instruments import check_gradients as check_gradients

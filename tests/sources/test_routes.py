@@ -51,6 +51,10 @@ def test_two_rules_cannot_take_different_things_by_one_name():
     p, q = opened()
     with pytest.raises(ValueError, match="two rules take 'h'"):
         ravine.Routed({Scaled: [p], Shrunk: [q]})
+    opt = ravine.Routed({ravine.SGD: [p]})
+    with pytest.raises(ValueError, match="lr is -1"):
+        opt.add_param_group({"params": [q], "rule": Scaled, "lr": -1.0})
+    opt.step()  # which needs no h
 
 
 def test_a_source_gives_to_the_route_that_takes_it():

@@ -206,6 +206,7 @@ class Routed(Optimizer, rule=False):
             for kept, was in zip((self._rules, self.defaults), before, strict=True):  # in place: wrappers share them
                 kept.clear()
                 kept.update(was)
+            self._take_all()
             raise
 
     def _routed(self, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Functional:
     def update(self, state: Any, p: Any, g: Any, t: int, **given: Any) -> tuple[Any, Any]:
         """(new p, new state) of step t = 1, 2 …, where the gradient is g.
 
-        given: what the rule's update takes beside these, such as `loss` (MoMo).
+        given: what the rule's update takes beside these: a number, such as `loss` (MoMo), or arrays in the form of p.
 
         Sums over all tensors, as a `ClipNorm` or Prodigy make them, are over all arrays of p. Raises TypeError or
         ValueError where arrays, states or inputs are not what the rule takes.
@@ -79,15 +79,9 @@ class Functional:
         if isinstance(t, bool) or not float(t).is_integer() or t < 1:
             raise ValueError(f"functional: t is {told(t)}; it counts steps, and the first is 1")
         was = list(flat(p))
-        arrays = [k for k, shape in self.inputs.items() if shape is not HOST]
-        more = zip(*(parts(p, given[k], k) for k in arrays), strict=True) if arrays else [()] * len(was)
-        beside = zip(
-            was,
-            parts(p, g, "g"),
-            parts(p, state, "state"),
-            [dict(zip(arrays, x, strict=True)) for x in more],
-            strict=True,
-        )
+        arrays = {k: list(parts(p, given[k], k)) for k, shape in self.inputs.items() if shape is not HOST}
+        more = [{k: x[i] for k, x in arrays.items()} for i in range(len(was))]
+        beside = zip(was, parts(p, g, "g"), parts(p, state, "state"), more, strict=True)
         leaves = [Leaf(self, i, *x) for i, x in enumerate(beside)]
         batches: dict[Any, list[Leaf]] = {}
         for x in leaves:
@@ -208,7 +202,7 @@ def in_step(marks: Mapping[Run, list[str]]) -> None:
     assert not waiting, "programs of one rule have their sums in one order"
 
 
-def number(x: Any) -> Any:
+def number(x: Any) -> float:
     """One number as Python's, of whatever library."""
     return float(x.detach() if isinstance(x, Tensor) else x)
 

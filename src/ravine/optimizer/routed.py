@@ -57,7 +57,7 @@ class Routed(Optimizer, rule=False):
         constructor would take: tensors, (name, tensor) pairs, or groups; or one dict with these under "params", and
         hyperparameters for all of them.
     lr: of groups that have none; None takes each rule's own default.
-    backend, sources: as for any optimizer.
+    backend, sources, process_group: as for any optimizer.
     hyper: hyperparameters of groups that say nothing else. Every rule must have them, as all have mods, maximize,
         storage, master_bits and seed. nonfinite, measured and capturable are given here, for all.
 
@@ -72,6 +72,7 @@ class Routed(Optimizer, rule=False):
         *,
         backend: str | None = None,
         sources: Sequence[Source] = (),
+        process_group: Any = None,
         **hyper: Any,
     ) -> None:
         owner = type(self).__name__
@@ -81,7 +82,7 @@ class Routed(Optimizer, rule=False):
                 f"their parameters, such as {owner}({{ravine.Lion: hidden, ravine.AdamW: rest}})"
             )
         self._begin()
-        self.backend = checked_backend(backend)
+        self.backend, self.process_group = checked_backend(backend), process_group
         self._rules: dict[str, type[Rule]] = {}
         self._why: dict[Tensor, str] = {}
         given = hyper if lr is None else {"lr": lr, **hyper}

@@ -281,9 +281,11 @@ def saved(names: Sequence[str], folder: str, save: bool, world: int) -> None:
             assert all(torch.equal(x, y.full_tensor()) for x, y in zip(one, params, strict=True)), what
 
 
-def routed(params: Sequence[Tensor], **hyper: Any) -> ravine.Routed:
+class Both(ravine.Routed):
     """Two rules with sums of their own, one over all tensors and one of each tensor."""
-    return ravine.Routed({ravine.Prodigy: params[::2], ravine.LAMB: params[1::2]}, **hyper)
+
+    def __init__(self, params: Sequence[Tensor], **hyper: Any):
+        super().__init__({ravine.Prodigy: params[::2], ravine.LAMB: params[1::2]}, **hyper)
 
 
 def largest() -> None:
@@ -319,10 +321,9 @@ def main(rank: int, world: int, store: str, action: str, names: list[str], folde
         counted(world)
         told()
         flat(names)
-        both: Any = routed
         for mesh, placements in placed:
-            cut(mesh, placements, ("routed, clipped", both, torch.float64, {"mods": [mods.ClipNorm(0.5)]}), None)
-            cut(mesh, placements, ("routed, skips", both, torch.float64, {"nonfinite": "skip"}), None)
+            cut(mesh, placements, ("routed, clipped", Both, torch.float64, {"mods": [mods.ClipNorm(0.5)]}), None)
+            cut(mesh, placements, ("routed, skips", Both, torch.float64, {"nonfinite": "skip"}), None)
     else:
         saved(names, folder, action == "save", world)
     print("equal")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ravine.compile import Compiled
-from ravine.compile.expr import FULL, HOST, SCALAR, VECTORS, Expr
-from ravine.compile.geometry import extent, real
+from ravine.compile.expr import FULL, HOST, Expr, is_matrix
+from ravine.compile.geometry import extent, real, stacked
 from ravine.compile.interpret import evaluate
 from ravine.compile.launch.base import Bound
 from ravine.compile.launch.reference import Reference
@@ -119,7 +119,10 @@ class Functional:
                 return real(p).reshape(extent(real(p), FULL, view))
             return torch.tensor(float(number_of(self.hyper, str(x.arg))), dtype=torch.float64, device="cpu")
 
-        made = evaluate(start.values(), read, real(p), view=view)
+        made = dict[Expr, Tensor]()
+        for matrices in (False, True):
+            part = [x for x in start.values() if is_matrix(x) == matrices]
+            made |= evaluate(part, stacked(read, real(p), view) if matrices else read, real(p), view=view)
         return {k: float(made[x]) if x.shape is HOST else like(kept(x, made[x], p), old) for k, x in start.items()}
 
     def _run(self, batch: list[Leaf], t: float, given: Mapping[str, Any]) -> Run:
@@ -213,6 +216,5 @@ def kept(x: Expr, value: Tensor, p: Tensor) -> Tensor:
         out = torch.empty_like(p)
         real(out).copy_(value.reshape(real(out).shape))
         return out
-    short = x.shape in (SCALAR, *VECTORS) and p.dtype in (torch.bfloat16, torch.float16)
-    dtype = torch.float32 if short else real(p).dtype
+    dtype = torch.float32 if p.dtype in (torch.bfloat16, torch.float16) else real(p).dtype
     return value.to(p.device, dtype, copy=True).contiguous()

@@ -21,7 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 import ravine
 from ravine import mods
+from ravine.blocks import Block, Heads, Partition
 from ravine.optimizer.shares import numbers, ordered
+from ravine.words import cols, eye, matrix_op, norm, row_total, rows, sqrt, turn, zeros
 
 Case = tuple[str, type, torch.dtype, dict[str, Any]]
 SHAPES = [(7, 6), (5,), (), (3, 4, 2), (1, 5), (0, 3), (96, 64)]
@@ -203,6 +205,66 @@ def flat(names: Sequence[str]) -> None:
             near(list(whole.parameters()), list(many.parameters()), f"{name} in FSDP1")
 
 
+@matrix_op("n n -> n n")
+def root(a: Tensor, eps: float) -> Tensor:
+    """a^(-1/4)."""
+    w, q = torch.linalg.eigh(a)
+    return (q * (w.clamp(min=0) + eps)[..., None, :] ** -0.25) @ q.mT
+
+
+class Factored(ravine.Optimizer):
+    """Factors of rows and columns, their roots in every second step."""
+
+    blocks: Block | None = None
+
+    def init(self, s, p):
+        s.l, s.r, s.x, s.y, s.m = zeros("r r"), zeros("c c"), eye("r"), eye("c"), zeros(p)
+
+    def update(self, s, p, g, t):
+        s.l, s.r, due = s.l + g @ g.T, s.r + g.T @ g, turn(t, 2)
+        s.x, s.y = root(s.l, 1e-4, due=due, old=s.x), root(s.r, 1e-4, due=due, old=s.y)
+        s.m = 0.9 * s.m + s.x @ g @ s.y
+        return p - self.lr * s.m
+
+
+class Products(ravine.Optimizer):
+    """A matrix made of momentum, and the norm of the result."""
+
+    blocks: Block | None = None
+
+    def init(self, s, p):
+        s.m = zeros(p)
+
+    def update(self, s, p, g, t):
+        s.m = 0.9 * s.m + g
+        u = s.m @ s.m.T @ s.m
+        return p - self.lr * u * sqrt(rows(p) / cols(p)) / (norm(u) + 1)
+
+
+class Rowwise(ravine.Optimizer):
+    """A number for each row beside elements."""
+
+    blocks: Block | None = None
+
+    def update(self, s, p, g, t):
+        return p - self.lr * (g @ g.T @ g) / (row_total(g**2) + 1)
+
+
+def matrices(placed: Sequence[tuple[DeviceMesh, Sequence[Placement]]]) -> None:
+    """Matrix work on tensors of which each process has a part, as one matrix and in blocks."""
+    SHAPES[:] = [(8, 6), (6, 3), (6, 6), (4, 2, 3)]
+    for mesh, placements in placed:
+        for backend in (None, "reference"):
+            for cls in (Factored, Products):
+                for hyper in ({}, {"nonfinite": "skip"}, {"blocks": Heads(2)}, {"blocks": Partition(4)}):
+                    what = f"{cls.__name__} {hyper}{' skips' * ('nonfinite' in hyper)}"
+                    cut(mesh, placements, (what, cls, torch.float64, hyper), backend)
+            cut(mesh, placements, ("Rowwise", Rowwise, torch.float64, {}), backend)
+        p = nn.Parameter(distribute_tensor(given((8, 6), torch.float64, 0), mesh, placements, src_data_rank=None))
+        p.grad = p.detach().clone()
+        refused(Rowwise([p], blocks=Heads(2)).step, "distributed", "rows or columns of Heads")
+
+
 def told() -> None:
     """A number of each process's own is averaged where it is known over which; else an error asks."""
     params = [nn.Parameter(torch.ones(2, dtype=torch.float64))]
@@ -316,6 +378,8 @@ def main(rank: int, world: int, store: str, action: str, names: list[str], folde
     elif action == "zero":
         for case in (*methods(names), *options([x for x in names if x in ("adam", "lamb", "prodigy")])):
             under_zero(case)
+    elif action == "matrices":
+        matrices(placed)
     elif action == "rest":
         largest()
         counted(world)

@@ -31,6 +31,8 @@ CASES = [
             ("ci", 2, "zero", "prodigy,schedulefreeadamw"),
             ("slow", 3, "zero", ",".join(ALL)),
             ("slow", 5, "zero", "adam,prodigy"),  # one has no parameter
+            ("ci", 2, "matrices", "-"),
+            ("slow", 4, "matrices", "-"),
             ("ci", 2, "rest", "sgd,adam,lamb,prodigy,adafactor"),
         ]
     )

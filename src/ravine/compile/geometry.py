@@ -175,6 +175,10 @@ class Extent:
             if not x.is_replicate() and self.mesh.size(axis) > 1 and named[x.dim] in kept
         ]
 
+    def seen(self, view: View) -> View:
+        """How kernels see what is here as a matrix: it may not be cut as a block cuts the whole."""
+        return view if isinstance(view, str) or self.complete else "first"
+
     def crossed(self, of: Shape, to: Shape, view: View = "first") -> list[int]:
         """The axes of the mesh across which an array of one shape is reduced to another."""
         whole = self.cut(to, view)
@@ -227,12 +231,22 @@ class Extent:
         """What is here of an array of this shape beside the whole tensor, with the tensor's dimensions."""
         if shape not in KEPT:
             return x
-        named = letters(len(self.whole), view)
-        x = x.reshape([n if letter in KEPT[shape] else 1 for letter, n in zip(named, self.whole, strict=True)])
-        for d, (letter, index) in enumerate(zip(named, self.index, strict=True)):
-            if letter in KEPT[shape] and len(index) != self.whole[d]:
+        kept = self.kept(shape, view)
+        x = x.reshape([n if own else 1 for own, n in zip(kept, self.whole, strict=True)])
+        for d, (own, index) in enumerate(zip(kept, self.index, strict=True)):
+            if own and len(index) != self.whole[d]:
                 x = x.index_select(d, torch.tensor(list(index), dtype=torch.int64, device=x.device))
         return x
+
+    def join(self, x: Tensor, shape: Shape, view: View) -> Tensor:
+        """The inverse of part: every process gives what it has and takes all."""
+        kept = self.kept(shape, view)
+        here, whole = ([n if own else 1 for own, n in zip(kept, all, strict=True)] for all in (self.shape, self.whole))
+        return gathered(self.like(x.reshape(here), whole, self.placed(shape, view)))
+
+    def kept(self, shape: Shape, view: View) -> list[bool]:
+        """Of each dimension of the tensor: does an array of this shape have it?"""
+        return [letter in KEPT[shape] for letter in letters(len(self.whole), view)]
 
     def whole_blocks(self, size: int) -> bool:
         """True if every process has blocks of this many elements and no part of one, and torch would cut a tensor with

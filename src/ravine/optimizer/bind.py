@@ -67,7 +67,8 @@ class Batch:
     def bind(self) -> None:
         """Lay the tables of its launch."""
         plan = self.compiled.plan
-        if any(self.crossed(x, b) for b in self.bound if b.extent.mesh is not None for x in plan.reductions):
+        sums = [x for kernel in plan.kernels for x in (*kernel.sums, *kernel.short)]
+        if any(self.crossed(x, b) for b in self.bound if b.extent.mesh is not None for x in sums):
             plan = plan.in_parts
         self.launch = launch(self.backend, plan, self.bound, self.sparse, self.recorded)
 

@@ -86,8 +86,10 @@ def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor,
         raise RuntimeError(f"{who} {error}") from None
     if placing(g)[0] != here.mesh:
         raise RuntimeError(f"{who} is {on(p)}, and its gradient {on(g)}; give one that is distributed as it is")
-    if not here.complete and (isinstance(plan.view, Block) or any(isinstance(phase, Matrix) for phase in plan.phases)):
-        raise RuntimeError(f"{who} is distributed, and {rule.__name__} works on whole matrices")
+    if not here.complete and isinstance(plan.view, Block) and any(map(plan.rowwise, plan.kernels)):
+        raise RuntimeError(
+            f"{who} is distributed, and {rule.__name__} looks at rows or columns of {plan.view}; leave the blocks out"
+        )
     if not here.complete and plan.reductions and group["capturable"] and p.is_cuda:
         raise RuntimeError(
             f"{who} is distributed, and {rule.__name__} adds up over processes: leave out capturable=True"

@@ -69,15 +69,16 @@ def begin(opt: Optimizer, compiled: Compiled, group: Mapping[str, Any], p: Tenso
     if missing:
         view, here = compiled.plan.view, Extent.of(p)
         # a sum over a tensor of which there is but a part, and what follows from its sizes, is made of the whole one
-        parted = not here.complete and not apart(missing.values())
+        parted = not here.complete and (any(map(is_matrix, missing.values())) or not apart(missing.values()))
         weight = real(gathered(p.detach()) if parted else p.detach())
-        leaves = partial(leaf_value, group=group, p=weight, view=view)
+        seen = view if parted else here.seen(view)
+        leaves = partial(leaf_value, group=group, p=weight, view=seen)
         for sort in ("elements", "matrices", "host"):
             made = {k: x for k, x in missing.items() if sort_of(x) == sort}
-            read = stacked(leaves, weight, view) if sort == "matrices" else leaves
+            read = stacked(leaves, weight, seen) if sort == "matrices" else leaves
             # the host counts also where tensors are fake
             with unset_fake_temporarily() if sort == "host" else nullcontext():
-                values = evaluate(made.values(), read, weight, view=view)
+                values = evaluate(made.values(), read, weight, view=seen)
                 for k, x in made.items():
                     value = here.part(values[x], x.shape, view) if parted else values[x]
                     state |= as_state(rule.key(k), value, x, group, p, view)
@@ -131,7 +132,7 @@ def as_state(key: str, value: Tensor, x: Expr, group: Mapping[str, Any], p: Tens
             codes, scale = encode(value, kind)
         local(out).copy_(codes.view(local(out).shape))
         return {key: out, scale_of(key): Extent.of(p).like(scale, [-(-p.numel() // BLOCK)])}
-    value = value.reshape(shape_of(x, local(p), view))
+    value = value.reshape(shape_of(x, local(p) if x.shape in VECTORS else p, view))
     value = value.to(dtype=torch.empty(0, dtype=dtype).real.dtype, device=p.device, copy=True)
     if x.shape not in VECTORS or local(p) is p:
         return {key: value}
@@ -241,7 +242,7 @@ def shape_of(x: Expr, p: Tensor, view: View) -> list[int]:
     if x.shape == FULL:
         return list(p.shape)
     if x.shape not in VECTORS or not (isinstance(view, str) or p.dim() < 2):
-        return extent(real(p), x.shape, view)
+        return extent(real(p) if local(p) is p else p, x.shape, view)
     if p.dim() < 2:
         return [p.numel() if x.shape == ROW else 1]
     cut = 1 if view == "first" else p.dim() - 1

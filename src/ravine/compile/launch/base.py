@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, SCALAR, VECTORS, Expr, Shape, is_matrix
+from ravine.compile.expr import FULL, SCALAR, VECTORS, Expr, Shape, is_matrix, walk
 from ravine.compile.geometry import Extent, extent, gradient, local, moves, real, sizes, stack, stacked, unstack
 from ravine.compile.interpret import wide
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
@@ -49,12 +49,12 @@ class Launch:
         self.calls = 0  # kernels run so far
         self.levels = {phase: levels(phase.nodes) for phase in plan.phases if isinstance(phase, Matrix)}
         self.mixed = bool(self.levels)
-        self.crews = crews([real(b.p) for b in bound]) if self.mixed else []
+        self.crews = crews([torch.Size(b.extent.whole) for b in bound]) if self.mixed else []
         self.outcomes: dict[str, str] = {}  # of matrix work: which calls were one, in the last step that had them
         self.matrices = [k for k, x in plan.start.items() if is_matrix(x)]
         self.keys = [k for k in bound[0].keys if k not in self.matrices]
         self.gradients = bound[0].p.dtype if bound[0].p.grad is None else bound[0].p.grad.dtype
-        self.sizes_of = [sizes(real(b.p).shape, plan.view) for b in bound]  # of what is here
+        self.sizes_of = [sizes(real(b.p).shape, b.extent.seen(self.plan.view)) for b in bound]  # of what is here
         self.whole_of = [sizes(b.extent.whole, plan.view) for b in bound]
         self.compute = torch.float64 if bound[0].p.dtype in (torch.float64, torch.complex128) else torch.float32
         self.between = [
@@ -92,7 +92,7 @@ class Launch:
 
     def extent(self, b: Bound, shape: Shape) -> list[int]:
         """The shape that an array of a parameter is computed in: as a matrix, or a batch of them."""
-        return extent(real(b.p), shape, self.plan.view)
+        return extent(real(b.p), shape, b.extent.seen(self.plan.view))
 
     def array(self, b: Bound, name: str) -> Tensor:
         """The tensor of a parameter that is called so in the tables."""
@@ -268,12 +268,11 @@ class Launch:
         """The same for some of the tensors."""
         view, works = self.plan.view, list[Work]()
         for i in crew:
-            b = self.bound[i]
-            p, known, read = real(b.p), self.known(i, phase.nodes), self.reader(i)
+            p, known, read = self.gathered(i, phase)
             if moves(view):
                 known = {x: stack(a, p, view) if x.shape == FULL else a for x, a in known.items()}
                 read = stacked(read, p, view)
-            works.append(Work(p, read, view, b.index, known))
+            works.append(Work(p, read, view, self.bound[i].index, known))
         for calls in self.levels[phase]:
             run(calls, works, self.outcomes)
         for i, work in zip(crew, works, strict=True):
@@ -283,7 +282,35 @@ class Launch:
             for x in phase.nodes:
                 if x.shape == SCALAR:
                     self.sums[i, self.plan.sums.index(x)] = made[x]
-            self.keep(i, {x: unstack(made[x], work.p, view) if x.shape == FULL else made[x] for x in phase.nodes})
+            found = {x: unstack(made[x], work.p, view) if x.shape == FULL else made[x] for x in phase.nodes}
+            if not b.extent.complete:
+                found = {x: self.part(b, x, a) for x, a in found.items()}
+            self.keep(i, found)
+
+    def gathered(self, i: int, phase: Matrix) -> tuple[Tensor, dict[Expr, Tensor], Callable[[Expr], Tensor]]:
+        """For matrix work on tensor i: a tensor of its sizes, what is known, and a reader of leaves; all of them whole
+        where processes have parts."""
+        b, known, read = self.bound[i], self.known(i, phase.nodes), self.reader(i)
+        if b.extent.complete:
+            return real(b.p), known, read
+        p = real(b.p).new_empty(1).expand(b.extent.whole)
+        needed = walk([*phase.nodes, *(x for _, x in phase.stores)], known)
+        arrays = [x for x in needed if x in known and x in self.between[i]]
+        known |= {x: self.whole(b, x, known[x], p) for x in arrays}
+        return p, known, lambda x: self.whole(b, x, read(x), p)
+
+    def whole(self, b: Bound, x: Expr, value: Tensor, p: Tensor) -> Tensor:
+        """All of an array beside a parameter of which a part is here, as matrix work has it."""
+        if x.shape not in (FULL, *VECTORS):
+            return value
+        made = b.extent.join(value, x.shape, b.extent.seen(self.plan.view))
+        return made.reshape(extent(p, x.shape, self.plan.view))
+
+    def part(self, b: Bound, x: Expr, value: Tensor) -> Tensor:
+        """What is here of it."""
+        if x.shape not in (FULL, *VECTORS):
+            return value
+        return b.extent.part(value, x.shape, b.extent.seen(self.plan.view)).reshape(self.extent(b, x.shape))
 
     def known(self, i: int, wanted: Sequence[Expr] = ()) -> dict[Expr, Tensor]:
         """The results of earlier phases of this step for tensor i, and its numbers of the host."""

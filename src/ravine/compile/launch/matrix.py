@@ -99,11 +99,11 @@ def levels(nodes: Sequence[Expr]) -> list[list[Expr]]:
     return [found[i] for i in sorted(found)]
 
 
-def crews(tensors: Sequence[Tensor]) -> list[list[int]]:
+def crews(shapes: Sequence[torch.Size]) -> list[list[int]]:
     """Which tensors work together: of one shape, and so many that copies of all of them at a time are little."""
     found = defaultdict[torch.Size, list[int]](list)
-    for i, p in enumerate(tensors):
-        found[p.shape].append(i)
+    for i, shape in enumerate(shapes):
+        found[shape].append(i)
     most = {shape: max(1, LARGEST // max(1, shape.numel())) for shape in found}
     return [all_[i : i + most[shape]] for shape, all_ in found.items() for i in range(0, len(all_), most[shape])]
 

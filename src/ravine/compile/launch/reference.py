@@ -49,7 +49,7 @@ class Reference(Launch):
         for i, b in enumerate(self.bound):
             wanted = [*kernel.sums, *kernel.short, *kernel.keep, *outputs.values()]
             at, whole = (b.index, b.numbers), self.whole_of[i]
-            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i), self.plan.view, *at, whole)
+            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i), b.extent.seen(self.plan.view), *at, whole)
             for x in (*kernel.sums, *kernel.short):
                 if x in self.plan.sums:
                     place = self.sums[i, self.plan.sums.index(x)]

@@ -657,3 +657,28 @@ def test_explain_writes_calls():
     text = Shampoo([nn.Parameter(torch.ones(3, 4))], interval=10).explain()
     assert "PLₜ = (inverse root(Lₜ, ε) if " in text and "else PLₜ₋₁)" in text
     assert "(inverse root)" not in text
+
+
+def test_a_step_that_is_skipped_calls_no_matrix_operation():
+    """A function of torch may raise for what is not finite, as eigh does: the guard comes first."""
+    calls = []
+
+    @matrix_op("r c -> r c")
+    def strict(x):
+        assert x.isfinite().all()
+        calls.append(1)
+        return x
+
+    class Strict(ravine.Optimizer):
+        def update(self, s, p, g, t):
+            return p - self.lr * strict(g)
+
+    for backend in ("llvm", "reference"):
+        p = torch.nn.Parameter(torch.ones(3, 2))
+        opt = Strict([p], lr=1.0, nonfinite="skip", backend=backend)
+        for bad in (torch.nan, 1.0):
+            p.grad = torch.full((3, 2), bad)
+            opt.step()
+        assert opt.skipped == 1
+        assert not p.any()
+    assert len(calls) == 2

@@ -308,7 +308,8 @@ def plan(program: Program, view: View = "first", storage: str | None = None, bit
         within = reach(order, ready)  # what a kernel can have now: memory, and what follows from it
         gather = [x for x in todo if x.op == "every" and x.src[0] in ready]
         small: list[Expr] = []
-        for x in todo:  # in order, so a chain of matrix operations goes at once
+        guarded = program.guard is None or program.guard in ready  # what torch is given has been seen to be finite
+        for x in todo if guarded else ():  # in order, so a chain of matrix operations goes at once
             if by_torch(x) and all(s in ready or (s in within and s.shape != FULL) for s in x.src):
                 small.append(x)
                 ready.add(x)

@@ -12,7 +12,6 @@ from ravine.compile.block import Block
 from ravine.compile.expr import FULL, HOST, VECTORS
 from ravine.compile.geometry import Extent, local, placing, sizes
 from ravine.compile.launch import apart, elementwise, separable
-from ravine.compile.plan import Matrix
 from ravine.compile.storage import BLOCK, CODED
 from ravine.optimizer.state import BITS, TYPES, misfit, scale_of, shape_of
 

@@ -295,11 +295,10 @@ class Launch:
             return real(b.p), known, read
         p = real(b.p).new_empty(1).expand(b.extent.whole)
         needed = walk([*phase.nodes, *(x for _, x in phase.stores)], known)
-        arrays = [x for x in needed if x in known and x in self.between[i]]
-        known |= {x: self.whole(b, x, known[x], p) for x in arrays}
-        return p, known, lambda x: self.whole(b, x, read(x), p)
+        known = {x: self.joined(b, x, known[x], p) for x in needed if x in known}
+        return p, known, lambda x: self.joined(b, x, read(x), p)
 
-    def whole(self, b: Bound, x: Expr, value: Tensor, p: Tensor) -> Tensor:
+    def joined(self, b: Bound, x: Expr, value: Tensor, p: Tensor) -> Tensor:
         """All of an array beside a parameter of which a part is here, as matrix work has it."""
         if x.shape not in (FULL, *VECTORS):
             return value

@@ -208,7 +208,12 @@ def test_the_constructor_says_what_it_takes(cls):
     assert all(x.default is not inspect.Parameter.empty for k, x in signature.parameters.items() if k != "params")
     opt = cls(weights(), 0.05)
     assert opt.defaults["lr"] == 0.05
-    assert opt.defaults.keys() - constants(cls).keys() == kinds.keys() - {"params", "backend", "sources", "process_group"}
+    assert opt.defaults.keys() - constants(cls).keys() == kinds.keys() - {
+        "params",
+        "backend",
+        "sources",
+        "process_group",
+    }
     assert all(opt.defaults[k] == x.default for k, x in signature.parameters.items() if k in opt.defaults and k != "lr")
 
 

@@ -265,6 +265,47 @@ def matrices(placed: Sequence[tuple[DeviceMesh, Sequence[Placement]]]) -> None:
         refused(Rowwise([p], blocks=Heads(2)).step, "distributed", "rows or columns of Heads")
 
 
+CALLS: list[tuple[int, ...]] = []
+
+
+@matrix_op("r c -> r c")
+def heavy(x: Tensor) -> Tensor:
+    """Work that is counted, and that may fail."""
+    CALLS.append(tuple(x.shape))
+    if x.isnan().any():
+        raise ValueError("not a number")
+    return 2 * x
+
+
+class Heavy(ravine.Optimizer):
+    """One such call for each tensor."""
+
+    def update(self, s, p, g, t):
+        return p - self.lr * heavy(g)
+
+
+def owned(world: int) -> None:
+    """Each tensor is worked on in one process, evenly; what fails there fails everywhere, and nothing waits."""
+    mesh = init_device_mesh("cpu", (world,))
+    shapes = [(128, 96)] * (2 * world)
+    params = [nn.Parameter(distribute_tensor(torch.ones(x), mesh, [Shard(0)], src_data_rank=None)) for x in shapes]
+    opt = Heavy(params, lr=0.25)
+    for value in (1.0, math.nan, 1.0):
+        for p in params:
+            p.grad = distribute_tensor(torch.ones(p.shape), mesh, [Shard(0)], src_data_rank=None)
+        if value != value and dist.get_rank() == 0:
+            for p in params:
+                p.grad.to_local()[0, 0] = math.nan
+        CALLS.clear()
+        try:
+            opt.step()
+        except (ValueError, RuntimeError) as error:
+            assert value != value and ("not a number" in str(error) or "another process" in str(error)), error
+        else:
+            assert value == value and CALLS == [(128, 96)] * 2, CALLS
+    assert all(bool((p.full_tensor() == 0).all()) for p in params)
+
+
 def told() -> None:
     """A number of each process's own is averaged where it is known over which; else an error asks."""
     params = [nn.Parameter(torch.ones(2, dtype=torch.float64))]
@@ -379,6 +420,7 @@ def main(rank: int, world: int, store: str, action: str, names: list[str], folde
         for case in (*methods(names), *options([x for x in names if x in ("adam", "lamb", "prodigy")])):
             under_zero(case)
     elif action == "matrices":
+        owned(world)
         matrices(placed)
     elif action == "rest":
         largest()

@@ -156,6 +156,14 @@ class Extent:
             )
         return found
 
+    def elsewhere(self, axis: int, rank: int) -> Extent:
+        """The part of another process of an axis of the mesh."""
+        coordinate = list(self.mesh.get_coordinate())
+        coordinate[axis] = rank
+        cuts = [[(a, x) for a, x in enumerate(self.placements) if at(x, d)] for d in range(len(self.whole))]
+        index = [here(n, cut, self.mesh, coordinate) for n, cut in zip(self.whole, cuts, strict=True)]
+        return Extent(self.whole, tuple(index), self.mesh, self.placements)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the local part."""
@@ -231,18 +239,24 @@ class Extent:
         """What is here of an array of this shape beside the whole tensor, with the tensor's dimensions."""
         if shape not in KEPT:
             return x
-        kept = self.kept(shape, view)
-        x = x.reshape([n if own else 1 for own, n in zip(kept, self.whole, strict=True)])
-        for d, (own, index) in enumerate(zip(kept, self.index, strict=True)):
+        x = x.reshape(self.sizes(shape, view))
+        for d, (own, index) in enumerate(zip(self.kept(shape, view), self.index, strict=True)):
             if own and len(index) != self.whole[d]:
                 x = x.index_select(d, torch.tensor(list(index), dtype=torch.int64, device=x.device))
         return x
 
     def join(self, x: Tensor, shape: Shape, view: View) -> Tensor:
         """The inverse of part: every process gives what it has and takes all."""
-        kept = self.kept(shape, view)
-        here, whole = ([n if own else 1 for own, n in zip(kept, all, strict=True)] for all in (self.shape, self.whole))
-        return gathered(self.like(x.reshape(here), whole, self.placed(shape, view)))
+        x = x.reshape(self.sizes_here(shape, view))
+        return gathered(self.like(x, self.sizes(shape, view), self.placed(shape, view)))
+
+    def sizes(self, shape: Shape, view: View) -> list[int]:
+        """The sizes of such an array beside the whole tensor, with the tensor's dimensions."""
+        return [n if own else 1 for own, n in zip(self.kept(shape, view), self.whole, strict=True)]
+
+    def sizes_here(self, shape: Shape, view: View) -> list[int]:
+        """The sizes of what is here of it."""
+        return [n if own else 1 for own, n in zip(self.kept(shape, view), self.shape, strict=True)]
 
     def kept(self, shape: Shape, view: View) -> list[bool]:
         """Of each dimension of the tensor: does an array of this shape have it?"""
@@ -272,10 +286,10 @@ def strided(place: Any) -> bool:
     return hasattr(place, "split_factor")
 
 
-def here(n: int, cuts: Sequence[tuple[int, Any]], mesh: Any) -> Sequence[int]:
-    """Which of n indices are on this process, after these cuts: (axis of the mesh, placement)."""
+def here(n: int, cuts: Sequence[tuple[int, Any]], mesh: Any, rank: Sequence[int] | None = None) -> Sequence[int]:
+    """Which of n indices are on this process, or on another, after these cuts: (axis of the mesh, placement)."""
     index: Sequence[int] = range(n)
-    rank = mesh.get_coordinate()
+    rank = mesh.get_coordinate() if rank is None else rank
     if rank is None:
         return range(0)
     for axis, place in cuts:

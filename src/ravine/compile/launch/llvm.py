@@ -90,7 +90,7 @@ class LLVM(Launch):
             "sums": self.sums.data_ptr(),
             "partials": ctypes.addressof(self.partials),
             "columns": self.columns.data_ptr(),
-            "first": self.owners(starts),
+            "first": self.firsts(starts),
             "chunks": len(starts),
             "chunk": chunk,
             "clock": openmp()[1] if self.used > 1 else 0,
@@ -103,7 +103,7 @@ class LLVM(Launch):
         """Where the tables of pointers and of sizes lie, of how many tensors they are, and of how many elements."""
         return ctypes.addressof(self.pointers), ctypes.addressof(self.sizes), len(self.bound), self.base[-1]
 
-    def owners(self, starts: range) -> int:
+    def firsts(self, starts: range) -> int:
         """Where a table lies of the tensor in which each chunk begins."""
         self.first = c_array(ctypes.c_int64, [bisect_right(self.base, at) - 1 for at in starts])
         return ctypes.addressof(self.first)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -22,6 +23,7 @@ from ravine.compile.interpret import evaluate, wide, widened_rows
 from ravine.compile.native import processor
 
 LARGEST = 1 << 22  # numbers of a stack: what is larger takes so long that calling it is nothing
+SMALL = 64 * 64  # numbers that a call is given: below, one of a stack is faster on every machine that was tried
 TRIED = (8, 4, 2)  # how many calls a trial is made of
 
 
@@ -99,11 +101,11 @@ def levels(nodes: Sequence[Expr]) -> list[list[Expr]]:
     return [found[i] for i in sorted(found)]
 
 
-def crews(shapes: Sequence[torch.Size]) -> list[list[int]]:
+def crews(sizes: Mapping[int, Sequence[int]]) -> list[list[int]]:
     """Which tensors work together: of one shape, and so many that copies of all of them at a time are little."""
     found = defaultdict[torch.Size, list[int]](list)
-    for i, shape in enumerate(shapes):
-        found[shape].append(i)
+    for i, shape in sizes.items():
+        found[torch.Size(shape)].append(i)
     most = {shape: max(1, LARGEST // max(1, shape.numel())) for shape in found}
     return [all_[i : i + most[shape]] for shape, all_ in found.items() for i in range(0, len(all_), most[shape])]
 
@@ -150,8 +152,15 @@ def faster(dues: Sequence[Due]) -> bool:
     first, device = dues[0], dues[0].work.p.device
     if len(dues) == 1 or device.type == "meta" or isinstance(first.asked.matrices[0], FakeTensor):
         return False
+    if several():
+        return dues[0].numel <= SMALL
     count = next(n for n in TRIED if n <= len(dues))
     return tried(asked_of(first, count), device, dues[:count])
+
+
+def several() -> bool:
+    """True where several processes may train one model: all must choose alike, as results differ in the last bits."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 _found: dict[str, bool] = {}  # in this process, so that it stays as it is

@@ -80,7 +80,7 @@ class LLVMPieces(Pieces, LLVM):
     def tables(self) -> tuple[int, int, int, int]:
         return self.table.data_ptr(), self.little.data_ptr(), len(self.little), int(self.ends[-1])
 
-    def owners(self, starts: range) -> int:
+    def firsts(self, starts: range) -> int:
         at = torch.arange(starts.start, starts.stop, starts.step, device="cpu")
         self.claims = torch.searchsorted(self.ends, at, right=True) - 1
         return self.claims.data_ptr()

@@ -548,7 +548,7 @@ def test_a_compiled_models_gradients_are_taken():
 
 
 def test_a_step_that_failed_leaves_no_stale_pointer(monkeypatch: pytest.MonkeyPatch):
-    from ravine.compile.launch.base import Launch
+    from ravine.compile.launch.base import Tables
 
     p = nn.Parameter(torch.ones(2, 3))
     opt = ravine.SGD([p], lr=1.0)
@@ -556,7 +556,7 @@ def test_a_step_that_failed_leaves_no_stale_pointer(monkeypatch: pytest.MonkeyPa
     opt.step()
     p.grad = torch.full((3, 2), 100.0).T
     with monkeypatch.context() as patch:
-        patch.setattr(Launch, "flatten", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(Tables, "flatten", lambda *_: (_ for _ in ()).throw(MemoryError))
         with pytest.raises(MemoryError):
             opt.step()
     opt.step()

@@ -5,8 +5,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ravine.compile.geometry import local
-from ravine.compile.launch.base import Bound, Changed, Launch
+from ravine.compile.launch.base import Bound, Changed
 from ravine.compile.launch.llvm import LLVM
+from ravine.compile.launch.phases import Launch
 from ravine.compile.launch.pieces import LLVMRuns
 from ravine.compile.launch.reference import Reference
 from ravine.compile.launch.rows import LLVMRows, ReferenceRows, apart, elementwise, separable

@@ -16,7 +16,8 @@ from ravine.compile.debug import debug
 from ravine.compile.emit.llvm import ALIGN, BLOCK, CONTEXT, TIMES, emit
 from ravine.compile.expr import COL
 from ravine.compile.geometry import real
-from ravine.compile.launch.base import Bound, Launch
+from ravine.compile.launch.base import Bound
+from ravine.compile.launch.phases import Launch
 from ravine.compile.native import Code, openmp
 from ravine.compile.plan import Plan
 

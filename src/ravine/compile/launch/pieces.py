@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ravine.compile.emit.llvm import COLUMNS
 from ravine.compile.geometry import local
-from ravine.compile.launch.base import Bound, Launch
+from ravine.compile.launch.base import Bound
 from ravine.compile.launch.llvm import LLVM
+from ravine.compile.launch.phases import Launch
 from ravine.compile.plan import Plan
 
 

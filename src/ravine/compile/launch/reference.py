@@ -9,8 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensor
 from ravine.compile.expr import FULL, SCALAR, VECTORS, Expr
 from ravine.compile.geometry import gradient, local, real
 from ravine.compile.interpret import evaluate
-from ravine.compile.launch.base import Bound, Changed, Launch
+from ravine.compile.launch.base import Bound, Changed
 from ravine.compile.launch.memory import PLAIN, lacks
+from ravine.compile.launch.phases import Launch
 from ravine.compile.plan import Plan
 from ravine.compile.storage import CODED, EXTRA, drawn, encode, half, key, round_stochastically, split, words
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ravine.compile.expr import FULL, HOST, MATRIX, REDUCE, Expr, walk
 from ravine.compile.geometry import local
-from ravine.compile.launch.base import Bound, Changed, Launch
+from ravine.compile.launch.base import Bound, Changed
 from ravine.compile.launch.memory import lacks
+from ravine.compile.launch.phases import Launch
 from ravine.compile.launch.pieces import LLVMPieces, Pieces
 from ravine.compile.launch.reference import Reference
 from ravine.compile.plan import Plan

@@ -21,7 +21,8 @@ from ravine.compile.emit.triton import BLOCK, COLUMNS, emit
 from ravine.compile.emit.triton.rows import SHARE, tall
 from ravine.compile.expr import COL, FULL
 from ravine.compile.geometry import real
-from ravine.compile.launch.base import Bound, Launch
+from ravine.compile.launch.base import Bound
+from ravine.compile.launch.phases import Launch
 from ravine.compile.plan import Plan
 
 

@@ -5,6 +5,7 @@ from ravine.optim.adadelta import Adadelta as Adadelta
 from ravine.optim.adafactor import Adafactor as Adafactor
 from ravine.optim.adagrad import Adagrad as Adagrad
 from ravine.optim.adagrad_rda import AdaGradRDA as AdaGradRDA
+from ravine.optim.adahessian import AdaHessian as AdaHessian
 from ravine.optim.adam import Adam as Adam
 from ravine.optim.adam import AdamW as AdamW
 from ravine.optim.adam_2k import Adam2k as Adam2k
@@ -52,6 +53,8 @@ from ravine.optim.sgdw import SGDW as SGDW
 from ravine.optim.signum import SignSGD as SignSGD
 from ravine.optim.signum import Signum as Signum
 from ravine.optim.sm3 import SM3 as SM3
+from ravine.optim.sophia import SophiaG as SophiaG
+from ravine.optim.sophia import SophiaH as SophiaH
 from ravine.optim.sparse_adam import SparseAdam as SparseAdam
 from ravine.optim.stable_adamw import StableAdamW as StableAdamW
 from ravine.optim.yogi import Yogi as Yogi

@@ -1,7 +1,8 @@
 """What `update` takes beside s, p, g and t: from the call of step(), from sources, or as it was given before.
 
 A number goes to the host's part of the step. An array lies beside the states of its parameter under its name, where
-kernels and matrix work read it and checkpoints find it; it is written here, before the step begins.
+kernels and matrix work read it and checkpoints find it; it is written here, before the step begins. A rule that names
+`fresh` is told whether it was, since the array of before may still be there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ravine.compile.geometry import Extent, local, placing, real
 from ravine.optimizer.exchange import NonFinite
 from ravine.optimizer.state import as_state, movable, shape_of
 from ravine.rule.processes import mean
-from ravine.rule.source import Source
+from ravine.rule.source import FRESH, Source
 from ravine.saved import told
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
 
     begins: the step is made for states to load into; arrays are zeros.
     """
-    owner, takes = type(opt).__name__, opt._takes
+    owner, takes = type(opt).__name__, {name: shape for name, shape in opt._takes.items() if name != FRESH}
     if unknown := sorted(given.keys() - takes.keys() - {"loss"}):
         known = ", ".join(takes) or "nothing"
         raise TypeError(f"{owner}: step() takes no '{unknown[0]}'; it takes {known}, and the loss")
@@ -83,6 +84,8 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
         return NONE
     found = asked(opt, given, wanted)
     numbers = {name: number(opt, name, found) for name, shape in takes.items() if shape is HOST}
+    if FRESH in opt._takes:
+        numbers[FRESH] = float(any(found.get(name) for name in wanted))
     changes = dict[Place, Tensor | None]()
     for name, listed in wanted.items():
         values = arrays(opt, name, found.get(name, NONE))
@@ -90,9 +93,10 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
             if (value := values.get(at.p)) is not None:
                 changes[at] = checked(owner, at, value)
             elif missing(opt, at):
+                lines = opt.rule_of(at.group).asks
                 raise TypeError(
                     f"{owner}: {at} is given no '{name}', which update() takes, of shape {tuple(at.shape)}; give it by "
-                    f"step({name}={{p: …}}) or by one of sources=[…]"
+                    f"step({name}={{p: …}}) or by one of sources=[…]{lines and ':'}{lines}"
                 )
     if changes and any(group["nonfinite"] != "ignore" for group in opt.param_groups):
         for at, value in changes.items():

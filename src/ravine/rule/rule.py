@@ -26,6 +26,7 @@ class Rule:
     names: ClassVar[Mapping[str, str]] = {}  # of states: the rule's -> torch's
     papers: ClassVar[tuple[str, ...]] = ()  # keys in optim/papers.bib: what `ravine cite` prints, its own first
     inputs: ClassVar[Mapping[str, str]] = {}  # of what update() takes after t: "r c" as p, "c c" …; others are numbers
+    asks: ClassVar[str] = ""  # the lines that make a source for it, for the error where nobody gives an array
     ranges: ClassVar[Mapping[str, str]] = {}  # of hyperparameters that may lie outside [0, inf)
     sparse: ClassVar[bool] = False  # True: a sparse gradient moves its rows alone, and that makes sense for this rule
     dense: ClassVar[bool] = True  # False: it takes sparse gradients only
@@ -52,7 +53,8 @@ class Rule:
     def update(self, s: Any, p: Any, g: Any, t: Any, *args: Any, **kwargs: Any) -> Any:
         """The new parameter, from the state s, the parameter p, its gradient g and the step count t = 1, 2 …
 
-        A rule that needs more names it after t, as `loss`; what is no number stands in `inputs` too.
+        A rule that needs more names it after t, as `loss`; what is no number stands in `inputs` too. `fresh` is 1.0 in
+        a step that is given arrays, and 0.0 in one that keeps the last.
         """
         raise NotImplementedError(f"{type(self).__name__} has no update()")
 

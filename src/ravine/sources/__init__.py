@@ -5,5 +5,6 @@ The loss needs no source: `step(loss=loss)` gives it, or the closure of `step(cl
 """
 
 from ravine.rule.source import Source as Source
+from ravine.sources.gauss_newton_bartlett import GaussNewtonBartlett as GaussNewtonBartlett
 from ravine.sources.hutchinson import Hutchinson as Hutchinson
 from ravine.sources.second_moments import SecondMoments as SecondMoments

@@ -42,17 +42,29 @@ class Hutchinson(Source):
     name: of the input.
     every: how many steps pass from one estimate to the next, which cost about two backward passes; the last is kept.
     samples: how many z are averaged.
+    spatial: |h|, averaged over the rows of a matrix and over each kernel of a convolution; other tensors have |h|. It is
+        what the code of AdaHessian's authors gives it; the paper averages h.
     seed: of z, which depends on it and the step, and is the same in all processes.
     group: the processes that train one model: estimates are averaged over them. False: each by itself.
 
     Hutchinson 1989; Yao et al. 2021 (AdaHessian)    https://arxiv.org/abs/2006.00719
     """
 
-    def __init__(self, name: str = "h", *, every: int = 1, samples: int = 1, seed: int = 0, group: Any = None):
+    def __init__(
+        self,
+        name: str = "h",
+        *,
+        every: int = 1,
+        samples: int = 1,
+        spatial: bool = False,
+        seed: int = 0,
+        group: Any = None,
+    ):
         super().__init__(every)
         if samples < 1:
             raise ValueError(f"Hutchinson: samples is {samples}; it must be 1 or more")
         self.gives, self.samples, self.seed, self.group = (name,), samples, seed, group
+        self.spatial = spatial
 
     def backward(self, loss: Tensor) -> None:
         """`loss.backward()`, with a graph of the gradient where the next step takes a new estimate."""
@@ -82,9 +94,15 @@ class Hutchinson(Source):
         for p in self.params:  # else a gradient and its parameter keep each other and the graph alive
             p.grad = None if p.grad is None else p.grad.detach()
         average("Hutchinson", found.values(), self.group)
-        return {name: found}
+        return {name: {p: averaged(h) for p, h in found.items()} if self.spatial else found}
 
     def signs(self, p: Tensor, place: int) -> Tensor:
         """1 or −1 for each element, each as likely."""
         chance = torch.Generator(p.device).manual_seed((self.seed * 1_000_003 + self.steps) * 1_000_003 + place)
         return torch.randint(0, 2, p.shape, generator=chance, device=p.device).to(p.dtype) * 2 - 1
+
+
+def averaged(h: Tensor) -> Tensor:
+    """|h|, of a matrix its mean over each row, of a convolution over each kernel; each element has its mean."""
+    over = tuple(range(1 if h.dim() == 2 else 2, h.dim()))
+    return h.abs().mean(over, keepdim=True).expand(h.shape) if h.dim() > 1 and h.numel() else h.abs()

@@ -13,7 +13,7 @@ from ravine.compile.expr import HOST
 from ravine.compile.trace import inputs
 from ravine.optimizer import Optimizer
 from ravine.optimizer.state import shape_of
-from ravine.rule.source import Given
+from ravine.rule.source import FRESH, Given
 from ravine.testing.tensors import Shapes, of, parameters, values
 
 SHAPES: Shapes = [(), (7,), (3, 5), (2, 3, 4), (4097,)]
@@ -64,7 +64,7 @@ class Subject:
 def some(opt: Optimizer, t: int) -> dict[str, Given]:
     """Something that an optimizer may be given: numbers and arrays that are positive, matrices that are definite."""
     sign, out = -1.0 if opt.param_groups[0]["maximize"] else 1.0, dict[str, Given]()
-    for n, (name, shape) in enumerate(inputs(type(opt)).items()):
+    for n, (name, shape) in enumerate((k, x) for k, x in inputs(type(opt)).items() if k != FRESH):
         out[name] = sign * (30.0 + t) if shape is HOST else dict(arrays(opt, name, 100 * t + n))
     return out
 

@@ -74,6 +74,36 @@ class MoMoAdam(ALL["momoadam"]):
         return super().step(closure, loss=-loss if self.param_groups[0]["maximize"] else loss)
 
 
+class Curved:
+    """At a curvature that is as large as the gradient."""
+
+    def step(self, closure=None, **given):
+        return super().step(closure, **({"h": dict(self.curvature())} | given))
+
+    def curvature(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    yield p, (p.grad.to_dense() if p.grad.is_sparse else p.grad).abs()
+
+
+class AdaHessian(Curved, ALL["adahessian"]):
+    """At such a curvature."""
+
+
+class SophiaG(Curved, ALL["sophiag"]):
+    """The same for this one."""
+
+
+class SophiaH(Curved, ALL["sophiah"]):
+    """The same for this one, negative on the way up."""
+
+    def curvature(self):
+        sign = -1 if self.param_groups[0]["maximize"] else 1
+        return ((p, sign * h) for p, h in super().curvature())
+
+
+ALL |= {x.__name__.lower(): x for x in (AdaHessian, SophiaG, SophiaH)}
 ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAdam)}
 ALL["adam2k"] = Adam2k
 ALL["schedulefreeradam"] = ScheduleFreeRAdam

@@ -15,6 +15,7 @@ KINDS = {
     "adafactor": "invariant",
     "adagrad": "invariant",
     "adagradrda": "invariant",
+    "adahessian": "invariant",  # with a curvature that is as much larger; else it would be linear
     "adam": "invariant",
     "adam2k": "invariant",
     "adamax": "invariant",
@@ -62,6 +63,8 @@ KINDS = {
     "signsgd": "invariant",
     "signum": "invariant",
     "sm3": "invariant",
+    "sophiag": "invariant",
+    "sophiah": "invariant",
     "sparseadam": "invariant",
     "stableadamw": "invariant",
     "yogi": "neither",  # v begins at 1e-6, whatever the gradient

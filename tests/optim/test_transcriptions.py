@@ -213,12 +213,18 @@ class Together:
     def __init__(self, papers, whole=False):
         self.papers, self.whole = papers, whole
         self.loss = getattr(papers[0], "loss", False)
+        self.curvature = getattr(papers[0], "curvature", False)
 
-    def step(self, g, loss):
+    def step(self, g, loss, h=None):
         more = (loss,) if self.loss else ()
         if self.whole:
             return self.papers[0].step(g, *more)
+        if self.curvature:
+            return [paper.step(x, y) for paper, x, y in zip(self.papers, g, h or [None] * len(g), strict=True)]
         return [paper.step(x, *more) for paper, x in zip(self.papers, g, strict=True)]
+
+    def measured(self, t):
+        return curvature_at(t, getattr(self.papers[0], "least", -0.5)) if self.curvature else None
 
     def evaluated(self):
         if not hasattr(self.papers[0], "evaluated"):
@@ -233,6 +239,17 @@ class Together:
 def loss_at(t):
     """What the closure of the walk returns at step t."""
     return 3.0 + math.cos(0.9 * t) + 2.0 / (1 + t)
+
+
+def curvature_at(t, least):
+    """The Hessian's diagonal of the walk, measured in every third step: also negative, or zero."""
+    if t % 3:
+        return None
+    rng = torch.Generator().manual_seed(500 + t)
+    return [
+        (torch.randn(shape, generator=rng, dtype=torch.float64) + 0.5).clamp(min=least) * scale
+        for shape, scale in zip(SHAPES, SCALES, strict=True)
+    ]
 
 
 def every_row(x):
@@ -253,8 +270,10 @@ def follow(make, paper, hyper, steps=50, schedule=False):
             papers.rate(rate(first, t))
         for p, x in zip(params, g, strict=True):
             p.grad = every_row(x) if type(opt).__name__ == "SparseAdam" else x.clone()
-        opt.step(lambda t=t: loss_at(t)) if papers.loss else opt.step()
-        for i, (p, x) in enumerate(zip(params, papers.step(g, loss_at(t)), strict=True)):
+        h = papers.measured(t)
+        given = {"h": dict(zip(params, h, strict=True))} if h else {}
+        opt.step((lambda t=t: loss_at(t)) if papers.loss else None, **given)
+        for i, (p, x) in enumerate(zip(params, papers.step(g, loss_at(t), h), strict=True)):
             agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}")
         if hasattr(opt, "eval") and (evaluated := papers.evaluated()) and (t % 7 == 0 or t == steps - 1):
             opt.eval()
@@ -405,7 +424,7 @@ def test_paper_has_torchs_defaults(name):
 def end(name, hyper, steps=SEEING):
     papers = transcribe(PAPERS[name], hyper)
     for t, g in gradients(steps):
-        last = papers.step(field(t) if name == "NAG" else g, loss_at(t))
+        last = papers.step(field(t) if name == "NAG" else g, loss_at(t), papers.measured(t))
     end = torch.cat([p.flatten() for p in [*last, *(papers.evaluated() or [])]])
     assert end.isfinite().all()
     return end

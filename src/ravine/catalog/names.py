@@ -69,14 +69,15 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
     "sf-adamw": ("schedulefreeadamw", {}),
     "sf-sgd": ("schedulefreesgd", {}),
     "sf-radam": ("schedulefreeradam", {}),
+    "sophia": ("sophiag", {}),
     "decoupled-adam": ("adamw", {}),
     "adam-decoupled": ("adamw", {}),
 }
 
 
 ABSENT = (  # methods of the literature that are not here yet: whoever asks for one is told so, and not sent elsewhere
-    *("AdaHessian", "Apollo", "Conda", "Dion", "EKFAC", "Fromage", "FTRL", "GaLore", "K-FAC", "L-BFGS", "LOMO", "Muon"),
-    *("PSGD", "Ranger", "Scion", "Shampoo", "SOAP", "Sophia", "SpectralDescent", "SPlus", "VSGD"),
+    *("Apollo", "Conda", "Dion", "EKFAC", "Fromage", "FTRL", "GaLore", "K-FAC", "L-BFGS", "LOMO", "Muon"),
+    *("PSGD", "Ranger", "Scion", "Shampoo", "SOAP", "SpectralDescent", "SPlus", "VSGD"),
 )
 ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
     "sam": "ravine.strategies.SAM drives any optimizer",

@@ -1,5 +1,8 @@
 """What tells whether a model and its training are right: before a run, and while it runs."""
 
+from ravine.instruments.curvature import exact_fisher as exact_fisher
+from ravine.instruments.curvature import exact_hessian as exact_hessian
+from ravine.instruments.curvature import solved as solved
 from ravine.instruments.findings import Finding as Finding
 from ravine.instruments.gradients import GradientError as GradientError
 from ravine.instruments.gradients import GradientReport as GradientReport

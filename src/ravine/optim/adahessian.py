@@ -22,10 +22,11 @@ class AdaHessian(Optimizer):
         hessian.backward(loss)    # in the place of loss.backward()
         opt.step()
 
-    k is the Hessian power: 1 is a Newton step where the Hessian is diagonal, 0 momentum alone, and the paper has all
-    between. `spatial` averages |h| over a row or a kernel, as the authors do. With `every=` in the source h is measured in some steps and v averages
-    the last one in the others. The decay is off the weights, as in the authors' code, though its docstring calls it an
-    L2 penalty. h² knows no sign: where the loss curves down, the step is as long as where it curves up as much.
+    k is the Hessian power: 1 is a Newton step where the Hessian is diagonal; the paper has all down to 0, momentum
+    alone. `spatial` averages |h| over a row or a kernel, as the authors do. With `every=` in the source h is
+    measured in some steps, and in the others v averages the last one. h² knows no sign: where the loss curves down, the
+    step is as long as where it curves up as much. The decay is off the weights, as in the authors' code, though its
+    docstring calls it an L2 penalty.
 
     Use it where two or three backward passes in a step can be paid, on losses whose curvature differs much from weight
     to weight and is not told by the gradient. lr is near that of SGD, not of Adam: 0.15 is the authors'.
@@ -45,7 +46,7 @@ and in the loop, in the place of loss.backward():
     betas: Pair = (0.9, 0.999)
     eps: float = 1e-4
     weight_decay: float = 0.0
-    hessian_power: Literal["1", "1/2", "1/4", "0"] = "1"
+    hessian_power: Literal["1", "1/2", "1/4"] = "1"
 
     def init(self, s, p):
         s.m, s.v = zeros(p), zeros(p, positive=True)
@@ -60,4 +61,4 @@ and in the loop, in the place of loss.backward():
 
 def power(x, k):
     """xᵏ."""
-    return {"1": lambda: x, "1/2": lambda: sqrt(x), "1/4": lambda: sqrt(sqrt(x)), "0": lambda: 1.0}[k]()
+    return {"1": lambda: x, "1/2": lambda: sqrt(x), "1/4": lambda: sqrt(sqrt(x))}[k]()

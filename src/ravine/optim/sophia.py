@@ -7,7 +7,7 @@ from ravine.words import maximum, minimum, where, zeros
 
 
 class SophiaH(Optimizer):
-    """Momentum divided by the Hessian's diagonal where that is large, and of the length lr where it is small or negative.
+    """Momentum divided by the Hessian's diagonal where that is large, and steps of lr where it is small or negative.
 
         m ← β₁ m + (1 − β₁) g
         c ← β₂ c + (1 − β₂) h         in the steps in which h is measured
@@ -25,7 +25,8 @@ class SophiaH(Optimizer):
     maximized, and its negative counts.
 
     Use it for language models where layers have no fused attention, since that has no second derivative; else SophiaG.
-    The rate is about that of Lion or a little below AdamW's: choose γ so that a tenth to a half of all steps are not clipped.
+    The rate is about that of Lion or a little below AdamW's: choose γ so that a tenth to a half of all steps are not
+    clipped.
 
     Liu et al. 2024, Algorithm 3    https://arxiv.org/abs/2305.14342
     """
@@ -59,7 +60,7 @@ class SophiaG(Optimizer):
 
         m ← β₁ m + (1 − β₁) g
         c ← β₂ c + (1 − β₂) h         in the steps in which h is measured
-        p ← (1 − lr λ) p − lr clip(m / max(ρ c, ε), 1)        ε_added: ρ c + ε in the place of the maximum
+        p ← (1 − lr λ) p − lr clip(m / max(ρ c, ε), 1)        (eps_added: ρ c + ε)
 
     h comes from a source, for models whose outputs are the logits of classes: it draws the targets from the model.
 
@@ -71,8 +72,8 @@ class SophiaG(Optimizer):
         opt.step()
 
     In the authors' code h has not the factor B, the rows of a batch, and its step takes it as `bs`: here h has it, so
-    that rho is theirs. It is the paper's γ, 0.05 there. eps_added is their code, with ε = 1e-15. That code takes h at the
-    end of the k-th step, so that its first k steps are sign descent; here h is of the same weights and step, as in the paper.
+    that ρ is theirs. It is the paper's γ, 0.05 there. eps_added is their code, with ε = 1e-15. That code takes h after
+    the k-th step, so that its first k steps go by signs alone; here h is of the step's own weights, as in the paper.
 
     Use it to train language models with one backward pass more in ten steps. The rate is about that of Lion or a little
     below AdamW's: choose ρ so that a tenth to a half of all steps are not clipped.

@@ -62,7 +62,7 @@ class GaussNewtonBartlett(Source):
         if logits.dim() < 2 or not logits.requires_grad:
             raise ValueError(
                 f"GaussNewtonBartlett: logits have shape {tuple(logits.shape)}"
-                f"{'' if logits.requires_grad else ' and no graph'}; they must be (…, classes), as the model returns them"
+                f"{'' if logits.requires_grad else ' and no graph'}; they must be (…, classes), as the model gives them"
             )
         flat = logits.reshape(-1, logits.shape[-1])
         flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
@@ -80,8 +80,9 @@ class GaussNewtonBartlett(Source):
         """A class for each row, as likely as the model says."""
         rank = dist.get_rank() if self.group is not False and dist.is_available() and dist.is_initialized() else 0
         seed = ((self.seed * 1_000_003 + self.steps) * 1_000_003 + rank) * 1_009 + self.calls
-        chance = torch.Generator(logits.device).manual_seed(seed)
-        return torch.multinomial(logits.softmax(1), 1, generator=chance).squeeze(1)
+        chance = torch.Generator(logits.device).manual_seed(seed % 2**63)
+        gumbel = -torch.empty_like(logits).exponential_(generator=chance).log()
+        return (logits + gumbel).argmax(1)
 
     @torch.no_grad()
     def give(self, wanted: Mapping[str, Sequence[Tensor]]) -> Mapping[str, Mapping[Tensor, Tensor]]:

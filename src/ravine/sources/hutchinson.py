@@ -42,8 +42,8 @@ class Hutchinson(Source):
     name: of the input.
     every: how many steps pass from one estimate to the next, which cost about two backward passes; the last is kept.
     samples: how many z are averaged.
-    spatial: |h|, averaged over the rows of a matrix and over each kernel of a convolution; other tensors have |h|. It is
-        what the code of AdaHessian's authors gives it; the paper averages h.
+    spatial: |h|, averaged over each row of a matrix and each kernel of a convolution; vectors have |h|. This is what
+        the code of AdaHessian's authors takes; the paper averages h.
     seed: of z, which depends on it and the step, and is the same in all processes.
     group: the processes that train one model: estimates are averaged over them. False: each by itself.
 

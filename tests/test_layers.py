@@ -40,7 +40,7 @@ MAY = {  # a room, and the rooms that its files may import
     ),
     "lab": (
         *("cli", "optimizer", "rule", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals"),
-        *("catalog", "surfaces", "typed"),
+        *("catalog", "sources", "surfaces", "typed"),
     ),
     "root": ("public",),  # which it imports when the first of its names is used
     "public": (

@@ -5,7 +5,7 @@ Every command and `ravine.create` read names here: `adam`, `Adam`, `nesterov`, `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from inspect import signature
 from typing import Any
@@ -19,6 +19,7 @@ from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import fields, settle
 from ravine.rule.mistake import place
+from ravine.rule.source import FRESH
 from ravine.typed import assigned, hint, nearest, plain
 
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the method and what they say of it
@@ -122,11 +123,17 @@ def find_or_own(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]
     return cls, _set(cls, {}, rest[1:], typed)
 
 
-def find_to_train(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-    """As `find_or_own`, of what a training loop can step that knows the loss and nothing else to give."""
+def find_to_train(typed: str, served: Collection[str] = ()) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """As `find_or_own`, of what a training loop can step that knows the loss and nothing else to give.
+
+    served: names of methods that are given more there.
+    """
     cls, settings = find_or_own(typed)
-    if issubclass(cls, Optimizer) and (more := [k for k in inputs(cls) if k != "loss"]):
-        raise CatalogError(f"optimizer '{typed}' takes {', '.join(more)}, which no command gives; train it in a loop")
+    taken = inputs(cls) if issubclass(cls, Optimizer) and cls.__name__.lower() not in served else ()
+    if more := [k for k in taken if k not in ("loss", FRESH)]:
+        raise CatalogError(
+            f"optimizer '{typed}' takes {', '.join(more)}, which this command does not give; train it in a loop"
+        )
     return cls, settings
 
 

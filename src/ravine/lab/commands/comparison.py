@@ -13,7 +13,7 @@ from ravine.cli.answer import write
 
 from .. import report
 from ..errors import LabError
-from ..protocol import curriculum, search, sparse, stopwatch
+from ..protocol import curriculum, curvature, search, sparse, stopwatch
 from ..protocol import devices as where
 from ..protocol.decode import Garbled, decoded
 from ..protocol.found import About, Facts, Found, Made, chosen
@@ -118,6 +118,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         records.forget("found")  # until it is found again
         data = task.load()
         sparse.check(entries, task, data)
+        curvature.check(entries, task, data, settings.precision, settings.compile)
 
         def at(batch: str | None, target: float | None) -> Found:
             sized = replace(task, batch=_batch(batch, task, data))

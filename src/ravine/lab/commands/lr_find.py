@@ -13,7 +13,7 @@ from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
 from ..errors import LabError, extra
-from ..protocol import sparse
+from ..protocol import curvature, sparse
 from ..protocol.range_test import rates, rise
 from ..protocol.search import entries
 from ..protocol.suggestion import ADAPTIVE, RangeTest, read
@@ -69,6 +69,7 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
         raise LabError(f"--optimizer {asked.optimizer}: the range test tries every rate; leave lr out")
     lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")
     sparse.check([entry], task, data)
+    curvature.check([entry], task, data)
     losses: list[tuple[float, ...]] = []
     for seed in range(asked.seeds):
         seed_all(seed)

@@ -62,7 +62,7 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     x, y = data.x, data.y
     if len(x) < asked.batch:
         raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(x)} examples to train on")
-    (entry,) = entries([asked.optimizer])
+    (entry,) = entries([asked.optimizer], served=())
     said = dict(entry.hyper)
     if "lr" in said and asked.lr is not None:
         raise LabError(f"--lr {asked.lr:g}: --optimizer {asked.optimizer} has a rate of its own; leave one of them out")

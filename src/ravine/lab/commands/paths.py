@@ -16,7 +16,7 @@ from ravine.surfaces.plane import Plane
 from ravine.typed import listed
 
 from ..errors import LabError, extra
-from ..protocol import sparse
+from ..protocol import curvature, sparse
 from ..protocol.search import Entry, entries
 from ..protocol.spaces import middle, space_of
 from ..protocol.study import SELECTION
@@ -142,6 +142,7 @@ def _run(argv: list[str]) -> None:
         data = task.load()
         chosen = entries(asked.optimizers)
         sparse.check(chosen, task, data)
+        curvature.check(chosen, task, data)
         training = Training(asked, task, data)
         rates = {entry: training.rate(entry) for entry in chosen}
         plane = training.plane({f"{e.label}, lr {lr:g}": training.path(e, lr) for e, lr in rates.items()})

@@ -14,7 +14,7 @@ from ravine.cli.answer import Parser, Whole, checked
 from ravine.schedules import find
 
 from ..errors import LabError, extra
-from ..protocol import sparse
+from ..protocol import curvature, sparse
 from ..protocol.devices import check, devices, kind
 from ..protocol.records import Known, Records
 from ..protocol.search import Entry, entries
@@ -147,6 +147,7 @@ def tune(asked: Settings) -> str:
         if task.batch > len(data.x):
             raise LabError(f"--batch {task.batch}: task '{task.name}' has {len(data.x)} examples to train on")
         sparse.check([entry], task, data)
+        curvature.check([entry], task, data)
         epochs = asked.epochs or task.epochs
         common = {"task": asked.task, "epochs": epochs, "batch": task.batch, "schedule": asked.schedule,
                   "device": kind(crew)}  # fmt: skip

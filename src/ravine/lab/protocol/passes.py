@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from ravine.optimizer import Optimizer
 
+from .curvature import backward_of
+
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -21,7 +23,7 @@ class Passes:
         self.scaler = torch.amp.GradScaler(device) if precision == "fp16" else None
         if self.scaler is not None:  # the first steps may be skipped: the schedule goes on as it does for all
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-        self.params = list(model.parameters())
+        self.params, self.back = list(model.parameters()), backward_of(opt)
         self.train: Any = torch.compile(model) if compiled else model
 
     def forward(self, x: Tensor, model: Any = None) -> Tensor:
@@ -37,7 +39,7 @@ class Passes:
         """The gradients of a loss, in place of the last one's."""
         for p in self.params:
             p.grad = None  # as zero_grad() does, without its search for them at every step
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        self.back(loss if self.scaler is None else self.scaler.scale(loss))
 
     def step(self, loss: Tensor) -> None:
         """Moves the weights."""

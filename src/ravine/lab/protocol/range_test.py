@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from ..errors import LabError
 from ..seeding import seed_all
+from .curvature import backward_of
 from .keep import kept
 from .suggestion import RangeTest, exploded, read
 
@@ -92,6 +93,7 @@ def rise(
     """One test: the loss before any step, and after the step at each rate until it diverges."""
     stream, out = _endless(batches), list[float]()
     share = _shares(optimizers)
+    back = backward_of(optimizers[0]) if len(optimizers) == 1 else Tensor.backward
     for thing in (model, *optimizers):
         getattr(thing, "train", lambda: None)()
 
@@ -103,7 +105,7 @@ def rise(
         for opt in optimizers:
             opt.zero_grad()
         value = measure()
-        value.backward()
+        back(value)
         seen.append(value.item())
         return value
 

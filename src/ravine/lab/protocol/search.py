@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from ravine.catalog.names import find_to_train, written
 
 from ..errors import LabError
 from ..find import find
+from .curvature import SOURCES
 from .spaces import Space, arguments, default_lr, ours, space_of
 
 DEFAULT = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "nadam", "radam")
@@ -89,9 +90,9 @@ def edges(at: dict[str, float], tried: Sequence[dict[str, float]]) -> dict[str, 
             for low, high in [ends[name]] if low < high and x in (low, high)}  # fmt: skip
 
 
-def entries(names: Sequence[str]) -> list[Entry]:
+def entries(names: Sequence[str], served: Collection[str] = SOURCES) -> list[Entry]:
     """The optimizers called `names`, which may have settings: adam:eps=1e-4. What these say is not searched."""
-    found = [find_to_train(name) for name in names]
+    found = [find_to_train(name, served) for name in names]
     count = Counter(cls.__name__ for cls, _ in found)
     out = [Entry(written(name, cls, said), cls, tuple(said.items()), shared=count[cls.__name__] > 1 or bool(said))
            for name, (cls, said) in zip(names, found, strict=True)]  # fmt: skip
@@ -109,4 +110,4 @@ def classic(names: Sequence[str] | None) -> list[Entry]:
 
 def optimizer_class(typed: str) -> type:
     """The class of an optimizer as a trial names it."""
-    return find_to_train(typed)[0]
+    return find_to_train(typed, SOURCES)[0]

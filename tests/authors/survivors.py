@@ -31,6 +31,11 @@ EXPLAINED |= {
         "average(self, s, p, g, loss, 1 - self.beta if self.bias_correction else where(s.k > 0, 1 - self.beta, 1))",
         "0 → 0.01",
     ): COUNT,
+    (
+        "sophia",
+        "return b1 * s.m + (1 - b1) * g, where(fresh > 0, b2 * s.c + (1 - b2) * h, s.c)",
+        "0 → 0.01",
+    ): COUNT,
     ("asgd", "s.ax = where(s.mu < 1, lerp(s.ax, new, s.mu), new)", "1 → 2"): MEAN,
     ("d_adapt", "s.s = b3 * s.s + (1 - b3) * w * g", "1 → 1.01"): RATIO,
     ("d_adapt", "s.s = b3 * s.s + (1 - b3) * w * g", "− → + before `b3`"): RATIO,

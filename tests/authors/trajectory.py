@@ -35,6 +35,7 @@ class Case:
     tolerance: float = 1e-10  # of the largest of 1 and the number; say why where it is more
     note: str = ""  # what differs, and why
     loss: bool = False  # step() is given the loss: opt.step(loss=…) here; theirs through `step`
+    curvature: float | None = None  # step() is given h, so many times the square of the gradient
     step: Callable[[Any, float], Any] | None = None  # how theirs is stepped, given (optimizer, loss); default .step()
     evaluate: bool = False  # compare the weights after eval(), too
     sparse: bool = False  # gradients are sparse: some rows have none
@@ -136,7 +137,12 @@ def ours(case: Case, backend: str = "reference", cls: Any = None, seen=SEEN, **o
     params = start(case.shapes, case.dtype, 0.0 if case.from_zero else 1.5)
     opt = (cls or getattr(ravine, case.method))(params, backend=backend, **case.hyper | other)
     views = opt if case.evaluate else None
-    return path(params, lambda at: opt.step(loss=at) if case.loss else opt.step(), seen, views, case.sparse)
+
+    def step(at):
+        h = {} if case.curvature is None else {"h": {p: case.curvature * p.grad**2 for p in params}}
+        opt.step(**h, **({"loss": at} if case.loss else {}))
+
+    return path(params, step, seen, views, case.sparse)
 
 
 def cases() -> list[Case]:

@@ -227,7 +227,7 @@ def test_a_class_of_ones_own_is_shown_and_listed_and_its_mistake_has_a_line(caps
     status, _, err = run(capsys, "show of_ones_own:Wrong")
     assert status == 2 and "'of_ones_own:Wrong' at of_ones_own.py:12: AttributeError: state 'm' is used" in err
     status, _, err = run(capsys, "race ravine --optimizers of_ones_own:Takes")
-    assert status == 2 and "'of_ones_own:Takes' takes h, which no command gives" in err
+    assert status == 2 and "'of_ones_own:Takes' takes h, which this command does not give" in err
 
 
 def test_cite_prints_each_paper_once(capsys):

@@ -24,6 +24,7 @@ from ravine.rule.arrays import as_tensor, flat, form, like, parts, rebuilt
 from ravine.rule.hyper import constants, fields, settle
 from ravine.rule.programs import compiled
 from ravine.rule.rule import Rule
+from ravine.rule.source import FRESH
 from ravine.saved import told
 
 OPTIMIZERS = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # what has no meaning without one
@@ -70,7 +71,8 @@ class Functional:
     def update(self, state: Any, p: Any, g: Any, t: int, **given: Any) -> tuple[Any, Any]:
         """(new p, new state) of step t = 1, 2 …, where the gradient is g.
 
-        given: what the rule's update takes beside these: a number, such as `loss` (MoMo), or arrays in the form of p.
+        given: what the rule's update takes beside these: a number, such as `loss` (MoMo), or arrays in the form of p,
+            which are taken for new ones unless `fresh=0.0` is given where the rule asks.
 
         Sums over all tensors, as a `ClipNorm` or Prodigy make them, are over all arrays of p. Raises TypeError or
         ValueError where arrays, states or inputs are not what the rule takes.
@@ -95,6 +97,7 @@ class Functional:
 
     def _given(self, given: Mapping[str, Any]) -> dict[str, Any]:
         name = self.rule.__name__
+        given = {FRESH: 1.0, **given} if FRESH in self.inputs else given
         if missing := [k for k in self.inputs if given.get(k) is None]:
             raise TypeError(f"functional: {name} needs the {missing[0]}: update(state, p, g, t, {missing[0]}=…)")
         if unknown := given.keys() - {*self.inputs}:

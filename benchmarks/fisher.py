@@ -4,8 +4,8 @@
 
 On a network that is small enough for the whole matrix. v̂ is the average square of gradients of batches of B rows, and
 B v̂ what it says of one row: the Fisher matrix with the data's targets, and the square of the mean gradient beside it.
-`off` is the median of the factors between an estimate and the truth, and `mostly` is what 90 % of them stay below, once the
-median ratio is taken out, since lr makes up for that.
+`off` is the median of the factors between an estimate and the truth, and `mostly` is what 90 % of them stay below, once
+the median ratio is taken out, since lr makes up for that.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import torch
 from bench import MODELS, RESULTS, Bench, Record, arguments
 
 import ravine
+from ravine.catalog.names import beyond_the_loss
 from ravine.optimizer.explain import moved
 
 LARGE = ("gpt2-124m", "resnet-50", "one-25m")
@@ -93,8 +94,9 @@ def measure(record: Record, only: list[str], device: str, rounds: int) -> None:
 
 
 def dense() -> dict[str, type[ravine.Optimizer]]:
-    """The registry without what takes sparse gradients only: benchmarks/embedding.py has that."""
-    return {name: cls for name, cls in ravine.optim.registry().items() if cls.dense}
+    """The registry without what takes sparse gradients only, which benchmarks/embedding.py has, and without what needs
+    a second backward pass: a step is not its cost."""
+    return {name: cls for name, cls in ravine.optim.registry().items() if cls.dense and not beyond_the_loss(cls)}
 
 
 def compilable(device: str) -> dict[str, bool]:

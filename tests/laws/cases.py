@@ -78,7 +78,10 @@ class Curved:
     """At a curvature that is as large as the gradient."""
 
     def step(self, closure=None, **given):
-        return super().step(closure, **({"h": dict(self.curvature())} | given))
+        if closure is not None:
+            with torch.enable_grad():
+                given["loss"] = closure()
+        return super().step(None, **({"h": dict(self.curvature())} | given))
 
     def curvature(self):
         for group in self.param_groups:

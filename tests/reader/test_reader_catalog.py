@@ -16,6 +16,7 @@ from ravine.catalog.methods import cited, defaults, method, methods
 from ravine.catalog.printed import table
 from ravine.cli import COMMANDS, main
 from ravine.optim import registry
+from ravine.testing.subject import some
 
 every = pytest.mark.parametrize("cls", registry().values(), ids=registry().keys())
 
@@ -35,7 +36,7 @@ def test_state_is_what_an_optimizer_keeps(cls):
     p = torch.nn.Parameter(torch.ones(1000, 1000))
     p.grad = torch.ones_like(p) if getattr(cls, "dense", True) else torch.ones_like(p).to_sparse(1)
     opt = cls([p], backend="reference")
-    opt.step(loss=1.0)
+    opt.step(**some(opt, 0) | {"loss": 1.0})
     kept = sum(x.numel() * x.element_size() for x in opt.state[p].values() if isinstance(x, torch.Tensor))
     assert method(cls).state == pytest.approx(kept / p.numel(), abs=0.1)
 

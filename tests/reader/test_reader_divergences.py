@@ -13,6 +13,7 @@ from torch import nn
 import ravine
 from ravine.catalog.methods import defaults
 from ravine.optim import registry
+from ravine.testing.subject import some
 
 PAGE = Path(__file__).parents[2] / "docs" / "divergences.md"
 LINES = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
@@ -49,7 +50,7 @@ def one_step(cls, *gradients, start=1.0, **hyper):
         p.grad = torch.tensor([g], dtype=torch.float64)
         if not getattr(cls, "dense", True):
             p.grad = p.grad.to_sparse()
-        opt.step(loss=1.0)
+        opt.step(**some(opt, 0) | {"loss": 1.0})
     return opt, p
 
 

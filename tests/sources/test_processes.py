@@ -47,6 +47,43 @@ x = torch.eye(3) * (1 + rank)
 model(x).sum().backward()
 opt.step()
 torch.testing.assert_close(opt.state[model.weight]["a"], torch.eye(3) * 2.5 / 3)
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+from ravine.sources import GaussNewtonBartlett, Hutchinson
+
+x, y = draw(8, 3), torch.arange(8) % 2
+for cls, make in ((ravine.AdaHessian, Hutchinson), (ravine.SophiaG, GaussNewtonBartlett)):
+    ends = []
+    for part in (slice(0, 8), slice(4 * rank, 4 * rank + 4)):  # all in one process, and a half in each
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        several = part.stop - part.start == 4
+        net = DistributedDataParallel(model) if several else model
+        source = make(every=2, group=dist.group.WORLD if several else False)
+        opt = cls(model.parameters(), lr=0.1, sources=[source])
+        for step in range(3):
+            opt.zero_grad()
+            logits = net(x[part])
+            loss = cross_entropy(logits, y[part])
+            if cls is ravine.SophiaG:
+                source.drawn = lambda logits, part=part: (1 - y)[part]  # the same in both, to compare
+                source.backward(logits)
+                loss.backward()
+            else:
+                source.backward(loss)
+            opt.step()
+        ends.append([*(p.detach() for p in model.parameters()), *(opt.state[p]["h"] for p in model.parameters())])
+    torch.testing.assert_close(*ends)
+alone = GaussNewtonBartlett()
+opt = ravine.SophiaG(model.parameters(), sources=[alone])
+alone.backward(model(x))
+model(x).sum().backward()
+try:
+    opt.step()
+except RuntimeError as error:
+    assert "GaussNewtonBartlett: 2 processes run" in str(error) and "group=" in str(error), error
+else:
+    raise AssertionError("nobody asked")
 print("equal")
 dist.barrier()
 dist.destroy_process_group()

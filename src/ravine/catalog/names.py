@@ -129,12 +129,16 @@ def find_to_train(typed: str, served: Collection[str] = ()) -> tuple[type[torch.
     served: names of methods that are given more there.
     """
     cls, settings = find_or_own(typed)
-    taken = inputs(cls) if issubclass(cls, Optimizer) and cls.__name__.lower() not in served else ()
-    if more := [k for k in taken if k not in ("loss", FRESH)]:
+    if cls.__name__.lower() not in served and (more := beyond_the_loss(cls)):
         raise CatalogError(
             f"optimizer '{typed}' takes {', '.join(more)}, which this command does not give; train it in a loop"
         )
     return cls, settings
+
+
+def beyond_the_loss(cls: type) -> list[str]:
+    """What a rule takes in a step that a plain training loop has not, as the Hessian's diagonal."""
+    return [k for k in inputs(cls) if k not in ("loss", FRESH)] if issubclass(cls, Optimizer) else []
 
 
 def find_rule(typed: str) -> tuple[type[Optimizer], dict[str, Any]]:

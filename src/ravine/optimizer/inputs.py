@@ -20,6 +20,7 @@ from ravine.compile.emit.host import NONE
 from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.geometry import Extent, local, placing, real
 from ravine.optimizer.exchange import NonFinite
+from ravine.optimizer.refuse import check
 from ravine.optimizer.state import as_state, movable, shape_of
 from ravine.rule.processes import mean
 from ravine.rule.source import FRESH, Source
@@ -92,6 +93,8 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
         for at in listed:
             if (value := values.get(at.p)) is not None:
                 changes[at] = checked(owner, at, value)
+                if odd(opt, at):
+                    check(opt, at.index, at.group, at.p, at.p.grad)  # pyright: ignore[reportArgumentType]  # places()
             elif missing(opt, at):
                 lines = opt.rule_of(at.group).asks
                 raise TypeError(
@@ -199,6 +202,13 @@ def checked(owner: str, at: Place, value: Any) -> Tensor:
     if value.is_complex() and not (p.is_complex() and full):
         raise ValueError(f"{who} is {value.dtype}; it must be real")
     return value.detach()
+
+
+def odd(opt: Optimizer, at: Place) -> bool:
+    """True where a step may be refused for its gradient or for states of another shape, before an array is written."""
+    kept = opt.state.get(at.p, {}).get(at.key)
+    sparse = at.p.grad is not None and at.p.grad.layout is not torch.strided
+    return sparse or (isinstance(kept, Tensor) and list(kept.shape) != at.shape)
 
 
 def missing(opt: Optimizer, at: Place) -> bool:

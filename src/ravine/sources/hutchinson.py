@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from ravine.rule.processes import average
@@ -37,7 +38,9 @@ class Hutchinson(Source):
         [0.0, 0.0]
 
     A layer in the model must have a second derivative: fused attention has none; choose the math backend of
-    `torch.nn.attention.sdpa_kernel`. DDP does not average what comes through the graph of a gradient, so give `group`.
+    `torch.nn.attention.sdpa_kernel`. A `torch.autograd.Function` that is `once_differentiable` counts as linear, and torch
+    says nothing. Under DDP give `group`, and let `backward` make the pass: DDP can make no graph of a gradient, so that
+    a measurement costs one backward pass more.
 
     name: of the input.
     every: how many steps pass from one estimate to the next, which cost about two backward passes; the last is kept.
@@ -65,9 +68,18 @@ class Hutchinson(Source):
             raise ValueError(f"Hutchinson: samples is {samples}; it must be 1 or more")
         self.gives, self.samples, self.seed, self.group = (name,), samples, seed, group
         self.spatial = spatial
+        self.graphs: dict[Tensor, Tensor] = {}  # gradients with their graph, where p.grad has none
 
     def backward(self, loss: Tensor) -> None:
         """`loss.backward()`, with a graph of the gradient where the next step takes a new estimate."""
+        if self.due and dist.is_available() and dist.is_initialized():  # DDP's hooks take no gradient with a graph
+            params = [p for p in self.params if p.requires_grad]
+            made = torch.autograd.grad(loss, params, create_graph=True, allow_unused=True)
+            for p, g in zip(params, made, strict=True):
+                if g is not None:
+                    self.graphs[p] = self.graphs[p] + g if p in self.graphs else g
+            loss.backward(retain_graph=True)
+            return
         with warnings.catch_warnings():  # of a cycle, which `give` breaks
             warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")
             loss.backward(create_graph=self.due)
@@ -77,7 +89,9 @@ class Hutchinson(Source):
         (name,) = self.gives
         params = wanted[name]
         found = {p: torch.zeros_like(p, requires_grad=False) for p in params}
-        grads = [p.grad for p in params if p.grad is not None and p.grad.requires_grad]
+        graphs, self.graphs = {p: self.graphs.get(p, p.grad) for p in params}, {}
+        along = {p: g for p, g in graphs.items() if g is not None and g.requires_grad}
+        grads = list(along.values())
         if params and not grads:
             raise RuntimeError(
                 "Hutchinson: gradients have no graph in a step that takes a new estimate; call its backward(loss), or "
@@ -86,9 +100,8 @@ class Hutchinson(Source):
         with torch.enable_grad():
             for i in range(self.samples if grads else 0):
                 signs = {p: self.signs(p, k * self.samples + i) for k, p in enumerate(params)}
-                along = [signs[p] for p in params if p.grad is not None and p.grad.requires_grad]
-                more = i + 1 < self.samples
-                made = torch.autograd.grad(grads, params, along, retain_graph=more, materialize_grads=True)
+                z, more = [signs[p] for p in along], i + 1 < self.samples
+                made = torch.autograd.grad(grads, params, z, retain_graph=more, materialize_grads=True)
                 for p, product in zip(params, made, strict=True):
                     found[p] += signs[p] * product.detach() / self.samples
         for p in self.params:  # else a gradient and its parameter keep each other and the graph alive
@@ -100,6 +113,10 @@ class Hutchinson(Source):
         """1 or −1 for each element, each as likely."""
         chance = torch.Generator(p.device).manual_seed((self.seed * 1_000_003 + self.steps) * 1_000_003 + place)
         return torch.randint(0, 2, p.shape, generator=chance, device=p.device).to(p.dtype) * 2 - 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: it has seen nothing."""
+        return super().__getstate__() | {"graphs": {}}
 
 
 def averaged(h: Tensor) -> Tensor:

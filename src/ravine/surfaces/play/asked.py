@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ravine.catalog.names import beyond_the_loss
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import settle
@@ -32,7 +33,9 @@ PARTS = 8  # of a tuple: AggMo's betas
 STRATEGIES = ("none", "SAM", "Lookahead")  # what may drive an optimizer here
 View = tuple[Point, Point]
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {name: cls for name, cls in sorted(registry().items()) if cls.dense}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    name: cls for name, cls in sorted(registry().items()) if cls.dense and not beyond_the_loss(cls)
+}
 
 
 class Refused(ValueError):

@@ -38,6 +38,7 @@ class SophiaH(Optimizer):
     opt = ravine.SophiaH(model.parameters(), sources=[hessian])
 and in the loop, in the place of loss.backward():
     hessian.backward(loss)"""
+    turned = ("h",)
     ranges = {"eps": "(0, inf)"}
 
     lr: float | torch.Tensor = 1e-4

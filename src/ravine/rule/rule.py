@@ -27,6 +27,7 @@ class Rule:
     papers: ClassVar[tuple[str, ...]] = ()  # keys in optim/papers.bib: what `ravine cite` prints, its own first
     inputs: ClassVar[Mapping[str, str]] = {}  # of what update() takes after t: "r c" as p, "c c" …; others are numbers
     asks: ClassVar[str] = ""  # the lines that make a source for it, for the error where nobody gives an array
+    turned: ClassVar[tuple[str, ...]] = ()  # arrays whose negative counts with maximize=True, as update() has it
     ranges: ClassVar[Mapping[str, str]] = {}  # of hyperparameters that may lie outside [0, inf)
     sparse: ClassVar[bool] = False  # True: a sparse gradient moves its rows alone, and that makes sense for this rule
     dense: ClassVar[bool] = True  # False: it takes sparse gradients only

@@ -38,9 +38,9 @@ class Hutchinson(Source):
         [0.0, 0.0]
 
     A layer in the model must have a second derivative: fused attention has none; choose the math backend of
-    `torch.nn.attention.sdpa_kernel`. A `torch.autograd.Function` that is `once_differentiable` counts as linear, and torch
-    says nothing. Under DDP give `group`, and let `backward` make the pass: DDP can make no graph of a gradient, so that
-    a measurement costs one backward pass more.
+    `torch.nn.attention.sdpa_kernel`. A `torch.autograd.Function` that is `once_differentiable` counts as linear, and
+    torch says nothing. Under DDP give `group`, and let `backward` make the pass: DDP can make no graph of a gradient,
+    so that a measurement costs one backward pass more.
 
     name: of the input.
     every: how many steps pass from one estimate to the next, which cost about two backward passes; the last is kept.

@@ -277,6 +277,9 @@ def maximizes(s: Subject) -> None:
         for p, g in zip(of(up), values(SHAPES, 1000 + t), strict=True):
             p.grad = -g
         s.go(up, t)
+    for name in s.rule.turned:  # what it was given is turned round
+        for p in of(up):
+            up.state[p][name].neg_()
     the_same(up, s.walk(s.opened(), 3))
 
 

@@ -79,7 +79,7 @@ def arrays(opt: Optimizer, name: str, seed: int) -> Iterator[tuple[Tensor, Tenso
                 (made,) = values([tuple(shape)], seed, dtype=torch.promote_types(p.dtype, torch.float32))
                 square = len(shape) == 2 and x.shape in (("r", "r"), ("c", "c"))
                 made = made @ made.T / shape[0] + torch.eye(shape[0]) if square else 0.5 + made.abs()
-                yield p, made.to(p.device)
+                yield p, (-made if group["maximize"] and name in opt.rule_of(group).turned else made).to(p.device)
 
 
 def kept(opt: Optimizer) -> Iterator[tuple[str, Tensor]]:

@@ -233,9 +233,9 @@ def gathers(opt):
 
 
 def states(opt, p):
-    """The states of a parameter that are tensors of its shape, by their keys."""
-    start = opt.compiled(opt.param_groups[0]).program.start
-    keys = [opt.key(k) for k, x in start.items() if x.shape == FULL]
+    """The states of a parameter that are tensors of its shape, by their keys; not what it was given."""
+    program = opt.compiled(opt.param_groups[0]).program
+    keys = [opt.key(k) for k, x in program.start.items() if x.shape == FULL and k not in program.inputs]
     return {k: opt.state[p][k] for k in keys if k in opt.state[p]}
 
 

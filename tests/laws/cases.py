@@ -84,10 +84,12 @@ class Curved:
         return super().step(None, **({"h": dict(self.curvature())} | given))
 
     def curvature(self):
+        scale = getattr(self, "grad_scale", None)  # of GradScaler
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    yield p, (p.grad.to_dense() if p.grad.is_sparse else p.grad).abs()
+                    h = (p.grad.to_dense() if p.grad.is_sparse else p.grad).abs()
+                    yield p, h if scale is None else h / scale
 
 
 class AdaHessian(Curved, ALL["adahessian"]):

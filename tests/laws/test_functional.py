@@ -34,8 +34,12 @@ def walked(cls, hyper, shapes=SHAPES, dtype=torch.float32, steps=3):
         opt.step(**LOSS.get(cls.__name__, {}))
         before = copy.deepcopy((state, p, g))
         given = LOSS.get(cls.__name__, {})
-        if hyper.get("maximize"):
+        if "h" in cls.inputs and cls in ALL.values():
+            given = {"h": [x.abs() for x in g]}
+        if hyper.get("maximize") and "h" not in given:
             given = {k: -x for k, x in given.items()} if cls in ALL.values() else given
+        elif hyper.get("maximize") and "h" in cls.turned:
+            given = {"h": [-x for x in given["h"]]}
         new = rule.update(state, p, g, t, **given)
         same((state, p, g), before)
         p, state = new

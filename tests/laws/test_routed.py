@@ -21,8 +21,10 @@ def both(seed=0):
 def step(opts, params, t, **scaled):
     """A step of each optimizer with the gradients of this number."""
     give(params, t, **scaled)
+    h = {p: p.grad.abs() for p in params if p.grad is not None}
     for opt in opts:
-        opt.step(loss=30.0)
+        routed = isinstance(opt, ravine.Routed) and "h" in opt._takes
+        opt.step(loss=30.0, **({"h": h} if routed else {}))
 
 
 def together(routed, apart, params, others, steps=4):

@@ -22,8 +22,10 @@ EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), 
     ("nag", "s.v, s.ahead = zeros(p), number(0.0)", "0.0 → 0.01"): ZERO,
     ("schedule_free", "s.d, s.ahead = zeros(p), number(0.0)", "0.0 → 0.01"): ZERO,
     ("schedule_free", "c = weight / where(s.weights > 0, s.weights, 1)", "1 → 1.01"): GUARD,
+    ("shampoo", "return p - self.lr * where(norm(u) > 0, norm(other) / norm(u), 0) * u", "0 → 0.01, place 2"): GUARD,
     ("signum", "s.m = self.momentum * s.m + (1 - self.momentum) * g", "1 → 1.01"): SIGN,
     ("signum", "s.m = self.momentum * s.m + (1 - self.momentum) * g", "− → + before `self.momentum`"): SIGN,
+    ("soap", "u = u / (1e-30 + sqrt(norm(u) ** 2 / numel(u)))", "1e-30 → 1.01e-30"): TINY,
 }
 EXPLAINED |= {
     (

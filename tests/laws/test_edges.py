@@ -16,6 +16,7 @@ from cases import (
     near,
     on_llvm_and_slowly_on_the_reference,
     parameters,
+    products,
     slow,
     states,
     walk,
@@ -119,7 +120,7 @@ def test_nan_and_inf_come_through_and_only_where_they_are(cls, bad, backend):
         opt.step()
     hit = torch.zeros(40, dtype=torch.bool)
     hit[17] = True
-    if cls.__name__ not in ACROSS and not gathers(a):
+    if cls.__name__ not in ACROSS and not gathers(a) and not products(a):
         equal(of(a)[0].detach()[~hit], of(b)[0].detach()[~hit])
     kept = [x[17] for x in states(a, of(a)[0]).values()]
     if bad != bad or cls.__name__ not in SIGN_ALONE:
@@ -214,7 +215,7 @@ def test_order_in_memory_does_not_matter(cls, weights, backend):
         p.grad = layout(start.grad.clone())
         plain.step()
         odd.step()
-    near(p, start, 1e-6 if cls.__name__ in ACROSS or gathers(odd) else 0)
+    near(p, start, 1e-6 if cls.__name__ in ACROSS or gathers(odd) or products(odd) else 0)
     assert p.stride() == strides
 
 

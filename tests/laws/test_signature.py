@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import ALL, every, near, parameters, some, states, walk
+from cases import ALL, every, near, parameters, products, some, states, walk
 from torch import nn
 
 # How a rule answers to gradients c times as large, from 0 and without weight decay. "linear": its path is c times as
@@ -60,18 +60,21 @@ KINDS = {
     "sgd": "linear",
     "sgdp": "linear",
     "sgdw": "linear",
+    "shampoo": "invariant",
     "signsgd": "invariant",
     "signum": "invariant",
     "sm3": "invariant",
+    "soap": "invariant",
     "sophiag": "invariant",
     "sophiah": "invariant",
     "sparseadam": "invariant",
+    "splus": "invariant",
     "stableadamw": "invariant",
     "yogi": "neither",  # v begins at 1e-6, whatever the gradient
 }
 AS_LONG_AS_THE_WEIGHTS = {"lamb", "lars"}  # whose step is: from 0 it would not move, and it never comes to rest
-NEVER_RESTS = {"ademamix", "lion", "signum"}  # a momentum of 10 000 steps; a step of lr while the momentum has a sign
-WATCHES_FIRST = {"adopt": 1}  # so many gradients are looked at only, and nothing moves
+NEVER_RESTS = {"ademamix", "lion", "signum", "splus"}  # 10 000 steps of momentum; a step of lr while there is any
+WATCHES_FIRST = {"adopt": 1, "soap": 1}  # so many gradients are looked at only, and nothing moves
 SHORT = {  # where the defaults remember longer than the paths here
     "aggmo": {"betas": (0.0, 0.9)},
     "qhm": {"momentum": 0.9},
@@ -93,6 +96,7 @@ FORGETS_AT_ONCE = {
     "schedulefreesgd",
     "sgd",
     "sgdp",
+    "shampoo",
     "signsgd",
 }
 
@@ -219,8 +223,8 @@ def test_elements_do_not_see_each_other(cls, hyper):
     """But for rules with a norm, an element's path is the same alone and among others."""
     whole = cls(parameters([(40,)]), **hyper)
     first = whole.param_groups[0]["params"][0]
-    if whole.compiled(whole.param_groups[0], first).plan.sums:
-        pytest.skip("elements meet in a sum of this rule")
+    if whole.compiled(whole.param_groups[0], first).plan.sums or products(whole):
+        pytest.skip("elements meet in a sum or a matrix of this rule")
     start = first.detach().clone()
     alone = nn.Parameter(start[7:8].clone())
     single = cls([alone], **hyper)

@@ -23,6 +23,8 @@ BY_LR = {
     "sgd",
     "sgdp",
     "sgdw",
+    "shampoo",
+    "splus",
     "signsgd",
     "signum",
 }
@@ -35,7 +37,8 @@ SOLVERS = {
     "adopt": {"lr": 0.05}, "amsgrad": {"lr": 0.05}, "came": {"lr": 0.01}, "dog": {},
     "ldog": {}, "dowg": {}, "lamb": {"lr": 0.05}, "laprop": {"lr": 0.05}, "lpadam": {"lr": 0.05}, "mars": {"lr": 0.05},
     "momo": {}, "momoadam": {}, "nadam": {"lr": 0.05}, "prodigy": {}, "qhadam": {"lr": 0.05}, "radam": {"lr": 0.05},
-    "rmsprop": {"lr": 0.05}, "sm3": {"lr": 0.5}, "stableadamw": {"lr": 0.05, "weight_decay": 0.0}, "yogi": {"lr": 0.05},
+    "rmsprop": {"lr": 0.05}, "shampoo": {"lr": 0.5}, "sm3": {"lr": 0.5},
+    "soap": {"lr": 0.05, "weight_decay": 0.0}, "stableadamw": {"lr": 0.05, "weight_decay": 0.0}, "yogi": {"lr": 0.05},
 }  # fmt: skip
 SOME = ("sgd", "adam", "adagrad", "lamb")  # run at every edit, and at a second λ too
 

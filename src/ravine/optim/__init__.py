@@ -50,12 +50,15 @@ from ravine.optim.schedule_free import ScheduleFreeRAdam as ScheduleFreeRAdam
 from ravine.optim.schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from ravine.optim.sgd import SGD as SGD
 from ravine.optim.sgdw import SGDW as SGDW
+from ravine.optim.shampoo import Shampoo as Shampoo
 from ravine.optim.signum import SignSGD as SignSGD
 from ravine.optim.signum import Signum as Signum
 from ravine.optim.sm3 import SM3 as SM3
+from ravine.optim.soap import SOAP as SOAP
 from ravine.optim.sophia import SophiaG as SophiaG
 from ravine.optim.sophia import SophiaH as SophiaH
 from ravine.optim.sparse_adam import SparseAdam as SparseAdam
+from ravine.optim.splus import SPlus as SPlus
 from ravine.optim.stable_adamw import StableAdamW as StableAdamW
 from ravine.optim.yogi import Yogi as Yogi
 from ravine.optimizer import Optimizer

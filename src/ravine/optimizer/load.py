@@ -260,7 +260,9 @@ def shaped(who: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
     mine = {k: x for k, x in now.items() if isinstance(x, Block) or (k == "blocks" and x is None)}
     for k, x in mine.items():
         if k in saved and str(saved[k]) != str(x):
-            raise ValueError(f"{who} has {k}={saved[k]} in the state_dict and {k}={x} here; give the same")
+            raise ValueError(
+                f"{who} has {k}={in_short(str(saved[k]))} in the state_dict and {k}={x} here; give the same"
+            )
     return mine
 
 

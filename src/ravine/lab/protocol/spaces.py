@@ -22,11 +22,11 @@ _RATES: dict[Range, str] = {
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
-    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum nag sgdw sm3",
-    (3e-4, 3e-1): "madgrad momoadam",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum nag sgdw sm3 splus",
+    (3e-4, 3e-1): "madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamw adan adabelief ademamix adopt amsgrad laprop lpadam "
-                  "mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam sparseadam stableadamw "
-                  "yogi",
+                  "mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap sparseadam "
+                  "stableadamw yogi",
     (1e-5, 1e-2): "came lion rprop signsgd signum sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
@@ -41,11 +41,12 @@ _BESIDE: list[tuple[Space, str]] = [
     (_BETAS, "adahessian adam adam2k adamax adammini adamp adabelief ademamix adopt amsgrad dadaptadam laprop mars "
              "momoadam nadam novograd prodigy qhadam radam schedulefreeadamw schedulefreeradam sparseadam yogi"),
     (_BETAS | {"eps": (1e-8, 1e-1)}, "adameps"),
-    (_DECAYED, "adamw stableadamw"),
+    (_DECAYED, "adamw soap splus stableadamw"),
     ({"1-beta1": (5e-3, 0.1), "weight_decay": (1e-3, 1.0)}, "adan"),
     ({"1-beta1": (5e-2, 0.3), "weight_decay": (1e-3, 1.0), "1-beta2": (1e-4, 0.1)}, "lamb"),
     ({"1-beta1": (2e-2, 0.5), "weight_decay": (1e-2, 10.0), "1-beta2": (1e-3, 0.1)}, "lion"),
     ({"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}, "came lpadam"),
+    ({"1-beta1": (2e-2, 1.0)}, "shampoo"),  # as far as none
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "rho": (1e-3, 1.0)}, "sophiag"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "gamma": (1e-3, 1.0)}, "sophiah"),
     ({"1-alpha": (1e-3, 0.5)}, "rmsprop"),

@@ -30,7 +30,8 @@ SHAPES = [(7, 6), (5,), (), (3, 4, 2), (1, 5), (0, 3), (96, 64)]
 MODS = (
     mods.AGC(), mods.Averaging(), mods.Cautious(), mods.Centralize(), mods.ClipNorm(0.5), mods.ClipTensorNorm(0.1),
     mods.ClipValue(0.3), mods.DecoupledDecay(0.1), mods.EMA(), mods.GradientAveraging(), mods.GradientNoise(),
-    mods.Grams(), mods.L1(0.01),
+    mods.Grams(), mods.L1(0.01), mods.CautiousDecay(0.1), mods.DecoupledDecay(0.1, "lr2"), mods.Hyperball(),
+    mods.RadialBrake(), mods.UpdateFloor(2.0), mods.EMANesterov(), mods.GPA(0.9),
 )  # fmt: skip
 
 

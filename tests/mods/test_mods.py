@@ -15,18 +15,25 @@ from ravine.catalog.bib import papers
 from ravine.mods import (
     AGC,
     EMA,
+    GPA,
     L1,
     Averaging,
     Cautious,
+    CautiousDecay,
     Centralize,
     ClipNorm,
     ClipTensorNorm,
     ClipValue,
     DecoupledDecay,
+    EMANesterov,
     GradientAveraging,
     GradientNoise,
     Grams,
+    Hyperball,
+    RadialBrake,
+    UpdateFloor,
 )
+from ravine.mods.shown import Shown
 from ravine.rule import programs
 from ravine.words import every as over_all
 from ravine.words import total
@@ -44,7 +51,14 @@ ALL = {
     "cautious_plus_one": lambda: Cautious(plus_one=True),
     "grams": Grams,
     "decay": lambda: DecoupledDecay(0.1),
-    "full_decay": lambda: DecoupledDecay(0.01, fully_decoupled=True),
+    "full_decay": lambda: DecoupledDecay(0.01, "independent"),
+    "corrected_decay": lambda: DecoupledDecay(0.1, "lr2"),
+    "cautious_decay": lambda: CautiousDecay(0.1),
+    "hyperball": Hyperball,
+    "radial_brake": RadialBrake,
+    "update_floor": lambda: UpdateFloor(20.0),
+    "ema_nesterov": lambda: EMANesterov(0.5, 0.9),
+    "gpa": lambda: GPA(0.9, 0.7),
     "l1": lambda: L1(0.2),
     "ema": lambda: EMA(0.9),
     "ema_ramp": lambda: EMA(0.9, "ramp"),
@@ -53,7 +67,7 @@ ALL = {
     "tail": lambda: Averaging(2),
     "swa": lambda: Averaging(1, every=2),
 }
-AVERAGES = [name for name, make in ALL.items() if hasattr(make(), "to_eval")]
+AVERAGES = [name for name, make in ALL.items() if isinstance(make(), Shown)]
 STATEFUL = [*AVERAGES, "gradients", "all_gradients"]
 RULES = {
     "sgd": (ravine.SGD, {"lr": 0.1, "momentum": 0.9}),
@@ -138,7 +152,7 @@ def test_backends_agree(rule, hyper, make):
 def test_a_modifier_does_something(rule, hyper, make):
     opt = rule(parameters(), mods=[make()], **hyper)
     plain, worn = walk(rule(parameters(), **hyper)), walk(opt)
-    if hasattr(make(), "to_eval"):  # an average watches, and is another thing
+    if isinstance(make(), Shown):  # an average watches, and is another thing
         equal(worn, plain)
         opt.eval()
         worn = [p.detach() for p in of(opt)]
@@ -156,7 +170,7 @@ def test_a_nan_comes_through_and_stays_out_of_other_tensors(make, backend):
     opt.step()
     assert p[1, 2].isnan()
     assert q.isnan().any().item() == isinstance(mod, ClipNorm)
-    if isinstance(mod, ClipValue | GradientNoise | Cautious | Grams | DecoupledDecay | L1 | EMA | Averaging):
+    if isinstance(mod, ClipValue | GradientNoise | Cautious | Grams | DecoupledDecay | L1 | Shown | EMANesterov | GPA):
         assert p.isnan().sum() == 1
 
 
@@ -400,7 +414,7 @@ def test_a_number_that_changes_does_not_recompile_and_counts(make, compilations)
 FLAGS = pytest.mark.parametrize(
     ("make", "flag", "value"),
     [
-        (lambda: DecoupledDecay(0.1), "fully_decoupled", True),
+        (lambda: DecoupledDecay(0.1), "scale", "independent"),
         (Cautious, "plus_one", True),
         (lambda: EMA(0.9), "warmup", "ramp"),
     ],
@@ -730,9 +744,9 @@ def test_decoupled_decay_is_adamws(backend):
     walk(a, 1)
 
 
-def test_fully_decoupled_decay_does_not_know_the_rate():
+def test_independent_decay_does_not_know_the_rate():
     for lr in (0.0, 0.1):
-        opt = ravine.SGD(parameters(), lr=lr, mods=[DecoupledDecay(0.3, fully_decoupled=True)])
+        opt = ravine.SGD(parameters(), lr=lr, mods=[DecoupledDecay(0.3, "independent")])
         expected = [0.7 * p.detach() - lr * g for p, g in zip(parameters(), gradients(0, SHAPES), strict=True)]
         near(walk(opt, 1), expected)
 

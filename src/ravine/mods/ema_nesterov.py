@@ -12,8 +12,8 @@ class EMANesterov(Modifier):
         m ← γ m + (1 − γ) (θ′ − θ)            θ ← θ′
 
     β is `beta` lr / lr_max, with the largest lr so far, as the authors scale it by their schedule; it is 0 up to step
-    `start` and after step `stop`, where None never stops. While it is 0 the rule goes as if alone and m is gathered. The
-    authors look ahead neither in the warm-up nor at the end: their result on modded-nanogpt has beta = 0.6,
+    `start` and after step `stop`, where None never stops. While it is 0 the rule goes as if alone and m is gathered.
+    The authors look ahead neither in the warm-up nor at the end: their result on modded-nanogpt has beta = 0.6,
     start = 500 and stop = 2400 of 3125 steps. m is a mean of about 1 / (1 − γ) steps.
 
     Call `eval()` before validation and before the weights are saved, which puts θ into the model, and `train()`

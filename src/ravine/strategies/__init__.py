@@ -6,4 +6,5 @@ from ravine.loop.path_recorder import PathRecorder as PathRecorder
 from ravine.strategies.lookahead import Lookahead as Lookahead
 from ravine.strategies.sam import ASAM as ASAM
 from ravine.strategies.sam import SAM as SAM
+from ravine.strategies.snoo import SNOO as SNOO
 from ravine.strategies.strategy import Strategy as Strategy

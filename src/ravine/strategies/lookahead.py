@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -11,16 +11,14 @@ from torch import Tensor
 from ravine.compile.expr import FULL
 from ravine.compile.trace import modifiers
 from ravine.optimizer import Optimizer
-from ravine.optimizer.load import other_mode
-from ravine.optimizer.state import begin, begins_only, set_weight, weight_of
-from ravine.optimizer.untraced import untraced
+from ravine.optimizer.state import begin
 from ravine.rule.hyper import integer, value_of
 from ravine.saved import finite, told, whole
-from ravine.strategies.sam import SAM
-from ravine.strategies.strategy import Strategy, driver, forward
+from ravine.strategies.slow import SlowWeights
+from ravine.strategies.strategy import driver
 
 
-class Lookahead(Strategy):
+class Lookahead(SlowWeights):
     """k steps forward, one step back: slow weights follow, and every k steps the fast ones begin from them again.
 
         θ ← A(θ)                       k steps of the driven optimizer A
@@ -50,12 +48,9 @@ class Lookahead(Strategy):
 
     papers = ("zhang2019lookahead",)
     fields = ("k", "alpha", "inner_state", "count")
-    keeps = ("slow", "fast")
 
-    k: int
     alpha: float
     inner_state: Literal["maintain", "reset", "interpolate"]
-    count: int
 
     def __init__(
         self,
@@ -67,8 +62,7 @@ class Lookahead(Strategy):
     ):
         driver(type(self).__name__, opt)
         k, alpha = integer("Lookahead: k", k), value_of("Lookahead: alpha", float, alpha)
-        if isinstance(opt, SAM):
-            raise TypeError("Lookahead: let SAM drive it: SAM(Lookahead(opt)) is the same path")
+        self.refuse_sam(opt)
         refuse_codes(inner_state, opt)
         # count: steps since the fast weights began from the slow ones
         own = self.valid({"k": k, "alpha": alpha, "inner_state": inner_state, "count": 0})
@@ -86,49 +80,14 @@ class Lookahead(Strategy):
             "count": whole("Lookahead: count", count, where=""),
         }
 
-    @untraced
-    def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
-        """A step of the driven optimizer, and after every k-th the step back."""
-        if any("fast" in kept for kept in self.kept.values()):
-            raise RuntimeError("Lookahead: the model holds the slow weights; call train() before step()")
-        begins = closure is None and begins_only(self)
-        self.start()
-        loss = forward(self.optimizer, closure, given)
-        if begins:
-            return loss
-        self.count += 1
-        if self.count >= self.k:
-            self.back()
-        self.note()
-        return loss
-
     def agree(self, note: Mapping[str, Any], kept: Mapping[Tensor, Any]) -> None:
-        driven = type(self.optimizer).__name__
-        if note["count"] and not kept:
-            raise ValueError(f"this is not a state_dict of Lookahead; give one of {driven} to that")
+        super().agree(note, kept)
         refuse_codes(note["inner_state"], self)
 
-    def same_mode(self, saved: Mapping[str, Any], p: Tensor, who: str) -> None:
-        there, kept = "fast" in saved, self.kept.get(p)
-        if kept and there != ("fast" in kept):
-            raise ValueError(other_mode(f"Lookahead: the state of {who}", there))
-
-    @torch.no_grad()
-    def start(self) -> None:
-        """Slow weights for parameters that have none yet, in float32 where the weights have further bits."""
-        for group in self.param_groups:
-            two = group.get("master_bits")
-            for p in group["params"]:
-                if p.requires_grad and "slow" not in self.kept[p]:
-                    slow = weight_of(p, self.beside(p)).detach().clone(memory_format=torch.preserve_format)
-                    kept = {"slow": slow.float() if two and p.dtype == torch.bfloat16 else slow}
-                    if self.inner_state == "interpolate":
-                        kept |= {f"slow.{k}": x for k, x in self.first(group, p).items()}
-                    self.kept[p].update(kept)
-
-    def beside(self, p: Tensor) -> dict[str, Any]:
-        """The state that may hold further bits of a weight; of other optimizers none does."""
-        return self.optimizer.state.get(p, {}) if isinstance(self.optimizer, Optimizer) else {}
+    def begun(self, group: dict[str, Any], p: Tensor) -> dict[str, Tensor]:
+        if self.inner_state != "interpolate":
+            return {}
+        return {f"slow.{k}": x for k, x in self.first(group, p).items()}
 
     def first(self, group: dict[str, Any], p: Tensor) -> dict[str, Tensor]:
         """The states of the driven optimizer as they are or will begin, where that is known: torch's begin as zero."""
@@ -146,22 +105,17 @@ class Lookahead(Strategy):
         found = [k for k, x in state.items() if isinstance(x, Tensor) and x.shape == p.shape]
         return [k for k in found if k not in ("step", "eta", "mu", "mu_product")]
 
-    @torch.no_grad()
-    def back(self) -> None:
-        """The slow weights go α of the way, and the fast ones begin from there."""
-        self.count = 0
-        for group in self.param_groups:
-            for p in group["params"]:
-                if "slow" not in (kept := self.kept[p]):
-                    continue
-                set_weight(p, self.beside(p), kept["slow"].lerp_(weight_of(p, self.beside(p)).detach(), self.alpha))
-                if self.inner_state == "reset":
-                    self.reset(group, p)
-                elif self.inner_state == "interpolate":
-                    state = self.optimizer.state[p]
-                    for k in self.shaped(group, p, state):
-                        slow = kept.setdefault(f"slow.{k}", torch.zeros_like(state[k]))
-                        state[k].copy_(slow.lerp_(state[k], self.alpha))
+    def outer(self, kept: dict[str, Any], fast: Tensor) -> Tensor:
+        return kept["slow"].lerp_(fast, self.alpha)
+
+    def went_back(self, group: dict[str, Any], p: Tensor) -> None:
+        if self.inner_state == "reset":
+            self.reset(group, p)
+        elif self.inner_state == "interpolate":
+            kept, state = self.kept[p], self.optimizer.state[p]
+            for k in self.shaped(group, p, state):
+                slow = kept.setdefault(f"slow.{k}", torch.zeros_like(state[k]))
+                state[k].copy_(slow.lerp_(state[k], self.alpha))
 
     def reset(self, group: dict[str, Any], p: Tensor) -> None:
         """Let the driven optimizer begin anew; what its modifiers keep, such as an average, goes on."""
@@ -171,22 +125,6 @@ class Lookahead(Strategy):
         state.clear()
         if kept:
             state.update(kept, step=torch.tensor(0.0, device="cpu"))
-
-    @torch.no_grad()
-    def eval(self) -> None:
-        """Put the slow weights into the model. Call before validation."""
-        for p in self.params:
-            kept = self.kept.get(p, {})
-            if "slow" in kept and "fast" not in kept:
-                kept["fast"] = p.detach().clone(memory_format=torch.preserve_format)
-                p.copy_(kept["slow"])
-
-    @torch.no_grad()
-    def train(self) -> None:
-        """Put the fast weights back. Call after `eval()`, before the next step."""
-        for p in self.params:
-            if "fast" in self.kept.get(p, {}):
-                p.copy_(self.kept[p].pop("fast"))
 
 
 def refuse_codes(inner_state: str, opt: torch.optim.Optimizer) -> None:

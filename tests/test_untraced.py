@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 import ravine
-from ravine.strategies import SAM, Lookahead
+from ravine.strategies import GSAM, SAM, SNOO, Lookahead
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def counter():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("around", [lambda opt: opt, Lookahead, SAM], ids=["itself", "Lookahead", "SAM"])
+@pytest.mark.parametrize("around", [lambda opt: opt, Lookahead, SNOO, SAM, GSAM])
 @pytest.mark.parametrize("hook", [False, True], ids=["plain", "with a hook"])
 def test_a_compiled_step_is_compiled_once(counter, around, hook):
     found = {}
@@ -48,6 +48,6 @@ def test_a_compiled_step_is_compiled_once(counter, around, hook):
             step()
             rates.step()
         found[compiled] = list(model.parameters())
-    assert counter.frame_count == (2 if around is SAM else 1)  # the forward passes, and nothing else
+    assert counter.frame_count == (2 if around in (SAM, GSAM) else 1)  # the forward passes, and nothing else
     for a, b in zip(found[True], found[False], strict=True):
         assert torch.equal(a, b)

@@ -103,7 +103,9 @@ def losses(model, opt, count=4):
 
 DRIVEN = {
     "lookahead": lambda opt: ravine.strategies.Lookahead(opt, k=2, inner_state="interpolate"),
+    "snoo": lambda opt: ravine.strategies.SNOO(opt, k=2),
     "sam": lambda opt: ravine.strategies.SAM(opt, adaptive=True),
+    "gsam": lambda opt: ravine.strategies.GSAM(opt),
 }
 
 

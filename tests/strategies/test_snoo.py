@@ -41,7 +41,7 @@ def test_the_papers_algorithm(k, lr, momentum):
 @inner
 @libraries
 def test_diloco_with_one_worker(name, hyper, library):
-    """Its outer optimizer as others have it: torch's SGD on the slow weights, with what k steps have moved as gradient."""
+    """Its outer optimizer as others have it: torch's SGD, and what k steps have moved as its gradient."""
     opt, params = made(name, hyper, library, k=4, lr=0.7, momentum=0.9)
     fast, slow = start(), start()
     one = getattr(torch.optim, name)(fast, **hyper)

@@ -83,7 +83,11 @@ ABSENT = (  # methods of the literature that are not here yet: whoever asks for 
 ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
     "sam": "ravine.strategies.SAM drives any optimizer",
     "asam": "ravine.strategies.SAM(…, adaptive=True) drives any optimizer",
+    "gsam": "ravine.strategies.GSAM drives any optimizer",
     "lookahead": "ravine.strategies.Lookahead drives any optimizer",
+    "snoo": "ravine.strategies.SNOO drives any optimizer",
+    "ema-nesterov": "any optimizer takes mods=[EMANesterov()] (ravine.mods)",
+    "gpa": "any optimizer takes mods=[GPA()] (ravine.mods)",
     "ema": "any optimizer takes mods=[EMA(0.999)] (ravine.mods)",
     "swa": "any optimizer takes mods=[Averaging()] (ravine.mods)",
 }

@@ -3,6 +3,7 @@
 from ravine.loop.batch_norm import frozen_batch_norm as frozen_batch_norm
 from ravine.loop.batch_norm import recompute_batch_norm as recompute_batch_norm
 from ravine.loop.path_recorder import PathRecorder as PathRecorder
+from ravine.strategies.gsam import GSAM as GSAM
 from ravine.strategies.lookahead import Lookahead as Lookahead
 from ravine.strategies.sam import ASAM as ASAM
 from ravine.strategies.sam import SAM as SAM

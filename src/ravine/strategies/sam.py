@@ -78,23 +78,25 @@ class SAM(Strategy):
         eta: float = 0.0,
         model: torch.nn.Module | None = None,
     ):
+        self.drive(opt, model, rho=rho, adaptive=adaptive, eta=eta)
+
+    def drive(self, opt: torch.optim.Optimizer, model: torch.nn.Module | None, **own: Any) -> None:
+        """Begin to drive an optimizer, with fields of its own as they were given."""
+        name = type(self).__name__
         if model is not None and not isinstance(model, torch.nn.Module):
-            raise TypeError(
-                f"{type(self).__name__}: model is the torch.nn.Module whose batch norm to hold, not {model!r}"
-            )
-        driver(type(self).__name__, opt)
-        rho, eta = (value_of(f"{type(self).__name__}: {name}", float, x) for name, x in (("rho", rho), ("eta", eta)))
+            raise TypeError(f"{name}: model is the torch.nn.Module whose batch norm to hold, not {model!r}")
+        driver(name, opt)
+        own = {k: bool(x) if k == "adaptive" else value_of(f"{name}: {k}", float, x) for k, x in own.items()}
         if any(isinstance(x, SAM) for x in driven(opt)):
-            raise TypeError(
-                f"{type(self).__name__} cannot drive another SAM: each needs two gradients of its own for a step"
-            )
-        own = {"rho": rho, "adaptive": bool(adaptive), "eta": eta}
-        super().__init__(opt, model=model, **own | self.valid({name: own[name] for name in self.fields}))
+            raise TypeError(f"{name} cannot drive another SAM: each needs two gradients of its own for a step")
+        super().__init__(opt, model=model, **own | self.valid({k: own[k] for k in self.fields}))
 
     @classmethod
     def valid(cls, note: Mapping[str, Any]) -> dict[str, Any]:
-        for name in ("rho", "eta"):
+        for name in cls.fields:
             x = note[name]
+            if name == "adaptive":
+                continue
             if not isinstance(x, int | float) or isinstance(x, bool) or not 0 <= x <= sys.float_info.max:
                 raise ValueError(f"{cls.__name__}: {name} is {told(x)}; it must lie in [0, inf)")
         if not isinstance(note.get("adaptive", True), bool):
@@ -133,7 +135,7 @@ class SAM(Strategy):
             raise RuntimeError(f"{type(self).__name__} takes dense gradients only")
         norms = [norm_of(self.turned(p, g)) for p, g in grads]
         for p, _ in grads:
-            self.kept[p]["before"] = p.detach().clone(memory_format=torch.preserve_format)
+            self.kept[p].update(self.put_aside(p))
         if norms:
             norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
             reach = torch.where(norm > 0, self.rho / norm, 0.0)
@@ -143,6 +145,13 @@ class SAM(Strategy):
         self.freeze()
         if zero_grad:
             self.zero_grad()
+
+    def put_aside(self, p: Tensor) -> dict[str, Tensor]:
+        """What to keep of a parameter until the second step: w."""
+        return {"before": p.detach().clone(memory_format=torch.preserve_format)}
+
+    def aim(self) -> None:
+        """Change the gradients that were found at w + e."""
 
     def turned(self, p: Tensor, g: Tensor) -> Tensor:
         """T g."""
@@ -162,8 +171,11 @@ class SAM(Strategy):
 
     def finish(self, given: Mapping[str, Any]) -> Any:
         """Back to w, and a step of the driven optimizer."""
+        finite = not getattr(self, "found_inf", 0)  # GradScaler leaves these here while it calls step()
+        if finite:
+            self.aim()
         self.restore()
-        if not getattr(self, "found_inf", 0):  # GradScaler leaves these here while it calls step()
+        if finite:
             if (scale := getattr(self, "grad_scale", None)) is not None:
                 for p in self.params:
                     if p.grad is not None:

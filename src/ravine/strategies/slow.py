@@ -49,9 +49,7 @@ class SlowWeights(Strategy):
     def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
         """A step of the driven optimizer, and after every k-th the step of the slow weights."""
         if any("fast" in kept for kept in self.kept.values()):
-            raise RuntimeError(
-                f"{type(self).__name__}: the model holds the slow weights; call train() before step()"
-            )
+            raise RuntimeError(f"{type(self).__name__}: the model holds the slow weights; call train() before step()")
         begins = closure is None and begins_only(self)
         self.start()
         loss = forward(self.optimizer, closure, given)

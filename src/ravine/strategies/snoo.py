@@ -36,7 +36,7 @@ class SNOO(SlowWeights):
     `Lookahead` with α = η, and then η = 1 is A alone. `GPA` does nearly the same at every step, in the pass of the step.
 
     k, η (`lr`) and μ (`momentum`) belong together. Without momentum the slow weights go η of the way; with it they go
-    η / (1 − μ) of it in the long run, 1.08 with the defaults. The rate of A is tuned as ever, and a schedule acts on it.
+    η / (1 − μ) of it in the long run, 1.08 with the defaults. A schedule acts on the rate of A.
     The authors' record moves the slow weights after steps 1, k + 1, 2k + 1 …; here they move after steps k, 2k …, as in
     the paper. It costs two copies of the weights and next to no time.
 

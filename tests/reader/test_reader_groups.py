@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import ravine
-from ravine.groups import by_name, layer_decay, matrices, no_decay, split
+from ravine.groups import by_name, layer_decay, lora_plus, matrices, no_decay, split
 
 
 class Block(nn.Module):
@@ -39,6 +39,8 @@ MAKERS = {
     "no_decay": lambda m, **k: no_decay(m, 0.1, **k),
     "layer_decay": lambda m, **k: layer_decay(m, 0.1, 0.5, **k),
     "layer_decay with weight decay": lambda m, **k: layer_decay(m, 0.1, 0.5, weight_decay=0.1, **k),
+    "lora_plus": lambda m, **k: lora_plus(m, 0.1, b=r"mlp[.]2", **{"frozen": True} | k),
+    "lora_plus with weight decay": lambda m, **k: lora_plus(m, 0.1, b="mlp", weight_decay=0.1, **{"frozen": True} | k),
     "by_name": lambda m, **k: by_name(m, {"bias": {"lr": 0.1}, "norm": {}}, default={"lr": 0.2}, **k),
     "split": lambda m, **k: [{"params": part} for part in split(m, **k)],
 }
@@ -219,6 +221,50 @@ def test_layers_of_a_network_of_stages():
 def test_layer_decay_needs_a_factor(decay):
     with pytest.raises(ValueError, match=r"decay is .*; it must be above 0"):
         layer_decay(Transformer(), 1.0, decay)
+
+
+class Adapted(nn.Module):
+    """A layer with factors called as in PEFT, torchtune or kohya's scripts, and a norm that is trained beside them."""
+
+    def __init__(self, a, b):
+        super().__init__()
+        self.base, self.norm = nn.Linear(4, 4), nn.LayerNorm(4)
+        self.base.requires_grad_(False)
+        if a.startswith("lora_embedding"):
+            for name in (a, b):
+                self.register_module(name, nn.ParameterDict({"default": torch.zeros(2, 4)}))
+        else:
+            for name in (a, b):
+                self.add_module(name, nn.ModuleDict({"default": nn.Linear(2, 2, bias=False)}))
+
+
+KINDS = [("lora_A", "lora_B"), ("lora_a", "lora_b"), ("lora_down", "lora_up")]
+KINDS += [("lora_embedding_A", "lora_embedding_B")]
+
+
+@pytest.mark.parametrize(("a", "b"), KINDS, ids=[b for _, b in KINDS])
+def test_b_learns_faster_than_a(a, b):
+    model = nn.Sequential(Adapted(a, b), Adapted(a, b))
+    slow, fast = lora_plus(model, lr=1e-3)
+    assert (slow["lr"], fast["lr"]) == (1e-3, 16e-3)
+    assert all(f".{a}." in name for name in names(slow)) and len(names(slow)) == 2
+    assert sum(f".{b}." in name for name in names(fast)) == 2 and sum(".norm." in name for name in names(fast)) == 4
+    assert len(names(fast)) == 6  # what is adapted is frozen, and in none
+    four = lora_plus(model, 1e-3, 4.0, weight_decay=0.1, frozen=True)
+    rates = [(group["lr"], group["weight_decay"]) for group in four]
+    assert rates == [(1e-3, 0.1), (4e-3, 0.1), (4e-3, 0.0)]
+    assert sorted(x for group in four for x in names(group)) == sorted(all_names(model))
+    assert names(four[1]) == [name for name in all_names(model) if f".{b}." in name]
+
+
+def test_lora_plus_says_what_is_wrong():
+    with pytest.raises(
+        ValueError, match=r"lora_plus: .* is found in no name of Transformer, whose names are wte.weight"
+    ):
+        lora_plus(Transformer(), 1e-3)
+    for ratio in (0.0, -1.0):
+        with pytest.raises(ValueError, match=f"lora_plus: ratio is {ratio}; it must be above 0"):
+            lora_plus(Transformer(), 1e-3, ratio, b="mlp")
 
 
 def test_the_first_expression_that_is_found_has_the_name():

@@ -33,6 +33,7 @@ class Selected(list[Pair]):
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 EMBEDDINGS = r"(^|\.)(\w*emb(ed|eds|edding|eddings)?|wte|wpe)(\.|$)"
 HEADS = r"(^|\.)(lm_head|heads?|classifier|output_projection)(\.|$)"
+LORA_B = r"(^|\.|_)lora_(embedding_)?([Bb]|up)(\.|$)"  # in PEFT, torchtune and kohya's scripts
 
 
 def no_decay(model: nn.Module, weight_decay: float, *, also: str | None = None, frozen: bool = True) -> list[Group]:
@@ -108,6 +109,68 @@ def layer_decay(
         rate = float(lr) * float(decay) ** (count - 1 - i)
         for group in whole:
             here = [(name, p) for name, p in group["params"] if level[id(p)] == i]
+            made.append(group | {"params": here, "lr": rate})
+    return _filled(*made)
+
+
+def lora_plus(
+    model: nn.Module,
+    lr: float,
+    ratio: float = 16.0,
+    *,
+    b: str = LORA_B,
+    weight_decay: float | None = None,
+    frozen: bool = False,
+) -> list[Group]:
+    """LoRA+: of the two factors of an adapter, B learns `ratio` times as fast as A.
+
+    An adapter adds B A x to what a layer gives, and B begins as zeros. In a wide network A and B need rates of other
+    orders to learn equally; one rate for both, as in LoRA, leaves A to do the work that B should.
+
+        >>> import ravine, torch
+        >>> from torch import nn
+        >>> class Adapted(nn.Linear):
+        ...     def __init__(self):
+        ...         super().__init__(8, 8)
+        ...         self.lora_A, self.lora_B = nn.Linear(8, 2, bias=False), nn.Linear(2, 8, bias=False)
+        >>> model = nn.Sequential(Adapted(), Adapted())
+        >>> for name, p in model.named_parameters():
+        ...     p = p.requires_grad_("lora" in name)
+        >>> groups = ravine.groups.lora_plus(model, lr=1e-4)
+        >>> [(group["lr"], [name for name, p in group["params"]]) for group in groups]
+        [(0.0001, ['0.lora_A.weight', '1.lora_A.weight']), (0.0016, ['0.lora_B.weight', '1.lora_B.weight'])]
+        >>> opt = ravine.AdamW(groups)
+
+    lr: of A, and of other matrices that are trained.
+    ratio: the paper's η_B / η_A; it advises about 2⁴, and finds that it matters most for tasks that are hard for the
+        model. 1 is LoRA.
+    b: a regular expression that is found in the names of B, and in no other; it is an error if none has it. It knows
+        those of PEFT (lora_B), torchtune (lora_b) and kohya's scripts (lora_up).
+    weight_decay: if given, each group is two, as `no_decay` makes them.
+    frozen: keep parameters with requires_grad=False, such as the weights that are adapted.
+
+    Biases and norms that are trained beside the adapters learn as B does, as in the authors' code and PEFT. Those give
+    adapters of embeddings a rate of their own, 1e-6; here they learn as the others do.
+
+    Hayou, Ghosh & Yu 2024    https://arxiv.org/abs/2402.12354
+    """
+    if not ratio > 0:
+        raise ValueError(f"lora_plus: ratio is {ratio!r}; it must be above 0, and 1 gives A and B the same rate")
+    named = _named(model)
+    found = {id(p) for names, p in named if _found(b, names)}
+    if not found:
+        raise ValueError(
+            f"lora_plus: {b!r} is found in no name of {type(model).__name__}, whose names are "
+            f"{_some([names[0] for names, _ in named])}; give b= an expression for the factors that begin as zeros"
+        )
+    fast = found | {id(p) for _, p in named if p.ndim < 2}
+    whole: list[Group] = [{"params": _pairs(model, frozen)}]
+    if weight_decay is not None:
+        whole = no_decay(model, weight_decay, frozen=frozen)
+    made: list[Group] = []
+    for is_fast, rate in ((False, float(lr)), (True, float(lr) * float(ratio))):
+        for group in whole:
+            here = [(name, p) for name, p in group["params"] if (id(p) in fast) == is_fast]
             made.append(group | {"params": here, "lr": rate})
     return _filled(*made)
 

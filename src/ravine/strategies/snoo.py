@@ -33,7 +33,7 @@ class SNOO(SlowWeights):
     brings the fast weights back. The model itself holds φ after each k-th step. A's own state goes on.
 
     It is DiLoCo with one worker, without communication, and with Muon inside MuLoCo with K = 1. μ = 0 is
-    `Lookahead` with α = η, and then η = 1 is A alone. `GPA` does nearly the same at every step, in the pass of the step.
+    `Lookahead` with α = η, and then η = 1 is A alone. `ravine.mods.GPA` does nearly the same smoothly, at every step.
 
     k, η (`lr`) and μ (`momentum`) belong together. Without momentum the slow weights go η of the way; with it they go
     η / (1 − μ) of it in the long run, 1.08 with the defaults. A schedule acts on the rate of A.

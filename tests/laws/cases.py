@@ -3,7 +3,7 @@
 import inspect
 import random
 from functools import partial
-from typing import Literal, get_args, get_origin
+from typing import ClassVar, Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -110,8 +110,17 @@ class SophiaH(Curved, ALL["sophiah"]):
         return ((p, sign * h) for p, h in super().curvature())
 
 
+class ScheduleFreePlus(ALL["schedulefreeplus"]):
+    """The same for this one, at a loss for which its steps are not too long."""
+
+    at: ClassVar[float] = 0.3
+
+    def step(self, closure=None, *, loss=at):
+        return super().step(closure, loss=-loss if self.param_groups[0]["maximize"] else loss)
+
+
 ALL |= {x.__name__.lower(): x for x in (AdaHessian, SophiaG, SophiaH)}
-ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAdam)}
+ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAdam, ScheduleFreePlus)}
 ALL["adam2k"] = Adam2k
 ALL["schedulefreeradam"] = ScheduleFreeRAdam
 ALL["sparseadam"] = SparseAdam

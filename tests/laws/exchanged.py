@@ -25,6 +25,7 @@ from ravine.blocks import Block, Heads, Partition
 from ravine.optimizer.shares import numbers, ordered
 from ravine.words import cols, eye, matrix_op, norm, row_total, rows, sqrt, turn, zeros
 
+LOSS = (ravine.MoMo, ravine.MoMoAdam, ravine.ScheduleFreePlus)  # what takes the loss
 Case = tuple[str, type, torch.dtype, dict[str, Any]]
 SHAPES = [(7, 6), (5,), (), (3, 4, 2), (1, 5), (0, 3), (96, 64)]
 MODS = (
@@ -56,7 +57,7 @@ def options(names: Sequence[str]) -> Iterator[Case]:
 
 def alone(cls: type) -> dict[str, Any]:
     """What one process by itself says, where a rule takes the loss."""
-    return {"process_group": False} if issubclass(cls, (ravine.MoMo, ravine.MoMoAdam)) else {}
+    return {"process_group": False} if issubclass(cls, LOSS) else {}
 
 
 def near(a: Sequence[Tensor], b: Sequence[Tensor], what: str) -> None:
@@ -136,8 +137,8 @@ def trained(kind: str, case: Case, world: int, release: bool) -> None:
     """A module of this kind, each process with its part of the data."""
     what, cls, _, hyper = case
     whole, (many, parts) = module(), distributed(kind, world)
-    momo = issubclass(cls, (ravine.MoMo, ravine.MoMoAdam))
-    group = {"process_group": dist.group.WORLD} if momo and (kind == "DDP" or parts < world) else {}
+    takes = issubclass(cls, LOSS)
+    group = {"process_group": dist.group.WORLD} if takes and (kind == "DDP" or parts < world) else {}
     a, b = cls(whole.parameters(), **hyper, **alone(cls)), cls(many.parameters(), **hyper, **group)
     if release:
         try:
@@ -150,7 +151,7 @@ def trained(kind: str, case: Case, world: int, release: bool) -> None:
         mine = many(x.chunk(parts)[dist.get_rank() * parts // world]).square().mean()
         for opt, f in ((a, loss), (b, mine)):
             f.backward()
-            opt.step(**({"loss": f} if momo else {}))
+            opt.step(**({"loss": f} if takes else {}))
             opt.zero_grad()
     near(list(whole.parameters()), list(many.parameters()), f"{what} in {kind}{', released' * release}")
 

@@ -18,7 +18,7 @@ from ravine.rule.modifier import Modifier
 from ravine.words import every, is_vector, maximum, sqrt, total
 
 SHAPES = [(3, 5), (17,), (), (2, 3, 4)]
-LOSS = {name: {"loss": 30.0} for name in ("MoMo", "MoMoAdam")}
+LOSS = {name: {"loss": 30.0} for name in ("MoMo", "MoMoAdam", "ScheduleFreePlus")}
 
 
 def walked(cls, hyper, shapes=SHAPES, dtype=torch.float32, steps=3):

@@ -30,12 +30,13 @@ def pair(cls, mods=lambda: (), exact=None, shapes=SHAPES, dtype=torch.float32, *
 
 
 def loss_of(opt, t, live):
-    """A loss of ±30 with the random gradients of step t."""
+    """A loss of ±30, or what the class has, with the random gradients of step t."""
     params = of(opt)
     made = zip(params, values([p.shape for p in params], 1000 + t), strict=True)
     terms = [(p * g.to(p.dtype)).sum().double() for i, (p, g) in enumerate(made) if live is None or i in live]
     total = torch.stack(terms).sum()
-    return total - total.detach() + (-30.0 if opt.param_groups[0]["maximize"] else 30.0)
+    at = getattr(type(opt), "at", 30.0)
+    return total - total.detach() + (-at if opt.param_groups[0]["maximize"] else at)
 
 
 def both(plain, opt, released, t, live=None):

@@ -55,6 +55,7 @@ KINDS = {
     "rmsprop": "invariant",
     "rprop": "invariant",
     "schedulefreeadamw": "invariant",
+    "schedulefreeplus": "neither",  # the loss is not a thousand times as large
     "schedulefreeradam": "neither",  # here it begins as SGD
     "schedulefreesgd": "linear",
     "sgd": "linear",
@@ -63,6 +64,7 @@ KINDS = {
     "shampoo": "invariant",
     "signsgd": "invariant",
     "signum": "invariant",
+    "simplifiedademamix": "invariant",
     "sm3": "invariant",
     "soap": "invariant",
     "sophiag": "invariant",
@@ -73,7 +75,8 @@ KINDS = {
     "yogi": "neither",  # v begins at 1e-6, whatever the gradient
 }
 AS_LONG_AS_THE_WEIGHTS = {"lamb", "lars"}  # whose step is: from 0 it would not move, and it never comes to rest
-NEVER_RESTS = {"ademamix", "lion", "signum", "splus"}  # 10 000 steps of momentum; a step of lr while there is any
+# a momentum of 10 000 steps; a step of lr while the momentum has a sign; a momentum that is longer than √v
+NEVER_RESTS = {"ademamix", "lion", "signum", "simplifiedademamix", "splus"}
 WATCHES_FIRST = {"adopt": 1, "soap": 1}  # so many gradients are looked at only, and nothing moves
 SHORT = {  # where the defaults remember longer than the paths here
     "aggmo": {"betas": (0.0, 0.9)},

@@ -28,7 +28,7 @@ BY_LR = {
     "signsgd",
     "signum",
 }
-BY_LR |= {"schedulefreeadamw", "schedulefreeradam", "schedulefreesgd"}
+BY_LR |= {"schedulefreeadamw", "schedulefreeplus", "schedulefreeradam", "schedulefreesgd"}
 # on the problem below: a rate at which 2,000 steps arrive
 SOLVERS = {
     "sgd": {"lr": 0.5}, "sgdp": {"lr": 0.1}, "adadelta": {"lr": 1.0}, "adafactor": {"lr": 0.05}, "adagrad": {"lr": 0.5},

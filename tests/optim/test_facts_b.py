@@ -134,6 +134,37 @@ def test_ademamixs_warm_up_lets_the_half_life_grow_linearly():
     same(torch.tensor(lives, dtype=torch.float64), [start + (end - start) * t / T for t in range(1, T + 1)], 2e-5)
 
 
+def test_simplified_ademamix_with_its_sum_corrected_is_adamw():
+    hyper = {"lr": LR, "weight_decay": 0.1, "betas": (0.9, 0.99)}
+    ours = walk(ravine.SimplifiedAdEMAMix, NOISE, 1.0, bias_correction1=True, **hyper)
+    same(ours, walk(ravine.AdamW, NOISE, 1.0, **hyper), 1e-12)
+
+
+def test_simplified_ademamixs_steps_are_as_long_as_its_sum():
+    """Of gradients of 1: (1 − β₁ᵗ) / (1 − β₁) + α; and (1 − β₁ᵗ) / (1 − β₁) is divided out by bias_correction1."""
+    hyper = {"lr": LR, "betas": (0.9, 0.99), "alpha": 3.0, "eps": 0.0}
+    many = [(1 - 0.9**t) / 0.1 for t in range(1, 31)]
+    same(walk(ravine.SimplifiedAdEMAMix, [1.0] * 30, **hyper).diff(), [-LR * (n + 3) for n in many], 1e-12)
+    path = walk(ravine.SimplifiedAdEMAMix, [1.0] * 30, bias_correction1=True, **hyper)
+    same(path.diff(), [-LR * (n + 3) / n for n in many], 1e-12)
+
+
+@pytest.mark.parametrize(("b0", "b1"), [(0.8, 0.99), (0.0, 0.99), (0.8, 0.0)])
+def test_simplified_ademamixs_warm_up_lets_the_half_life_grow_linearly(b0, b1):
+    """After one gradient of 1 the sum shrinks by β₁(t): read it off. A β of 0 counts as 1e-8."""
+    T = 20
+    p = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+    opt = ravine.SimplifiedAdEMAMix([p], betas=(b1, 0.999), beta1_warmup=T, min_beta1=b0)
+    m = []
+    for t in range(T - 1):
+        p.grad = torch.full_like(p, float(t == 0))
+        opt.step()
+        m.append(opt.state[p]["m"].item())
+    lives = [math.log(0.5) / math.log(now / before) for before, now in pairwise(m)]
+    start, end = (math.log(0.5) / math.log(b + 1e-8) for b in (b0, b1))
+    same(torch.tensor(lives, dtype=torch.float64), [start + (end - start) * t / T for t in range(2, T)], 1e-9)
+
+
 def test_adans_first_difference_is_zero():
     """So its first step is Adam's: lr against the sign."""
     for g in (3.0, -1e-3):

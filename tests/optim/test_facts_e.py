@@ -177,3 +177,96 @@ def test_momo_goes_up_the_negative_loss(cls):
     down, _ = descend(cls, 20, loss=lambda x: x.square().sum() / 2, weight_decay=0.1)
     up, _ = descend(cls, 20, lambda x: -x, loss=lambda x: -x.square().sum() / 2, weight_decay=0.1, maximize=True)
     assert torch.allclose(down, up, rtol=1e-12)
+
+
+# ScheduleFree+, Algorithm 1: Polyak's step against the absolute sum of the gradients
+
+
+def plus(cls, gradients, losses, start=(2.0, -1.0), **hyper):
+    """The weights to train with and to evaluate after each step, and the optimizer."""
+    p = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    opt = cls([p], **{"eps": 1e-200} | hyper)
+    train, evaluate = [p.detach().clone()], [p.detach().clone()]
+    for g, loss in zip(gradients, losses, strict=True):
+        p.grad = torch.as_tensor(g, dtype=torch.float64).clone()
+        opt.step(loss=loss)
+        train.append(p.detach().clone())
+        opt.eval()
+        evaluate.append(p.detach().clone())
+        opt.train()
+    return torch.stack(train), torch.stack(evaluate), opt
+
+
+@pytest.mark.parametrize("eps", [1e-200, 0.25])
+def test_the_first_step_of_schedule_free_plus_is_the_loss_over_the_slope(eps):
+    """γ = lr loss / (√(π/2) Σ|g|), along g / (|g| + ε)."""
+    g = torch.tensor([3.0, -0.5], dtype=torch.float64)
+    train, evaluate, _ = plus(ravine.ScheduleFreePlus, [g.tolist()], [7.0], lr=0.5, eps=eps)
+    gamma = 0.5 * 7.0 / (math.sqrt(math.pi / 2) * 3.5)
+    torch.testing.assert_close(train[0] - train[1], gamma * g / (g.abs() + eps))
+    torch.testing.assert_close(evaluate, train)  # all three sequences are one after the first step
+
+
+def test_schedule_free_plus_in_its_warm_up_is_adam_with_that_rate():
+    """c = 1 puts x, y and z at one place, so of equal gradients and losses γ is one rate."""
+    gradients = [[1.0, -3.0], [-3.0, 1.0], [2.0, 2.0], [0.5, 3.5]] * 3
+    train, _, _ = plus(ravine.ScheduleFreePlus, gradients, [5.0] * 12, c_warmup=12, betas=(0.8, 0.9), polyak_beta=0.7)
+    p = torch.nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64))
+    opt = ravine.Adam([p], lr=5.0 / (math.sqrt(math.pi / 2) * 4.0), betas=(0.8, 0.9), eps=1e-200)
+    for g, found in zip(gradients, train[1:], strict=True):
+        p.grad = torch.tensor(g, dtype=torch.float64)
+        opt.step()
+        torch.testing.assert_close(found, p.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_after_the_warm_up_schedule_free_plus_averages_all_points_alike():
+    """Of one γ: with r = 0 and no interpolation x is the mean of z, of the steps after c_warmup."""
+    for warm in (0, 3):
+        train, evaluate, _ = plus(ravine.ScheduleFreePlus, [[1.0, -1.0]] * 8, [4.0] * 8, sf_beta1=0.0, c_warmup=warm)
+        torch.testing.assert_close(evaluate[-1], train[1 + warm :].mean(0), rtol=1e-12, atol=1e-12)
+    train, evaluate, _ = plus(ravine.ScheduleFreePlus, [[1.0, -1.0]] * 8, [4.0] * 8, sf_beta1=0.0, r=2.0)
+    weights = torch.arange(1, 9, dtype=torch.float64)[:, None] ** 2
+    torch.testing.assert_close(evaluate[-1], (weights * train[1:]).sum(0) / weights.sum(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("power", [0, 1, 2])
+def test_weights_of_schedule_free_plus_are_powers_of_the_largest_rate(power):
+    losses = [1e-4, 3e-4, 2e-4, 5e-4]
+    train, evaluate, _ = plus(ravine.ScheduleFreePlus, [[1.0, -1.0]] * 4, losses, sf_beta1=0.0, weight_lr_power=power)
+    weights = torch.tensor([1.0, 3.0, 3.0, 5.0], dtype=torch.float64)[:, None] ** power
+    torch.testing.assert_close(evaluate[-1], (weights * train[1:]).sum(0) / weights.sum(), rtol=1e-12, atol=1e-12)
+
+
+def test_schedule_free_plus_counts_the_way_from_x_to_z_to_the_loss():
+    """γ = (loss + β ⟨g, z − x⟩) / slope, and none where that is negative."""
+    g, beta = torch.tensor([1.0, -1.0], dtype=torch.float64), 0.5
+    train, evaluate, _ = plus(ravine.ScheduleFreePlus, [g.tolist()] * 3, [4.0, 4.0, 1.0], sf_beta1=beta)
+    z = (train - beta * evaluate) / (1 - beta)
+    slope = math.sqrt(math.pi / 2) * 2
+    for t, loss in enumerate([4.0, 4.0, 1.0]):
+        left = loss + beta * torch.dot(g, z[t] - evaluate[t]).item()
+        torch.testing.assert_close(z[t] - z[t + 1], max(left, 0.0) / slope * g, rtol=1e-9, atol=1e-12)
+
+
+def test_decay_of_schedule_free_plus_goes_by_the_square_of_the_rate():
+    plain, decayed = (plus(ravine.ScheduleFreePlus, [[1.0, -1.0]], [2.0], weight_decay=w)[0] for w in (0.0, 0.3))
+    gamma = 2.0 / (math.sqrt(math.pi / 2) * 2)
+    torch.testing.assert_close(plain[1] - decayed[1], 0.3 * gamma**2 * plain[0])
+
+
+def test_the_interpolation_of_schedule_free_plus_is_annealed_in_equal_ratios():
+    _, _, opt = plus(ravine.ScheduleFreePlus, [[1.0, -1.0]], [1.0])
+    p = opt.param_groups[0]["params"][0]
+    assert opt.state[p]["ahead"].item() == pytest.approx(0.1)
+    found = [
+        plus(ravine.ScheduleFreePlus, [[1.0, -1.0]] * t, [1.0] * t, sf_beta1_anneal_steps=4, sf_beta1_max=0.99)[2]
+        for t in range(1, 7)
+    ]
+    ahead = [next(iter(opt.state.values()))["ahead"].item() for opt in found]
+    assert ahead == pytest.approx([0.1 * 10 ** (-k / 4) for k in (0, 1, 2, 3, 4, 4)])
+
+
+def test_schedule_free_plus_stands_where_there_is_nothing_to_gain():
+    for gradients, losses in (([[1.0, -1.0]] * 3, [0.0] * 3), ([[0.0, 0.0]] * 3, [2.0] * 3)):
+        train, _, _ = plus(ravine.ScheduleFreePlus, gradients, losses, eps=1e-8)
+        assert torch.equal(train[-1], train[0])

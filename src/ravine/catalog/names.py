@@ -86,7 +86,7 @@ ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
     "gsam": "ravine.strategies.GSAM drives any optimizer",
     "lookahead": "ravine.strategies.Lookahead drives any optimizer",
     "snoo": "ravine.strategies.SNOO drives any optimizer",
-    "ema-nesterov": "any optimizer takes mods=[EMANesterov()] (ravine.mods)",
+    "emanesterov": "any optimizer takes mods=[EMANesterov()] (ravine.mods)",
     "gpa": "any optimizer takes mods=[GPA()] (ravine.mods)",
     "ema": "any optimizer takes mods=[EMA(0.999)] (ravine.mods)",
     "swa": "any optimizer takes mods=[Averaging()] (ravine.mods)",

@@ -48,11 +48,13 @@ from ravine.optim.rprop import Rprop as Rprop
 from ravine.optim.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
 from ravine.optim.schedule_free import ScheduleFreeRAdam as ScheduleFreeRAdam
 from ravine.optim.schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
+from ravine.optim.schedule_free_plus import ScheduleFreePlus as ScheduleFreePlus
 from ravine.optim.sgd import SGD as SGD
 from ravine.optim.sgdw import SGDW as SGDW
 from ravine.optim.shampoo import Shampoo as Shampoo
 from ravine.optim.signum import SignSGD as SignSGD
 from ravine.optim.signum import Signum as Signum
+from ravine.optim.simplified_ademamix import SimplifiedAdEMAMix as SimplifiedAdEMAMix
 from ravine.optim.sm3 import SM3 as SM3
 from ravine.optim.soap import SOAP as SOAP
 from ravine.optim.sophia import SophiaG as SophiaG

@@ -19,7 +19,7 @@ Space = dict[str, Range]
 # from, to: the middle is where the literature's default for a small network lies
 _RATES: dict[Range, str] = {
     (1e-1, 1e2): "lars",
-    (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreesgd",
+    (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreeplus schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
     (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum nag sgdw sm3 splus",
@@ -27,7 +27,7 @@ _RATES: dict[Range, str] = {
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamw adan adabelief ademamix adopt amsgrad laprop lpadam "
                   "mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap sparseadam "
                   "stableadamw yogi",
-    (1e-5, 1e-2): "came lion rprop signsgd signum sophiag sophiah",
+    (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
 _BETAS: Space = {"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}
@@ -39,7 +39,8 @@ _BESIDE: list[tuple[Space, str]] = [
     ({"1-momentum": (5e-3, 1.0)}, "signum"),
     ({"1-beta": (5e-3, 0.5)}, "momo"),
     (_BETAS, "adahessian adam adam2k adamax adammini adamp adabelief ademamix adopt amsgrad dadaptadam laprop mars "
-             "momoadam nadam novograd prodigy qhadam radam schedulefreeadamw schedulefreeradam sparseadam yogi"),
+             "momoadam nadam novograd prodigy qhadam radam schedulefreeadamw schedulefreeplus schedulefreeradam "
+             "sparseadam yogi"),
     (_BETAS | {"eps": (1e-8, 1e-1)}, "adameps"),
     (_DECAYED, "adamw soap splus stableadamw"),
     ({"1-beta1": (5e-3, 0.1), "weight_decay": (1e-3, 1.0)}, "adan"),
@@ -49,6 +50,7 @@ _BESIDE: list[tuple[Space, str]] = [
     ({"1-beta1": (2e-2, 1.0)}, "shampoo"),  # as far as none
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "rho": (1e-3, 1.0)}, "sophiag"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "gamma": (1e-3, 1.0)}, "sophiah"),
+    ({"1-beta1": (1e-3, 0.1), "1-beta2": (1e-3, 0.1)}, "simplifiedademamix"),
     ({"1-alpha": (1e-3, 0.5)}, "rmsprop"),
     ({"1-rho": (1e-2, 0.5)}, "adadelta"),
     ({"1-beta1": (1e-2, 1.0), "weight_decay": (1e-3, 1.0)}, "adafactor"),
@@ -67,7 +69,12 @@ CONTAINS = {  # method -> methods it contains as special cases; with equal tunin
     "signum": ("signsgd",),
     "adameps": ("adam",),
 }
-UNSCHEDULED = ("schedulefreeadamw", "schedulefreeradam", "schedulefreesgd")  # their averaging takes a schedule's place
+UNSCHEDULED = (
+    "schedulefreeadamw",
+    "schedulefreeplus",
+    "schedulefreeradam",
+    "schedulefreesgd",
+)  # their averaging takes a schedule's place
 
 
 def space_of(cls: type) -> Space:

@@ -15,12 +15,8 @@ class AdaHessian(Optimizer):
         v ← β₂ v + (1 − β₂) h²        v̂ = v / (1 − β₂ᵗ)
         p ← (1 − lr λ) p − lr m̂ / ((√v̂)ᵏ + ε)
 
-    h comes from a source, which has to see the backward pass:
-
-        hessian = ravine.sources.Hutchinson(spatial=True)
-        opt = ravine.AdaHessian(model.parameters(), sources=[hessian])
-        hessian.backward(loss)    # in the place of loss.backward()
-        opt.step()
+    h comes from a source that has to see the backward pass: `hessian = ravine.sources.Hutchinson(spatial=True)`, given
+    as sources=[hessian]. The loop calls `hessian.backward(loss)` in the place of `loss.backward()`.
 
     k is the Hessian power: 1 is a Newton step where the Hessian is diagonal; the paper has all down to 0, momentum
     alone. `spatial` averages |h| over a row or a kernel, as the authors do. With `every=` in the source h is

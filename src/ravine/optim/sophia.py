@@ -13,12 +13,9 @@ class SophiaH(Optimizer):
         c ← β₂ c + (1 − β₂) h         in the steps in which h is measured
         p ← (1 − lr λ) p − lr clip(m / max(γ c, ε), 1)
 
-    h comes from a source, in the first step and in every k-th after it; m divides by it in the same step:
-
-        hessian = ravine.sources.Hutchinson(every=10)
-        opt = ravine.SophiaH(model.parameters(), sources=[hessian])
-        hessian.backward(loss)    # in the place of loss.backward()
-        opt.step()
+    h comes from a source, in the first step and in every k-th after it, and m divides by it in the same step:
+    `hessian = ravine.sources.Hutchinson(every=10)`, given as sources=[hessian]. The loop calls `hessian.backward(loss)`
+    in the place of `loss.backward()`.
 
     No average is corrected for its beginning at 0. c is therefore small for the first 1 / (1 − β₂) measurements, and
     most steps are clipped then. The paper's γ is 0.01 with this estimate. With maximize=True h is that of what is
@@ -63,14 +60,9 @@ class SophiaG(Optimizer):
         c ← β₂ c + (1 − β₂) h         in the steps in which h is measured
         p ← (1 − lr λ) p − lr clip(m / max(ρ c, ε), 1)        (eps_added: ρ c + ε)
 
-    h comes from a source, for models whose outputs are the logits of classes: it draws the targets from the model.
-
-        fisher = ravine.sources.GaussNewtonBartlett(every=10)
-        opt = ravine.SophiaG(model.parameters(), sources=[fisher])
-        logits = model(x)
-        fisher.backward(logits)   # beside loss.backward(), before it
-        cross_entropy(logits, y).backward()
-        opt.step()
+    h comes from a source, for models whose outputs are the logits of classes. It draws the targets from the model:
+    `fisher = ravine.sources.GaussNewtonBartlett(every=10)`, given as sources=[fisher]. The loop calls
+    `fisher.backward(logits)` before `loss.backward()`.
 
     In the authors' code h has not the factor B, the rows of a batch, and its step takes it as `bs`: here h has it, so
     that ρ is theirs. It is the paper's γ, 0.05 there. eps_added is their code, with ε = 1e-15. That code takes h after

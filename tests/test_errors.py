@@ -235,6 +235,8 @@ def test_arguments_by_place_are_torchs(cls):
         "t0": 1e5,
         "eps": 1e-7,
     }
+    if cls is ravine.Muon:
+        other |= {"ns_coefficients": (3.0, -3.2, 1.2), "ns_steps": 4, "adjust_lr_fn": "match_rms_adamw"}
     if cls is ravine.Adafactor:
         other |= {"beta2_decay": -0.7, "eps": (1e-20, 1e-2)}
     values = [
@@ -243,8 +245,9 @@ def test_arguments_by_place_are_torchs(cls):
         else x.default / 2 if x.default else 0.25
         for x in order
     ]  # fmt: skip
+    shapes = [(2, 3)] if cls is ravine.Muon else []  # torch's takes matrices only
     for n in range(len(order) + 1):
-        mine, theirs = cls(weights(), *values[:n]).defaults, cls.twin(weights(), *values[:n]).defaults
+        mine, theirs = cls(weights(), *values[:n]).defaults, cls.twin(weights(*shapes), *values[:n]).defaults
         assert {k: mine[k] for k in theirs if k in mine} == {k: x for k, x in theirs.items() if k in mine}
         assert mine == cls(weights(), **dict(zip(places(cls), values[:n], strict=False))).defaults
 

@@ -24,7 +24,7 @@ MAY = {  # a room, and the rooms that its files may import
     "words": ("compile",),
     "matrix": ("compile", "words"),
     "optim": ("compile", "optimizer", "rule", "mods", "matrix", "words"),
-    "catalog": ("cli", "compile", "optimizer", "rule", "optim", "schedules", "typed"),  # it needs no extra
+    "catalog": ("cli", "compile", "groups", "optimizer", "rule", "optim", "schedules", "typed"),  # it needs no extra
     "groups": (),  # of a model's parameters: they know no optimizer
     "data": ("saved",),  # which sample comes next
     "loop": ("compile", "rule", "saved"),  # parts of a loop around any optimizer

@@ -78,7 +78,7 @@ def test_the_public_names_are_those_of_the_list():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Muon", "has no attribute 'Muon': Muon is not here yet"),
+        ("Ranger", "has no attribute 'Ranger': Ranger is not here yet"),
         ("Scion", "Scion is not here yet"),
         ("Adma", "did you mean Adam"),
         ("catalogue", "module 'ravine' has no attribute 'catalogue'"),

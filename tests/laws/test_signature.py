@@ -22,6 +22,7 @@ KINDS = {
     "adameps": "invariant",
     "adammini": "invariant",
     "adamp": "invariant",
+    "adamuon": "invariant",
     "adamw": "invariant",
     "adan": "invariant",
     "ademamix": "invariant",
@@ -45,8 +46,10 @@ KINDS = {
     "momentum": "linear",
     "momo": "neither",  # the loss is not a thousand times as large
     "momoadam": "neither",  # as MoMo
+    "muon": "invariant",
     "nadam": "invariant",
     "nag": "linear",
+    "normuon": "invariant",
     "novograd": "invariant",
     "prodigy": "invariant",
     "qhadam": "invariant",
@@ -75,8 +78,8 @@ KINDS = {
     "yogi": "neither",  # v begins at 1e-6, whatever the gradient
 }
 AS_LONG_AS_THE_WEIGHTS = {"lamb", "lars"}  # whose step is: from 0 it would not move, and it never comes to rest
-# a momentum of 10 000 steps; a step of lr while the momentum has a sign; a momentum that is longer than √v
-NEVER_RESTS = {"ademamix", "lion", "signum", "simplifiedademamix", "splus"}
+# a momentum of 10 000 steps; a step of lr while the momentum is not 0; a momentum that is longer than √v
+NEVER_RESTS = {"adamuon", "ademamix", "lion", "muon", "normuon", "signum", "simplifiedademamix", "splus"}
 WATCHES_FIRST = {"adopt": 1, "soap": 1}  # so many gradients are looked at only, and nothing moves
 SHORT = {  # where the defaults remember longer than the paths here
     "aggmo": {"betas": (0.0, 0.9)},

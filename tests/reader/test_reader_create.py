@@ -17,10 +17,14 @@ from ravine.typed import plain
 
 @pytest.mark.parametrize("name", registry())
 def test_every_method_by_its_name_and_for_a_model(name):
-    model = nn.Linear(2, 1)
+    model = nn.Linear(2, 2)
     opt = ravine.create(name, model)
-    assert type(opt) is registry()[name]
-    assert opt.param_groups[0]["param_names"] == ["weight", "bias"]
+    if (cls := registry()[name]).matrices:
+        assert [(x.name, x.rule) for x in opt.routes()] == [("weight", cls.__name__), ("bias", "AdamW")]
+        opt = ravine.create(name, model.parameters())
+    else:
+        assert opt.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert type(opt) is cls
     again = ravine.create(f" {type(opt).__name__.upper()}-", model.parameters())
     assert type(again) is type(opt) and again.defaults == opt.defaults
 
@@ -82,7 +86,7 @@ def test_the_table_knows_every_method_of_torch_and_only_what_methods_take():
     for name, (values, source) in PAPER.items():
         cls = registry()[name]
         assert values.keys() <= defaults(cls).keys() and source
-        opt = ravine.create(name, nn.Linear(2, 1), defaults="paper")
+        opt = ravine.create(name, nn.Linear(2, 1).parameters(), defaults="paper")
         assert all(opt.defaults[k] == x and type(opt.defaults[k]) is type(x) for k, x in values.items())
     assert any(dict(values).items() - defaults(registry()[name]).items() for name, (values, _) in PAPER.items())
 
@@ -94,6 +98,33 @@ def test_what_is_given_goes_before_the_name_and_that_before_the_paper():
     assert ravine.create("rmsprop", model, 0.5, defaults="paper").defaults["lr"] == 0.5
     assert ravine.create("rmsprop", model, lr=torch.tensor(0.5)).defaults["lr"] == 0.5
     assert ravine.create("centered-rmsprop", model, defaults="paper").defaults["centered"] is True
+
+
+def test_a_method_for_matrices_is_one_optimizer_with_adamw():
+    model = nn.ModuleDict({"embed": nn.Embedding(5, 4), "conv": nn.Conv1d(4, 4, 3), "norm": nn.LayerNorm(4)})
+    model["head"] = nn.Linear(4, 5)
+    mods = [ravine.mods.ClipNorm(1.0)]
+    opt = ravine.create("muon:momentum=0.9", model, 0.02, rest={"lr": 3e-4}, mods=mods, nonfinite="skip", ns_steps=4)
+    assert isinstance(opt, ravine.Routed) and len(opt.param_groups) == 2
+    first, second = opt.param_groups
+    assert (first["rule"], first["param_names"]) == ("Muon", ["conv.weight"])
+    assert (first["lr"], first["momentum"], first["ns_steps"]) == (0.02, 0.9, 4)
+    assert (second["rule"], second["lr"]) == ("AdamW", 3e-4) and second["mods"] == first["mods"]
+    assert opt.param_groups[1]["nonfinite"] == "skip" and "head: " not in str(opt)
+    whys = {x.name: x.why for x in opt.routes()}
+    assert whys["embed.weight"] == "embedding" and whys["head.weight"] == "head" and whys["conv.bias"] == "bias"
+    paper = ravine.create("muon", model, defaults="paper").param_groups
+    assert paper[0]["lr"] == 0.02 and paper[1]["lr"] == 1e-3
+    assert len(ravine.create("muon", nn.Linear(2, 2, bias=False)).param_groups) == 1
+
+
+def test_a_method_for_matrices_says_what_it_cannot_take():
+    with pytest.raises(ValueError, match="Linear has no matrix inside it for Muon"):
+        ravine.create("muon", nn.Linear(2, 1))
+    with pytest.raises(TypeError, match=r"rest is for AdamW .* Adam takes all parameters itself"):
+        ravine.create("adam", nn.Linear(2, 1), rest={})
+    with pytest.raises(TypeError, match="parameters, not a model, are given"):
+        ravine.create("muon", nn.Linear(2, 2).parameters(), rest={"lr": 0.1})
 
 
 def test_groups_and_pairs_go_through():
@@ -196,6 +227,6 @@ def test_a_typing_error_of_a_known_method_is_not_taken_for_one_that_is_absent():
     for typed, meant in {"loin": "lion", "momoo": "momo", "adamw2": "adamw", "adan2k": "adam2k"}.items():
         with pytest.raises(CatalogError, match=f"did you mean .*{meant}"):
             find(typed)
-    for typed, meant in {"moun": "Muon", "scio": "Scion", "psg": "PSGD"}.items():
+    for typed, meant in {"rangr": "Ranger", "scio": "Scion", "psg": "PSGD"}.items():
         with pytest.raises(CatalogError, match=f"if you mean {meant}: it is not here yet. `ravine list` has them all"):
             find(typed)

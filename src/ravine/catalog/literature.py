@@ -27,6 +27,10 @@ PAPER: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "ademamix": ({"alpha": 5.0}, "Pagliardini et al. 2025: α is 5 to 8; the authors' code has 2"),
     "asgd": ({"alpha": 0.75}, "Bottou 2010, section 5: (1 + λ lr t)^(−3/4); the rest is left to the user"),
     "momentum": ({"momentum": 0.9}, "Ruder 2016, section 4.1: γ is usually 0.9"),
+    "muon": (
+        {"lr": 0.02, "weight_decay": 0.0, "momentum": 0.95, "ns_steps": 5},
+        "Jordan et al. 2024 and their code, which has no decay",
+    ),
     "nadam": ({"lr": 0.002, "momentum_decay": 0.004}, "Dozat 2016, as torch and Keras took them over"),
     "nag": ({"momentum": 0.9}, "Ruder 2016, section 4.2: γ is again 0.9"),
     "qhadam": ({"nus": (0.7, 1.0), "betas": (0.995, 0.999)}, "Ma & Yarats 2019: what they recommend to begin with"),

@@ -1,6 +1,9 @@
-"""Functions of matrices and of stacks of them (…, r, c), in torch; some are words of rules too."""
+"""Functions of matrices and of stacks of them (…, r, c), in torch, that several rules share; some are words of rules."""
 
 from ravine.matrix.eigen import basis as basis
 from ravine.matrix.eigen import eigh as eigh
 from ravine.matrix.eigen import follow as follow
+from ravine.matrix.newton_schulz import Polynomials as Polynomials
+from ravine.matrix.newton_schulz import newton_schulz as newton_schulz
+from ravine.matrix.newton_schulz import orthogonal as orthogonal
 from ravine.matrix.roots import inverse_root as inverse_root

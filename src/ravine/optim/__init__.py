@@ -14,6 +14,7 @@ from ravine.optim.adam_mini import AdamMini as AdamMini
 from ravine.optim.adamax import Adamax as Adamax
 from ravine.optim.adamp import SGDP as SGDP
 from ravine.optim.adamp import AdamP as AdamP
+from ravine.optim.adamuon import AdaMuon as AdaMuon
 from ravine.optim.adan import Adan as Adan
 from ravine.optim.ademamix import AdEMAMix as AdEMAMix
 from ravine.optim.adopt import ADOPT as ADOPT
@@ -36,8 +37,10 @@ from ravine.optim.mars import MARS as MARS
 from ravine.optim.momentum import Momentum as Momentum
 from ravine.optim.momo import MoMo as MoMo
 from ravine.optim.momo import MoMoAdam as MoMoAdam
+from ravine.optim.muon import Muon as Muon
 from ravine.optim.nadam import NAdam as NAdam
 from ravine.optim.nag import NAG as NAG
+from ravine.optim.normuon import NorMuon as NorMuon
 from ravine.optim.novograd import NovoGrad as NovoGrad
 from ravine.optim.prodigy import Prodigy as Prodigy
 from ravine.optim.qhm import QHM as QHM

@@ -22,11 +22,11 @@ _RATES: dict[Range, str] = {
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreeplus schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
-    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum nag sgdw sm3 splus",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum muon nag normuon sgdw sm3 splus",
     (3e-4, 3e-1): "madgrad momoadam shampoo",
-    (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamw adan adabelief ademamix adopt amsgrad laprop lpadam "
-                  "mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap sparseadam "
-                  "stableadamw yogi",
+    (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
+                  "laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap "
+                  "sparseadam stableadamw yogi",
     (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
@@ -35,6 +35,8 @@ _DECAYED: Space = {"1-beta1": (2e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2
 _BESIDE: list[tuple[Space, str]] = [
     (_MOMENTUM, "dadaptsgd lars madgrad momentum nag schedulefreesgd sgdp sm3"),
     (_MOMENTUM | {"weight_decay": (1e-5, 1e-1)}, "sgdw"),
+    ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0)}, "muon normuon"),
+    ({"1-beta1": (1e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2": (1e-3, 0.5)}, "adamuon"),
     ({"1-momentum": (1e-3, 1.0), "nu": (0.1, 1.0)}, "qhm"),
     ({"1-momentum": (5e-3, 1.0)}, "signum"),
     ({"1-beta": (5e-3, 0.5)}, "momo"),

@@ -6,6 +6,7 @@ from torch import nn
 
 import ravine
 from ravine.blocks import QKV, Conv, Experts, Heads
+from ravine.lab.protocol.spaces import SPACES
 
 F64 = torch.float64
 
@@ -283,3 +284,11 @@ def test_a_large_eps_leaves_the_direction_of_muon_and_little_of_its_length(cls, 
     o = polar(g.sign() if signed else g)
     torch.testing.assert_close(step / step.norm(), o / o.norm(), rtol=0, atol=2e-3)
     assert step.norm() < 1e-2
+
+
+def test_the_searched_space_has_the_public_record_inside():
+    """modded-nanogpt, track 3: lr 0.025, decay 0.05, momentum 0.95 at 124M parameters."""
+    space = SPACES["muon"]
+    for name, found in {"lr": 0.025, "weight_decay": 0.05, "1-momentum": 0.05}.items():
+        low, high = space[name]
+        assert 2 * low < found < high / 2

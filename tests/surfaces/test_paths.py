@@ -37,8 +37,9 @@ def loop(surface, run, steps):
 
 def same(path, surface, run, steps=STEPS):
     points, losses = loop(surface, run, steps)
-    np.testing.assert_array_equal(path.points, points)
-    np.testing.assert_array_equal(path.losses, losses)
+    near = 1e-12 if getattr(run.optimizer, "matrices", False) else 0.0  # torch's last bits depend on where memory begins
+    np.testing.assert_allclose(path.points, points, rtol=near)
+    np.testing.assert_allclose(path.losses, losses, rtol=near)
 
 
 @pytest.mark.parametrize("name", DENSE)

@@ -14,12 +14,11 @@ import torch
 
 from ravine.catalog.errors import CatalogError
 from ravine.cli.answer import own
-from ravine.compile.trace import inputs
+from ravine.compile.trace import FRESH, inputs
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import fields, settle
 from ravine.rule.mistake import place
-from ravine.rule.source import FRESH
 from ravine.typed import assigned, hint, nearest, plain
 
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the method and what they say of it

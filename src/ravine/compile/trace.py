@@ -176,6 +176,7 @@ def trace(rule: type[Rule], hyper: Mapping[str, Any], questions: Questions) -> P
     )
 
 
+FRESH = "fresh"  # what update() names to be told 1.0 in a step that is given arrays, and 0.0 in one that keeps the last
 KINDS: Mapping[str, Shape] = {  # of inputs
     "number": HOST,
     "r c": FULL,

@@ -19,11 +19,12 @@ from ravine.compile.block import View
 from ravine.compile.emit.host import NONE
 from ravine.compile.expr import FULL, HOST, Expr
 from ravine.compile.geometry import Extent, local, placing, real
+from ravine.compile.trace import FRESH
 from ravine.optimizer.exchange import NonFinite
 from ravine.optimizer.refuse import check
 from ravine.optimizer.state import as_state, movable, shape_of
 from ravine.rule.processes import mean
-from ravine.rule.source import FRESH, Source
+from ravine.rule.source import Source
 from ravine.saved import told
 
 if TYPE_CHECKING:

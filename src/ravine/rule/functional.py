@@ -19,12 +19,11 @@ from ravine.compile.launch.base import Bound
 from ravine.compile.launch.reference import Reference
 from ravine.compile.path import number_of
 from ravine.compile.plan import Host, Matrix, Reduce, Sweep
-from ravine.compile.trace import inputs
+from ravine.compile.trace import FRESH, inputs
 from ravine.rule.arrays import as_tensor, flat, form, like, parts, rebuilt
 from ravine.rule.hyper import constants, fields, settle
 from ravine.rule.programs import compiled
 from ravine.rule.rule import Rule
-from ravine.rule.source import FRESH
 from ravine.saved import told
 
 OPTIMIZERS = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # what has no meaning without one

@@ -9,7 +9,6 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-FRESH = "fresh"  # what update() names to be told 1.0 in a step that is given arrays, and 0.0 in one that keeps the last
 Given = float | Tensor | Mapping[Tensor, Tensor]  # a number, or an array for each parameter
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ravine.compile.expr import HOST
-from ravine.compile.trace import inputs
+from ravine.compile.trace import FRESH, inputs
 from ravine.optimizer import Optimizer
 from ravine.optimizer.state import shape_of
-from ravine.rule.source import FRESH, Given
+from ravine.rule.source import Given
 from ravine.testing.tensors import Shapes, of, parameters, values
 
 SHAPES: Shapes = [(), (7,), (3, 5), (2, 3, 4), (4097,)]

@@ -154,17 +154,17 @@ def every(x: Expr) -> Expr:
 # what is known of a tensor: its sizes stay letters, so that one program serves all; a question makes two programs
 
 
-def rows(x: Expr) -> Expr:
+def rows(x: Expr) -> Any:
     """The first size of the tensor (1 for a 0-d one), as a number."""
     return size_named((x.shape or FULL)[0])
 
 
-def cols(x: Expr) -> Expr:
+def cols(x: Expr) -> Any:
     """How many numbers a row has: all sizes after the first, multiplied."""
     return size_named((x.shape or FULL)[-1])
 
 
-def numel(x: Expr) -> Expr:
+def numel(x: Expr) -> Any:
     """How many elements the tensor has."""
     return rows(x) * cols(x) * leaf("size", "b", SCALAR)
 

@@ -1,4 +1,4 @@
-"""Functions of matrices and of stacks of them (…, r, c), in torch, that several rules share; some are words of rules."""
+"""Functions of matrices and of stacks of them (…, r, c), in torch, that rules share; some are words of rules."""
 
 from ravine.matrix.eigen import basis as basis
 from ravine.matrix.eigen import eigh as eigh

@@ -16,7 +16,7 @@ def eigh(a: Tensor) -> tuple[Tensor, Tensor]:
     asked = torch.where(fine, a, torch.eye(a.shape[-1], dtype=a.dtype, device=a.device))
     try:
         w, q = torch.linalg.eigh(asked)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
         w, q = (x.to(a.dtype) for x in torch.linalg.eigh(asked.double()))
     return torch.where(fine[..., 0], w, torch.nan), torch.where(fine, q, torch.nan)
 

@@ -1,6 +1,6 @@
 """Shampoo."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -86,7 +86,7 @@ class Shampoo(Optimizer):
             other = m / (sqrt(s.v / c2 if self.graft == "adam" else s.v) + self.graft_eps)
         return p - self.lr * where(norm(u) > 0, norm(other) / norm(u), 0) * u
 
-    def preconditioned(self, s, m, g, t, corrected):
+    def preconditioned(self, s, m, g, t, corrected) -> Any:
         """L^(−a) m R^(−a)."""
         due, b2 = turn(t, self.interval, stagger=self.stagger), self.betas[1]
         exponent = self.exponent

@@ -37,9 +37,7 @@ def loop(surface, run, steps):
 
 def same(path, surface, run, steps=STEPS):
     points, losses = loop(surface, run, steps)
-    near = (
-        1e-12 if getattr(run.optimizer, "matrices", False) else 0.0
-    )  # torch's last bits depend on where memory begins
+    near = 1e-12 if getattr(run.optimizer, "matrices", False) else 0.0  # of torch: where memory begins counts
     np.testing.assert_allclose(path.points, points, rtol=near)
     np.testing.assert_allclose(path.losses, losses, rtol=near)
 

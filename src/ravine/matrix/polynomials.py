@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -24,8 +25,8 @@ TURBO: tuple[Polynomial, ...] = (  # Boissin et al. 2025, after a diagonal resca
 )
 
 
-def value(p: Polynomial, x: float) -> float:
-    """The polynomial at x."""
+def value(p: Polynomial, x: Any) -> Any:
+    """The polynomial at x, a number or the elements of a tensor."""
     a, b, c = p
     return a * x + b * x**3 + c * x**5
 

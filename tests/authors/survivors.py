@@ -49,6 +49,7 @@ EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), 
     ("schedule_free_plus", "all = where(s.weights > 0, s.weights, 1)", "1 → 1.01"): GUARD,
     ("signum", "s.m = self.momentum * s.m + (1 - self.momentum) * g", "1 → 1.01"): SIGN,
     ("signum", "s.m = self.momentum * s.m + (1 - self.momentum) * g", "− → + before `self.momentum`"): SIGN,
+    ("splus", "since = where(t > 1, t - self.interval * floor(t / self.interval), 0)", "0 → 0.01"): COUNT,
     ("soap", "u = u / (1e-30 + sqrt(norm(u) ** 2 / numel(u)))", "1e-30 → 1.01e-30"): TINY,
 }
 EXPLAINED |= {

@@ -69,6 +69,7 @@ class Shampoo(Optimizer):
         vector = is_vector(p)
         p, g = decayed(p, g, self.lr, self.weight_decay, self.decouple)
         m, c2 = g, 1 - b2**t
+        u: Any
         if b1:
             s.m = b1 * s.m + (1 - b1) * g
             m = s.m / (1 - b1**t)

@@ -1,5 +1,7 @@
 """SPlus."""
 
+from typing import Any
+
 import torch
 
 from ravine.matrix import basis
@@ -48,8 +50,9 @@ class SPlus(Optimizer):
     def update(self, s, p, g, t):
         b1, b2 = self.betas
         s.m = b1 * s.m + (1 - b1) * g
+        scale: Any = self.vector_scale
         if is_vector(p):
-            u, scale = sign(s.m), self.vector_scale
+            u = sign(s.m)
         else:
             u, scale = s.QL @ sign(s.QL.T @ s.m @ s.QR) @ s.QR.T, 2 / (rows(p) + cols(p))
             since = where(t > 1, t - self.interval * floor(t / self.interval), 0)

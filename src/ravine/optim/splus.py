@@ -65,4 +65,4 @@ class SPlus(Optimizer):
         return (1 - self.lr * scale * self.weight_decay) * moved
 
     def to_eval(self, s, p):
-        return where(s.left < 1, s.a / where(s.left < 1, 1 - s.left, 1), p)
+        return where(s.left < 1, s.a / (1 - s.left), p)

@@ -13,7 +13,8 @@ from ravine.catalog.cli import ORDERS
 from ravine.catalog.docstring import parts
 from ravine.catalog.errors import CatalogError
 from ravine.compile import Compiled
-from ravine.compile.expr import FULL
+from ravine.compile.expr import FULL, Expr
+from ravine.compile.trace import Program
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.optimizer.explain import moved
@@ -23,12 +24,16 @@ from ravine.schedules.schedule import Schedule
 COMMON = frozenset({*fields(Optimizer), *SWITCHES} - {"lr"})  # hyperparameters that all take: they belong to no method
 
 
+FACTORS = (("r", "r"), ("c", "c"))
+
+
 @dataclass(frozen=True)
 class Method:
     """One line of `ravine list`, at the method's defaults and for a float32 parameter.
 
     state: bytes kept for each element. States smaller than the parameter (a number for each row, column or tensor)
-        do not count: they vanish beside a large one.
+        do not count: they vanish beside a large one. Factors, a matrix for the rows or the columns, count as beside a
+        square parameter.
     moved: bytes read and written for each element in a step.
     passes: how often the step goes over memory.
     """
@@ -52,6 +57,11 @@ def program(cls: type[Optimizer], **hyper: Any) -> Compiled:
     return opt.compiled(opt.param_groups[0])
 
 
+def large(program: Program) -> list[Expr]:
+    """The states that have about as many numbers as a square parameter: like it, or factors."""
+    return [x for x in program.start.values() if x.shape == FULL or x.shape in FACTORS]
+
+
 def method(cls: type[Optimizer]) -> Method:
     """The facts of one class."""
     made = program(cls)
@@ -59,7 +69,7 @@ def method(cls: type[Optimizer]) -> Method:
     return Method(
         name=cls.__name__,
         year=next((cited[key].year for key in cls.papers[:1] if key in cited), None),
-        state=4 * sum(x.shape == FULL for x in made.program.start.values()),
+        state=4 * len(large(made.program)),
         moved=moved(plan, dict.fromkeys(plan.arrays, "float32")),
         passes=len(plan.kernels),
         sentence=parts(cls).sentence,

@@ -41,7 +41,7 @@ class SOAP(Optimizer):
     Use it where Adam is used and a step may cost more: in matched comparisons of language models it needs the fewest
     steps. Rates of Adam serve, and large embeddings want sides="right" or a rule of their own (`ravine.Routed`).
 
-    Vyas et al. 2024, Algorithm 3    https://arxiv.org/abs/2409.11321
+    Vyas et al. 2025, Algorithm 3    https://arxiv.org/abs/2409.11321
     """
 
     papers = ("vyas2025soap",)

@@ -9,7 +9,7 @@ from ravine.optimizer import Optimizer
 from ravine.rule.hyper import INTERVALS, SWITCHES, fields
 
 Scale = Literal["linear", "log", "zero-log", "near-one"]
-COMMON = (set(fields(Optimizer)) - {"lr"}) | set(SWITCHES)  # how a step is made, not where it goes
+COMMON = (set(fields(Optimizer)) - {"lr"}) | set(SWITCHES) | {"blocks"}  # how a step is made, not where it goes
 INFINITE = float("inf")
 RATE = (1e-5, 1e1)  # lr of whoever it is; a default outside is taken in
 
@@ -51,8 +51,9 @@ def controls(cls: type) -> list[Control]:
 def control(name: str, part: int | None, kind: Any, default: Any, interval: str = "(-inf, inf)") -> Control:
     """The control of a field of this type, default and interval."""
     options = get_args(kind)
-    if get_origin(kind) is Literal:
-        return Control(name, part, "choice", default, choices=options)
+    for one in (kind, *options):
+        if get_origin(one) is Literal:
+            return Control(name, part, "choice", default, one is not kind, choices=get_args(one))
     if kind is bool:
         return Control(name, part, "switch", default)
     optional = NoneType in options

@@ -333,8 +333,6 @@ def in_shards(s: Subject) -> None:
         raise LeftOut("there are no processes to be had")
     if inputs(s.rule):
         raise LeftOut("its inputs would have to be distributed")
-    if by_torch(opt):
-        raise LeftOut("it works on whole matrices; on shards it is refused, with an error that says so")
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
 

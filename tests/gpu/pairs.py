@@ -5,6 +5,7 @@ from typing import get_args
 import torch
 
 from ravine.rule.hyper import SWITCHES, fields
+from ravine.testing.subject import some
 
 EPS = {torch.float32: 4e-6, torch.float64: 1e-13, torch.bfloat16: 2**-7, torch.float16: 2**-10}
 HOW = ("storage", "master_bits", "nonfinite", "measured", "capturable")  # other files here have these
@@ -44,8 +45,8 @@ class Pair:
         for side in (self.ours, self.law):
             for p, g in zip(side, grads, strict=True):
                 p.grad = None if g is None else g.to(p.device, p.dtype)
-        self.opt.step(loss=1.5)  # only some need it
-        self.ref.step(loss=1.5)
+        for opt in (self.opt, self.ref):
+            opt.step(**some(opt, 0) | {"loss": 1.5})  # only some need it
 
     def agree(self):
         """Every parameter and every state, to the rounding of its type."""

@@ -328,7 +328,6 @@ def wears_modifiers(s: Subject) -> None:
 
 def in_shards(s: Subject) -> None:
     """Distributed tensors move as ordinary ones do (here over one process)."""
-    opt = s.opened()
     if not torch.distributed.is_available() or torch.distributed.is_initialized():
         raise LeftOut("there are no processes to be had")
     if inputs(s.rule):

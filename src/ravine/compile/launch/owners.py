@@ -18,19 +18,20 @@ Sizes = tuple[list[int], torch.dtype]
 
 
 class Owners:
-    """Who works on which tensor: the owner of most numbers so far takes no more, so that work is even."""
+    """Who works on which tensor: each goes to the process with the fewest numbers so far, the largest first, so that
+    work is even. Ties begin at `first`, so that tensors that step one by one (gradient release) are spread too."""
 
-    def __init__(self, extents: Mapping[int, Extent], view: View, device: torch.device):
+    def __init__(self, extents: Mapping[int, Extent], view: View, device: torch.device, first: int):
         self.extents, self.view = extents, view
-        first = next(iter(extents.values()))
-        (axis,) = first.cut()
-        self.group = first.mesh.get_group(axis)
-        self.rank, count = first.mesh.get_coordinate()[axis], first.mesh.size(axis)
+        some = next(iter(extents.values()))
+        (axis,) = some.cut()
+        self.group = some.mesh.get_group(axis)
+        self.rank, count = some.mesh.get_coordinate()[axis], some.mesh.size(axis)
         self.ranks = range(count)
         self.parts = {i: [x.elsewhere(axis, rank) for rank in self.ranks] for i, x in extents.items()}
         load, self.owner = [0] * count, dict[int, int]()
         for i in sorted(extents, key=lambda i: (-torch.Size(extents[i].whole).numel(), i)):
-            self.owner[i] = min(self.ranks, key=load.__getitem__)
+            self.owner[i] = min(self.ranks, key=lambda rank: (load[rank], (rank - first) % count))
             load[self.owner[i]] += torch.Size(extents[i].whole).numel()
         self.mine = [i for i in extents if self.owner[i] == self.rank]
         self.nothing = torch.empty(0, dtype=torch.uint8, device=device)

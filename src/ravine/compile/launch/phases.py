@@ -64,7 +64,8 @@ class Launch(Tables):
         extents = {i: b.extent for i, b in enumerate(self.bound) if not b.extent.complete}
         if not extents or self.matrices or not Owners.serve(extents.values()):
             return None
-        return Owners(extents, next(iter(extents.values())).seen(self.plan.view), self.bound[0].p.device)
+        first, view = self.bound[0], next(iter(extents.values())).seen(self.plan.view)
+        return Owners(extents, view, first.p.device, first.index)
 
     def owned(self, phase: Matrix, owners: Owners) -> None:
         """The same for tensors that have owners."""

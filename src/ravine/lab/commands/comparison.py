@@ -13,7 +13,7 @@ from ravine.cli.answer import write
 
 from .. import report
 from ..errors import LabError
-from ..protocol import curriculum, curvature, search, sparse, stopwatch
+from ..protocol import curriculum, curvature, routing, search, sparse, stopwatch
 from ..protocol import devices as where
 from ..protocol.decode import Garbled, decoded
 from ..protocol.found import About, Facts, Found, Made, chosen
@@ -117,6 +117,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         records.remember("comparison", {"command": command, "in": Path.cwd(), "settings": asked})
         records.forget("found")  # until it is found again
         data = task.load()
+        routing.check(entries, task)
         sparse.check(entries, task, data)
         curvature.check(entries, task, data, settings.precision, settings.compile)
 

@@ -67,6 +67,11 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
     (entry,) = entries([asked.optimizer])
     if "lr" in dict(entry.hyper):
         raise LabError(f"--optimizer {asked.optimizer}: the range test tries every rate; leave lr out")
+    if getattr(entry.cls, "matrices", False):
+        raise LabError(
+            f"--optimizer {asked.optimizer}: its rate and that of AdamW beside it are two, and the range test tries "
+            "one; use ravine tune"
+        )
     lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")
     sparse.check([entry], task, data)
     curvature.check([entry], task, data)

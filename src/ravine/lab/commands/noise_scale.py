@@ -14,6 +14,7 @@ from ravine.instruments.noisy_quadratic import GOAL, KINDS
 
 from ..errors import LabError
 from ..protocol.passes import advance
+from ..protocol.routing import made
 from ..protocol.search import entries
 from ..protocol.spaces import middle
 from ..seeding import SEEDS, seed_all
@@ -69,7 +70,7 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     lr = said.get("lr", middle(entry.cls)) if asked.lr is None else asked.lr
     seed_all(asked.seed)
     model = task.model()
-    opt = entry.cls(model.parameters(), **(said | {"lr": lr}))
+    opt = made(entry.cls, model, said | {"lr": lr})
     order = torch.Generator().manual_seed(asked.seed)
     losses: list[float] = []
     with NoiseScale(model.parameters()) as noise:

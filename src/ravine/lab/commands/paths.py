@@ -16,7 +16,7 @@ from ravine.surfaces.plane import Plane
 from ravine.typed import listed
 
 from ..errors import LabError, extra
-from ..protocol import curvature, sparse
+from ..protocol import curvature, routing, sparse
 from ..protocol.search import Entry, entries
 from ..protocol.spaces import middle, space_of
 from ..protocol.study import SELECTION
@@ -141,6 +141,7 @@ def _run(argv: list[str]) -> None:
     with one_thread():
         data = task.load()
         chosen = entries(asked.optimizers)
+        routing.check(chosen, task)
         sparse.check(chosen, task, data)
         curvature.check(chosen, task, data)
         training = Training(asked, task, data)

@@ -14,7 +14,7 @@ from ravine.cli.answer import Parser, Whole, checked
 from ravine.schedules import find
 
 from ..errors import LabError, extra
-from ..protocol import curvature, sparse
+from ..protocol import curvature, routing, sparse
 from ..protocol.devices import check, devices, kind
 from ..protocol.records import Known, Records
 from ..protocol.search import Entry, entries
@@ -146,6 +146,7 @@ def tune(asked: Settings) -> str:
         task = replace(task, batch=asked.batch or task.batch)
         if task.batch > len(data.x):
             raise LabError(f"--batch {task.batch}: task '{task.name}' has {len(data.x)} examples to train on")
+        routing.check([entry], task)
         sparse.check([entry], task, data)
         curvature.check([entry], task, data)
         epochs = asked.epochs or task.epochs
@@ -250,6 +251,8 @@ def python(cls: type, hyper: Hyper) -> str:
         f"ravine.{cls.__name__}" if getattr(ravine, cls.__name__, None) is cls else f"{cls.__module__}.{cls.__name__}"
     )
     given = ", ".join(f"{field}={x!r}" for field, x in hyper)
+    if getattr(cls, "matrices", False):
+        return f'opt = ravine.create("{cls.__name__.lower()}", model, {given})'
     return f"opt = {name}(model.parameters(), {given})"
 
 

@@ -14,6 +14,7 @@ from ravine.instruments.histogram import BINS
 from ..seeding import seed_all
 from ..tasks import Data, Task
 from .decode import Garbled
+from .routing import made
 from .trial import Trial, run
 
 SAMPLES = 100  # of norms in a run; half as many of histograms
@@ -65,8 +66,8 @@ def look(trial: Trial, task: Task, data: Data, cls: type) -> Inside:
     model, watching = task.model().to(data.x.device), list[Monitor]()
     steps = min(MOST, trial.epochs * -(-len(data.x) // trial.batch))
 
-    def watched(params: Any, **hyper: float) -> torch.optim.Optimizer:
-        opt = cls(params, **hyper)
+    def watched(_: Any, **hyper: float) -> torch.optim.Optimizer:
+        opt = made(cls, model, hyper)
         monitor = Monitor(model, opt, every=-(-steps // SAMPLES), histograms=2, tell=None)
         advance = opt.step
 

@@ -18,6 +18,7 @@ from ..seeding import seed_all
 from ..tasks import Data, Task
 from ..threads import one_thread
 from .passes import Passes
+from .routing import made
 from .trial import Trial
 
 
@@ -50,7 +51,7 @@ class _Runner:
         seed_all(trial.seed)
         self.task, self.batch, self.x, self.y = task, trial.batch, data.x.to(trial.device), data.y.to(trial.device)
         self.model = task.model().to(trial.device)
-        self.opt = cls(self.model.parameters(), **dict(trial.hyper))
+        self.opt = made(cls, self.model, dict(trial.hyper))
         self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled)
         self.wait = torch.cuda.synchronize if trial.device == "cuda" else lambda: None
         self.whole: list[float] = []

@@ -18,6 +18,7 @@ from ..seeding import seed_all
 from ..tasks import Data, Task
 from . import curriculum
 from .passes import Passes
+from .routing import made
 
 LARGEST = 1e100  # of losses and metrics that are finite: means and squares of such are finite too
 DIVERGED = 10  # times the loss of the seed's own weights: what training loss has no business to reach
@@ -82,7 +83,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     model = fresh if model is None else model
     seed_all(trial.seed)  # dropout too is the same for every optimizer
     order = curriculum.order(trial.curriculum, task, data, trial.epochs, trial.seed)
-    opt = optimizer(model.parameters(), **dict(trial.hyper))
+    opt = made(optimizer, model, dict(trial.hyper))
     passes = Passes(model, opt, trial.device, trial.precision, trial.compiled)
 
     result, batches = Result(), -(-len(x) // trial.batch)

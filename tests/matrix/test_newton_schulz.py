@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from ravine.compile.symmetric import symmetric
 from ravine.matrix import newton_schulz
 from ravine.matrix.newton_schulz import chosen
 from ravine.matrix.polynomials import JORDAN, cans, cubic, polar_express, quintic, value
@@ -156,3 +157,45 @@ def test_more_steps_of_the_derived_sets_are_nearer():
                 y = value(p, y)
             worst.append((1 - y).abs().max().item())
         assert worst == sorted(worst, reverse=True) and worst[-1] < 1e-4, worst
+
+
+@pytest.mark.parametrize("name", ["given", "polar_express", "modula", "cans", "aol", "deepseek"])
+@pytest.mark.parametrize("shape", [(128, 300), (300, 128)])
+def test_polynomials_applied_to_one_gram_matrix_are_those_applied_one_by_one(name, shape):
+    x, _ = spectrum(torch.logspace(-3, 0, 128).tolist(), *shape)
+    stacked = newton_schulz(x[None], chosen(name, 5), aol=name == "aol")[0]  # of a stack each gets a new X Xᵀ
+    torch.testing.assert_close(newton_schulz(x, chosen(name, 5), aol=name == "aol"), stacked, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("cond", [1e2, 1e4, 1e6])
+@pytest.mark.parametrize("shape", [(128, 512), (256, 256)])
+def test_bf16_is_as_near_as_that_of_torch(cond, shape):
+    """torch rounds the gradient, its norm and their quotient before the first product. Below a condition of 100, which
+    momentum has not, two polynomials on one gram matrix may be up to twice as far."""
+    from torch.optim._muon import _zeropower_via_newtonschulz as theirs
+
+    x, _ = spectrum(torch.logspace(-math.log10(cond), 0, shape[0]).tolist(), *shape, dtype=torch.float32)
+    exact = newton_schulz(x.double(), (JORDAN,) * 5)
+    ours = newton_schulz(x, (JORDAN,) * 5, dtype=torch.bfloat16).double()
+    assert (ours - exact).norm() <= 1.05 * (theirs(x, JORDAN, 5, 1e-7).double() - exact).norm()
+    assert (newton_schulz(x, (JORDAN,) * 5).double() - exact).norm() <= 2e-5 * exact.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("n", [383, 384, 400, 1537])
+def test_symmetric_products_are_the_whole_ones(n, dtype):
+    made = torch.Generator().manual_seed(0)
+    x = (torch.randn(n, 40, generator=made) / 8).to(dtype)
+    near = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {}
+    gram = symmetric(x, x.mT)
+    torch.testing.assert_close(gram, x @ x.mT, **near)
+    whole = torch.addmm(gram, gram, gram, beta=0.5, alpha=-2.0)
+    torch.testing.assert_close(symmetric(gram, gram, gram, beta=0.5, alpha=-2.0), whole, **near)
+    tall = x.mT.contiguous().mT
+    torch.testing.assert_close(symmetric(tall, tall.mT), gram, **near)
+
+
+def test_symmetric_products_that_autograd_watches_have_a_gradient():
+    x = torch.randn(400, 3, requires_grad=True)
+    symmetric(x, x.mT).sum().backward()
+    torch.testing.assert_close(x.grad, 2 * x.detach().sum(0).expand(400, 3))

@@ -13,6 +13,7 @@ from ravine.compile.call import Call, plain, turned
 from ravine.compile.expr import COL, COMPARE, FULL, HOST, LONG, MATRIX, SCALAR, SEVERAL, Expr, is_matrix, pair, walk
 from ravine.compile.geometry import batch_of, extent, size_of, sizes
 from ravine.compile.plan import wide_sum, widened
+from ravine.compile.symmetric import symmetric
 
 
 def cbrt(x: Tensor) -> Tensor:
@@ -100,11 +101,18 @@ def evaluate(
             case "call":
                 made = cast(Call, x.arg).run(a, size, batch_of(p, view), like)
                 value[x] = made if x.shape == SEVERAL else widened_rows(x, made, number)
+            case "matmul" if is_gram(*x.src):
+                value[x] = widened_rows(x, symmetric(*a), number)
             case op if op in OPS:
                 value[x] = widened_rows(x, OPS[op](*a), number) if op in MATRIX else OPS[op](*a)
             case _:
                 value[x] = read(x).to(number) if x.shape in LONG else read(x)
     return value
+
+
+def is_gram(a: Expr, b: Expr) -> bool:
+    """True for a matrix and its own transpose."""
+    return (b.op == "transpose" and b.src[0] is a) or (a.op == "transpose" and a.src[0] is b)
 
 
 def summed(x: Expr, value: Mapping[Expr, Tensor], number: torch.dtype, last: bool = True) -> Tensor:

@@ -6,7 +6,6 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ravine.compile.symmetric import symmetric
 from ravine.matrix import newton_schulz
 from ravine.matrix.newton_schulz import chosen
 from ravine.matrix.polynomials import JORDAN, cans, cubic, polar_express, quintic, value
@@ -179,23 +178,3 @@ def test_bf16_is_as_near_as_that_of_torch(cond, shape):
     ours = newton_schulz(x, (JORDAN,) * 5, dtype=torch.bfloat16).double()
     assert (ours - exact).norm() <= 1.05 * (theirs(x, JORDAN, 5, 1e-7).double() - exact).norm()
     assert (newton_schulz(x, (JORDAN,) * 5).double() - exact).norm() <= 2e-5 * exact.norm()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
-@pytest.mark.parametrize("n", [383, 384, 400, 1537])
-def test_symmetric_products_are_the_whole_ones(n, dtype):
-    made = torch.Generator().manual_seed(0)
-    x = (torch.randn(n, 40, generator=made) / 8).to(dtype)
-    near = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {}
-    gram = symmetric(x, x.mT)
-    torch.testing.assert_close(gram, x @ x.mT, **near)
-    whole = torch.addmm(gram, gram, gram, beta=0.5, alpha=-2.0)
-    torch.testing.assert_close(symmetric(gram, gram, gram, beta=0.5, alpha=-2.0), whole, **near)
-    tall = x.mT.contiguous().mT
-    torch.testing.assert_close(symmetric(tall, tall.mT), gram, **near)
-
-
-def test_symmetric_products_that_autograd_watches_have_a_gradient():
-    x = torch.randn(400, 3, requires_grad=True)
-    symmetric(x, x.mT).sum().backward()
-    torch.testing.assert_close(x.grad, 2 * x.detach().sum(0).expand(400, 3))

@@ -1,7 +1,9 @@
 """The interpreter: the graph, node by node, in torch. Every backend is tested against it."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -13,7 +15,7 @@ from ravine.compile.call import Call, plain, turned
 from ravine.compile.expr import COL, COMPARE, FULL, HOST, LONG, MATRIX, SCALAR, SEVERAL, Expr, is_matrix, pair, walk
 from ravine.compile.geometry import batch_of, extent, size_of, sizes
 from ravine.compile.plan import wide_sum, widened
-from ravine.compile.symmetric import symmetric
+from ravine.compile.products import added, symmetric
 
 
 def cbrt(x: Tensor) -> Tensor:
@@ -72,8 +74,18 @@ def evaluate(
     value: dict[Expr, Any] = dict(known or {})
     size = partial(size_of, size=sizes(p.shape, view) if whole is None else whole)
     like = torch.empty(0, dtype=elements, device=p.device)
-    for x in walk(roots, value):
-        if x in value:
+    roots = list(roots)
+    order = walk(roots, value)
+    sums = accumulated(order, {*roots, *value})
+    for x in order:
+        if x in value or x in sums.within:
+            continue
+        if x in sums.found:
+            beta, old, alpha, (a, b) = sums.found[x]
+            factors = [1.0 if f is None else plain(value[f]) for f in (beta, alpha)]
+            matrices = (narrow(value[y], elements) for y in (a, b, old))
+            product = symmetric if is_gram(a, b) else added
+            value[x] = product(*matrices, beta=factors[0], alpha=factors[1])
             continue
         if x.op == "part":
             value[x] = widened_rows(x, value[x.src[0]][cast(int, x.arg)], number)
@@ -102,12 +114,44 @@ def evaluate(
                 made = cast(Call, x.arg).run(a, size, batch_of(p, view), like)
                 value[x] = made if x.shape == SEVERAL else widened_rows(x, made, number)
             case "matmul" if is_gram(*x.src):
-                value[x] = widened_rows(x, symmetric(*a), number)
+                value[x] = widened_rows(x, symmetric(a[0], a[1]), number)
             case op if op in OPS:
                 value[x] = widened_rows(x, OPS[op](*a), number) if op in MATRIX else OPS[op](*a)
             case _:
                 value[x] = read(x).to(number) if x.shape in LONG else read(x)
     return value
+
+
+@dataclass
+class Accumulated:
+    """Sums β X + α a b of matrices, each made by one call; and what within them is not made by itself."""
+
+    found: dict[Expr, tuple[Expr | None, Expr, Expr | None, tuple[Expr, Expr]]] = field(default_factory=dict[Any, Any])
+    within: set[Expr] = field(default_factory=set[Expr])
+
+
+def accumulated(order: Sequence[Expr], asked: Container[Expr]) -> Accumulated:
+    """Those among these nodes, where nothing but the sum wants its terms."""
+    sums = Accumulated()
+    if not any(x.op == "matmul" for x in order):
+        return sums
+    uses = Counter(s for x in order for s in x.src)
+
+    def scaled(x: Expr) -> tuple[Expr | None, Expr]:
+        """The factor, and what it is the factor of."""
+        factor = x.op == "mul" and x.src[0].on_host and uses[x] == 1 and x not in asked
+        return (x.src[0], x.src[1]) if factor else (None, x)
+
+    for x in order:
+        if x.op != "add" or not is_matrix(x):
+            continue
+        for one, other in (x.src, x.src[::-1]):
+            (beta, old), (alpha, new) = scaled(one), scaled(other)
+            if new.op == "matmul" and uses[new] == 1 and new not in asked and old.shape == new.shape:
+                sums.found[x] = beta, old, alpha, (new.src[0], new.src[1])
+                sums.within |= {new, *(y for y, f in ((one, beta), (other, alpha)) if f is not None)}
+                break
+    return sums
 
 
 def is_gram(a: Expr, b: Expr) -> bool:

@@ -88,6 +88,7 @@ class Matrix:
     """Work on matrices: torch calls, tensor by tensor."""
 
     nodes: tuple[Expr, ...] = ()
+    keep: tuple[Expr, ...] = ()  # those of them that later phases need
     stores: tuple[tuple[str, Expr], ...] = ()  # states that only matrix work touches: in the end
 
 
@@ -184,8 +185,8 @@ class Plan:
 
     @cached_property
     def worked(self) -> list[Expr]:
-        """What matrix work makes."""
-        return [x for phase in self.phases if isinstance(phase, Matrix) for x in phase.nodes]
+        """What matrix work makes for later phases."""
+        return [x for phase in self.phases if isinstance(phase, Matrix) for x in phase.keep]
 
     @cached_property
     def reductions(self) -> list[Expr]:
@@ -303,6 +304,11 @@ def plan(program: Program, view: View = "first", storage: str | None = None, bit
     ready: set[Expr] = {x for x in order if x.op in LEAVES or x.shape is HOST}
     todo: list[Expr] = [x for x in order if x not in ready and not fused(x)]
     phases: list[Phase] = [Host(0)]
+    last = {*outputs.values(), *program.measures.values(), program.guard}
+    users: dict[Expr, set[Expr]] = {x: set() for x in order}
+    for x in order:
+        for s in x.src:
+            users[s].add(x)
 
     while todo:
         within = reach(order, ready)  # what a kernel can have now: memory, and what follows from it
@@ -325,7 +331,8 @@ def plan(program: Program, view: View = "first", storage: str | None = None, bit
             later = [x for x in later if x not in more]
             after = reach(order, after | set(more))
         if small:
-            phases.append(Matrix(tuple(small)))
+            keep_of_it = tuple(x for x in small if x in last or not users[x] <= set(small))
+            phases.append(Matrix(tuple(small), keep_of_it))
         if gather:
             phases += [Reduce(tuple(gather)), Host(sum(isinstance(x, Host) for x in phases))]
             sums, keep = [], []

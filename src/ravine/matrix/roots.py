@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ravine.compile.products import symmetric
 from ravine.matrix.eigen import eigh
 from ravine.words import matrix_op
 
@@ -17,4 +18,4 @@ def inverse_root(a: Tensor, eps: float, exponent: float, inside: bool = True) ->
     w, q = eigh(a)
     w = w.clamp(min=0)
     below = (w + eps) ** exponent if inside else w**exponent + eps
-    return (q * torch.where(below == 0, 0.0, 1 / below)[..., None, :]) @ q.mT
+    return symmetric(q * torch.where(below == 0, 0.0, 1 / below)[..., None, :], q.mT)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ravine.compile.expr import FULL, LEAVES, SCALAR, VECTORS, Expr, walk
+from ravine.compile.expr import FULL, LEAVES, SCALAR, VECTORS, Expr, is_matrix, walk
 from ravine.compile.geometry import extent, moves, real, stack, stacked, unstack
 from ravine.compile.interpret import wide
 from ravine.compile.launch.base import Bound, Tables, as_numbers
 from ravine.compile.launch.matrix import Work, crews, levels, run
+from ravine.compile.launch.memory import PLAIN
 from ravine.compile.launch.owners import Owners
 from ravine.compile.plan import Matrix, Plan
 
@@ -41,7 +42,7 @@ class Launch(Tables):
             self.owned(phase, self.owners)
 
     def work(self, phase: Matrix, given: Mapping[int, Given]) -> dict[int, dict[Expr, Tensor]]:
-        """The same for some of the tensors: what its nodes are; states are stored."""
+        """The same for some of the tensors: what later phases need; states are stored."""
         view, works = self.plan.view, dict[int, Work]()
         for i, (p, known, read) in given.items():
             if moves(view):
@@ -52,10 +53,10 @@ class Launch(Tables):
             run(calls, list(works.values()), self.outcomes)
         out = dict[int, dict[Expr, Tensor]]()
         for i, work in works.items():
-            b, made = self.bound[i], work.find([*phase.nodes, *(x for _, x in phase.stores)])
-            for k, x in phase.stores:
-                b.state[b.keys[k]].copy_(made[x])
-            out[i] = {x: unstack(made[x], work.p, view) if x.shape == FULL else made[x] for x in phase.nodes}
+            b, made = self.bound[i], work.find([*phase.keep, *(x for _, x in phase.stores)])
+            states = [b.state[b.keys[k]] for k in self.matrices]
+            store([(b.state[b.keys[k]], made[x]) for k, x in phase.stores], states)  # in the last phase of a step
+            out[i] = {x: unstack(made[x], work.p, view) if x.shape == FULL else made[x] for x in phase.keep}
         return out
 
     def found_owners(self) -> Owners | None:
@@ -89,7 +90,7 @@ class Launch(Tables):
             error = failure
         if owners.agree(error is not None):
             raise error or RuntimeError("a matrix operation has failed in another process, which says how")
-        results = {x: self.sums.dtype if x.shape == SCALAR else self.memory(x) for x in phase.nodes}
+        results = {x: self.sums.dtype if x.shape == SCALAR else self.memory(x) for x in phase.keep}
         results = {x: d for x, d in results.items() if x.shape in (SCALAR, FULL, *VECTORS)}
         back = {i: [found[x].to(d) for x, d in results.items()] for i, found in made.items()}
         for i, parts in owners.scatter(back, [(x.shape, d) for x, d in results.items()]).items():
@@ -149,12 +150,28 @@ class Launch(Tables):
         return dict(zip(self.plan.numbers, made, strict=True))
 
     def reader(self, i: int):
-        """Copies of the leaves p, g and states of tensor i, in the type of computation, as matrices."""
+        """Copies of the leaves p, g and states of tensor i, in the type of computation, as matrices; states of matrices
+        themselves, which are large, and which `store` writes when nobody reads them any more."""
         b, g = self.bound[i], self.grads[i]
 
         def read(x: Expr) -> Tensor:
             found = g if x.op == "g" else as_numbers(b, "p" if x.op == "p" else str(x.arg))
-            found = real(found).to(self.compute, copy=True)  # what is written next must not change it
+            found = real(found).to(self.compute, copy=not is_matrix(x))  # what is written next must not change it
             return found.reshape(self.extent(b, x.shape)) if x.shape in (FULL, *VECTORS) else found
 
         return read
+
+
+def store(pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[Tensor]) -> None:
+    """Write each value into its state; where it is the state itself, that is done."""
+    changed = [(to, value) for to, value in pairs if value is not to]
+    held = [value.clone() if any(shared(value, x) for x in states) else value for _, value in changed]
+    for (to, _), value in zip(changed, held, strict=True):
+        to.copy_(value)
+
+
+def shared(x: Tensor, y: Tensor) -> bool:
+    """True where the two may lie in the same memory."""
+    if type(x) not in PLAIN or type(y) not in PLAIN:
+        return True
+    return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()

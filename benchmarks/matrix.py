@@ -7,9 +7,9 @@
 Matrices are those of GPT-2 124M inside its blocks, (2304, 768), (768, 768), (3072, 768) and (768, 3072), of --layers
 blocks; Shampoo, SOAP and Kron have those of one. A turn is as many steps as pass from one basis to the next, so that
 these are shared out. `rate` is what the machine does in x xᵀ of 768 × 3072, in the same rounds, and `share` is the part
-of it that a method reaches if it is given credit for the products of the plain iteration: who needs fewer reaches more
-than 1. `near` is how far its step is from that of the iteration in float64, as a part of it, at random gradients and
-at such as momentum has: singular values from 1 down to 1/1,000.
+of it that a method reaches if it is given credit for the products of the plain iteration: who needs fewer may reach
+more than 1. `near` is how far its step is from that of the iteration in float64, as a part of it, at random gradients
+and at such as momentum has: singular values from 1 down to 1/1,000.
 
 `spikes` has the longest step of ours against the median one, roots staggered. `small` has matrices 64 to 256 wide.
 """
@@ -26,6 +26,7 @@ import torch
 from bench import Bench, Record, Shapes, arguments, take_turns
 
 import ravine
+from ravine.matrix import newton_schulz
 
 INTERVAL = 10
 JORDAN = (3.4445, -4.7750, 2.0315)
@@ -44,6 +45,7 @@ def heavyball(name: str, **hyper: Any) -> Made:
     def make(params: Params) -> Any:
         import heavyball
 
+        heavyball.utils.compile_mode = "default"  # its own tunes every product for minutes
         opt = getattr(heavyball, name)(params, **hyper)
         opt.consume_grad = False  # it would take the gradients away from the others
         return opt
@@ -86,8 +88,8 @@ def ours(name: str, **hyper: Any) -> Made:
     return lambda params: getattr(ravine, name)(params, **hyper)
 
 
-SHAMPOO = dict(betas=(0.9, 0.99), average=True, graft="adam", interval=INTERVAL, stagger=True)
-SOAP = dict(betas=(0.95, 0.95), interval=INTERVAL, stagger=True)
+SHAMPOO: dict[str, Any] = dict(betas=(0.9, 0.99), average=True, graft="adam", interval=INTERVAL, stagger=True)
+SOAP: dict[str, Any] = dict(betas=(0.95, 0.95), interval=INTERVAL, stagger=True)
 MUON: Mapping[str, Made] = {
     "ravine": ours("Muon", precision="bf16"),
     "ravine float32": ours("Muon"),
@@ -129,7 +131,7 @@ def made(record: Record, question: str, params: Params, contestants: Mapping[str
         except Exception as problem:  # of another library, whatever it is
             running.pop(name, None)
             said = str(problem).strip().splitlines()
-            record.leave(f"{question} {name}", "gpt2", f"{type(problem).__name__}: {said[0] if said else ''}")
+            record.leave(question, name, f"{type(problem).__name__}: {said[0] if said else ''}")
     return running
 
 
@@ -139,51 +141,49 @@ def work(shapes: Shapes, steps: int = 5) -> int:
     return sum(steps * (4 * n * n * m + 2 * n**3) for n, m in sizes)
 
 
-def muon(record: Record, layers: int, rounds: int) -> None:
+def muon(record: Record, layers: int, width: int, rounds: int) -> None:
     """A step of Muon at Jordan's coefficients."""
-    shapes = blocks(layers)
+    shapes = blocks(layers, width)
     bench = Bench(shapes)
     running = made(record, "muon", bench.params, MUON)
-    x = torch.randn(768, 3072)
+    x = torch.randn(width, 4 * width)
     half = x.bfloat16()
-    steps = {name: opt.step for name, opt in running.items()}
-    s = take_turns(steps | {"product": lambda: x @ x.mT, "bf16": lambda: half @ half.mT}, rounds, warm=1)
-    rates = {k: 2 * 768 * 768 * 3072 / s.pop(k) for k in ("product", "bf16")}
-    share = {k: work(shapes) / t / rates["product" if k == "ravine float32" else "bf16"] for k, t in s.items()}
-    near = {k: nearness(running, k) for k in running}
-    ratios = {f"{k}/ravine": t / s["ravine"] for k, t in s.items() if k != "ravine"}
-    aims = {"torch/ravine": AIM}
-    record.say("muon", f"gpt2, {layers} blocks", s, ratios, aims, rate=rates, share=share, near=near)
-    for name, told in near.items():
-        print(f"  {name:<24} share {share[name]:.2f}  near {told}")
+    products = {"float32": lambda: x @ x.mT, "bf16": lambda: half @ half.mT}
+    s = take_turns({name: opt.step for name, opt in running.items()} | products, rounds, warm=1)
+    rates = {k: 8 * width**3 / s.pop(k) for k in products}
+    for name, step in s.items():
+        share = work(shapes) / step / rates["float32" if name == "ravine float32" else "bf16"]
+        near = nearness(name, width)
+        aims = {"step/ravine": AIM} if name == "torch" else "told, without an aim"
+        more = {"share": share, "near random": near["random"], "near momentum": near["momentum"], "rates": rates}
+        record.say("muon", name, {"step": step}, {"step/ravine": step / s["ravine"]}, aims, **more)
+        print(f"{'':<24}share {share:.2f}, from float64 {near['random']:.2g} and {near['momentum']:.2g}")
 
 
-def nearness(running: Mapping[str, Any], name: str) -> dict[str, float | str]:
+def nearness(name: str, n: int) -> dict[str, float]:
     """How far the direction of the first step is from the one in float64, the size of both being 1."""
-    found: dict[str, float | str] = {}
+    found: dict[str, float] = {}
     made = torch.Generator().manual_seed(0)
-    for kind in ("random", "as momentum"):
-        g = torch.randn(768, 3072, generator=made)
-        if kind == "as momentum":
+    for kind in ("random", "momentum"):
+        g = torch.randn(n, 4 * n, generator=made)
+        if kind == "momentum":
             u, _, v = torch.linalg.svd(g, full_matrices=False)
-            g = (u * torch.logspace(0, -3, 768)) @ v
-        p = torch.nn.Parameter(torch.zeros(768, 3072))
+            g = (u * torch.logspace(0, -3, n)) @ v
+        p = torch.nn.Parameter(torch.zeros(n, 4 * n))
         p.grad = g.clone()
         opt = MUON[name]([p])
         for group in opt.param_groups:
             group["weight_decay"] = 0.0
         opt.step()
-        from ravine.matrix import newton_schulz
-
         exact = newton_schulz(g.double(), (JORDAN,) * 5)
         step = -p.detach().double()
         found[kind] = float((step / step.norm() - exact / exact.norm()).norm())
     return found
 
 
-def factored(record: Record, question: str, rounds: int) -> None:
+def factored(record: Record, question: str, width: int, rounds: int) -> None:
     """An interval of steps of a method with factors, for the matrices of one block."""
-    bench = Bench(blocks(1))
+    bench = Bench(blocks(1, width))
     running = made(record, question, bench.params, FACTORED[question])
 
     def interval(opt: Any) -> None:
@@ -194,16 +194,17 @@ def factored(record: Record, question: str, rounds: int) -> None:
     s = {k: t / INTERVAL for k, t in s.items()}
     if "ravine" not in s:
         return
-    ratios = {f"{k}/ravine": t / s["ravine"] for k, t in s.items() if k != "ravine"}
-    record.say(question, "gpt2, a block", s, ratios, dict.fromkeys(ratios, AIM))
+    for name, step in s.items():
+        aims = "told, without an aim" if name == "ravine" else {"step/ravine": AIM}
+        record.say(question, name, {"step": step}, {"step/ravine": step / s["ravine"]}, aims)
 
 
-def spikes(record: Record, layers: int) -> None:
+def spikes(record: Record, layers: int, width: int) -> None:
     """The longest step against the median one, in two intervals after a warm one."""
     for question, name in {"shampoo": "Shampoo", "soap": "SOAP", "kron": "Kron"}.items():
         if not hasattr(ravine, name):
             continue
-        bench = Bench(blocks(layers))
+        bench = Bench(blocks(layers, width))
         opt = FACTORED[question]["ravine"](bench.params)
         times: list[float] = []
         for _ in range(3 * INTERVAL):
@@ -213,7 +214,7 @@ def spikes(record: Record, layers: int) -> None:
         times = times[INTERVAL:]
         s = {"median": statistics.median(times), "longest": max(times)}
         ratios = {"longest/median": s["longest"] / s["median"]}
-        record.say(f"spikes {question}", f"gpt2, {layers} blocks", s, ratios, {"longest/median": ("at most", 3)})
+        record.say(f"spikes {question}", f"{layers} blocks", s, ratios, {"longest/median": ("at most", 3)})
 
 
 def small(record: Record, rounds: int) -> None:
@@ -229,12 +230,11 @@ def small(record: Record, rounds: int) -> None:
         "shampoo": ravine.Shampoo(bench.params, **SHAMPOO),
     }
     s = take_turns({k: opt.step for k, opt in opts.items()}, rounds * 3, inner=INTERVAL)
-    ratios = {f"{k}/adamw": s[k] / s["adamw"] for k in ("muon", "soap", "shampoo")}
-    ratios["muon/torch muon"] = s["muon"] / s["torch muon"]
-    reason = "3 times AdamW's step cannot be: by products alone Newton-Schulz of these needs more"
-    rate = rate_of(128)
-    least = work(shapes) / rate
-    record.say("small", "64 to 256 wide", s | {"products alone": least}, ratios, reason)
+    least = work(shapes) / rate_of(128)
+    for name, step in s.items():
+        ratios = {"step/adamw": step / s["adamw"]}
+        aims = {"step/adamw": ("at most", 3)} if name in ("muon", "soap", "shampoo") else "told, without an aim"
+        record.say("small", name, {"step": step, "products": least}, ratios, aims)
 
 
 def rate_of(n: int) -> float:
@@ -249,16 +249,17 @@ def main() -> None:
     parser = arguments(__doc__, "matrix-cpu.json", rounds=5)
     parser.add_argument("--only", nargs="+", choices=questions, default=questions)
     parser.add_argument("--layers", type=int, default=12, help="blocks of GPT-2 for Muon; a third of them for spikes")
+    parser.add_argument("--width", type=int, default=768, help="of GPT-2, to try the script with less")
     args = parser.parse_args()
     record = Record()
     with torch.no_grad():
         if "muon" in args.only:
-            muon(record, args.layers, args.rounds)
+            muon(record, args.layers, args.width, args.rounds)
         for question in FACTORED:
             if question in args.only:
-                factored(record, question, args.rounds)
+                factored(record, question, args.width, args.rounds)
         if "spikes" in args.only:
-            spikes(record, max(1, args.layers // 3))
+            spikes(record, max(1, args.layers // 3), args.width)
         if "small" in args.only:
             small(record, args.rounds)
     record.write(args.out)

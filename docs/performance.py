@@ -112,6 +112,39 @@ SECTIONS = {
             "bytes *",
         ),
     ],
+    "Methods for matrices": [
+        Table(
+            "Muon at Jordan's five steps on the matrices inside GPT-2 124M; ravine is precision=bf16, as torch's own. "
+            "The share is that of the machine's own product rate, with credit for all products of the "
+            "plain iteration. The last two are how far the step is from that of the same iteration in float64: at "
+            "random gradients, and at singular values from 1 down to 1/1,000, as momentum has.",
+            "matrix.py",
+            {"library": "model", "step": "step", "step/ravine": "step/ravine", "share": "share"}
+            | {"from float64, random": "near random", "as momentum": "near momentum", "": "note"},
+            "muon",
+        ),
+        Table(
+            "The mean step over 10 on the matrices of one block of GPT-2, bases and roots every 10 steps, Kron's "
+            "factors in every step. distributed_shampoo is Meta's; heavyball is compiled in the default mode.",
+            "matrix.py",
+            {"method": "question", "library": "model", "step": "step", "step/ravine": "step/ravine", "": "note"},
+            "shampoo; soap; kron",
+        ),
+        Table(
+            "The longest step against the median one, with stagger=True.",
+            "matrix.py",
+            {"": "question", "matrices": "model", "median": "median", "longest": "longest"}
+            | {"longest/median": "longest/median"},
+            "spikes *",
+        ),
+        Table(
+            "Twelve matrices 64 to 256 wide. By its products alone, at the rate of this machine, Newton–Schulz of them "
+            "needs the last.",
+            "matrix.py",
+            {"": "model", "step": "step", "step/adamw": "step/adamw", "products alone": "products"},
+            "small",
+        ),
+    ],
     "What compiling takes": [
         Table(
             "The first step in a new process, less a later one: tracing, and compiling or finding the code on disk.",

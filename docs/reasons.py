@@ -12,6 +12,8 @@ REASONS = {
     ("start *", "mlp", "cold"): "The rule looks at rows and columns, and has several kernels to compile.",
     ("start *", "mlp", "warm"): "Half of it is tracing and writing the text that the cache is asked for.",
     ("bytes madgrad", "*", "ravine/bound"): "Its cube root is computed while the memory waits.",
+    ("small", "*", "step/adamw"): "Newton–Schulz of a 128 × 128 matrix is 60 million operations, AdamW of it 200,000: "
+    "the products alone take many times AdamW's step, whoever makes them.",
     ("rmsprop", "*", "compile/ravine"): MEMORY,
     ("adadelta", "*", "compile/ravine"): MEMORY,
     ("adamax", "*", "compile/ravine"): "Close to the aim, in a run on a busy machine; not looked into.",

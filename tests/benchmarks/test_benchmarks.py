@@ -23,6 +23,7 @@ SCRIPTS = {
     "step": ["--only", "tiny"],
     "embedding": [],
     "monitor": ["--models", "mlp, batch 32"],
+    "matrix": ["--width", "8", "--layers", "1"],
     "busy": ["--models", "mlp", "--busy", "0", "1"],
 }
 

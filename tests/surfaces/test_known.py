@@ -8,7 +8,7 @@ from torch.autograd.functional import hessian
 
 import ravine
 from ravine.surfaces import NAMES, Run, descend, find
-from ravine.surfaces.known.matrix import SIDE, turns
+from ravine.surfaces.known.matrix import turns
 
 SMOOTH = [name for name in NAMES if name not in ("absolute", "ackley", "reddi")]
 
@@ -140,27 +140,48 @@ def test_adam_goes_the_wrong_way_and_amsgrad_the_right_one():
     assert abs(adam.points).max() <= 1.0
 
 
-def test_the_matrix_problem_has_the_curvature_that_it_says():
-    matrix = find("matrix", condition=50.0)
-    w = torch.zeros(SIDE, SIDE, dtype=torch.float64)
-    h = hessian(lambda w: matrix.objective(w.view(1, SIDE, SIDE), torch.tensor(0))[0], w.flatten())
+@pytest.mark.parametrize("side", [2, 8])
+def test_the_matrix_problem_has_the_curvature_that_it_says(side):
+    matrix = find("matrix", condition=50.0, side=side)
+    w = torch.zeros(side, side, dtype=torch.float64)
+    h = hessian(lambda w: matrix.objective(w.view(1, side, side), torch.tensor(0))[0], w.flatten())
     found = torch.linalg.eigvalsh(h)  # pyright: ignore[reportArgumentType]
     assert float(found[-1] / found[0]) == pytest.approx(50.0) and float(found[-1]) == pytest.approx(1.0)
-    a, b = turns()
-    assert torch.allclose(a.T @ a, torch.eye(SIDE, dtype=torch.float64)) and not torch.allclose(a, b)
+    a, b = turns(side)
+    assert torch.allclose(a.T @ a, torch.eye(side, dtype=torch.float64)) and not torch.allclose(a, b)
+    assert float(a.abs().max()) < 0.95 and float(b.abs().max()) < 0.95  # no axis of W is one of the curvature
 
 
-def test_the_plane_of_the_matrix_problem_is_a_slice_through_its_minimum():
-    matrix = find("matrix")
-    start = torch.tensor([[-1.8, 1.5]], dtype=torch.float64)
-    w = matrix.begin(start)
-    assert w.shape == (1, SIDE, SIDE) and torch.allclose(matrix.seen(w), start)
-    a, b = turns()
-    inside = torch.zeros(1, SIDE, SIDE, dtype=torch.float64)
-    inside[0, 0, 0], inside[0, -1, -1] = -1.8, 1.5
-    flat = a @ inside @ b.T
-    assert matrix.objective(flat, torch.tensor(0)).item() == pytest.approx(matrix.loss(*start[0]).item())
-    assert matrix.objective(w, torch.tensor(0)).item() > 1.1 * matrix.loss(*start[0]).item()
+@pytest.mark.parametrize("surface", [find("matrix"), find("matrix", side=8), find("factorization")], ids=str)
+def test_the_plane_of_a_matrix_problem_is_a_slice_through_its_minimum(surface):
+    start = torch.tensor([[-1.2, 0.7]], dtype=torch.float64)
+    w = surface.begin(start)
+    assert w.shape == (1, *surface.shape) and torch.allclose(surface.seen(w), start)
+    a, b = turns(surface.shape[0])
+    inside = torch.zeros_like(w)
+    inside[0, 0, 0], inside[0, -1, -1] = -1.2, 0.7
+    drawn = surface.loss(*start[0]).item()
+    assert surface.objective(a @ inside @ b.T, torch.tensor(0)).item() == pytest.approx(drawn)
+    assert abs(surface.objective(w, torch.tensor(0)).item() / drawn - 1) > 1e-4
+
+
+def test_what_is_not_drawn_is_told():
+    assert find("matrix").drawn(["muon"]) == ["all 2 × 2 numbers move; two coordinates are drawn"]
+    assert find("matrix", side=8).drawn() == ["all 8 × 8 numbers move; two coordinates are drawn"]
+    assert find("beale").drawn(["muon", "adamuon"]) == ["to muon, adamuon a point is a matrix of one column"]
+    assert find("beale").drawn() == []
+
+
+def test_gradient_descent_learns_one_direction_after_the_other_and_muon_both_at_once():
+    """On the factorization: y, of the smaller eigenvalue, when x has come to nine tenths."""
+    surface = find("factorization")
+    methods = {"sgd": (ravine.SGD, {"lr": 0.05}), "adamw": (ravine.AdamW, {"lr": 0.01}),
+               "muon": (ravine.Muon, {"lr": 0.01}), "shampoo": (ravine.Shampoo, {"lr": 0.02})}  # fmt: skip
+    runs = [Run(cls, settings, surface.start) for cls, settings in methods.values()]
+    at = {name: path.points[(path.points[:, 0] > 0.9).argmax(), 1]
+          for name, path in zip(methods, descend(surface, runs, steps=400), strict=True)}  # fmt: skip
+    assert at["sgd"] < 0.3 < 0.45 < at["muon"]  # of 0.5
+    assert at["adamw"] < 0.3 and at["shampoo"] > 0.45
 
 
 def test_names_are_found_and_wrong_ones_are_told():

@@ -5,6 +5,9 @@ import math
 import pytest
 
 from ravine.rule.hyper import fields, settle
+from ravine.surfaces import find
+from ravine.surfaces.known.matrix import Matrix
+from ravine.surfaces.play.answers import surface
 from ravine.surfaces.play.asked import OPTIMIZERS
 from ravine.surfaces.play.controls import COMMON, controls
 
@@ -21,6 +24,12 @@ def test_each_field_has_its_controls(name):
             assert c.low < c.high
         if c.kind == "number" and c.default is not None and math.isfinite(c.default) and c.scale != "near-one":
             assert c.default == 0 or c.low <= c.default <= c.high
+
+
+def test_a_whole_number_stays_within_its_interval():
+    (side,) = (c for c in surface(Matrix)["controls"] if c["name"] == "side")
+    assert (side["kind"], side["low"], side["high"]) == ("whole", 2, 20)
+    assert find("matrix", side=2).shape == (2, 2) and find("matrix", side=20).shape == (20, 20)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

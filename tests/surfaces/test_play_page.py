@@ -141,6 +141,16 @@ def test_how_rates_were_chosen_is_always_said(play, chromium):
         assert "lr 0.02 for all" in said() and {t.split("lr ")[1] for t in told(page)} == {"0.02"}
 
 
+def test_what_the_picture_does_not_show_is_always_said(play, chromium):
+    said = "document.querySelector('#picture').ariaLabel"
+    racers = [{"name": "muon", "ink": 0, "set": {}}, {"name": "adam", "ink": 1, "set": {}}]
+    with tab(chromium, play.address(surface={"name": "matrix", "parameters": {}}, racers=racers)) as page:
+        assert "all 2 × 2 numbers move; two coordinates are drawn" in page.evaluate(said)
+        assert "of one column" not in page.evaluate(said)
+        after(page, page.select_option, "#which", "beale")
+        assert "to Muon a point is a matrix of one column" in page.evaluate(said)
+
+
 def test_time(play, chromium):
     with tab(chromium, play.address()) as page:
         assert page.inner_text("#now") == "step 100 of 100"  # motion is not wanted: the whole race at once

@@ -86,9 +86,12 @@ class Race:
         """What must be known to read the picture."""
         x, y = self.starts[0]
         where = f"from ({x:g}, {y:g})" if len(self.starts) == 1 else f"from {len(self.starts)} random starts"
-        return f"{told(self.mode, self.entrants, self.lrs)} · {where}" + (
-            f", {self.seeds} seeds" if self.seeds > 1 else ""
-        )
+        where += f", {self.seeds} seeds" if self.seeds > 1 else ""
+        return "\n".join([f"{told(self.mode, self.entrants, self.lrs)} · {where}", *self.drawn()])
+
+    def drawn(self) -> list[str]:
+        """What the picture does not show."""
+        return self.surface.drawn([x.name.split(":")[0] for x in self.entrants if x.optimizer.matrices])
 
     def table(self) -> str:
         """Who ended where: rate, the tuned one beside it, median of the last losses, and how many have diverged."""
@@ -100,7 +103,7 @@ class Race:
             lost = sum(path.diverged for path in paths)
             last = float(np.median([np.inf if path.diverged else path.shown_losses[-1] for path in paths]))
             lines.append(f"{x.name:{width}}  {lr:<10g} {other}{last:<11.4g} {lost} of {len(paths)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.drawn()])
 
     def write(self, file: File, deep: bool = False) -> None:
         """A still or a film, as the name of the file says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, dataclass_transform, get_type_hints
 
@@ -72,6 +72,21 @@ class Surface:
     def seen(self, parameters: Tensor) -> Tensor:
         """The point that is drawn, (…, 2), of parameters (…, *shape); linear, so that gradients are seen too."""
         return parameters
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a run's parameters: (2,), or that of the matrix which methods for matrices are given."""
+        return tuple(self.begin(torch.zeros(1, 2, dtype=torch.float64)).shape[1:])
+
+    def drawn(self, methods: Sequence[str] = ()) -> list[str]:
+        """What a picture must say of what it does not show.
+
+        methods: the names of those in it that are for matrices.
+        """
+        shape = self.shape
+        if len(shape) > 1:
+            return [f"all {' × '.join(map(str, shape))} numbers move; two coordinates are drawn"]
+        return [f"to {', '.join(methods)} a point is a matrix of one column"] if methods else []
 
     def chance(self, steps: int, generator: torch.Generator) -> Tensor | None:
         """What chance does in one run, a row for each step; None where nothing is left to it."""

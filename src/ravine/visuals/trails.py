@@ -49,7 +49,7 @@ class Trails:
             self.axes = self.sheet.add_axes((0.075, 0.06, GROUND - 0.03, 0.80))
             contour(self.axes, land)
         self.sheet.text(0.02, 0.965, title, fontsize=11, fontweight="bold", va="center")
-        self.sheet.text(0.02, 0.92, note, fontsize=FONT, va="center", color="#444")
+        self.sheet.text(0.02, 0.935, note, fontsize=FONT, va="top", color="#444")
         what = "height" if deep else "levels"
         self.sheet.text(0.985, 0.02, f"{what}: {land.title}", fontsize=8, ha="right", color="#444")
         self.count = self.sheet.text(0.985, 0.965, "", fontsize=FONT, va="center", ha="right", animated=True)

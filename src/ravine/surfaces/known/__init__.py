@@ -7,6 +7,7 @@ from ravine.surfaces.known.booth import Booth
 from ravine.surfaces.known.bounded_saddle import BoundedSaddle
 from ravine.surfaces.known.bowl import Bowl
 from ravine.surfaces.known.camel import Camel
+from ravine.surfaces.known.factorization import Factorization
 from ravine.surfaces.known.himmelblau import Himmelblau
 from ravine.surfaces.known.matrix import Matrix
 from ravine.surfaces.known.monkey_saddle import MonkeySaddle
@@ -24,5 +25,5 @@ from ravine.surfaces.surface import Surface
 
 EVERY: tuple[type[Surface], ...] = (
     *(Ravine, Quadratic, Bowl, Beale, Saddle, BoundedSaddle, MonkeySaddle, Rosenbrock, Himmelblau, Rastrigin, Ackley),
-    *(StyblinskiTang, Booth, Camel, Plateau, TwoGaussians, Absolute, NoisyQuadratic, Reddi, Matrix),
+    *(StyblinskiTang, Booth, Camel, Plateau, TwoGaussians, Absolute, NoisyQuadratic, Reddi, Matrix, Factorization),
 )

@@ -29,7 +29,13 @@ def choices() -> dict[str, Any]:
     return {
         "surfaces": [surface(cls) for cls in BY_NAME.values()],
         "optimizers": [
-            {"name": name, "label": cls.__name__, "about": meaning(cls), "controls": [c.json() for c in controls(cls)]}
+            {
+                "name": name,
+                "label": cls.__name__,
+                "about": meaning(cls),
+                "controls": [c.json() for c in controls(cls)],
+                "matrices": cls.matrices,
+            }
             for name, cls in asked.OPTIMIZERS.items()
         ],
         "strategies": asked.STRATEGIES,
@@ -64,7 +70,7 @@ def ground(surface: Surface, view: asked.View, aspect: float, columns: int) -> b
     """Heights over a view, and what is known of the surface."""
     seen, z = heights(surface, view, aspect, columns)
     head = {"view": seen, "log": surface.log, "start": surface.start, "minima": surface.minima,
-            "saddles": surface.saddles, "floor": lowest(surface, z)}  # fmt: skip
+            "saddles": surface.saddles, "floor": lowest(surface, z), "shape": surface.shape}  # fmt: skip
     return packed(head, {"heights": z})
 
 

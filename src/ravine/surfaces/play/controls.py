@@ -58,8 +58,9 @@ def control(name: str, part: int | None, kind: Any, default: Any, interval: str 
         return Control(name, part, "switch", default)
     optional = NoneType in options
     if kind is int or int in options:
-        high = 100 if not default else 10 * default
-        return Control(name, part, "whole", default, optional, "linear", 0, high)
+        low, high = (float(end) for end in interval[1:-1].split(","))
+        usual = 100 if not default else 10 * default
+        return Control(name, part, "whole", default, optional, "linear", max(0, low), min(usual, high))
     if name == "lr":
         low, high = min(RATE[0], default or RATE[0]), max(RATE[1], default)
         return Control(name, part, "number", default, optional, "log", low, high)

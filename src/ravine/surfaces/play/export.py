@@ -110,7 +110,7 @@ def one(surface: Surface, optimizers: Sequence[str]) -> tuple[dict[str, Any], li
     head = {
         "view": view, "box": box, "rows": heights.shape[0], "columns": heights.shape[1], "floor": lowest,
         "lowest": floor, "start": surface.start, "minima": surface.minima, "saddles": surface.saddles,
-        "log": surface.log, "decades": DECADES, "rates": rates, "tuned": tuned,
+        "log": surface.log, "shape": surface.shape, "decades": DECADES, "rates": rates, "tuned": tuned,
     }  # fmt: skip
     codes = [logarithmic(heights - lowest)]
     for path in paths:

@@ -28,8 +28,8 @@ export class Baked {
   }
 
   async ground({ surface: { name } }) {
-    const { view, floor, rows, columns, heights, decades, start, minima, saddles, log } = this.head.surfaces[name];
-    return { view, floor, start, minima, saddles, log, heights: { shape: [rows, columns], data: Float64Array.from(heights, (code) => floor + above(code, decades)) } };
+    const { view, floor, rows, columns, heights, decades, start, minima, saddles, log, shape } = this.head.surfaces[name];
+    return { view, floor, start, minima, saddles, log, shape, heights: { shape: [rows, columns], data: Float64Array.from(heights, (code) => floor + above(code, decades)) } };
   }
 
   async race({ surface: { name }, runs }) {

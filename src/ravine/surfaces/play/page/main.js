@@ -81,7 +81,7 @@ async function answer(anew, replay) {
 async function askGround(replay) {
   const { width, height } = canvas.getBoundingClientRect(), { surface, view } = structuredClone(state);
   const answer = await backend.ground({ surface, view, aspect: width && height ? width / height : 4 / 3, columns: 161 });
-  ground = Object.assign(new Ground(answer), { minima: answer.minima, saddles: answer.saddles });
+  ground = Object.assign(new Ground(answer), { minima: answer.minima, saddles: answer.saddles, of: answer.shape });
   if (backend.baked) Object.assign(state, { start: answer.start, steps: backend.steps, seed: 0, unit: "steps", view: null });
   if (replay) paths = []; // those of another surface
   answered = paths.length ? { ...answered, surface } : { surface };
@@ -164,7 +164,14 @@ function caption() {
   const rate = { same: `lr ${short(lr)} for all`, default: "lr: each one’s default", tuned: `lr tuned for each on this surface: ${choices.starts} starts × ${steps} steps` }[mode];
   if (mode === "tuned" && paths.some((path) => (path.asked.strategy ?? "none") !== "none")) notes.push("a strategy has that of what it drives");
   const where = `${called(surface)}${parameters} from (${start.map(short).join(", ")}), ${now()}`;
-  return [where, [rate, ...notes].join("; "), ...(state.arrows.length ? ["arrows are directions: their lengths say nothing"] : [])];
+  return [where, [rate, ...notes].join("; "), ...hidden(), ...(state.arrows.length ? ["arrows are directions: their lengths say nothing"] : [])];
+}
+
+// What the picture does not show.
+function hidden() {
+  if (ground.of.length > 1) return [`all ${ground.of.join(" × ")} numbers move; two coordinates are drawn`];
+  const some = paths.filter(({ racer }) => choices.optimizers.find((o) => o.name === racer.name).matrices).map((path) => path.label);
+  return some.length ? [`to ${some.join(", ")} a point is a matrix of one column`] : [];
 }
 
 const now = () => (state.unit === "steps" ? `step ${Math.floor(clock.time)} of ${clock.end}` : `gradient ${Math.floor(clock.time)} of ${clock.end}`);

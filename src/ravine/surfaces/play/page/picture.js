@@ -160,13 +160,24 @@ function caption(pen, width, height, scene) {
   pen.textAlign = "left";
   pen.textBaseline = "alphabetic";
   pen.font = `${width < 480 ? 11 : 12.5}px ${scene.theme.family}`;
-  const lines = scene.caption, high = width < 480 ? 15 : 18, wide = Math.max(...lines.map((line) => pen.measureText(line).width));
+  const lines = scene.caption.flatMap((line) => broken(pen, line, width - 22)), high = width < 480 ? 15 : 18, wide = Math.max(...lines.map((line) => pen.measureText(line).width));
   pen.globalAlpha = 0.82;
   pen.fillStyle = scene.theme.paper;
   pen.fillRect(0, height - high * lines.length - 9, Math.min(wide + 22, width), high * lines.length + 9);
   pen.globalAlpha = 1;
   pen.fillStyle = scene.theme.ink;
   lines.forEach((line, i) => pen.fillText(line, 11, height - 9 - high * (lines.length - 1 - i)));
+}
+
+// A line as several that are no wider than this, broken between words.
+function broken(pen, line, width) {
+  const words = line.split(" "), lines = [words.shift()];
+  for (const word of words) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (pen.measureText(longer).width > width) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines;
 }
 
 // A line of names under a picture that leaves the page.

@@ -62,8 +62,8 @@ def create(
         every method has (mods, maximize, storage, nonfinite …) is for the rest too.
 
     Which parameters are matrices inside the model is what `ravine.groups.split` says, by layers and names; where it
-    does not know your head, make the two lists with `heads=` and give them to `ravine.Routed`. A model without any is
-    an error for such a method. Parameters in place of a model all go to the method itself.
+    finds another head than yours, make the two lists with `heads=` and give them to `ravine.Routed`. A model without
+    any is an error for such a method. Parameters in place of a model all go to the method itself.
     """
     if not isinstance(name, str):
         raise TypeError(f"create: the first argument is {type(name).__name__}; it must be the name of an optimizer")

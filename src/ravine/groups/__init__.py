@@ -230,10 +230,12 @@ def split(
         >>> opt = ravine.Routed({ravine.Lion: matrices, ravine.AdamW: rest}, lr=1e-3)
 
     A matrix has at least two sizes above 1, and is no bias and no weight of a norm. A tied weight is what any of its
-    names says: an embedding that is the head too is of the rest. `why` has a word for each name: matrix or convolution;
-    embedding, head, norm, bias, scalar, vector. `opt.routes()` of `ravine.Routed` prints it.
+    names says: an embedding that is the head too is of the rest. Where no name says which layer is the head, it is the
+    model's last module with parameters, if that is an nn.Linear and not the only matrix: after it no other weight is
+    met, as in an nn.Sequential. `why` has a word for each name: matrix or convolution; embedding, head, last layer,
+    norm, bias, scalar, vector. `opt.routes()` of `ravine.Routed` prints it.
     embeddings: names in which it is found are of the rest, and so is the weight of every nn.Embedding; None: neither.
-    heads: the same for the layers that make the output; None keeps them among the matrices.
+    heads: the same for the layers that make the output; None keeps them, and the last layer, among the matrices.
     convolutions: kernels of convolutions are matrices too; False: they are of the rest.
     frozen: keep parameters with requires_grad=False.
     """
@@ -253,6 +255,12 @@ def split(
             word = "convolution" if kind == "convolution" else "matrix"
         words[names[0]] = word
     inside = {"matrix", "convolution"} if convolutions else {"matrix"}
+    if heads is not None and "head" not in words.values():
+        last = [module for module in model.modules() if [*module.parameters(False)]][-1]
+        mine = {id(p) for p in last.parameters(False)} if isinstance(last, nn.Linear) else set[int]()
+        there = [names[0] for names, p in _named(model) if id(p) in mine]
+        if any(word in inside for name, word in words.items() if name not in there):
+            words |= {name: "last layer" for name in there if words[name] != "embedding"}
     chosen, rest = Selected(), Selected()
     for name, p in _pairs(model, frozen):
         into = chosen if words[name] in inside else rest

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from ravine.visuals import page, terminal
 from ravine.visuals.rates import rates as figure_of
 
 from ..errors import LabError, extra
-from ..protocol import curvature, sparse
+from ..protocol import curvature, routing, sparse
 from ..protocol.range_test import rates, rise
 from ..protocol.search import entries
 from ..protocol.suggestion import ADAPTIVE, RangeTest, read
@@ -67,21 +68,19 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
     (entry,) = entries([asked.optimizer])
     if "lr" in dict(entry.hyper):
         raise LabError(f"--optimizer {asked.optimizer}: the range test tries every rate; leave lr out")
-    if getattr(entry.cls, "matrices", False):
-        raise LabError(
-            f"--optimizer {asked.optimizer}: its rate and that of AdamW beside it are two, and the range test tries "
-            "one; use ravine tune"
-        )
     lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")
+    routing.check([entry], task)
     sparse.check([entry], task, data)
     curvature.check([entry], task, data)
+    with_rest = max(1.0, routing.ratio(entry.cls, dict(entry.hyper)))  # the test raises the larger of the two rates
     losses: list[tuple[float, ...]] = []
     for seed in range(asked.seeds):
         seed_all(seed)
         model = task.model()
-        opt = entry.cls(model.parameters(), **(dict(entry.hyper) | {"lr": asked.low}))
+        opt = routing.made(entry.cls, model, dict(entry.built({"lr": asked.low})))
         batches = Batches(data.x, data.y, asked.batch or task.batch)
-        losses.append(rise(model, [opt], batches, lambda output, y, model=model: task.objective(model, output, y), lrs))
+        loss = partial(task.objective, model) if task.penalty else task.loss
+        losses.append(rise(model, [opt], batches, loss, [with_rest * lr for lr in lrs]))
     return read(lrs, losses)
 
 
@@ -94,7 +93,18 @@ def told(found: RangeTest, asked: Settings) -> str:
     *curve, _ = terminal([min(x, top) for x in (found.start, *found.smooth)], height=10).splitlines()
     ends = f"{asked.low:.2g}", f"{found.lrs[len(found.smooth) - 1]:.2g}"
     foot = f"{'':8}{ends[0]}{ends[1]:>{max(map(len, curve)) - 8 - len(ends[0])}}"
-    return "\n".join([head, "", *curve, foot, "", str(found), *(["", ADAPTIVE] if found.lr else [])])
+    rest = beside(asked)
+    return "\n".join([head, "", *curve, foot, "", str(found), *rest, *(["", ADAPTIVE] if found.lr else [])])
+
+
+def beside(asked: Settings) -> list[str]:
+    """What else has risen: the rate of AdamW beside a method for matrices."""
+    (entry,) = entries([asked.optimizer])
+    if not getattr(entry.cls, "matrices", False):
+        return []
+    part = routing.ratio(entry.cls, dict(entry.hyper))
+    how = "at the same rate" if part == 1 else f"at {part:g} times this rate"
+    return ["", f"AdamW, which has the weights that are no matrices inside the model, rose beside it {how}."]
 
 
 def write(found: RangeTest, title: str, path: Path) -> None:

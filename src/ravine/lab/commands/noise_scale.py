@@ -70,7 +70,7 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     lr = said.get("lr", middle(entry.cls)) if asked.lr is None else asked.lr
     seed_all(asked.seed)
     model = task.model()
-    opt = made(entry.cls, model, said | {"lr": lr})
+    opt = made(entry.cls, model, dict(entry.built({"lr": lr})))
     order = torch.Generator().manual_seed(asked.seed)
     losses: list[float] = []
     with NoiseScale(model.parameters()) as noise:

@@ -68,8 +68,7 @@ class Training:
 
     def trial(self, entry: Entry, lr: float, seed: int) -> Trial:
         """One training."""
-        hyper = (("lr", lr), *((k, x) for k, x in entry.hyper if k != "lr"))
-        return Trial(self.task.name, entry.name, hyper, seed, self.epochs, self.batch, content="")
+        return Trial(self.task.name, entry.name, entry.built({"lr": lr}), seed, self.epochs, self.batch, content="")
 
     def rate(self, entry: Entry) -> float:
         """Of rates over the published space of lr the one with the lowest validation loss; of one, its middle."""
@@ -91,13 +90,11 @@ class Training:
         model, steps = self.task.model(), self.epochs * -(-len(self.data.x) // self.batch)
         recorder = PathRecorder(model, every=max(1, steps // SNAPSHOTS))
 
-        def followed(params: Any, **hyper: float) -> torch.optim.Optimizer:
-            opt = entry.cls(params, **hyper)
+        def follow(opt: torch.optim.Optimizer) -> None:
             opt.register_step_post_hook(lambda *_: recorder.step())
-            return opt
 
         with recorder:
-            run(self.trial(entry, lr, self.asked.seed), self.task, self.data, cast(type, followed), model)
+            run(self.trial(entry, lr, self.asked.seed), self.task, self.data, entry.cls, model, meet=follow)
         return recorder
 
     def plane(self, paths: Mapping[str, PathRecorder]) -> Plane:

@@ -18,7 +18,7 @@ from ..protocol import curvature, routing, sparse
 from ..protocol.devices import check, devices, kind
 from ..protocol.records import Known, Records
 from ..protocol.search import Entry, entries
-from ..protocol.spaces import Space, arguments
+from ..protocol.spaces import REST, Space
 from ..protocol.study import SELECTION, Hyper, Make
 from ..protocol.trial import Result, Trial
 from ..protocol.trials import maker
@@ -113,7 +113,7 @@ class Tuning:
         for _ in range(n):
             trial = self.study.ask(scale)
             at = {name: float(f"{x:.3g}") for name, x in trial.params.items()}
-            hyper = tuple((arguments(self.entry.cls, at) | dict(self.entry.hyper)).items())
+            hyper = self.entry.built(at)
             seeds = range(SELECTION, SELECTION + self.asked.seeds)
             point = Point(at, hyper, tuple(self.make(hyper, seed) for seed in seeds))
             self.open.append((trial, point))
@@ -250,7 +250,9 @@ def python(cls: type, hyper: Hyper) -> str:
     name = (
         f"ravine.{cls.__name__}" if getattr(ravine, cls.__name__, None) is cls else f"{cls.__module__}.{cls.__name__}"
     )
-    given = ", ".join(f"{field}={x!r}" for field, x in hyper)
+    said = dict(hyper)
+    rest = {"lr": said.pop(REST)} if REST in said else {}
+    given = ", ".join(f"{field}={x!r}" for field, x in (said | ({"rest": rest} if rest else {})).items())
     if getattr(cls, "matrices", False):
         return f'opt = ravine.create("{cls.__name__.lower()}", model, {given})'
     return f"opt = {name}(model.parameters(), {given})"

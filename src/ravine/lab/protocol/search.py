@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from ravine.catalog.names import find_to_train, written
 from ..errors import LabError
 from ..find import find
 from .curvature import SOURCES
-from .spaces import Space, arguments, default_lr, ours, space_of
+from .routing import beside
+from .spaces import REST, Space, arguments, default_lr, ours, shared, space_of
 
 DEFAULT = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "nadam", "radam")
 # The experiment of the literature: its optimizers at the values its article used.
@@ -47,7 +48,14 @@ class Entry:
     def space(self) -> Space:
         """What is searched: the published space without what the entry's settings say."""
         said = dict(self.hyper).keys()
-        return {k: ends for k, ends in space_of(self.cls).items() if said.isdisjoint(arguments(self.cls, {k: ends[0]}))}
+        space = space_of(self.cls)
+        if shared(self.cls, dict(self.hyper)):
+            space = {k: ends for k, ends in space.items() if k != REST}
+        return {k: ends for k, ends in space.items() if said.isdisjoint(arguments(self.cls, {k: ends[0]}))}
+
+    def built(self, at: Mapping[str, float]) -> tuple[tuple[str, Any], ...]:
+        """What a point of the space is built with."""
+        return tuple(beside(self.cls, arguments(self.cls, at) | dict(self.hyper)).items())
 
     @property
     def defaults(self) -> tuple[tuple[str, Any], ...] | None:
@@ -77,7 +85,7 @@ def points(entry: Entry, space: Space, n: int, seed: int) -> list[Point]:
             name: float(f"{low * (high / low) ** u:.3g}")
             for u, (name, (low, high)) in zip(cube, space.items(), strict=True)
         }
-        out.append(Point(tuple(at.items()), tuple((arguments(entry.cls, at) | dict(entry.hyper)).items())))
+        out.append(Point(tuple(at.items()), entry.built(at)))
     return out
 
 
@@ -92,7 +100,7 @@ def edges(at: dict[str, float], tried: Sequence[dict[str, float]]) -> dict[str, 
 
 def entries(names: Sequence[str], served: Collection[str] = SOURCES) -> list[Entry]:
     """The optimizers called `names`, which may have settings: adam:eps=1e-4. What these say is not searched."""
-    found = [find_to_train(name, served) for name in names]
+    found = [parsed(name, served) for name in names]
     count = Counter(cls.__name__ for cls, _ in found)
     out = [Entry(written(name, cls, said), cls, tuple(said.items()), shared=count[cls.__name__] > 1 or bool(said))
            for name, (cls, said) in zip(names, found, strict=True)]  # fmt: skip
@@ -110,4 +118,19 @@ def classic(names: Sequence[str] | None) -> list[Entry]:
 
 def optimizer_class(typed: str) -> type:
     """The class of an optimizer as a trial names it."""
-    return find_to_train(typed, SOURCES)[0]
+    return parsed(typed, SOURCES)[0]
+
+
+def parsed(typed: str, served: Collection[str] = SOURCES) -> tuple[type, dict[str, Any]]:
+    """The class and settings that are typed, with AdamW's rate beside a method for matrices: muon:rest_lr=0.003."""
+    rest = [text for text in typed.split(":") if text.startswith(f"{REST}=")]
+    cls, said = find_to_train(":".join(text for text in typed.split(":") if text not in rest), served)
+    for text in rest:
+        if not getattr(cls, "matrices", False):
+            raise LabError(f"optimizer '{typed}': {REST} is the rate of AdamW beside a method for matrices; "
+                           f"{cls.__name__} has all weights itself")  # fmt: skip
+        try:
+            said[REST] = float(text.partition("=")[2])
+        except ValueError:
+            raise LabError(f"optimizer '{typed}': {text} is no rate, such as {REST}=0.003") from None
+    return cls, said

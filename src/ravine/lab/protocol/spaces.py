@@ -44,12 +44,13 @@ _BESIDE: list[tuple[Space, str]] = [
              "momoadam nadam novograd prodigy qhadam radam schedulefreeadamw schedulefreeplus schedulefreeradam "
              "sparseadam yogi"),
     (_BETAS | {"eps": (1e-8, 1e-1)}, "adameps"),
-    (_DECAYED, "adamw soap splus stableadamw"),
+    (_DECAYED, "adamw splus stableadamw"),
+    (_DECAYED | {"1-beta2": (1e-3, 0.5)}, "soap"),  # β₂ = 0.9 and 0.95 are usual
     ({"1-beta1": (5e-3, 0.1), "weight_decay": (1e-3, 1.0)}, "adan"),
     ({"1-beta1": (5e-2, 0.3), "weight_decay": (1e-3, 1.0), "1-beta2": (1e-4, 0.1)}, "lamb"),
     ({"1-beta1": (2e-2, 0.5), "weight_decay": (1e-2, 10.0), "1-beta2": (1e-3, 0.1)}, "lion"),
     ({"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}, "came lpadam"),
-    ({"1-beta1": (2e-2, 1.0)}, "shampoo"),  # as far as none
+    ({"1-beta1": (2e-2, 1.0), "1-beta2": (1e-3, 0.5)}, "shampoo"),  # as far as no momentum; β₂ where it averages
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "rho": (1e-3, 1.0)}, "sophiag"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "gamma": (1e-3, 1.0)}, "sophiah"),
     ({"1-beta1": (1e-3, 0.1), "1-beta2": (1e-3, 0.1)}, "simplifiedademamix"),
@@ -79,11 +80,25 @@ UNSCHEDULED = (
 )  # their averaging takes a schedule's place
 
 
+REST = "rest_lr"  # what the rate of AdamW is called beside a method for matrices
+SHARED = ("adamuon",)  # methods for matrices whose step is as long as AdamW's whatever is set
+
+
 def space_of(cls: type) -> Space:
-    """The table's row, of torch's class of the same method too; for a stranger three decades around its own default."""
-    if name := ours(cls):
-        return SPACES.get(name) or {"lr": around(cls)}
-    return {"lr": around(cls)}
+    """The table's row, of torch's class of the same method too; for a stranger three decades around its own default.
+
+    Of a method for the matrices of a network the second hyperparameter is the rate of AdamW, which has the rest.
+    """
+    name = ours(cls)
+    lr, beside = {"lr": around(cls)}, SPACES.get(name or "", {})
+    if getattr(cls, "matrices", False) and name not in SHARED:
+        lr |= {"lr": beside.get("lr", lr["lr"]), REST: SPACES["adamw"]["lr"]}
+    return lr | beside
+
+
+def shared(cls: type, hyper: Mapping[str, Any]) -> bool:
+    """Whether a step of a method for matrices is as long as AdamW's, so that one rate is for both."""
+    return ours(cls) in SHARED or hyper.get("adjust_lr_fn") == "match_rms_adamw"
 
 
 def middle(cls: type) -> float:

@@ -6,6 +6,7 @@ from ..errors import LabError
 from ..seeding import seed_all
 from ..tasks import Data, Task
 from .passes import advance
+from .routing import made
 from .search import Entry
 from .spaces import middle
 
@@ -28,7 +29,7 @@ def check(entries: Iterable[Entry], task: Task, data: Data) -> None:
         if not sparse and getattr(entry.cls, "dense", True):
             continue
         try:
-            advance(entry.cls(model.parameters(), **({"lr": middle(entry.cls)} | dict(entry.hyper))), loss)
+            advance(made(entry.cls, model, dict(entry.built({"lr": middle(entry.cls)}))), loss)
         except Exception as error:
             raise LabError(
                 f"optimizer '{entry.name}' does not take the gradients of task '{task.name}'{which}{able} "

@@ -75,8 +75,10 @@ class Result:
 
 
 def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module | None = None,
-        tell: Callable[[int], None] = lambda step: None) -> tuple[Result, nn.Module]:  # fmt: skip
-    """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model."""
+        tell: Callable[[int], None] = lambda step: None,
+        meet: Callable[[torch.optim.Optimizer], object] = lambda opt: None) -> tuple[Result, nn.Module]:  # fmt: skip
+    """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model; `meet`
+    is given the optimizer before its first step."""
     x, y = data.x, data.y
     seed_all(trial.seed)
     fresh = task.model().to(x.device)
@@ -84,6 +86,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     seed_all(trial.seed)  # dropout too is the same for every optimizer
     order = curriculum.order(trial.curriculum, task, data, trial.epochs, trial.seed)
     opt = made(optimizer, model, dict(trial.hyper))
+    meet(opt)
     passes = Passes(model, opt, trial.device, trial.precision, trial.compiled)
 
     result, batches = Result(), -(-len(x) // trial.batch)

@@ -21,6 +21,7 @@ from ravine.optim import registry
 def test_a_method_for_matrices_has_no_vectors_and_no_head():
     model = nn.ModuleDict({"a": nn.Linear(8, 16), "b": nn.Linear(16, 16), "head": nn.Linear(16, 3)})
     opt = routing.made(ravine.Muon, model, {"lr": 0.02})
+    assert isinstance(opt, ravine.Routed)
     went = {route.name: route.rule for route in opt.routes()}
     assert went["a.weight"] == went["b.weight"] == "Muon"
     assert went["head.weight"] == went["a.bias"] == "AdamW"

@@ -271,7 +271,7 @@ def test_defaults_are_what_all_rules_have_and_no_group_takes_them():
 
 def named(model, *rules, **hyper):
     """The matrices of a model by the first rule, the rest by the second; all have names."""
-    hidden, rest = ravine.groups.split(model)
+    hidden, rest = ravine.groups.split(model, heads=None)
     return ravine.Routed({rules[0]: hidden, rules[1]: rest}, lr=1e-2, **hyper)
 
 

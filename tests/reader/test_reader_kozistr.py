@@ -116,3 +116,38 @@ def test_shampoo_takes_the_fourth_root_of_both_sides_of_the_gradient():
 
 def test_signum_keeps_its_buffer():
     assert walk(kozistr.SignSGD, 1.0, 1.0, -0.1, lr=1.0, momentum=0.9)[-1].item() == -3.0
+
+
+# what 4.0 has mended in methods of curvature
+
+
+def curved(cls, steps, **hyper):
+    """What is kept of the Hessian of x y after each step; its diagonal is 0, and z ∘ H z is x's sign times y's."""
+    torch.manual_seed(0)
+    p = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    opt, out = cls([p], lr=0.0, **hyper), []
+    for _ in range(steps):
+        opt.zero_grad()
+        p.prod().backward(create_graph=True)
+        opt.step()
+        out.append(opt.state[p])
+    return [{k: x.clone() for k, x in state.items() if isinstance(x, torch.Tensor)} for state in out]
+
+
+def test_adahessians_probes_have_both_signs():
+    seen = {float(curved(kozistr.AdaHessian, n)[-1]["hessian"][0]) for n in range(1, 9)}
+    assert seen == {1.0, -1.0}
+
+
+def test_sophiah_uses_the_hessian_in_the_step_that_measures_it():
+    assert float(curved(kozistr.SophiaH, 1)[0]["hessian_moment"].abs().max()) > 0
+
+
+def test_adafactors_clip_makes_long_updates_short_and_no_short_one_long():
+    """With a constant gradient before it, an update is as long as the gradient is beside that."""
+
+    def step(length):
+        walked = walk(kozistr.AdaFactor, 1.0, length, lr=1.0, shape=(4, 4), relative_step=False, scale_parameter=False)
+        return float((walked[1] - walked[0]).abs().max())
+
+    assert step(0.5) < 0.9 * step(2.0) and step(2.0) == step(100.0)

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import ravine
 from ravine.lab import Task
 from ravine.lab.protocol import trials
 from ravine.lab.protocol.search import Entry
+from ravine.lab.protocol.stopwatch import measure
 from ravine.lab.protocol.trial import Trial, evaluation_steps, run
 from ravine.lab.protocol.trials import carried_over, maker
 from ravine.lab.sweep.worker import run_job
@@ -240,3 +242,22 @@ def test_classic_learns_real_images(fashion_mnist):
         result, model = run(replace(TRIAL, hyper=entry.hyper, epochs=2, batch=32), whole, small, entry.cls)
         assert result.valid[-1] < 0.9 * result.valid[0] and result.metric[-1] > 0.4
         assert sum(p.numel() for p in model.parameters()) == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10
+
+
+class Staggered(torch.optim.SGD):
+    """One step of ten takes long."""
+
+    taken = 0
+
+    def step(self, closure=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.taken += 1
+        if self.taken % 10 == 0:
+            end = time.perf_counter() + 0.02
+            while time.perf_counter() < end:
+                pass
+        super().step()
+
+
+def test_dear_work_in_every_tenth_step_is_in_the_time_of_a_step():
+    (found,) = measure([(TRIAL, Staggered)], LINE, DATA, seconds=0.0)
+    assert found.update >= 2.0  # a tenth of twenty milliseconds

@@ -88,7 +88,7 @@ class Hutchinson(Source):
         """{name: {p: z ⊙ H z}}; gradients lose their graph."""
         (name,) = self.gives
         params = wanted[name]
-        found = {p: torch.zeros_like(p, requires_grad=False) for p in params}
+        found = dict[Tensor, Tensor]()
         graphs, self.graphs = {p: self.graphs.get(p, p.grad) for p in params}, {}
         along = {p: g for p, g in graphs.items() if g is not None and g.requires_grad}
         grads = list(along.values())
@@ -103,7 +103,9 @@ class Hutchinson(Source):
                 z, more = [signs[p] for p in along], i + 1 < self.samples
                 made = torch.autograd.grad(grads, params, z, retain_graph=more, materialize_grads=True)
                 for p, product in zip(params, made, strict=True):
-                    found[p] += signs[p] * product.detach() / self.samples
+                    one = signs[p] * product.detach()
+                    found[p] = found[p] + one if p in found else one
+        found = {p: found[p] / self.samples if self.samples > 1 else found[p] for p in params if p in found}
         for p in self.params:  # else a gradient and its parameter keep each other and the graph alive
             p.grad = None if p.grad is None else p.grad.detach()
         average("Hutchinson", found.values(), self.group)
@@ -112,7 +114,8 @@ class Hutchinson(Source):
     def signs(self, p: Tensor, place: int) -> Tensor:
         """1 or −1 for each element, each as likely."""
         chance = torch.Generator(p.device).manual_seed((self.seed * 1_000_003 + self.steps) * 1_000_003 + place)
-        return torch.randint(0, 2, p.shape, generator=chance, device=p.device).to(p.dtype) * 2 - 1
+        drawn = torch.randint(0, 2, p.shape, generator=chance, device=p.device, dtype=p.dtype)
+        return drawn.mul_(2).sub_(1)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: it has seen nothing."""

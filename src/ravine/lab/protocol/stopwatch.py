@@ -33,15 +33,16 @@ class StepTime:
 
 
 def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0) -> list[StepTime]:
-    """The median over interleaved turns of 5 steps, A B C A B C, on one thread, for about `seconds` in all."""
+    """The median over interleaved turns, A B C A B C, on one thread, for about `seconds` in all; of each turn the mean
+    of its 10 steps, since some methods do their dear work in every fifth or tenth step alone."""
     with one_thread():
         runners = [_Runner(trial, cls, task, data) for trial, cls in trials]
         end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(runners[0].whole) < 15:
+        while time.perf_counter() < end or len(runners[0].whole) < 4:
             for runner in runners:
                 runner.turn()
         return [
-            StepTime(1e3 * median(r.whole[5:]), 1e3 * median(r.update[5:]), r.state(), r.peak())  # the first turn warms
+            StepTime(1e3 * median(r.whole[1:]), 1e3 * median(r.update[1:]), r.state(), r.peak())  # the first turn warms
             for r in runners
         ]
 
@@ -57,7 +58,8 @@ class _Runner:
         self.whole: list[float] = []
         self.update: list[float] = []
 
-    def turn(self, steps: int = 5) -> None:
+    def turn(self, steps: int = 10) -> None:
+        whole = update = 0.0
         for _ in range(steps):
             start = time.perf_counter()
             rows = torch.randint(len(self.x), (self.batch,))
@@ -68,8 +70,10 @@ class _Runner:
             self.passes.step(loss)
             self.wait()
             after = time.perf_counter()
-            self.update.append(after - before)
-            self.whole.append(after - start)
+            update += after - before
+            whole += after - start
+        self.update.append(update / steps)
+        self.whole.append(whole / steps)
 
     def state(self) -> float:
         kept = {id(x): x.nbytes for x in _tensors(self.opt.state_dict()["state"])}

@@ -38,7 +38,7 @@ TUNED = {
     "muon": {"lr": 0.025, "weight_decay": 0.05, "rest_lr": (0.004, 0.015)},  # of the head, of vectors
     "shampoo": {"lr": 0.0015, "1-beta1": 0.1, "1-beta2": 0.05},
     "soap": {"lr": 0.018, "1-beta1": 0.05, "1-beta2": 0.1},
-    "kron": {"lr": 0.025, "1-beta1": 0.05},
+    "kron": {"lr": 0.025, "1-momentum": 0.05, "precond_lr": 1.0},
 }
 
 

@@ -29,7 +29,7 @@ MAY = {  # a room, and the rooms that its files may import
     "data": ("saved",),  # which sample comes next
     "loop": ("compile", "rule", "saved"),  # parts of a loop around any optimizer
     "schedules": ("cli", "compile", "optimizer", "rule", "saved", "visuals", "typed"),  # visuals: its command draws
-    "sources": ("loop", "rule"),
+    "sources": ("groups", "loop", "matrix", "rule"),
     "strategies": ("compile", "loop", "optimizer", "rule", "schedules", "saved"),
     "instruments": ("compile", "loop", "optimizer", "rule", "strategies"),
     "parallel": ("compile", "optimizer", "rule", "schedules", "strategies"),

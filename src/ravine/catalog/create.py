@@ -10,7 +10,7 @@ from torch.optim.optimizer import ParamsT
 
 from ravine.catalog.literature import PAPER
 from ravine.catalog.names import find
-from ravine.groups import split
+from ravine.groups import factored, split
 from ravine.optim import AdamW
 from ravine.optimizer import Optimizer, Routed
 from ravine.rule.hyper import fields
@@ -85,7 +85,7 @@ def create(
 
 def routed(cls: type[Optimizer], model: nn.Module, given: Mapping[str, Any], rest: Mapping[str, Any]) -> Routed:
     """The matrices inside a model to a method for them, and all else to AdamW."""
-    inside, others = split(model)
+    inside, others = (factored if cls.layers else split)(model)
     if not inside:
         raise ValueError(
             f"create: {type(model).__name__} has no matrix inside it for {cls.__name__}: all of its parameters are "

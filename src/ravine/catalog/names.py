@@ -76,7 +76,7 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
 
 
 ABSENT = (  # methods of the literature that are not here yet: whoever asks for one is told so, and not sent elsewhere
-    *("Apollo", "Conda", "Dion", "EKFAC", "Fromage", "FTRL", "GaLore", "K-FAC", "L-BFGS", "LOMO"),
+    *("Apollo", "Conda", "Dion", "Fromage", "FTRL", "GaLore", "L-BFGS", "LOMO"),
     *("PSGD", "Ranger", "Scion", "SpectralDescent", "VSGD"),
 )
 ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is

@@ -288,6 +288,70 @@ def matrices(
     return split(model, embeddings=embeddings, heads=heads, convolutions=convolutions, frozen=frozen)[0]
 
 
+def factored(
+    model: nn.Module, *, embeddings: bool = False, largest: int = 8192, frozen: bool = True
+) -> tuple[Selected, Selected]:
+    """Two lists of (name, tensor): weights and biases of layers that K-FAC has Kronecker factors of, and the rest.
+
+    These are nn.Linear and nn.Conv2d, heads too, and with embeddings=True nn.Embedding.
+
+        >>> import ravine
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 4))
+        >>> layers, rest = ravine.groups.factored(model)
+        >>> [name for name, p in layers], [name for name, p in rest]
+        (['0.weight', '0.bias', '3.weight', '3.bias'], ['1.weight', '1.bias'])
+        >>> rest.why["1.weight"]
+        'BatchNorm2d'
+
+    `why` has the layer of each, and why one of these kinds is of the rest: its weight is tied to another's, frozen while
+    its bias is not, or has a factor of more than `largest` rows; an embedding that renorms or has sparse gradients. The
+    projections of nn.MultiheadAttention are of the rest: its weights are used without calling a layer.
+    frozen: keep parameters with requires_grad=False.
+    """
+    layers = {id(p) for x in factored_layers(model, largest).values() for p in x.parameters(False)
+              if embeddings or not isinstance(x, nn.Embedding)}  # fmt: skip
+    words = {id(p): f"{type(x).__name__}{', ' * bool(no := _unfactored(model, x, largest)) + no}"
+             for x in model.modules() for p in x.parameters(False)}  # fmt: skip
+    chosen, rest = Selected(), Selected()
+    for name, p in _pairs(model, frozen):
+        into = chosen if id(p) in layers else rest
+        into.append((name, p))
+        into.why[name] = words[id(p)]
+    return chosen, rest
+
+
+def factored_layers(model: nn.Module, largest: int = 8192) -> dict[str, nn.Module]:
+    """The layers that K-FAC has factors of, by their names."""
+    return {
+        name: x
+        for name, x in model.named_modules()
+        if type(x) in (nn.Linear, nn.Conv2d, nn.Embedding) and not _unfactored(model, x, largest)
+    }
+
+
+def _unfactored(model: nn.Module, layer: nn.Module, largest: int) -> str:
+    """Why a layer has no factors; empty for one that has, and for other kinds of layers."""
+    if type(layer) not in (nn.Linear, nn.Conv2d, nn.Embedding):
+        return ""
+    assert isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding)
+    own = list(layer.parameters(False))
+    holders = [x for x in model.modules() for p in x.parameters(False) if any(p is q for q in own)]
+    weight = layer.weight
+    columns = 0 if isinstance(layer, nn.Embedding) else weight[0].numel() + (len(own) > 1)
+    rows = weight.shape[1] if isinstance(layer, nn.Embedding) else len(weight)
+    rows //= layer.groups if isinstance(layer, nn.Conv2d) else 1
+    if len(holders) > len(own):
+        return "tied"
+    if not weight.requires_grad and len(own) > 1 and own[1].requires_grad:
+        return "frozen but for its bias"
+    if max(rows, columns) > largest:
+        return f"a factor of {max(rows, columns)} rows"
+    if isinstance(layer, nn.Embedding) and (layer.sparse or layer.scale_grad_by_freq or layer.max_norm is not None):
+        return "sparse, scaled or renormed"
+    return ""
+
+
 def _by_layer(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """(kind, parameter) of the layer's own parameters, where it is of a kind that says what they are."""
     for types, kind in (

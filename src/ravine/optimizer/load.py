@@ -346,7 +346,8 @@ def fit(
         found[k] = as_numbers(found, k)
         del found[scale_of(k)]
         coded.remove(k)
-    known = {*expected, *rule.names.values(), *opt.state.get(p, {}), "step", TRAIN, BITS, *map(scale_of, coded)}
+    kept = {k for source in opt.sources for k in source.keeps}
+    known = {*expected, *rule.names.values(), *opt.state.get(p, {}), *kept, "step", TRAIN, BITS, *map(scale_of, coded)}
     if (unknown := found.keys() - known) and (unknown := unknown - once(rule, group, p, unknown)):
         raise ValueError(
             f"this is not a state_dict of {owner}: {who} has {told(sorted(unknown))}, "

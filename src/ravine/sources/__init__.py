@@ -7,4 +7,5 @@ The loss needs no source: `step(loss=loss)` gives it, or the closure of `step(cl
 from ravine.rule.source import Source as Source
 from ravine.sources.gauss_newton_bartlett import GaussNewtonBartlett as GaussNewtonBartlett
 from ravine.sources.hutchinson import Hutchinson as Hutchinson
+from ravine.sources.kronecker_factors import KroneckerFactors as KroneckerFactors
 from ravine.sources.second_moments import SecondMoments as SecondMoments

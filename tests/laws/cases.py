@@ -79,11 +79,13 @@ class MoMoAdam(ALL["momoadam"]):
 class Curved:
     """At a curvature that is as large as the gradient."""
 
+    array: ClassVar[str] = "h"
+
     def step(self, closure=None, **given):
         if closure is not None:
             with torch.enable_grad():
                 given["loss"] = closure()
-        return super().step(None, **({"h": dict(self.curvature())} | given))
+        return super().step(None, **({self.array: dict(self.curvature())} | given))
 
     def curvature(self):
         scale = getattr(self, "grad_scale", None)  # of GradScaler
@@ -110,6 +112,20 @@ class SophiaH(Curved, ALL["sophiah"]):
         return ((p, sign * h) for p, h in super().curvature())
 
 
+class KFAC(Curved, ALL["kfac"]):
+    """Given half the gradient as the preconditioned one."""
+
+    array = "u"
+
+    def curvature(self):
+        scale = getattr(self, "grad_scale", None)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    u = (p.grad.to_dense() if p.grad.is_sparse else p.grad) / 2
+                    yield p, u if scale is None else u / scale
+
+
 class ScheduleFreePlus(ALL["schedulefreeplus"]):
     """The same for this one, at a loss for which its steps are not too long."""
 
@@ -119,7 +135,7 @@ class ScheduleFreePlus(ALL["schedulefreeplus"]):
         return super().step(closure, loss=-loss if self.param_groups[0]["maximize"] else loss)
 
 
-ALL |= {x.__name__.lower(): x for x in (AdaHessian, SophiaG, SophiaH)}
+ALL |= {x.__name__.lower(): x for x in (AdaHessian, KFAC, SophiaG, SophiaH)}
 ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAdam, ScheduleFreePlus)}
 ALL["adam2k"] = Adam2k
 ALL["schedulefreeradam"] = ScheduleFreeRAdam

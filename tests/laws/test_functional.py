@@ -36,7 +36,9 @@ def walked(cls, hyper, shapes=SHAPES, dtype=torch.float32, steps=3):
         given = LOSS.get(cls.__name__, {})
         if "h" in cls.inputs and cls in ALL.values():
             given = {"h": [x.abs() for x in g]}
-        if hyper.get("maximize") and "h" not in given:
+        elif "u" in cls.inputs:
+            given = {"u": [x / 2 for x in g]}
+        if hyper.get("maximize") and not given.keys() & {"h", "u"}:
             given = {k: -x for k, x in given.items()} if cls in ALL.values() else given
         elif hyper.get("maximize") and "h" in cls.turned:
             given = {"h": [-x for x in given["h"]]}

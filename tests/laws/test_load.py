@@ -252,7 +252,7 @@ def mutation(draw, given):
                 lambda: x.to(torch.complex64),
                 lambda: x.to(torch.uint8),
                 lambda: x.to("meta"),
-                lambda: x.to_sparse(),
+                lambda: -x if x.is_meta else x.to_sparse(),
                 lambda: x[None],
                 lambda: x.flatten()[:1],
                 lambda: x.expand(2, *x.shape),

@@ -23,8 +23,9 @@ def step(opts, params, t, **scaled):
     give(params, t, **scaled)
     h = {p: p.grad.abs() for p in params if p.grad is not None}
     for opt in opts:
-        routed = isinstance(opt, ravine.Routed) and "h" in opt._takes
-        opt.step(loss=30.0, **({"h": h} if routed else {}))
+        routed = isinstance(opt, ravine.Routed)
+        given = {"h": h, "u": {p: p.grad / 2 for p in h}}
+        opt.step(loss=30.0, **{k: x for k, x in given.items() if routed and k in opt._takes})
 
 
 def together(routed, apart, params, others, steps=4):

@@ -35,6 +35,7 @@ KINDS = {
     "dadaptsgd": "invariant",
     "dog": "neither",  # ε counts in the sum of squares
     "dowg": "neither",  # ε is as large as the first steps
+    "kfac": "neither",  # long steps are cut
     "lamb": "invariant",
     "laprop": "invariant",
     "lars": "invariant",

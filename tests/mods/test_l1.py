@@ -14,6 +14,7 @@ BY_LR = {
     "adagradrda",
     "aggmo",
     "asgd",
+    "kfac",
     "lion",
     "madgrad",
     "momentum",

@@ -218,7 +218,7 @@ class Together:
     def step(self, g, loss, h=None):
         more = (loss,) if self.loss else ()
         if self.whole:
-            return self.papers[0].step(g, *more)
+            return self.papers[0].step(g, *((h,) if self.curvature else more))
         if self.curvature:
             return [paper.step(x, y) for paper, x, y in zip(self.papers, g, h or [None] * len(g), strict=True)]
         return [paper.step(x, *more) for paper, x in zip(self.papers, g, strict=True)]
@@ -271,7 +271,7 @@ def follow(make, paper, hyper, steps=50, schedule=False):
         for p, x in zip(params, g, strict=True):
             p.grad = every_row(x) if type(opt).__name__ == "SparseAdam" else x.clone()
         h = papers.measured(t)
-        given = {"h": dict(zip(params, h, strict=True))} if h else {}
+        given = {name: dict(zip(params, h, strict=True)) for name in type(opt).inputs} if h else {}
         opt.step((lambda t=t: loss_at(t)) if papers.loss else None, **given)
         for i, (p, x) in enumerate(zip(params, papers.step(g, loss_at(t), h), strict=True)):
             agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}")

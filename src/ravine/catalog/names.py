@@ -70,6 +70,8 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
     "sf-sgd": ("schedulefreesgd", {}),
     "sf-radam": ("schedulefreeradam", {}),
     "sophia": ("sophiag", {}),
+    "ekfac": ("kfac", {"ekfac": True}),
+    "kronecker-factored-curvature": ("kfac", {}),
     "decoupled-adam": ("adamw", {}),
     "adam-decoupled": ("adamw", {}),
 }

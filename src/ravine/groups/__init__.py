@@ -304,9 +304,9 @@ def factored(
         >>> rest.why["1.weight"]
         'BatchNorm2d'
 
-    `why` has the layer of each, and why one of these kinds is of the rest: its weight is tied to another's, frozen while
-    its bias is not, or has a factor of more than `largest` rows; an embedding that renorms or has sparse gradients. The
-    projections of nn.MultiheadAttention are of the rest: its weights are used without calling a layer.
+    `why` has the layer of each, and why one of these kinds is of the rest: its weight is tied to another's, frozen
+    while its bias is not, or has a factor of more than `largest` rows; an embedding that renorms or has sparse
+    gradients. The projections of nn.MultiheadAttention are of the rest: its weights are used without calling a layer.
     frozen: keep parameters with requires_grad=False.
     """
     layers = {id(p) for x in factored_layers(model, largest).values() for p in x.parameters(False)

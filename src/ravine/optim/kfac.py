@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from ravine.optimizer import Optimizer
-from ravine.words import decayed, every, minimum, sqrt, total, where, zeros
+from ravine.words import decayed, every, maximum, sqrt, total, zeros
 
 
 class KFAC(Optimizer):
@@ -14,7 +14,7 @@ class KFAC(Optimizer):
         A ← ε A + (1 − ε) E[a aᵀ]        of what the layer is given, a 1 for the bias at its end
         G ← ε G + (1 − ε) E[δ δᵀ]        of ∂loss / ∂output, for targets that the model draws
         u = (G + √λ / π I)⁻¹ [∇W ∇b] (A + π √λ I)⁻¹,        π² = (tr A / dim A) / (tr G / dim G)
-        ν = min(1, √(κ / (lr² Σ u g)))
+        ν = √(κ / max(κ, lr² Σ u g))
         m ← μ m + ν u
         p ← (1 − lr w) p − lr m
 
@@ -72,8 +72,8 @@ and in the loop, before loss.backward():
     def update(self, s, p, g, t, u):
         u = -u if self.maximize else u
         if self.norm_constraint:
-            size = self.lr**2 * every(total(u * g))
-            u = where(size > self.norm_constraint, sqrt(self.norm_constraint / size), 1.0) * u
+            size = every(total(self.lr**2 * u * g))
+            u = sqrt(self.norm_constraint / maximum(self.norm_constraint, size)) * u
         s.m = self.momentum * s.m + u
         p, _ = decayed(p, g, self.lr, self.weight_decay, True)
         return p - self.lr * s.m

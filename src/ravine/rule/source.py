@@ -20,7 +20,7 @@ class Source:
     """
 
     gives: Sequence[str] = ()
-    keeps: Sequence[str] = ()  # the keys of tensors that it lays into `opt.state[p]` itself, which a checkpoint may have
+    keeps: Sequence[str] = ()  # keys of tensors that it lays into `opt.state[p]` itself, for checkpoints
     every: int = 1
 
     def __init__(self, every: int = 1):

@@ -23,6 +23,8 @@ from ravine.sources.layers import Layer, layer_of
 Loss = Literal["cross_entropy", "bce", "mse"]
 Fisher = Literal["sampled", "exact", "empirical"]
 
+ADAPTS = 5  # steps from one change of the damping to the next
+
 
 class Seen:
     """What a layer has shown since the last step: sums over its rows of a aᵀ and δ δᵀ, and for EKFAC the rows."""
@@ -62,6 +64,7 @@ class KroneckerFactors(Source):
         (…, classes), a term a row; "bce" of logits and "mse", a term an element.
     fisher: whose δ they are. "sampled": of targets that the model draws, one backward pass to layers' outputs. "exact":
         of all targets in expectation, a pass for each class or output. "empirical": of targets of the data.
+    adaptive: `adapt` changes the damping, by Levenberg and Marquardt's rule.
     seed: of the targets, which depend on it, the step and the process.
     group: the processes that train one model: factors are those of all their rows. False: each by itself.
 
@@ -84,6 +87,7 @@ class KroneckerFactors(Source):
         *,
         loss: Loss = "cross_entropy",
         fisher: Fisher = "sampled",
+        adaptive: bool = False,
         seed: int = 0,
         group: Any = None,
     ):
@@ -96,12 +100,13 @@ class KroneckerFactors(Source):
             raise ValueError(
                 f"KroneckerFactors: {type(model).__name__} has no nn.Linear, nn.Conv2d or nn.Embedding that has factors"
             )
-        self.loss, self.fisher, self.seed, self.group = loss, fisher, seed, group
+        self.loss, self.fisher, self.adaptive, self.seed, self.group = loss, fisher, adaptive, seed, group
         self.layers = [layer_of(name, module) for name, module in layers.items()]
-        self.names = {p: name for name, p in model.named_parameters()}
+        self.names = {id(p): name for name, p in model.named_parameters()}
         self.handles: list[RemovableHandle] = [
             x.module.register_forward_hook(Hook(self.forward, x), with_kwargs=True) for x in self.layers
         ]
+        self.last: list[tuple[Tensor, Tensor, Tensor]] = []  # (parameter, what it was, its gradient), where adaptive
         self._forget()
 
     def _forget(self) -> None:
@@ -213,7 +218,7 @@ class KroneckerFactors(Source):
         served = {id(p) for x in layers for p in x.params}
         if odd := [p for p in wanted["u"] if id(p) not in served]:
             raise ValueError(
-                f"KFAC: {self.names.get(odd[0], 'a parameter')} of shape {tuple(odd[0].shape)} has no Kronecker "
+                f"KFAC: {self.names.get(id(odd[0]), 'a parameter')} of shape {tuple(odd[0].shape)} has no Kronecker "
                 "factors; ravine.create('kfac', model) gives such parameters to AdamW, as does ravine.Routed of the "
                 "two lists of ravine.groups.factored(model)"
             )
@@ -238,6 +243,8 @@ class KroneckerFactors(Source):
             due = self.steps % group["interval"] == 0
             found |= layer.parts((self.natural if group["ekfac"] else self.inverted)(layer, state, group, due))
         self._forget()
+        if self.adaptive and self.steps % ADAPTS == 0:
+            self.last = [(p, p.detach().clone(), p.grad.clone()) for p in self.params if p.grad is not None]
         return {"u": found}
 
     def measured(self, layers: Sequence[Layer]) -> dict[Layer, tuple[Tensor, Tensor]]:
@@ -296,6 +303,48 @@ class KroneckerFactors(Source):
                 v.copy_(keep * v + (1 - keep) * new / terms)
         return out_of(into(layer.gradient(), qa, qg) / (v + group["damping"]), qa, qg)
 
+    @property
+    def adapts(self) -> bool:
+        """True after a step for which `adapt` should be called: with adaptive=True the first, and every fifth."""
+        return bool(self.last)
+
+    @torch.no_grad()
+    def adapt(self, before: Tensor | float, after: Tensor | float) -> float:
+        """Change the damping by how well the quadratic model of the loss has foretold the last step, and return this:
+
+            ρ = (after − before) / (Σ g Δ + ½ Σ Δ F Δ)        λ ← 0.9⁵ λ where ρ > ¾, λ / 0.9⁵ where ρ < ¼
+
+            if factors.adapts:
+                factors.adapt(loss, loss_of(model(x), y))
+
+        before, after: the loss of one batch at the weights before and after the step, without dropout. On noisy losses
+            this rule is not reliable: a fixed damping, or one with a schedule, is the default.
+
+        Martens & Grosse 2015, section 6.5; 5, 0.9, ¼ and ¾ as in kfac-jax.
+        """
+        if not self.last:
+            raise RuntimeError("KroneckerFactors: adapt() is of a step for which adapts is true, with adaptive=True")
+        moves = {p: (p - old, g) for p, old, g in self.last}
+        self.last = []
+        owner = None if self._owner is None else self._owner()
+        assert owner is not None
+        foretold = sum(float((d * g).sum()) for d, g in moves.values())
+        for layer in self.layers:
+            if layer.weight in moves and "input_factor" in (state := owner.state[layer.weight]):
+                bias = None if layer.bias is None or layer.bias not in moves else moves[layer.bias][0]
+                d = layer.joint(moves[layer.weight][0], bias)
+                a, gd = state["input_factor"], state["output_factor"] @ d
+                foretold += 0.5 * float((gd * (d * a[..., None, :] if layer.diagonal else d @ a)).sum())
+        change = torch.tensor([float(after) - float(before), foretold], dtype=torch.float64)
+        average("KroneckerFactors", [change], self.group)
+        happened, foretold = change.tolist()
+        ratio = happened / foretold if foretold < 0 else 0.0
+        factor = 0.9**ADAPTS if ratio > 0.75 else 0.9**-ADAPTS if not ratio >= 0.25 else 1.0
+        for group in owner.param_groups:
+            if "factor_interval" in group:
+                group["damping"] = max(group["damping"] * factor, 1e-8)
+        return ratio
+
     def remove(self) -> None:
         """Take the hooks away from the model."""
         for handle in self.handles:
@@ -305,8 +354,8 @@ class KroneckerFactors(Source):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: it watches no model."""
-        empty = {"handles": [], "layers": [], "names": {}, "waiting": [], "seen": {}, "terms": 0.0, "calls": 0}
-        return super().__getstate__() | empty
+        lists: dict[str, Any] = {key: [] for key in ("handles", "layers", "waiting", "last")}
+        return super().__getstate__() | {**lists, "names": {}, "seen": {}, "terms": 0.0, "calls": 0}
 
 
 def put(state: dict[str, Any], key: str, x: Tensor) -> None:

@@ -33,14 +33,18 @@ class Layer:
         """In which factors are computed and kept."""
         return torch.promote_types(self.weight.dtype, torch.float32)
 
-    def gradient(self) -> Tensor:
-        """(b, r, c): what the bias learns is the last column; zeros where it is frozen."""
-        assert self.weight.grad is not None
-        g = self.weight.grad.reshape(self.stack, -1, self.weight[0].numel()).to(self.dtype)
+    def joint(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Arrays like the weight and the bias as a stack (b, r, c): the bias is the last column, zeros where None."""
+        x = weight.reshape(self.stack, -1, self.weight[0].numel()).to(self.dtype)
         if self.bias is None:
-            return g
-        last = torch.zeros_like(self.bias) if self.bias.grad is None else self.bias.grad
-        return torch.cat([g, last.reshape(self.stack, -1, 1).to(self.dtype)], -1)
+            return x
+        last = x.new_zeros(*x.shape[:-1], 1) if bias is None else bias.reshape(self.stack, -1, 1).to(self.dtype)
+        return torch.cat([x, last], -1)
+
+    def gradient(self) -> Tensor:
+        """The gradients of both, as such a stack."""
+        assert self.weight.grad is not None
+        return self.joint(self.weight.grad, None if self.bias is None else self.bias.grad)
 
     def parts(self, u: Tensor) -> dict[Tensor, Tensor]:
         """Such a stack as arrays like weight and bias."""
@@ -110,18 +114,14 @@ class Embedding(Layer):
 
     diagonal = True
 
-    def gradient(self) -> Tensor:
-        assert self.weight.grad is not None
-        return self.weight.grad.mT.to(self.dtype)[None]
+    def joint(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return weight.mT.to(self.dtype)[None]
 
     def parts(self, u: Tensor) -> dict[Tensor, Tensor]:
         return {self.weight: u[0].mT.contiguous()}
 
     def inputs(self, x: Tensor) -> Tensor:
         return x.reshape(len(x) if x.dim() else 1, -1, 1, 1)
-
-    def mean(self, a: Tensor) -> Tensor:
-        raise NotImplementedError
 
     def second_moment(self, a: Tensor) -> Tensor:
         counts = torch.bincount(a.flatten(), minlength=len(self.weight)).to(self.dtype)

@@ -311,8 +311,11 @@ def factored(
     """
     layers = {id(p) for x in factored_layers(model, largest).values() for p in x.parameters(False)
               if embeddings or not isinstance(x, nn.Embedding)}  # fmt: skip
-    words = {id(p): f"{type(x).__name__}{', ' * bool(no := _unfactored(model, x, largest)) + no}"
-             for x in model.modules() for p in x.parameters(False)}  # fmt: skip
+    words = dict[int, str]()
+    for x in model.modules():
+        for p in x.parameters(False):
+            no = _unfactored(model, x, largest)
+            words.setdefault(id(p), f"{type(x).__name__}{no and ', '}{no}")
     chosen, rest = Selected(), Selected()
     for name, p in _pairs(model, frozen):
         into = chosen if id(p) in layers else rest

@@ -29,13 +29,14 @@ def damped_inverses(a: Tensor, g: Tensor, damping: float, diagonal: bool = False
 
 
 def inverse(x: Tensor, damping: Tensor) -> Tensor:
-    """(x + d I)⁻¹ of positive semidefinite matrices; without damping, of what is singular a pseudo-inverse."""
+    """(x + d I)⁻¹ of positive semidefinite matrices; without damping a pseudo-inverse."""
     damped = x + torch.diag_embed(damping.expand(x.shape[:-1]))
-    root, failed = torch.linalg.cholesky_ex(damped)
-    if not failed.any():
-        return torch.cholesky_inverse(root)
+    if damping.all():
+        root, failed = torch.linalg.cholesky_ex(damped)
+        if not failed.any():
+            return torch.cholesky_inverse(root)
     w, q = eigh(damped)
-    least = torch.finfo(x.dtype).eps * x.shape[-1] * w[..., -1:]
+    least = 4 * torch.finfo(x.dtype).eps * x.shape[-1] * w[..., -1:]
     return (q * torch.where(w > least, 1 / w, 0.0)[..., None, :]) @ q.mT
 
 

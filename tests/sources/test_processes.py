@@ -13,8 +13,6 @@ import torch, torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 import ravine
-from ravine.sources import SecondMoments
-from ravine.words import is_vector
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
@@ -24,11 +22,6 @@ class Scaled(ravine.Optimizer):
     inputs = {"h": "r c", "row": "r", "col": "c"}
     def update(self, s, p, g, t, loss, h, row, col):
         return p - self.lr * loss * row * g * h * col
-
-class Moments(ravine.Optimizer):
-    inputs = {"a": "c c"}
-    def update(self, s, p, g, t, a):
-        return p if is_vector(p) else p - g @ a
 
 put = lambda x: distribute_tensor(x, mesh, [Shard(0)], src_data_rank=None)
 draw = lambda *shape: torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape))) + 0.5
@@ -41,15 +34,9 @@ for x, h in ((p, put(draw(5, 3))), (q, draw(5, 3))):
     opt.step(loss=loss, h={x: draw(5, 3) * 2}, row={x: draw(5, 1) * 2})
 assert torch.equal(p.full_tensor(), q), (p.full_tensor(), q)
 
-model = torch.nn.Linear(3, 2)
-opt = Moments(model.parameters(), sources=[SecondMoments(model, group=dist.group.WORLD)])
-x = torch.eye(3) * (1 + rank)
-model(x).sum().backward()
-opt.step()
-torch.testing.assert_close(opt.state[model.weight]["a"], torch.eye(3) * 2.5 / 3)
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
-from ravine.sources import GaussNewtonBartlett, Hutchinson
+from ravine.sources import GaussNewtonBartlett, Hutchinson, KroneckerFactors
 
 x, y = draw(8, 3), torch.arange(8) % 2
 for cls, make in ((ravine.AdaHessian, Hutchinson), (ravine.SophiaG, GaussNewtonBartlett)):
@@ -74,6 +61,31 @@ for cls, make in ((ravine.AdaHessian, Hutchinson), (ravine.SophiaG, GaussNewtonB
             opt.step()
         ends.append([*(p.detach() for p in model.parameters()), *(opt.state[p]["h"] for p in model.parameters())])
     torch.testing.assert_close(*ends)
+for ekfac in (False, True):
+    ends = []
+    for part in (slice(0, 8), slice(4 * rank, 4 * rank + 4)):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
+        model.double()
+        several = part.stop - part.start == 4
+        net = DistributedDataParallel(model) if several else model
+        source = KroneckerFactors(model, fisher="exact", group=dist.group.WORLD if several else False)
+        opt = ravine.create("kfac", model, lr=0.1, ekfac=ekfac, interval=2, norm_constraint=0.1, sources=[source])
+        for step in range(5):
+            opt.zero_grad()
+            logits = net(x[part].double())
+            source.backward(logits)
+            cross_entropy(logits, y[part]).backward()
+            opt.step()
+        layer = opt.state[model[0].weight]
+        ends.append([*(p.detach() for p in model.parameters()), layer["input_factor"], layer["output_factor"]])
+    torch.testing.assert_close(*ends)
+sampled = KroneckerFactors(model, group=dist.group.WORLD)
+mine = sampled.chance(torch.device("cpu")).initial_seed()
+seeds = [None, None]
+dist.all_gather_object(seeds, mine)
+assert seeds[0] != seeds[1]  # each draws targets of its own rows
+model = torch.nn.Linear(3, 2)
 alone = GaussNewtonBartlett()
 opt = ravine.SophiaG(model.parameters(), sources=[alone])
 alone.backward(model(x))

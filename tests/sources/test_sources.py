@@ -11,7 +11,7 @@ from torch import nn
 
 import ravine
 from ravine.rule import processes
-from ravine.sources import Hutchinson, SecondMoments, Source
+from ravine.sources import Hutchinson, KroneckerFactors, Source
 
 
 class Scaled(ravine.Optimizer):
@@ -55,7 +55,7 @@ def test_what_cannot_be_is_refused():
         lambda: Scaled([{"params": [parameter()], "sources": []}]): "sources is the whole optimizer's",
         lambda: ravine.release(model, Scaled(model.parameters())): "is given h before a step",
         lambda: Ones(every=0): "every is 0; it must be a whole number of steps",
-        lambda: SecondMoments(nn.ReLU()): "ReLU has no nn.Linear",
+        lambda: KroneckerFactors(nn.ReLU()): "ReLU has no nn.Linear",
     }.items():
         with pytest.raises((TypeError, ValueError), match=why):
             make()
@@ -75,12 +75,14 @@ def test_a_step_that_only_makes_states_to_load_into_needs_no_inputs():
 
 def test_a_copy_of_the_model_is_not_measured_and_the_hooks_can_be_taken_away():
     model = nn.Sequential(nn.Linear(2, 1))
-    source = SecondMoments(model)
+    source = KroneckerFactors(model, loss="mse")
+    opt = ravine.KFAC(model.parameters(), sources=[source])
     for copy in (deepcopy(model), pickle.loads(pickle.dumps(model))):
         copy(torch.ones(3, 2)).sum().backward()
-    assert not source.seen
-    model(torch.ones(3, 2)).sum().backward()
+    assert not source.waiting
+    source.backward(model(torch.ones(3, 2)))
     assert {x.rows for x in source.seen.values()} == {3} and not deepcopy(source).seen
+    assert len(opt.sources) == 1
     source.remove()
     assert not model[0]._forward_hooks
 

@@ -8,4 +8,3 @@ from ravine.rule.source import Source as Source
 from ravine.sources.gauss_newton_bartlett import GaussNewtonBartlett as GaussNewtonBartlett
 from ravine.sources.hutchinson import Hutchinson as Hutchinson
 from ravine.sources.kronecker_factors import KroneckerFactors as KroneckerFactors
-from ravine.sources.second_moments import SecondMoments as SecondMoments

@@ -19,6 +19,30 @@ TASK = load_task("digits").tiny()
 DATA = TASK.load()
 
 
+@pytest.mark.parametrize("name", ["digits", "autoencoder", "fashion-mnist-cnn-bn", "tinyshakespeare"])
+def test_trials_train_by_kfac_and_adamw_what_has_no_factors(name):
+    task = load_task(name).tiny()
+    data = task.load()
+    for typed in ("kfac", "ekfac") if name == "digits" else ("kfac",):
+        (entry,) = entries([typed])
+        curvature.check([entry], task, data)
+        hyper = (("lr", 0.03), *entry.hyper)
+        trial = Trial(name, typed, hyper, seed=0, epochs=8, batch=task.batch, content="")
+        found, model = run(trial, task, data, entry.cls)
+        assert found.valid[-1] < 0.95 * found.valid[0]
+        opt = ravine.create(typed, model)
+        assert {x.rule for x in opt.routes()} == ({"KFAC", "AdamW"} if ravine.groups.factored(model)[1] else {"KFAC"})
+
+
+def test_kfac_draws_targets_of_losses_that_it_knows():
+    (entry,) = entries(["kfac"])
+    other = replace(TASK, loss=lambda out, y: torch.nn.functional.nll_loss(out.log_softmax(1), y))
+    with pytest.raises(LabError, match=r"takes factors of the Fisher matrix, and .* draws targets of cross_entr"):
+        curvature.check([entry], other, DATA)
+    with pytest.raises(LabError, match=r"torch\.compile calls no hooks"):
+        curvature.check([entry], TASK, DATA, compiled=True)
+
+
 @pytest.mark.parametrize(("name", "lr"), [("adahessian", 0.1), ("sophiah", 3e-3)])
 def test_a_trial_trains_with_them(name, lr):
     (entry,) = entries([name])

@@ -23,7 +23,7 @@ def pair(cls, mods=lambda: (), exact=None, shapes=SHAPES, dtype=torch.float32, *
     exact = waits(opt.compiled(opt.param_groups[0])) if exact is None else exact
     model = torch.nn.ParameterList(of(opt))
     if cls.inputs:
-        with pytest.raises(ValueError, match="is given [hu] before a step, and a released one steps within backward"):
+        with pytest.raises(ValueError, match=r"is given [hu] before a step, and a released one steps within backward"):
             ravine.release(model, opt, exact=exact)
         pytest.skip("it takes arrays, and is refused")
     return plain, opt, ravine.release(model, opt, exact=exact)

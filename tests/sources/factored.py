@@ -50,7 +50,7 @@ def problem(name):
 
 
 def theirs(name, fisher, form):
-    """What curvlinops makes of it: {layer: (A, G, second moments in the eigenbasis, or None)}, weight and bias in one."""
+    """What curvlinops makes of it: {layer: (A, G, second moments in the eigenbasis, or None)}; a bias is in them."""
     from curvlinops import EKFACLinearOperator, KFACLinearOperator
 
     model, x, y, loss = problem(name)

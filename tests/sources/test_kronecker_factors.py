@@ -69,7 +69,10 @@ def test_factors_are_those_that_curvlinops_made(setting):
     made = RECORDED["-".join(setting)]
     like_theirs(
         setting,
-        {k: [None if x is None else torch.tensor(x, dtype=torch.float64) for x in arrays] for k, arrays in made.items()},
+        {
+            k: [None if x is None else torch.tensor(x, dtype=torch.float64) for x in arrays]
+            for k, arrays in made.items()
+        },
     )
 
 
@@ -175,9 +178,7 @@ def test_a_convolution_of_single_pixels_is_a_linear_layer():
     for after, rows, form in ((Places(), x.flatten(2).mT.reshape(20, 3), "expand"), (Mean(), Mean()(x), "reduce")):
         there, u = measured(nn.Sequential(conv, after), x, approximation=form)
         here, v = measured(nn.Sequential(linear), rows, approximation=form)
-        products = [
-            torch.kron(*(s["0"][k][0] for k in ("output_factor", "input_factor"))) for s in (there, here)
-        ]
+        products = [torch.kron(*(s["0"][k][0] for k in ("output_factor", "input_factor"))) for s in (there, here)]
         close(*products)
         if form == "expand":
             continue
@@ -260,7 +261,9 @@ def kfac_written_out(p, x, y, past, t, damping, interval, decay):
                 grads[0] += torch.outer(d1, a0[i]) / n
                 grads[1] += torch.outer(d2, a1[i]) / n
     keep = min(1 - 1 / (t + 1), decay)
-    past["factors"] = [keep * old + (1 - keep) * new for old, new in zip(past.get("factors", factors), factors, strict=True)]
+    past["factors"] = [
+        keep * old + (1 - keep) * new for old, new in zip(past.get("factors", factors), factors, strict=True)
+    ]
     if t % interval == 0:
         past["inverse"] = []
         for a, g in (past["factors"][:2], past["factors"][2:]):
@@ -394,7 +397,13 @@ def test_factors_and_inverses_are_made_in_their_turns_and_between_them_backward_
         kept = {k: x.clone() for k, x in opt.state[model[0].weight].items()}
         trained(model, source, opt, 1, t)
         now = opt.state[model[0].weight]
-        seen.append("".join(k[0] for k in ("factor", "inverse") if not torch.equal(now[f"input_{k}"], kept.get(f"input_{k}", torch.zeros(1)))))
+        seen.append(
+            "".join(
+                k[0]
+                for k in ("factor", "inverse")
+                if not torch.equal(now[f"input_{k}"], kept.get(f"input_{k}", torch.zeros(1)))
+            )
+        )
     assert seen == ["fi", "", "f", "i", "f", "", "fi"]
 
 
@@ -495,7 +504,7 @@ def test_layers_without_factors_go_to_adamw_and_the_routes_say_why():
 def test_mistakes_are_named_and_nothing_moves():
     model, x, y, _ = factored.problem("mlp")
     normed = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)).double()
-    with pytest.raises(ValueError, match="ReLU has no nn.Linear, nn.Conv2d or nn.Embedding"):
+    with pytest.raises(ValueError, match=r"ReLU has no nn.Linear, nn.Conv2d or nn.Embedding"):
         KroneckerFactors(nn.ReLU())
     with pytest.raises(ValueError, match="loss is 'nll'; it must be one of"):
         KroneckerFactors(model, loss="nll")
@@ -514,7 +523,7 @@ def test_mistakes_are_named_and_nothing_moves():
     with pytest.raises(ValueError, match="fisher='sampled' takes no targets"):
         source.backward(model(x), y)
     model(x)
-    with pytest.raises(ValueError, match="outputs of shape .* have no graph"):
+    with pytest.raises(ValueError, match=r"outputs of shape .* have no graph"):
         source.backward(model(x).detach())
     opt = ravine.KFAC(model.parameters())
     with pytest.raises(TypeError, match=r"(?s)given no 'u'.*ravine.sources.KroneckerFactors\(model\)"):

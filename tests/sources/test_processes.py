@@ -65,8 +65,8 @@ for ekfac in (False, True):
     ends = []
     for part in (slice(0, 8), slice(4 * rank, 4 * rank + 4)):
         torch.manual_seed(0)
-        model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
-        model.double()
+        first, last = torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)
+        model = torch.nn.Sequential(first, torch.nn.Tanh(), torch.nn.LayerNorm(4), last).double()
         several = part.stop - part.start == 4
         net = DistributedDataParallel(model) if several else model
         source = KroneckerFactors(model, fisher="exact", group=dist.group.WORLD if several else False)
@@ -80,8 +80,8 @@ for ekfac in (False, True):
         layer = opt.state[model[0].weight]
         ends.append([*(p.detach() for p in model.parameters()), layer["input_factor"], layer["output_factor"]])
     torch.testing.assert_close(*ends)
-sampled = KroneckerFactors(model, group=dist.group.WORLD)
-mine = sampled.chance(torch.device("cpu")).initial_seed()
+from ravine.sources.targets import chance
+mine = chance(0, 0, 0, dist.group.WORLD, torch.device("cpu")).initial_seed()
 seeds = [None, None]
 dist.all_gather_object(seeds, mine)
 assert seeds[0] != seeds[1]  # each draws targets of its own rows

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from ravine.rule.processes import average
 from ravine.rule.source import Source
+from ravine.sources.targets import chance, classes
 
 
 class GaussNewtonBartlett(Source):
@@ -78,11 +79,7 @@ class GaussNewtonBartlett(Source):
 
     def drawn(self, logits: Tensor) -> Tensor:
         """A class for each row, as likely as the model says."""
-        rank = dist.get_rank() if self.group is not False and dist.is_available() and dist.is_initialized() else 0
-        seed = ((self.seed * 1_000_003 + self.steps) * 1_000_003 + rank) * 1_009 + self.calls
-        chance = torch.Generator(logits.device).manual_seed(seed % 2**63)
-        gumbel = -torch.empty_like(logits).exponential_(generator=chance).log()
-        return (logits + gumbel).argmax(1)
+        return classes(logits, chance(self.seed, self.steps, self.calls, self.group, logits.device))
 
     @torch.no_grad()
     def give(self, wanted: Mapping[str, Sequence[Tensor]]) -> Mapping[str, Mapping[Tensor, Tensor]]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.functional import one_hot
@@ -19,6 +18,7 @@ from ravine.matrix.kronecker import damped_inverses, into, moved, out_of
 from ravine.rule.processes import average
 from ravine.rule.source import Source
 from ravine.sources.layers import Layer, layer_of
+from ravine.sources.targets import chance, classes
 
 Loss = Literal["cross_entropy", "bce", "mse"]
 Fisher = Literal["sampled", "exact", "empirical"]
@@ -167,7 +167,7 @@ class KroneckerFactors(Source):
 
     def gradients(self, z: Tensor, targets: Tensor | None) -> Iterator[Tensor]:
         """∂ loss / ∂ z of drawn targets, of those of the data, or the columns of the root of the loss's Hessian."""
-        chance = self.chance(z.device)
+        numbers = chance(self.seed, self.steps, self.calls, self.group, z.device)
         p = z.softmax(1) if self.loss == "cross_entropy" else z.sigmoid()
         if self.fisher == "exact":
             axes = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
@@ -177,22 +177,13 @@ class KroneckerFactors(Source):
                 else:
                     yield axis * (2**0.5 if self.loss == "mse" else (p * (1 - p)).sqrt()) * torch.ones_like(z)
         elif self.loss == "cross_entropy":
-            if targets is None:
-                gumbel = -torch.empty_like(z).exponential_(generator=chance).log()
-                targets = (z + gumbel).argmax(1)
-            yield p - one_hot(targets.reshape(-1), z.shape[1])
+            yield p - one_hot(classes(z, numbers) if targets is None else targets.reshape(-1), z.shape[1])
         elif self.loss == "bce":
-            yield p - (torch.bernoulli(p, generator=chance) if targets is None else targets.reshape(z.shape))
+            yield p - (torch.bernoulli(p, generator=numbers) if targets is None else targets.reshape(z.shape))
         elif targets is None:  # the variance for which (z − y)² is the negative logarithm of its density is ½
-            yield 2**0.5 * torch.randn(z.shape, generator=chance, dtype=z.dtype, device=z.device)
+            yield 2**0.5 * torch.randn(z.shape, generator=numbers, dtype=z.dtype, device=z.device)
         else:
             yield 2 * (z - targets.reshape(z.shape))
-
-    def chance(self, device: torch.device) -> torch.Generator:
-        """Random numbers of this call."""
-        rank = dist.get_rank() if self.group is not False and dist.is_available() and dist.is_initialized() else 0
-        seed = ((self.seed * 1_000_003 + self.steps) * 1_000_003 + rank) * 1_009 + self.calls
-        return torch.Generator(device).manual_seed(seed % 2**63)
 
     @torch.no_grad()
     def add(self, layer: Layer, x: Tensor, delta: Tensor, first: bool) -> None:

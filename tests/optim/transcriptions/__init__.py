@@ -12,8 +12,7 @@ and `IDLE = {"Name": (changed keys, hyperparameters) -> bool}`: changes that by 
 A paper whose numbers belong to all tensors at once says `whole = True`: it is made from a list of tensors and its
 `step` takes a list of gradients and returns a list. One that needs the loss says `loss = True`, and `step(g, loss)`.
 One that is given the Hessian's diagonal says `curvature = True`, and `step(g, h)`, with None where it is not measured;
-`least` is the smallest of its elements. With `whole` these are lists; a rule that calls the array by another name is given
-it so.
+`least` is the smallest of its elements. With `whole` these are lists; what the rule calls the array does not matter.
 One that evaluates at other weights than it trains at has `evaluated()`, which returns them.
 """
 

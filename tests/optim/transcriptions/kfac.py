@@ -1,4 +1,4 @@
-"""K-FAC: what it does with the preconditioned gradient. tests/sources/test_kronecker_factors.py has how that is made."""
+"""K-FAC, given the preconditioned gradient. tests/sources/test_kronecker_factors.py has how that is made."""
 
 import math
 

@@ -18,12 +18,20 @@ class Passes:
     that small gradients survive, and a step whose gradients overflow is skipped (Micikevicius et al. 2018, section 3.2,
     https://arxiv.org/abs/1710.03740). Weights and states stay as they are."""
 
-    def __init__(self, model: nn.Module, opt: torch.optim.Optimizer, device: str, precision: str, compiled: bool):
+    def __init__(
+        self,
+        model: nn.Module,
+        opt: torch.optim.Optimizer,
+        device: str,
+        precision: str,
+        compiled: bool,
+        loss: Any = None,
+    ):
         self.model, self.opt, self.device, self.low = model, opt, device, PRECISIONS[precision]
         self.scaler = torch.amp.GradScaler(device) if precision == "fp16" else None
         if self.scaler is not None:  # the first steps may be skipped: the schedule goes on as it does for all
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-        self.params, self.back = list(model.parameters()), backward_of(opt)
+        self.params, self.back = list(model.parameters()), backward_of(opt, model, loss)
         self.train: Any = torch.compile(model) if compiled else model
 
     def forward(self, x: Tensor, model: Any = None) -> Tensor:

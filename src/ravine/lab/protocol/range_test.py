@@ -93,7 +93,7 @@ def rise(
     """One test: the loss before any step, and after the step at each rate until it diverges."""
     stream, out = _endless(batches), list[float]()
     share = _shares(optimizers)
-    back = backward_of(optimizers[0]) if len(optimizers) == 1 else Tensor.backward
+    back = backward_of(optimizers[0], model, loss) if len(optimizers) == 1 else Tensor.backward
     for thing in (model, *optimizers):
         getattr(thing, "train", lambda: None)()
 

@@ -53,7 +53,7 @@ class _Runner:
         self.task, self.batch, self.x, self.y = task, trial.batch, data.x.to(trial.device), data.y.to(trial.device)
         self.model = task.model().to(trial.device)
         self.opt = made(cls, self.model, dict(trial.hyper))
-        self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled)
+        self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled, task.loss)
         self.wait = torch.cuda.synchronize if trial.device == "cuda" else lambda: None
         self.whole: list[float] = []
         self.update: list[float] = []

@@ -87,7 +87,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     order = curriculum.order(trial.curriculum, task, data, trial.epochs, trial.seed)
     opt = made(optimizer, model, dict(trial.hyper))
     meet(opt)
-    passes = Passes(model, opt, trial.device, trial.precision, trial.compiled)
+    passes = Passes(model, opt, trial.device, trial.precision, trial.compiled, task.loss)
 
     result, batches = Result(), -(-len(x) // trial.batch)
     schedule = scheduled(opt, trial.schedule, trial.epochs * batches)

@@ -29,7 +29,7 @@ MAY = {  # a room, and the rooms that its files may import
     "data": ("saved",),  # which sample comes next
     "loop": ("compile", "rule", "saved"),  # parts of a loop around any optimizer
     "schedules": ("cli", "compile", "optimizer", "rule", "saved", "visuals", "typed"),  # visuals: its command draws
-    "sources": ("groups", "loop", "matrix", "rule"),
+    "sources": ("groups", "loop", "matrix", "rule", "saved"),
     "strategies": ("compile", "loop", "optimizer", "rule", "schedules", "saved"),
     "instruments": ("compile", "loop", "optimizer", "rule", "strategies"),
     "parallel": ("compile", "optimizer", "rule", "schedules", "strategies"),
@@ -40,7 +40,7 @@ MAY = {  # a room, and the rooms that its files may import
     ),
     "lab": (
         *("cli", "optimizer", "rule", "optim", "data", "schedules", "strategies", "instruments", "parallel", "visuals"),
-        *("catalog", "sources", "surfaces", "typed"),
+        *("catalog", "loop", "sources", "surfaces", "typed"),
     ),
     "root": ("public",),  # which it imports when the first of its names is used
     "public": (

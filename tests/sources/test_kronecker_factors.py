@@ -388,6 +388,25 @@ def test_it_goes_on_from_a_checkpoint_bit_for_bit(ekfac, tmp_path):
     assert all(map(torch.equal, one.parameters(), two.parameters()))
 
 
+@pytest.mark.parametrize("ekfac", [False, True])
+def test_a_new_optimizer_has_places_for_all_that_a_checkpoint_has(ekfac):
+    """torch.distributed.checkpoint makes a step of zeros at lr 0, for states to load into."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.Flatten(), nn.Linear(4, 3), nn.LayerNorm(3))
+    x, y = torch.randn(5, 2, 3, 3), torch.arange(5) % 3
+    source, opt = own(model, lr=0.0, ekfac=ekfac, rest={"lr": 0.0})
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    opt.step()
+    made = {k: {n: v.shape for n, v in opt.state[p].items()} for k, p in model.named_parameters()}
+    opt.state.clear()
+    out = model(x)
+    source.backward(out)
+    cross_entropy(out, y).backward()
+    opt.step()
+    assert made == {k: {n: v.shape for n, v in opt.state[p].items()} for k, p in model.named_parameters()}
+
+
 def test_factors_and_inverses_are_made_in_their_turns_and_between_them_backward_does_nothing():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))

@@ -83,6 +83,8 @@ def take(opt: Optimizer, given: Mapping[str, Any], begins: bool) -> Mapping[str,
     wanted = {name: list(places(opt, name)) for name, shape in takes.items() if shape is not HOST}
     if begins:
         write(opt, {at: None for listed in wanted.values() for at in listed if missing(opt, at)})
+        for source in opt.sources:
+            source.begin()
         return NONE
     found = asked(opt, given, wanted)
     numbers = {name: number(opt, name, found) for name, shape in takes.items() if shape is HOST}

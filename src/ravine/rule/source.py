@@ -64,6 +64,9 @@ class Source:
         """
         raise NotImplementedError(f"{type(self).__name__} has no give()")
 
+    def begin(self) -> None:
+        """Lay zeros where it keeps something, for a checkpoint to load into."""
+
     def remove(self) -> None:
         """Take its hooks away from the model, if it has any."""
 

@@ -17,7 +17,8 @@ from ravine.matrix.eigen import eigh
 from ravine.matrix.kronecker import damped_inverses, into, moved, out_of
 from ravine.rule.processes import average
 from ravine.rule.source import Source
-from ravine.sources.layers import Layer, layer_of
+from ravine.saved import told
+from ravine.sources.layers import Layer, gram, layer_of
 from ravine.sources.targets import chance, classes
 
 Loss = Literal["cross_entropy", "bce", "mse"]
@@ -107,6 +108,7 @@ class KroneckerFactors(Source):
             x.module.register_forward_hook(Hook(self.forward, x), with_kwargs=True) for x in self.layers
         ]
         self.last: list[tuple[Tensor, Tensor, Tensor]] = []  # (parameter, what it was, its gradient), where adaptive
+        self.found: tuple[Any, dict[int, Mapping[str, Any]]] = ((), {})  # which groups there are, and whose
         self._forget()
 
     def _forget(self) -> None:
@@ -120,8 +122,10 @@ class KroneckerFactors(Source):
         """The group that a layer's weight is in; None where the optimizer has it not, or by another rule."""
         owner = None if self._owner is None else self._owner()
         groups: Any = () if owner is None else owner.param_groups
-        found = (x for x in groups if "factor_interval" in x and any(p is layer.weight for p in x["params"]))
-        return next(found, None)
+        key = tuple((id(group), len(group["params"])) for group in groups)
+        if key != self.found[0]:
+            self.found = key, {id(p): x for x in groups if "factor_interval" in x for p in x["params"]}
+        return self.found[1].get(id(layer.weight))
 
     def measures(self, layer: Layer) -> bool:
         """True if the next step takes new factors of this layer."""
@@ -197,13 +201,18 @@ class KroneckerFactors(Source):
             a, d = layer.mean(a), d.sum(1, keepdim=True)
         if first:
             seen.a, seen.rows = seen.a + layer.second_moment(a), seen.rows + a.shape[0] * a.shape[1]
-        seen.g = seen.g + torch.einsum("nkbr,nkbs->brs", d, d)
+        seen.g = seen.g + gram(d)
 
     # the step
 
     @torch.no_grad()
     def give(self, wanted: Mapping[str, Sequence[Tensor]]) -> Mapping[str, Mapping[Tensor, Tensor]]:
         """{"u": {p: its part of (G ⊗ A + λ I)⁻¹ g}} of weights and biases."""
+        if cut := [p for p in wanted["u"] if hasattr(p, "placements")]:
+            raise ValueError(
+                f"KFAC: {told(cut[0])} is distributed over processes, as by FSDP2, and factors are of whole layers; "
+                "train with DDP, or give it to another rule"
+            )
         params = {id(p) for p in wanted["u"]}
         layers = [x for x in self.layers if id(x.weight) in params]
         served = {id(p) for x in layers for p in x.params}
@@ -238,18 +247,37 @@ class KroneckerFactors(Source):
             self.last = [(p, p.detach().clone(), p.grad.clone()) for p in self.params if p.grad is not None]
         return {"u": found}
 
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Zeros for what it keeps."""
+        owner = None if self._owner is None else self._owner()
+        assert owner is not None
+        for layer in self.layers:
+            if (group := self.hyper(layer)) is not None:
+                a, g = layer.blank()
+                kept = {"input_factor": a, "output_factor": g}
+                if group["ekfac"]:
+                    kept |= {
+                        "output_basis": g.clone(),
+                        "second_moments": g[..., :1] * a.reshape(len(a), -1, a.shape[-1])[:, :1],
+                    }
+                    kept |= {} if layer.diagonal else {"input_basis": a.clone()}
+                else:
+                    kept |= {"input_inverse": a.clone(), "output_inverse": g.clone()}
+                owner.state[layer.weight].update(kept)
+
     def measured(self, layers: Sequence[Layer]) -> dict[Layer, tuple[Tensor, Tensor]]:
         """A and G of these layers, of all processes."""
         new = dict[Layer, tuple[Tensor, Tensor]]()
         for layer in layers:
-            if (seen := self.seen.get(layer)) is None:
+            seen = self.seen.get(layer, Seen())
+            if not seen.rows and self.group in (None, False):  # other processes may have seen it
                 continue
-            a, g = seen.a, seen.g
-            assert isinstance(a, Tensor) and isinstance(g, Tensor)
+            a, g = (x + y for x, y in zip(layer.blank(), (seen.a, seen.g), strict=True))
             counts = torch.tensor([seen.rows, self.terms], dtype=a.dtype, device=a.device)
             average("KroneckerFactors", (a, g, counts), self.group)
-            a, g = a / counts[0], g / counts[1]
-            if a.isfinite().all() and g.isfinite().all():
+            a, g = a / counts[0], g / counts[1]  # not finite where nobody has
+            if (a.sum() + g.sum()).isfinite():
                 new[layer] = a, g
         return new
 
@@ -257,7 +285,10 @@ class KroneckerFactors(Source):
         """Factors a step further: means of all at first, then with a weight that decays."""
         keep = min(1 - 1 / (self.steps // group["factor_interval"] + 1), group["factor_decay"])
         for key, x in (("input_factor", a), ("output_factor", g)):
-            put(state, key, keep * state[key] + (1 - keep) * x if key in state else x)
+            if key in state:
+                state[key].lerp_(x.to(state[key].dtype), 1 - keep)
+            else:
+                state[key] = x
 
     def inverted(self, layer: Layer, state: dict[str, Any], group: Mapping[str, Any], due: bool) -> Tensor:
         """The gradient between the inverses of both factors."""
@@ -289,7 +320,7 @@ class KroneckerFactors(Source):
             assert isinstance(new, Tensor)
             terms = torch.tensor(self.terms, dtype=new.dtype, device=new.device)
             average("KroneckerFactors", (new, terms), self.group)
-            if new.isfinite().all():
+            if new.sum().isfinite():
                 keep = min(1 - 1 / (self.steps // group["factor_interval"] + 2), group["factor_decay"])
                 v.copy_(keep * v + (1 - keep) * new / terms)
         return out_of(into(layer.gradient(), qa, qg) / (v + group["damping"]), qa, qg)
@@ -346,7 +377,7 @@ class KroneckerFactors(Source):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy is made of: it watches no model."""
         lists: dict[str, Any] = {key: [] for key in ("handles", "layers", "waiting", "last")}
-        return super().__getstate__() | {**lists, "names": {}, "seen": {}, "terms": 0.0, "calls": 0}
+        return super().__getstate__() | {**lists, "names": {}, "seen": {}, "terms": 0.0, "calls": 0, "found": ((), {})}
 
 
 def put(state: dict[str, Any], key: str, x: Tensor) -> None:

@@ -46,6 +46,12 @@ class Layer:
         assert self.weight.grad is not None
         return self.joint(self.weight.grad, None if self.bias is None else self.bias.grad)
 
+    def blank(self) -> tuple[Tensor, Tensor]:
+        """Zeros like A and G."""
+        x = self.joint(self.weight.detach(), None if self.bias is None else self.bias.detach())
+        (b, r, c), square = x.shape, not self.diagonal
+        return x.new_zeros(b, c, *[c] * square), x.new_zeros(b, r, r)
+
     def parts(self, u: Tensor) -> dict[Tensor, Tensor]:
         """Such a stack as arrays like weight and bias."""
         if self.bias is None:
@@ -72,8 +78,7 @@ class Layer:
 
     def second_moment(self, a: Tensor) -> Tensor:
         """Σ a aᵀ, (b, c, c)."""
-        flat = a.flatten(0, 1).transpose(0, 1)
-        return flat.mT @ flat
+        return gram(a)
 
     def squares(self, a: Tensor, d: Tensor, qa: Tensor | None, qg: Tensor) -> Tensor:
         """Σ over examples of the squares of their gradients, in a basis."""
@@ -117,6 +122,12 @@ class Embedding(Layer):
     def joint(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return weight.mT.to(self.dtype)[None]
 
+    def blank(self) -> tuple[Tensor, Tensor]:
+        """Zeros like A and G."""
+        x = self.joint(self.weight.detach(), None if self.bias is None else self.bias.detach())
+        (b, r, c), square = x.shape, not self.diagonal
+        return x.new_zeros(b, c, *[c] * square), x.new_zeros(b, r, r)
+
     def parts(self, u: Tensor) -> dict[Tensor, Tensor]:
         return {self.weight: u[0].mT.contiguous()}
 
@@ -132,6 +143,12 @@ class Embedding(Layer):
     def squares(self, a: Tensor, d: Tensor, qa: Tensor | None, qg: Tensor) -> Tensor:
         d = torch.einsum("nkbr,brs->nkbs", d, qg).flatten(0, 2)
         return d.new_zeros(len(self.weight), d.shape[-1]).index_add_(0, a.flatten(), d**2).mT[None]
+
+
+def gram(x: Tensor) -> Tensor:
+    """Σ x xᵀ over rows (n, k, b, c): (b, c, c)."""
+    flat = x.flatten(0, 1).transpose(0, 1)
+    return flat.mT @ flat
 
 
 def layer_of(name: str, module: nn.Module) -> Layer:

@@ -37,7 +37,7 @@ _BESIDE: list[tuple[Space, str]] = [
     (_MOMENTUM | {"weight_decay": (1e-5, 1e-1)}, "sgdw"),
     ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0)}, "muon normuon"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2": (1e-3, 0.5)}, "adamuon"),
-    ({"damping": (1e-5, 1e0), "1-momentum": (1e-2, 1.0), "norm_constraint": (1e-5, 1e-1)}, "kfac"),
+    ({"damping": (1e-6, 1e0), "norm_constraint": (1e-7, 1e-1), "1-momentum": (1e-2, 1.0)}, "kfac"),
     ({"1-momentum": (1e-3, 1.0), "nu": (0.1, 1.0)}, "qhm"),
     ({"1-momentum": (5e-3, 1.0)}, "signum"),
     ({"1-beta": (5e-3, 0.5)}, "momo"),

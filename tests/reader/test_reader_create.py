@@ -20,7 +20,8 @@ def test_every_method_by_its_name_and_for_a_model(name):
     model = nn.Linear(2, 2)
     opt = ravine.create(name, model)
     if (cls := registry()[name]).matrices:
-        assert [(x.name, x.rule) for x in opt.routes()] == [("weight", cls.__name__), ("bias", "AdamW")]
+        biases = cls.__name__ if cls.layers else "AdamW"
+        assert [(x.name, x.rule) for x in opt.routes()] == [("weight", cls.__name__), ("bias", biases)]
         opt = ravine.create(name, model.parameters())
     else:
         assert opt.param_groups[0]["param_names"] == ["weight", "bias"]
@@ -33,7 +34,7 @@ def test_every_method_by_its_name_and_for_a_model(name):
 def test_every_alias_names_a_method_and_no_method_is_hidden(alias):
     of, hyper = ALIASES[alias]
     cls = registry()[of]
-    opt = ravine.create(alias, nn.Linear(2, 1))
+    opt = ravine.create(alias, nn.Linear(2, 1).parameters())
     assert type(opt) is cls and all(opt.defaults[k] == x for k, x in hyper.items())
     assert plain(alias) not in registry()
 

@@ -31,11 +31,17 @@ class KFAC(Optimizer):
     u = Q_G (Q_Gᵀ [∇W ∇b] Q_A / (S + λ)) Q_Aᵀ. That is the best diagonal in this basis, where K-FAC has the products of
     eigenvalues.
 
-    κ, norm_constraint, bounds the change of the model's predictions in a step; 0 does not. λ is the damping, and the
-    most important number after lr: take more where losses jump. Modifiers that change g, such as ClipNorm, change
-    here only Σ u g: κ clips. In kfac-jax lr is inside m.
+    κ, norm_constraint, bounds the change of the model's predictions in a step, and where it does a larger lr changes
+    nothing; 0 does not. λ is the damping: take more where losses jump. Both are in the units of the loss, so where it
+    is a mean over d outputs, as mse_loss is, take values d times smaller. `factors.adapt` changes λ in training, which
+    is not reliable where losses are noisy. Modifiers that change g, such as ClipNorm, change here only Σ u g: κ clips.
 
-    Use it for models of large layers and large batches, where steps are dear: many fewer are needed than with Adam.
+    Ports differ: many take gradients of the data's targets for δ, which is not the Fisher matrix; divide δ of a mean
+    loss by the batch, or a convolution's by its places, so that λ means another thing with each batch size; keep the
+    bias in a block of its own; add λ to the averages themselves. In kfac-jax lr is inside m.
+
+    Use it where steps are dear, with large batches: it needs many fewer than Adam. For a layer of c inputs and r outputs
+    it keeps 2 (c² + r²) numbers beside m, and inverts matrices of these sizes.
 
     Martens & Grosse 2015, Algorithm 2 without its choice of lr and μ    https://arxiv.org/abs/1503.05671
     Convolutions: Grosse & Martens 2016    https://arxiv.org/abs/1602.01407

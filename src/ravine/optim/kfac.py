@@ -40,8 +40,8 @@ class KFAC(Optimizer):
     loss by the batch, or a convolution's by its places, so that λ means another thing with each batch size; keep the
     bias in a block of its own; add λ to the averages themselves. In kfac-jax lr is inside m.
 
-    Use it where steps are dear, with large batches: it needs many fewer than Adam. For a layer of c inputs and r outputs
-    it keeps 2 (c² + r²) numbers beside m, and inverts matrices of these sizes.
+    Use it where steps are dear, with large batches: it needs many fewer than Adam. For a layer of c inputs and r
+    outputs it keeps 2 (c² + r²) numbers beside m, and inverts matrices of these sizes.
 
     Martens & Grosse 2015, Algorithm 2 without its choice of lr and μ    https://arxiv.org/abs/1503.05671
     Convolutions: Grosse & Martens 2016    https://arxiv.org/abs/1602.01407

@@ -114,17 +114,15 @@ def test_the_gradient_is_the_sum_of_the_products_of_its_rows(make, shape):
 @pytest.mark.parametrize("ekfac", [False, True])
 def test_an_embedding_is_a_linear_layer_of_what_is_one_hot(ekfac):
     torch.manual_seed(0)
-    numbers = torch.tensor([[0, 2], [3, 2], [2, 0]])
+    numbers = torch.tensor([0, 2, 3, 2, 2, 0])
     table, linear = nn.Embedding(5, 3).double(), nn.Linear(5, 3, bias=False).double()
     linear.weight.data = table.weight.data.T.clone()
-    last = nn.Linear(3, 4).double()
-    y = torch.tensor([[0, 1], [2, 3], [1, 0]])
-    (_, u), (states, w) = (
-        measured(nn.Sequential(first, deepcopy(last)), x, y, ekfac=False)
+    last, y = nn.Linear(3, 4).double(), torch.tensor([0, 1, 2, 3, 1, 0])
+    (states, u), (_, w) = (
+        measured(nn.Sequential(first, deepcopy(last)), x, y, ekfac=ekfac)
         for first, x in ((table, numbers), (linear, one_hot(numbers, 5).double()))
     )
     close(u["0.weight"], w["0.weight"].T)
-    states, _ = measured(nn.Sequential(table, deepcopy(last)), numbers, y, ekfac=ekfac)
     close(states["0"]["input_factor"], torch.tensor([[2, 0, 3, 1, 0]]).double() / 6)
 
 
@@ -240,8 +238,9 @@ def test_a_sum_is_told_by_what_it_divides_by_and_its_step_is_that_of_the_mean():
 # the step
 
 
-def kfac_written_out(p, x, y, past, t, damping, interval, decay):
-    """K-FAC's step for two layers with tanh between them, by loops over examples, classes and Kronecker products."""
+def looped(p, x, y):
+    """Of two layers with tanh between them, by loops over examples and classes: the factors A, G of each layer, its
+    gradient, and (chance, gradient of each layer) of each example and class."""
     (w1, b1, w2, b2), n = p, len(x)
     a0 = torch.cat([x, torch.ones(n, 1, dtype=x.dtype)], 1)
     z1 = torch.cat([w1, b1[:, None]], 1) @ a0.T
@@ -249,6 +248,7 @@ def kfac_written_out(p, x, y, past, t, damping, interval, decay):
     pi = (a1 @ torch.cat([w2, b2[:, None]], 1).T).softmax(1)
     factors = [torch.zeros(k, k, dtype=x.dtype) for k in (a0.shape[1], len(b1), a1.shape[1], len(b2))]
     grads = [torch.zeros(len(b1), a0.shape[1], dtype=x.dtype), torch.zeros(len(b2), a1.shape[1], dtype=x.dtype)]
+    each = []
     for i in range(n):
         factors[0] += torch.outer(a0[i], a0[i]) / n
         factors[2] += torch.outer(a1[i], a1[i]) / n
@@ -257,13 +257,19 @@ def kfac_written_out(p, x, y, past, t, damping, interval, decay):
             d1 = (w2.T @ d2) * (1 - z1[:, i].tanh() ** 2)
             factors[1] += pi[i, k] * torch.outer(d1, d1) / n
             factors[3] += pi[i, k] * torch.outer(d2, d2) / n
+            each.append((pi[i, k] / n, (torch.outer(d1, a0[i]), torch.outer(d2, a1[i]))))
             if k == y[i]:
                 grads[0] += torch.outer(d1, a0[i]) / n
                 grads[1] += torch.outer(d2, a1[i]) / n
+    return factors, grads, each
+
+
+def kfac_written_out(p, x, y, past, t, damping, interval, decay):
+    """u and g of all four parameters, by inverses of whole Kronecker products."""
+    factors, grads, _ = looped(p, x, y)
     keep = min(1 - 1 / (t + 1), decay)
-    past["factors"] = [
-        keep * old + (1 - keep) * new for old, new in zip(past.get("factors", factors), factors, strict=True)
-    ]
+    old = past.get("factors", factors)
+    past["factors"] = [keep * a + (1 - keep) * b for a, b in zip(old, factors, strict=True)]
     if t % interval == 0:
         past["inverse"] = []
         for a, g in (past["factors"][:2], past["factors"][2:]):
@@ -271,26 +277,48 @@ def kfac_written_out(p, x, y, past, t, damping, interval, decay):
             eye_a, eye_g = torch.eye(len(a), dtype=x.dtype), torch.eye(len(g), dtype=x.dtype)
             damped = torch.kron(g + damping**0.5 / ratio * eye_g, a + ratio * damping**0.5 * eye_a)
             past["inverse"].append(torch.linalg.inv(damped))
+    found = [(v @ g.flatten()).view(g.shape) for v, g in zip(past["inverse"], grads, strict=True)]
+    return [[x for g in some for x in (g[:, :-1], g[:, -1])] for some in (found, grads)]
+
+
+def ekfac_written_out(p, x, y, past, t, damping, interval, decay):
+    """The same by whole matrices V diag(S) Vᵀ in the eigenbasis V of the Kronecker product."""
+    factors, grads, each = looped(p, x, y)
+    keep, slow = min(1 - 1 / (t + 1), decay), min(1 - 1 / (t + 2), decay)
+    old = past.get("factors", factors)
+    past["factors"] = [keep * a + (1 - keep) * b for a, b in zip(old, factors, strict=True)]
     found = []
-    for inverse, grad in zip(past["inverse"], grads, strict=True):
-        u = (inverse @ grad.flatten()).view(grad.shape)
-        found += [u[:, :-1], u[:, -1]]
-    return found, [x for g in grads for x in (g[:, :-1], g[:, -1])]
+    for i, grad in enumerate(grads):
+        a, g = past["factors"][2 * i : 2 * i + 2]
+        if t % interval == 0:
+            v = torch.kron(torch.linalg.eigh(g)[1], torch.linalg.eigh(a)[1])
+            whole = past[i] if i in past else torch.kron(g, a)
+            past[f"V{i}"] = v
+            past[i] = v @ torch.diag((v.T @ whole @ v).diagonal()) @ v.T
+        v = past[f"V{i}"]
+        new = sum(chance * (v.T @ of[i].flatten()) ** 2 for chance, of in each)
+        past[i] = slow * past[i] + (1 - slow) * v @ torch.diag(new) @ v.T
+        damped = past[i] + damping * torch.eye(len(v), dtype=x.dtype)
+        found.append(torch.linalg.solve(damped, grad.flatten()).view(grad.shape))
+    return [[x for g in some for x in (g[:, :-1], g[:, -1])] for some in (found, grads)]
 
 
-@pytest.mark.parametrize("backend", ["llvm", "reference"])
-def test_it_is_kfac_written_out(backend):
+@pytest.mark.parametrize(
+    ("written_out", "backend"),
+    [(kfac_written_out, "llvm"), (kfac_written_out, "reference"), (ekfac_written_out, "llvm")],
+)
+def test_it_is_kfac_written_out(written_out, backend):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
     source = KroneckerFactors(model, fisher="exact")
-    hyper = {"damping": 0.01, "interval": 3, "factor_decay": 0.7}
+    hyper = {"damping": 0.01, "interval": 3, "factor_decay": 0.7, "ekfac": written_out is ekfac_written_out}
     opt = ravine.KFAC(model.parameters(), lr=0.3, momentum=0.5, norm_constraint=0.3, backend=backend,
                       sources=[source], **hyper)  # fmt: skip
     m, past, cut = [torch.zeros_like(p) for p in model.parameters()], {}, 0
     for t in range(8):
         x, y = torch.randn(6, 3).double(), torch.randint(3, (6,))
         p = [p.detach().clone() for p in model.parameters()]
-        u, g = kfac_written_out(p, x, y, past, t, 0.01, 3, 0.7)
+        u, g = written_out(p, x, y, past, t, 0.01, 3, 0.7)
         size = 0.3**2 * sum((a * b).sum() for a, b in zip(u, g, strict=True))
         nu = min(1.0, (0.3 / size.item()) ** 0.5)
         cut += nu < 1

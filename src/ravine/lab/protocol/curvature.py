@@ -61,7 +61,7 @@ class Factored:
 
     def __init__(self, opt: Optimizer, model: nn.Module, loss: Any):
         if loss not in LOSSES:
-            raise ValueError(
+            raise LabError(
                 f"K-FAC draws targets of {', '.join(x.__name__ for x in LOSSES)}, functions of torch.nn.functional; "
                 f"the loss here is {getattr(loss, '__name__', loss)!r}"
             )

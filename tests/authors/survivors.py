@@ -26,6 +26,18 @@ EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), 
     ("adamuon", "s.v = b2 * s.v + (1 - b2) * o**2", "1 → 1.01"): SCALE,
     ("adamuon", "s.v = b2 * s.v + (1 - b2) * o**2", "− → + before `b2`"): SCALE,
     ("asgd", "s.eta, s.mu, s.ax = number(self.lr), number(1.0), zeros(p)", "1.0 → 1.01"): ABOVE,
+    ("kron", "s.m, s.since = zeros(p), number(0.0)", "0.0 → 0.01"): COUNT,
+    ("kron", "s.since = where(due, 0.0, since)", "0.0 → 0.01"): COUNT,
+    (
+        "kron",
+        "first = where(s.begun > 0, 1.0, where(size > 0, 1 / (sqrt(size) * flat), 1.0))",
+        "0 → 0.01",
+    ): COUNT,
+    (
+        "kron",
+        "u = u * minimum(1.0, self.clip / (norm(u) / sqrt(numel(u)) + 1e-12))",
+        "+ → − before `1e-12`",
+    ): TINY,
     ("nag", "s.v, s.ahead = zeros(p), number(0.0)", "0.0 → 0.01"): ZERO,
     ("normuon", "s.v = self.beta2 * s.v + (1 - self.beta2) * row_total(o**2) / cols(p)", "1 → 1.01"): SCALE,
     (

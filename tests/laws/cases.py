@@ -127,7 +127,7 @@ ALL["sparseadam"] = SparseAdam
 # torch's Muon takes matrices only and computes in bf16: tests/optim/test_muon.py has it
 TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None and name not in ("muon", "sparseadam")}
 # not what is computed: laws of their own have these
-HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable", "precision")
+HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable", "precision", "probe")
 SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
 LOW = (torch.bfloat16, torch.float16)
 

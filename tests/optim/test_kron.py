@@ -1,4 +1,4 @@
-"""Laws of Shampoo, SOAP and SPlus that need no second implementation, and the traps of others."""
+"""Laws of Shampoo, SOAP, SPlus and Kron that need no second implementation, and the traps of others."""
 
 import pytest
 import torch
@@ -221,10 +221,133 @@ def test_splus_is_evaluated_at_an_average_of_what_it_was_before_decay():
     near(p.detach(), first / 3 + 2 * second / 3)
 
 
+# Kron
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_kron_comes_to_whiten_gradients_of_a_known_covariance(probe):
+    """Of gradients Cₗ X Cᵣᵀ, X ~ N(0, 1), the step Pₗ g Pᵣ, P = Qᵀ Q, comes to have independent numbers of size 1."""
+    made = torch.Generator().manual_seed(3)
+    left, right = (torch.randn(n, n, dtype=D, generator=made) + 2 * torch.eye(n, dtype=D) for n in (4, 3))
+    hyper = {"momentum": 0.0, "update_probability": (1.0, 1.0), "probe": probe, "damping": 0.0}
+    opt = begin(ravine.Kron, (4, 3), lr=0.0, precond_lr=0.2, **hyper)
+    gradients = [left @ x @ right.mT for x in noise((4, 3), 500)]
+    walk(opt, gradients[:200])
+    opt.param_groups[0]["precond_lr"] = 0.02
+    walk(opt, gradients[200:])
+    (s,) = opt.state.values()
+    a, b = (q.mT @ q @ c for q, c in ((s["QL"], left), (s["QR"], right)))
+    whole = torch.kron(a @ a.mT, b @ b.mT)
+    near(whole, torch.eye(12, dtype=D), 0.25)
+    near(s["QL"], torch.triu(s["QL"]), 0)
+    near(s["QR"], torch.triu(s["QR"]), 0)
+
+
+def test_without_a_probe_factors_move_by_the_mean_over_many_probes():
+    (g,) = noise((3, 4), 1)
+    hyper = {"momentum": 0.0, "precond_lr": 1e-4, "damping": 0.3}
+
+    def factor(**more):
+        opt = begin(ravine.Kron, (3, 4), **hyper, **more)
+        walk(opt, [g])
+        (state,) = opt.state.values()
+        q = state["QL"] - torch.eye(3, dtype=D) * state["QL"][0, 0]
+        return q / q.norm()
+
+    drawn = sum(factor(probe=True, seed=i) for i in range(100))
+    near(drawn / drawn.norm(), factor(), 0.15)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+@pytest.mark.parametrize("shape", [(4, 6), (5,)], ids=str)
+def test_a_first_gradient_of_zeros_breaks_nothing_and_moves_no_factor(shape, scale):
+    """HeavyBall's issue 55: there its factors began at 1 / 0."""
+    opt = begin(ravine.Kron, shape, torch.float32, precond_init_scale=scale)
+    before = walk(opt, [torch.zeros(shape)] * 3)
+    (state,) = opt.state.values()
+    assert (before == 1).all() and all((state[k] == state[k].clamp(0, 1)).all() for k in ("QL", "QR") if k in state)
+    walk(opt, [torch.zeros(shape)] * 20)
+    assert all(state[k].max() == 1 for k in ("QL", "QR") if k in state)
+    gradients = noise(shape, 3)
+    fresh = begin(ravine.Kron, shape, torch.float32, precond_init_scale=scale, momentum=0.0)
+    other = begin(ravine.Kron, shape, torch.float32, precond_init_scale=scale, momentum=0.0)
+    walk(other, [torch.zeros(shape)])
+    near(walk(fresh, gradients), walk(other, gradients), 0)
+
+
+def test_a_first_scale_is_that_of_the_first_gradient():
+    """Of g everywhere it is |g|^(−1/2), and with it the first direction is 1 before the factors move."""
+    for shape, each in (((4, 6), 0.5), ((5,), 1.0)):
+        opt = begin(ravine.Kron, shape, lr=1.0, precond_init_scale=0.0, precond_lr=0.0, clip=0.0)
+        p = walk(opt, [torch.full(shape, -1e-6)])
+        near(p, torch.full(shape, 2.0, dtype=D), 1e-6)
+        (state,) = opt.state.values()
+        near(state["QL"].max(), torch.tensor(1e3**each, dtype=D), 1e-3)
+        near(walk(opt, [torch.full(shape, -1e-6)]), torch.full(shape, 3.0, dtype=D), 1e-6)
+
+
+def test_the_factors_of_kron_move_at_the_turns_that_a_probability_says():
+    opt, made = begin(ravine.Kron, (3, 4), update_probability=(0.5, 0.25), flat_start=4.0, probability_decay=10.0), []
+    last = torch.eye(3, dtype=D)
+    for t, g in enumerate(noise((3, 4), 14), 1):
+        walk(opt, [g])
+        (state,) = opt.state.values()
+        if not torch.equal(state["QL"], last):
+            made.append(t)
+        last = state["QL"].clone()
+    assert made == [2, 4, 8, 12]
+
+
+def test_a_side_that_is_too_large_has_a_diagonal():
+    def shapes(shape, **hyper):
+        opt = begin(ravine.Kron, shape, **hyper)
+        walk(opt, noise(shape, 2))
+        (state,) = opt.state.values()
+        return [state[k].numel() for k in ("QL", "QR") if k in state]
+
+    assert shapes((3, 9)) == [9, 81] and shapes((9, 3), max_size_triangular=8) == [9, 9]
+    assert shapes((3, 9), max_size_triangular=9) == [9, 81] and shapes((3, 9), max_size_triangular=2) == [3, 9]
+    for save, wanted in {
+        "one_diag": ([9, 9], [9, 9], [16, 4]),
+        "smart_one_diag": ([9, 9], [9, 9], [16, 16]),
+        "all_diag": ([3, 9], [9, 3], [4, 4]),
+    }.items():
+        assert tuple(shapes(x, memory_save_mode=save) for x in ((3, 9), (9, 3), (4, 4))) == wanted
+    assert shapes((3, 9), sides="right") == [81] and shapes((3, 9), sides="left") == [9]
+
+
+def test_an_embedding_of_a_large_vocabulary_costs_kron_a_diagonal():
+    opt = begin(ravine.Kron, (9000, 2), torch.float32)
+    walk(opt, noise((9000, 2), 1))
+    (state,) = opt.state.values()
+    assert sum(x.numel() for k, x in state.items() if k.startswith("Q")) == 9000 + 4
+
+
+def test_the_step_of_kron_is_clipped_at_its_rms():
+    (g,) = noise((4, 6), 1)
+    for clip, size in ((1.1, 1.1), (0.25, 0.25)):
+        p = walk(begin(ravine.Kron, (4, 6), lr=1.0, precond_init_scale=100.0, clip=clip), [g])
+        near((1 - p).square().mean().sqrt(), torch.tensor(size, dtype=D))
+    assert (1 - walk(begin(ravine.Kron, (4, 6), lr=1.0, precond_init_scale=100.0, clip=0.0), [g])).norm() > 100
+
+
+def test_a_probability_that_rises_is_refused():
+    with pytest.raises(ValueError, match=r"Kron: update_probability falls from 0\.1 to 0\.5"):
+        begin(ravine.Kron, (2, 2), update_probability=(0.1, 0.5))
+    with pytest.raises(ValueError, match="must lie in"):
+        begin(ravine.Kron, (2, 2), update_probability=(1.0, 0.0))
+
+
 # all
 
+
+def often(cls):
+    """Every second step."""
+    return {"update_probability": (0.5, 0.5)} if cls is ravine.Kron else {"interval": 2}
+
+
 BOTH = pytest.mark.parametrize("cls", [ravine.Shampoo, ravine.SOAP])
-EVERY = pytest.mark.parametrize("cls", [ravine.Shampoo, ravine.SOAP, ravine.SPlus])
+EVERY = pytest.mark.parametrize("cls", [ravine.Shampoo, ravine.SOAP, ravine.SPlus, ravine.Kron])
 
 
 @BOTH
@@ -244,14 +367,14 @@ def test_a_gradient_that_is_not_finite_is_skipped_before_any_eigenvalue(cls):
     good = noise((4, 6), 4)
     bad = good[0].clone()
     bad[1, 2] = torch.nan
-    a, b = (begin(cls, (4, 6), interval=2, nonfinite="skip") for _ in range(2))
+    a, b = (begin(cls, (4, 6), nonfinite="skip", **often(cls)) for _ in range(2))
     near(walk(a, [*good[:2], bad, *good[2:]]), walk(b, good), 0)
     assert a.skipped == 1
 
 
 @EVERY
 def test_zeros_and_nan_break_nothing(cls):
-    opt = begin(cls, (4, 6), interval=2)
+    opt = begin(cls, (4, 6), **often(cls))
     assert walk(opt, [torch.zeros(4, 6)] * 3).isfinite().all()
     assert walk(opt, [torch.full((4, 6), torch.nan)] * 2).isnan().all()
 

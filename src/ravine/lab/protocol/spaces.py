@@ -25,7 +25,7 @@ _RATES: dict[Range, str] = {
     (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum muon nag normuon sgdw sm3 splus",
     (3e-4, 3e-1): "madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
-                  "laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap "
+                  "kron laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap "
                   "sparseadam stableadamw yogi",
     (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
@@ -51,6 +51,7 @@ _BESIDE: list[tuple[Space, str]] = [
     ({"1-beta1": (2e-2, 0.5), "weight_decay": (1e-2, 10.0), "1-beta2": (1e-3, 0.1)}, "lion"),
     ({"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}, "came lpadam"),
     ({"1-beta1": (2e-2, 1.0), "1-beta2": (1e-3, 0.5)}, "shampoo"),  # as far as no momentum; β₂ where it averages
+    ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "precond_lr": (1e-2, 1.0)}, "kron"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "rho": (1e-3, 1.0)}, "sophiag"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "gamma": (1e-3, 1.0)}, "sophiah"),
     ({"1-beta1": (1e-3, 0.1), "1-beta2": (1e-3, 0.1)}, "simplifiedademamix"),

@@ -30,6 +30,17 @@ EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), 
     ("kron", "s.since = where(due, 0.0, since)", "0.0 → 0.01"): COUNT,
     (
         "kron",
+        "u = u * minimum(1.0, self.clip / (norm(u) / sqrt(numel(u)) + 1e-12))",
+        "1e-12 → 1.01e-12",
+    ): TINY,
+    (
+        "kron",
+        "probability = minimum(first, maximum(last, first * exp(-self.probability_decay * (t - 1 - self.flat_start))))",
+        "1 → 1.01",
+    ): COUNT,
+    ("kron", "s.begun = where(size > 0, 1.0, s.begun)", "1.0 → 1.01"): COUNT,
+    (
+        "kron",
         "first = where(s.begun > 0, 1.0, where(size > 0, 1 / (sqrt(size) * flat), 1.0))",
         "0 → 0.01",
     ): COUNT,

@@ -1,4 +1,4 @@
-"""Laws of Shampoo, SOAP, SPlus and Kron that need no second implementation, and the traps of others."""
+"""Laws of Shampoo, SOAP, SPlus, Kron and KL-Shampoo that need no second implementation, and the traps of others."""
 
 import pytest
 import torch
@@ -338,6 +338,72 @@ def test_a_probability_that_rises_is_refused():
         begin(ravine.Kron, (2, 2), update_probability=(1.0, 0.0))
 
 
+# KL-Shampoo and KL-SOAP
+
+
+@pytest.mark.parametrize("cls", [ravine.KLShampoo, ravine.KLSOAP])
+def test_the_factors_of_kl_come_to_the_covariance_of_gradients(cls):
+    """Of gradients Cₗ X Cᵣᵀ, X ~ N(0, 1), L ⊗ R comes to Cₗ Cₗᵀ ⊗ Cᵣ Cᵣᵀ: each factor knows the size of the other, as
+    Shampoo's L, which is tr(Cᵣ Cᵣᵀ) times as large, does not."""
+    made = torch.Generator().manual_seed(3)
+    left, right = (torch.randn(n, n, dtype=D, generator=made) + 2 * torch.eye(n, dtype=D) for n in (4, 3))
+    opt = begin(cls, (4, 3), lr=0.0, betas=(0.9, 0.9), interval=1, max_root=0.0)
+    gradients = [left @ x @ right.mT for x in noise((4, 3), 500)]
+    walk(opt, gradients[:100])
+    opt.param_groups[0]["betas"] = (0.9, 0.995)
+    walk(opt, gradients[100:])
+    (s,) = opt.state.values()
+    true = torch.kron(left @ left.mT, right @ right.mT)
+    assert (torch.kron(s["L"], s["R"]) - true).norm() < 0.2 * true.norm()
+    for factor, scaled in ((s["L"], s["QL"]), (s["R"], s["QR"])):
+        inverse = scaled @ scaled.mT  # of the basis and its own eigenvalues
+        assert (inverse @ factor - torch.eye(len(factor), dtype=D)).norm() < 0.3
+
+
+def test_klshampoo_divides_by_the_root_of_both_factors():
+    """After one gradient Λ is `initial`, so the step of the next is its own over that, and ε beside it."""
+    first, second = noise((4, 4), 2)
+    p = walk(begin(ravine.KLShampoo, (4, 4), lr=1.0, betas=(0.0, 0.9), eps=0.5, weight_decay=0.0), [first, second])
+    near(1 - p, second / (0.1 + 0.5))
+    p = walk(begin(ravine.KLShampoo, (4, 4), lr=1.0, betas=(0.0, 0.9), sides="left", weight_decay=0.0), [first, second])
+    near(1 - p, second / 0.1**0.5, 1e-6)
+
+
+def test_an_inverse_root_of_kl_is_cut_where_gradients_vanish():
+    """At β₂ = 0.5 each gradient of zeros halves the eigenvalues; 1 / √Λ stops at 10 for up to ten rows, and at their count."""
+    for most, longest in ((4000.0, 10.0), (0.0, (0.1 * 0.5**20) ** -0.5)):
+        opt = begin(ravine.KLShampoo, (4, 3), betas=(0.0, 0.5), max_root=most)
+        walk(opt, [*noise((4, 3), 1), *[torch.zeros(4, 3)] * 20])
+        (s,) = opt.state.values()
+        near(s["QL"].norm(dim=0), torch.full((4,), longest, dtype=D))
+    opt = begin(ravine.KLShampoo, (16, 16), betas=(0.0, 0.5), max_root=12.0)
+    walk(opt, [*noise((16, 16), 1), *[torch.zeros(16, 16)] * 20])
+    near(next(iter(opt.state.values()))["QR"].norm(dim=0), torch.full((16,), 12.0, dtype=D))
+
+
+@pytest.mark.parametrize("cls", [ravine.KLShampoo, ravine.KLSOAP])
+def test_columns_of_a_kl_basis_in_another_order_with_all_that_is_kept_change_nothing_until_its_turn(cls):
+    opt, other = (begin(cls, (4, 6), lr=0.1, interval=100, eps=1e-4) for _ in range(2))
+    for x in (opt, other):
+        walk(x, noise((4, 6), 4))
+    (q,) = other.param_groups[0]["params"]
+    state, rows, cols = other.state[q], [2, 0, 3, 1], [5, 3, 0, 1, 4, 2]
+    state["QL"], state["QR"] = state["QL"][:, rows].clone(), state["QR"][:, cols].clone()
+    if cls is ravine.KLSOAP:
+        for k in ("m", "v"):
+            state[k] = state[k][rows][:, cols].clone()
+    near(walk(opt, noise((4, 6), 6, seed=5)), walk(other, noise((4, 6), 6, seed=5)))
+
+
+def test_the_momentum_of_klsoap_is_the_same_matrix_before_and_after_the_basis_turns():
+    gradients = noise((4, 6), 3)
+    opt = begin(ravine.KLSOAP, (4, 6), betas=(0.9, 0.9), interval=2)
+    walk(opt, gradients)
+    (s,) = opt.state.values()
+    left, right = (s[k] / s[k].norm(dim=0) for k in ("QL", "QR"))
+    near(left @ s["m"] @ right.mT, 0.9 * 0.1 * gradients[1] + 0.1 * gradients[2])
+
+
 # all
 
 
@@ -347,7 +413,9 @@ def often(cls):
 
 
 BOTH = pytest.mark.parametrize("cls", [ravine.Shampoo, ravine.SOAP])
-EVERY = pytest.mark.parametrize("cls", [ravine.Shampoo, ravine.SOAP, ravine.SPlus, ravine.Kron])
+EVERY = pytest.mark.parametrize(
+    "cls", [ravine.Shampoo, ravine.SOAP, ravine.SPlus, ravine.Kron, ravine.KLShampoo, ravine.KLSOAP]
+)
 
 
 @BOTH

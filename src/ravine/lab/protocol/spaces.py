@@ -25,8 +25,8 @@ _RATES: dict[Range, str] = {
     (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum muon nag normuon sgdw sm3 splus",
     (3e-4, 3e-1): "madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
-                  "kron laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap "
-                  "sparseadam stableadamw yogi",
+                  "klshampoo klsoap kron laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw "
+                  "schedulefreeradam soap sparseadam stableadamw yogi",
     (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
@@ -44,7 +44,7 @@ _BESIDE: list[tuple[Space, str]] = [
              "momoadam nadam novograd prodigy qhadam radam schedulefreeadamw schedulefreeplus schedulefreeradam "
              "sparseadam yogi"),
     (_BETAS | {"eps": (1e-8, 1e-1)}, "adameps"),
-    (_DECAYED, "adamw splus stableadamw"),
+    (_DECAYED, "adamw klshampoo klsoap splus stableadamw"),
     (_DECAYED | {"1-beta2": (1e-3, 0.5)}, "soap"),  # β₂ = 0.9 and 0.95 are usual
     ({"1-beta1": (5e-3, 0.1), "weight_decay": (1e-3, 1.0)}, "adan"),
     ({"1-beta1": (5e-2, 0.3), "weight_decay": (1e-3, 1.0), "1-beta2": (1e-4, 0.1)}, "lamb"),

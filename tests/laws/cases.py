@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args, get_origin
 import pytest
 import torch
 
+from ravine.blocks import Flat
 from ravine.compile.expr import FULL
 from ravine.compile.plan import Matrix
 from ravine.optim import registry
@@ -36,6 +37,12 @@ class SparseAdam(ALL["sparseadam"]):
     """With dense gradients too, as the laws give them; tests/sparse has the others."""
 
     dense = True
+
+
+class FullAdagrad(ALL["fulladagrad"]):
+    """In columns of at most 40 numbers, since a law may have tensors of thousands."""
+
+    view = Flat(40)
 
 
 class DoG(ALL["dog"]):
@@ -122,6 +129,7 @@ class ScheduleFreePlus(ALL["schedulefreeplus"]):
 ALL |= {x.__name__.lower(): x for x in (AdaHessian, SophiaG, SophiaH)}
 ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAdam, ScheduleFreePlus)}
 ALL["adam2k"] = Adam2k
+ALL["fulladagrad"] = FullAdagrad
 ALL["schedulefreeradam"] = ScheduleFreeRAdam
 ALL["sparseadam"] = SparseAdam
 # torch's Muon takes matrices only and computes in bf16: tests/optim/test_muon.py has it

@@ -35,6 +35,7 @@ KINDS = {
     "dadaptsgd": "invariant",
     "dog": "neither",  # ε counts in the sum of squares
     "dowg": "neither",  # ε is as large as the first steps
+    "fulladagrad": "invariant",
     "klshampoo": "invariant",
     "klsoap": "invariant",
     "kron": "neither",  # its factors follow the size of gradients slowly
@@ -102,6 +103,7 @@ FORGETS_AT_ONCE = {
     "dadaptsgd",
     "dog",
     "dowg",
+    "fulladagrad",
     "ldog",
     "rmsprop",
     "rprop",

@@ -14,6 +14,7 @@ BY_LR = {
     "adagradrda",
     "aggmo",
     "asgd",
+    "fulladagrad",
     "lion",
     "madgrad",
     "momentum",

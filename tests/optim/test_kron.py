@@ -1,11 +1,11 @@
-"""Laws of Shampoo, SOAP, SPlus, Kron and KL-Shampoo that need no second implementation, and the traps of others."""
+"""Laws of methods with factors that need no second implementation, and the traps of others."""
 
 import pytest
 import torch
 from torch import nn
 
 import ravine
-from ravine.blocks import Partition
+from ravine.blocks import Flat, Partition
 
 D = torch.float64
 
@@ -42,6 +42,17 @@ def test_a_shampoo_that_forgets_at_once_orthogonalises_as_muon_without_momentum(
     p = walk(begin(ravine.Shampoo, shape, lr=1.0, betas=(0.0, 0.0), average=average, eps=1e-30), [g])
     u, _, v = torch.linalg.svd(g, full_matrices=False)
     near(1 - p, u @ v, 1e-7)
+
+
+@pytest.mark.parametrize("polynomials, far", [("given", 0.35), ("polar_express", 0.13), ("deepseek", 1e-3)])
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (6, 2)], ids=str)
+def test_muon_without_momentum_is_shampoo_that_forgets_at_once(shape, polynomials, far):
+    """Up to how near its polynomials bring singular values to 1; the scale of tall matrices is Muon's own."""
+    (g,) = noise(shape, 1)
+    shampoo = 1 - walk(begin(ravine.Shampoo, shape, lr=1.0, betas=(0.0, 0.0), eps=1e-30), [g])
+    muon = begin(ravine.Muon, shape, lr=1.0, momentum=0.0, weight_decay=0.0, polynomials=polynomials)
+    apart = (1 - walk(muon, [g])) / max(1, shape[0] / shape[1]) ** 0.5 - shampoo
+    assert torch.linalg.matrix_norm(apart, 2) < far
 
 
 def test_the_exponent_is_seen_where_singular_values_are_not_one():
@@ -370,7 +381,7 @@ def test_klshampoo_divides_by_the_root_of_both_factors():
 
 
 def test_an_inverse_root_of_kl_is_cut_where_gradients_vanish():
-    """At β₂ = 0.5 each gradient of zeros halves the eigenvalues; 1 / √Λ stops at 10 for up to ten rows, and at their count."""
+    """At β₂ = 0.5 a gradient of zeros halves the eigenvalues; 1 / √Λ stops at 10 for few rows, and at their count."""
     for most, longest in ((4000.0, 10.0), (0.0, (0.1 * 0.5**20) ** -0.5)):
         opt = begin(ravine.KLShampoo, (4, 3), betas=(0.0, 0.5), max_root=most)
         walk(opt, [*noise((4, 3), 1), *[torch.zeros(4, 3)] * 20])
@@ -402,6 +413,60 @@ def test_the_momentum_of_klsoap_is_the_same_matrix_before_and_after_the_basis_tu
     (s,) = opt.state.values()
     left, right = (s[k] / s[k].norm(dim=0) for k in ("QL", "QR"))
     near(left @ s["m"] @ right.mT, 0.9 * 0.1 * gradients[1] + 0.1 * gradients[2])
+
+
+# the full matrix of AdaGrad
+
+
+def test_turned_gradients_of_full_adagrad_make_a_turned_path():
+    gradients, q = noise((6,), 9), torch.linalg.qr(noise((6, 6), 1)[0]).Q
+    one, other = (walk(begin(ravine.FullAdagrad, (6,), lr=0.1), x) - 1 for x in (gradients, [q @ g for g in gradients]))
+    near(q @ one, other, 1e-6)
+    one, other = (walk(begin(ravine.Adagrad, (6,), lr=0.1), x) - 1 for x in (gradients, [q @ g for g in gradients]))
+    assert (q @ one - other).abs().max() > 0.01
+
+
+def test_full_adagrad_is_adagrad_where_weights_have_their_gradients_in_turn():
+    gradients = [
+        x * row for x, row in zip(noise((3, 2), 12), 2 * [*torch.eye(6, dtype=D).reshape(6, 3, 2)], strict=True)
+    ]
+    full = walk(begin(ravine.FullAdagrad, (3, 2), lr=0.1), gradients)
+    near(full, walk(begin(ravine.Adagrad, (3, 2), lr=0.1), gradients))
+
+
+def test_its_eps_is_beside_the_root_or_in_it():
+    g = torch.tensor([3.0, 4.0], dtype=D)
+    for inside, below in ((False, 5 + 11.0), (True, 6.0)):
+        near(1 - walk(begin(ravine.FullAdagrad, (2,), lr=1.0, eps=11.0, eps_inside=inside), [g]), g / below)
+
+
+def test_rounding_in_the_null_space_is_divided_by_nothing_small():
+    """One gradient says one direction: the step is g / ‖g‖. An eigenvalue below 0 would make it as long as 1e3."""
+    (g,) = noise((90,), 1)
+    for scale in (1e-6, 1.0, 1e6):
+        p = walk(begin(ravine.FullAdagrad, (90,), torch.float32, lr=1.0), [scale * g])
+        near(1 - p, (g / g.norm()).float(), 1e-3)
+
+
+def test_flat_columns_have_a_matrix_of_their_own():
+    gradients = noise((3, 5), 4)
+    whole = walk(begin(ravine.FullAdagrad, (3, 5), lr=0.1, blocks=Flat(6)), gradients).flatten()
+    for cut in (slice(0, 5), slice(5, 10), slice(10, 15)):
+        own = walk(begin(ravine.FullAdagrad, (5,), lr=0.1), [g.flatten()[cut] for g in gradients])
+        near(whole[cut], own)
+    gradients = noise((5,), 4)
+    cut = walk(begin(ravine.FullAdagrad, (5,), lr=0.1, blocks=Flat(3)), gradients)
+    near(cut[:3], walk(begin(ravine.FullAdagrad, (3,), lr=0.1), [g[:3] for g in gradients]))
+    gradients = noise((7, 2), 4)  # 14 numbers in columns of 5, the last of 4 and a zero
+    whole = walk(begin(ravine.FullAdagrad, (7, 2), lr=0.1, blocks=Flat(5)), gradients).flatten()
+    near(whole[10:], walk(begin(ravine.FullAdagrad, (4,), lr=0.1), [g.flatten()[10:] for g in gradients]))
+
+
+def test_full_adagrad_takes_flat_blocks_only():
+    with pytest.raises(TypeError, match="must be a Flat"):
+        begin(ravine.FullAdagrad, (4, 4), blocks=Partition(2))
+    with pytest.raises(ValueError, match="Flat: n is 0"):
+        Flat(0)
 
 
 # all

@@ -21,6 +21,7 @@ from ravine.compile.path import number_of
 from ravine.compile.plan import Host, Matrix, Reduce, Sweep
 from ravine.compile.trace import FRESH, inputs
 from ravine.rule.arrays import as_tensor, flat, form, like, parts, rebuilt
+from ravine.rule.factors import check_memory, check_sides
 from ravine.rule.hyper import constants, fields, settle
 from ravine.rule.programs import compiled
 from ravine.rule.rule import Rule
@@ -114,6 +115,8 @@ class Functional:
     def _begin(self, p: Tensor, old: Any) -> dict[str, Any]:
         """The first state of one array."""
         program, view = self._compiled(p).program, self._compiled(p).plan.view
+        who = f"functional: an array of shape {tuple(p.shape)}"
+        check_memory(who, {self.rule: check_sides(who, self.rule, self._compiled(p), p)}, p)
         start = {k: x for k, x in program.start.items() if k not in self.inputs}
 
         def read(x: Expr) -> Tensor:

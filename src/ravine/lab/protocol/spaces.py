@@ -22,7 +22,7 @@ _RATES: dict[Range, str] = {
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreeplus schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
-    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum muon nag normuon sgdw sm3 splus",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo fulladagrad lamb momentum muon nag normuon sgdw sm3 splus",
     (3e-4, 3e-1): "madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
                   "klshampoo klsoap kron laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw "

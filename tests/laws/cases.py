@@ -40,8 +40,9 @@ class SparseAdam(ALL["sparseadam"]):
 
 
 class FullAdagrad(ALL["fulladagrad"]):
-    """In columns of at most 40 numbers, since a law may have tensors of thousands."""
+    """In columns of at most 40 numbers, since a law may have tensors of thousands; with an ε that is no rounding."""
 
+    eps: float = 0.1
     view = Flat(40)
 
 

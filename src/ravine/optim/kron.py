@@ -65,7 +65,7 @@ class Kron(Optimizer):
     """
 
     papers = ("pooladzandi2024curvature", "li2019preconditioner", "li2015preconditioned")
-    ranges = {"momentum": "[0, 1)", "update_probability": "(0, 1]", "precond_lr": "[0, 1]"}
+    ranges = {"momentum": "[0, 1)", "update_probability": "(0, 1]", "precond_lr": "[0, 2)"}
 
     lr: float | torch.Tensor = 3e-4
     momentum: float = 0.9

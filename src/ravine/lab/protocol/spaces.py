@@ -51,7 +51,7 @@ _BESIDE: list[tuple[Space, str]] = [
     ({"1-beta1": (2e-2, 0.5), "weight_decay": (1e-2, 10.0), "1-beta2": (1e-3, 0.1)}, "lion"),
     ({"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}, "came lpadam"),
     ({"1-beta1": (2e-2, 1.0), "1-beta2": (1e-3, 0.5)}, "shampoo"),  # as far as no momentum; β₂ where it averages
-    ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "precond_lr": (1e-2, 1.0)}, "kron"),
+    ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "precond_lr": (1e-2, 1.9)}, "kron"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "rho": (1e-3, 1.0)}, "sophiag"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "gamma": (1e-3, 1.0)}, "sophiah"),
     ({"1-beta1": (1e-3, 0.1), "1-beta2": (1e-3, 0.1)}, "simplifiedademamix"),

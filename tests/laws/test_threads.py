@@ -16,10 +16,10 @@ COUNTS = (2, 3, 7)
 
 
 def shapes(cls):
-    """These; where a factor would have 32,768 rows, another shape of as many numbers."""
+    """These; where a factor would have 32,768 rows, a vector of as many numbers."""
     start = cls([torch.nn.Parameter(torch.ones(2, 2))])
     start = start.compiled(start.param_groups[0]).program.start
-    return [(256, x[0] // 128) if x == (SERIAL, 2) and any(map(is_matrix, start.values())) else x for x in SHAPES]
+    return [(2 * SERIAL,) if x == (SERIAL, 2) and any(map(is_matrix, start.values())) else x for x in SHAPES]
 
 
 def run(cls, threads, dtype=torch.float32, **hyper):

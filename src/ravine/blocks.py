@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ravine.compile.block import Block as Block
+from ravine.compile.block import Flat as Flat
 
 
 def flat(shape: Sequence[int]) -> tuple[int, int]:

@@ -151,7 +151,8 @@ def every(x: Expr) -> Expr:
     return node("every", x, arg=traces.stack[-1].mark(), shape=EVERY)
 
 
-# what is known of a tensor: its sizes stay letters, so that one program serves all; a question makes two programs
+# what is known of a tensor: its sizes stay letters, so that one program serves all; a question, such as
+# `if rows(p) > 1000:` or `if is_vector(p):`, makes two programs
 
 
 def rows(x: Expr) -> Any:

@@ -10,6 +10,7 @@ MEAN = "equivalent: with μ = 1 the average is the new point either way"
 RATIO = "equivalent: d is made of r / ‖s‖, which no factor of s changes"
 COUNT = "equivalent: it counts, and no whole number lies between"
 TINY = "below what a walk in float64 can see"
+SQUARE = "equivalent: the matrix is square"
 
 EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), or "" for every change of the line
     ("adafactor", "s.R, s.C = per_row(0.0, positive=True), per_col(0.0, positive=True)", "0.0 → 0.01"): FIRST,
@@ -26,6 +27,43 @@ EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), 
     ("adamuon", "s.v = b2 * s.v + (1 - b2) * o**2", "1 → 1.01"): SCALE,
     ("adamuon", "s.v = b2 * s.v + (1 - b2) * o**2", "− → + before `b2`"): SCALE,
     ("asgd", "s.eta, s.mu, s.ax = number(self.lr), number(1.0), zeros(p)", "1.0 → 1.01"): ABOVE,
+    ("full_adagrad", "if not a.shape[-1]:", "−1 → +"): SQUARE,
+    (
+        "full_adagrad",
+        "w = torch.maximum(w, a.shape[-1] * torch.finfo(a.dtype).eps * w[..., -1:])",
+        "−1 → +",
+    ): SQUARE,
+    ("full_adagrad", "return q @ torch.where(w[..., None] == 0, 0.0, (q.mT @ g) / below)", "0 → 0.01"): GUARD,
+    ("full_adagrad", "return q @ torch.where(w[..., None] == 0, 0.0, (q.mT @ g) / below)", "0.0 → 0.01"): GUARD,
+    (
+        "kl_shampoo",
+        "return q * (max(10.0, min(float(q.shape[-1]), most)) / lengths(q)).clamp(max=1.0) if most else q",
+        "−1 → +",
+    ): SQUARE,
+    ("kl_shampoo", "u = u / (1e-30 + sqrt(norm(u) ** 2 / numel(u)))", "1e-30 → 1.01e-30"): TINY,
+    ("kron", "s.m, s.since = zeros(p), number(0.0)", "0.0 → 0.01"): COUNT,
+    ("kron", "s.since = where(due, 0.0, since)", "0.0 → 0.01"): COUNT,
+    (
+        "kron",
+        "u = u * minimum(1.0, self.clip / (norm(u) / sqrt(numel(u)) + 1e-12))",
+        "1e-12 → 1.01e-12",
+    ): TINY,
+    (
+        "kron",
+        "probability = minimum(first, maximum(last, first * exp(-self.probability_decay * (t - 1 - self.flat_start))))",
+        "1 → 1.01",
+    ): COUNT,
+    ("kron", "s.begun = where(size > 0, 1.0, s.begun)", "1.0 → 1.01"): COUNT,
+    (
+        "kron",
+        "first = where(s.begun > 0, 1.0, where(size > 0, 1 / (sqrt(size) * flat), 1.0))",
+        "0 → 0.01",
+    ): COUNT,
+    (
+        "kron",
+        "u = u * minimum(1.0, self.clip / (norm(u) / sqrt(numel(u)) + 1e-12))",
+        "+ → − before `1e-12`",
+    ): TINY,
     ("nag", "s.v, s.ahead = zeros(p), number(0.0)", "0.0 → 0.01"): ZERO,
     ("normuon", "s.v = self.beta2 * s.v + (1 - self.beta2) * row_total(o**2) / cols(p)", "1 → 1.01"): SCALE,
     (

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ravine.optimizer import Optimizer
+from ravine.blocks import Heads
+from ravine.optimizer import Block, Optimizer
 from ravine.words import (
     cbrt,
     col_max,
@@ -291,3 +292,40 @@ def test_noise_is_normal_and_a_function_of_its_place(backend):
     later, _ = walk(Noise, backend, steps=2, shapes=[(300, 300), (300, 300)], dtype=torch.float32)
     other, _ = walk(Noise, backend, steps=1, shapes=[(300, 300)], dtype=torch.float32, seed=8.0)
     assert abs((later[0] * a).mean()) < 0.015 and abs((other[0] * a).mean()) < 0.015
+
+
+class Wide(Optimizer):
+    """p ← p − lr where p has more columns than rows or more than five rows, p + lr elsewhere."""
+
+    blocks: Block | None = None
+
+    def update(self, s, p, g, t):
+        if cols(p) > rows(p) or rows(p) >= 6:
+            return p - self.lr + 0 * g
+        return p + self.lr + 0 * g
+
+
+def test_an_if_about_sizes_makes_a_program_for_each_answer():
+    params = [nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (3, 2), (6, 2), (5, 1, 2), (4,), (8, 3))]
+    opt = Wide([{"params": params[:-1]}, {"params": params[-1:], "blocks": Heads(4)}], lr=1.0)
+    for p in params:
+        p.grad = torch.zeros_like(p)
+    opt.step()
+    assert [p.flatten()[0].item() for p in params] == [-1, 1, -1, 1, 1, -1]
+
+
+def test_the_seed_of_a_rule_is_a_number_of_run_time():
+    class Noise(Optimizer):
+        """p ← p + N(0, 1)"""
+
+        def update(self, s, p, g, t):
+            return p + normal(p, self.seed, t) + 0 * g
+
+    found = []
+    for seed in (1, 2, 1):
+        p = nn.Parameter(torch.zeros(3))
+        p.grad = torch.zeros(3)
+        opt = Noise([p], seed=seed)
+        opt.step()
+        found.append(p.detach())
+    assert torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])

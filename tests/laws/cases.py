@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args, get_origin
 import pytest
 import torch
 
+from ravine.blocks import Flat
 from ravine.compile.expr import FULL
 from ravine.compile.plan import Matrix
 from ravine.optim import registry
@@ -36,6 +37,13 @@ class SparseAdam(ALL["sparseadam"]):
     """With dense gradients too, as the laws give them; tests/sparse has the others."""
 
     dense = True
+
+
+class FullAdagrad(ALL["fulladagrad"]):
+    """In columns of at most 40 numbers, since a law may have tensors of thousands; with an ε that is no rounding."""
+
+    eps: float = 0.1
+    view = Flat(40)
 
 
 class DoG(ALL["dog"]):
@@ -138,12 +146,13 @@ class ScheduleFreePlus(ALL["schedulefreeplus"]):
 ALL |= {x.__name__.lower(): x for x in (AdaHessian, KFAC, SophiaG, SophiaH)}
 ALL |= {x.__name__.lower(): x for x in (DoG, LDoG, DoWG, DAdaptSGD, MoMo, MoMoAdam, ScheduleFreePlus)}
 ALL["adam2k"] = Adam2k
+ALL["fulladagrad"] = FullAdagrad
 ALL["schedulefreeradam"] = ScheduleFreeRAdam
 ALL["sparseadam"] = SparseAdam
 # torch's Muon takes matrices only and computes in bf16: tests/optim/test_muon.py has it
 TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None and name not in ("muon", "sparseadam")}
 # not what is computed: laws of their own have these
-HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable", "precision")
+HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable", "precision", "probe")
 SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
 LOW = (torch.bfloat16, torch.float16)
 

@@ -36,6 +36,10 @@ KINDS = {
     "dog": "neither",  # ε counts in the sum of squares
     "dowg": "neither",  # ε is as large as the first steps
     "kfac": "neither",  # long steps are cut
+    "fulladagrad": "invariant",
+    "klshampoo": "invariant",
+    "klsoap": "invariant",
+    "kron": "neither",  # its factors follow the size of gradients slowly
     "lamb": "invariant",
     "laprop": "invariant",
     "lars": "invariant",
@@ -79,9 +83,14 @@ KINDS = {
     "yogi": "neither",  # v begins at 1e-6, whatever the gradient
 }
 AS_LONG_AS_THE_WEIGHTS = {"lamb", "lars"}  # whose step is: from 0 it would not move, and it never comes to rest
-# a momentum of 10 000 steps; a step of lr while the momentum is not 0; a momentum that is longer than √v
-NEVER_RESTS = {"adamuon", "ademamix", "lion", "muon", "normuon", "signum", "simplifiedademamix", "splus"}
-WATCHES_FIRST = {"adopt": 1, "soap": 1}  # so many gradients are looked at only, and nothing moves
+# a momentum of 10 000 steps; a step of lr while the momentum is not 0, or of its own scale; one that is longer than √v
+NEVER_RESTS = {"adamuon", "ademamix", "kron", "lion", "muon", "normuon", "signum", "simplifiedademamix", "splus"}
+WATCHES_FIRST = {
+    "adopt": 1,
+    "klshampoo": 1,
+    "klsoap": 1,
+    "soap": 1,
+}  # so many gradients are looked at only, and nothing moves
 SHORT = {  # where the defaults remember longer than the paths here
     "aggmo": {"betas": (0.0, 0.9)},
     "qhm": {"momentum": 0.9},
@@ -95,6 +104,7 @@ FORGETS_AT_ONCE = {
     "dadaptsgd",
     "dog",
     "dowg",
+    "fulladagrad",
     "ldog",
     "rmsprop",
     "rprop",

@@ -15,6 +15,7 @@ BY_LR = {
     "aggmo",
     "asgd",
     "kfac",
+    "fulladagrad",
     "lion",
     "madgrad",
     "momentum",

@@ -274,7 +274,7 @@ def follow(make, paper, hyper, steps=50, schedule=False):
         given = {name: dict(zip(params, h, strict=True)) for name in type(opt).inputs} if h else {}
         opt.step((lambda t=t: loss_at(t)) if papers.loss else None, **given)
         for i, (p, x) in enumerate(zip(params, papers.step(g, loss_at(t), h), strict=True)):
-            agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}")
+            agree(p.detach(), x, f"{hyper}, step {t + 1}, tensor {i}", getattr(paper, "tolerance", 1e-10))
         if hasattr(opt, "eval") and (evaluated := papers.evaluated()) and (t % 7 == 0 or t == steps - 1):
             opt.eval()
             for i, (p, x) in enumerate(zip(params, evaluated, strict=True)):

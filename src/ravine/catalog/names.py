@@ -72,6 +72,8 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
     "sophia": ("sophiag", {}),
     "ekfac": ("kfac", {"ekfac": True}),
     "kronecker-factored-curvature": ("kfac", {}),
+    "psgd": ("kron", {}),
+    "psgd-kron": ("kron", {}),
     "decoupled-adam": ("adamw", {}),
     "adam-decoupled": ("adamw", {}),
 }
@@ -79,7 +81,7 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
 
 ABSENT = (  # methods of the literature that are not here yet: whoever asks for one is told so, and not sent elsewhere
     *("Apollo", "Conda", "Dion", "Fromage", "FTRL", "GaLore", "L-BFGS", "LOMO"),
-    *("PSGD", "Ranger", "Scion", "SpectralDescent", "VSGD"),
+    *("Ranger", "Scion", "SpectralDescent", "VSGD"),
 )
 ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
     "sam": "ravine.strategies.SAM drives any optimizer",

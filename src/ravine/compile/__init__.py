@@ -16,10 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ravine.compile.block import View
 from ravine.compile.check import check
 from ravine.compile.debug import debug
 from ravine.compile.emit import host
 from ravine.compile.expr import HOST
+from ravine.compile.facts import MATRIX as MATRIX
+from ravine.compile.facts import Facts as Facts
 from ravine.compile.geometry import moves
 from ravine.compile.path import number_of
 from ravine.compile.plan import Plan, plan
@@ -54,7 +57,9 @@ class Compiled:
         return {name: values[i] for name, i in self.keeps}
 
 
-MATRIX = {"p.vector": False, "p.eps": 2.0**-23}  # the tensor that is meant where none is given
+def view_of(rule: type[Any], hyper: Mapping[str, Any]) -> View:
+    """How tensors are matrices for a rule with these hyperparameters."""
+    return hyper.get("blocks") or getattr(rule, "view", "first")
 
 
 def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str, Any] = MATRIX) -> Compiled:
@@ -62,8 +67,7 @@ def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str,
     questions = Questions(hyper, facts)
     program = check(trace(rule, hyper, questions))
     simple = simplify(program, roots=hyper.get("storage") == "int8")
-    view = hyper.get("blocks") or getattr(rule, "view", "first")
-    steps = plan(simple, view, hyper.get("storage"), hyper.get("master_bits"))
+    steps = plan(simple, view := view_of(rule, hyper), hyper.get("storage"), hyper.get("master_bits"))
     if moves(view) and any(map(steps.rowwise, steps.kernels)):
         raise ValueError(
             f"{rule.__name__} has numbers of rows, columns or matrices beside its elements, and {view!r} gives matrix "

@@ -38,6 +38,7 @@ VECTORS = (BATCH, ROW, COL)  # statistics of rows and columns: short beside the 
 LEAVES = frozenset({"p", "g", "t", "input", "state", "hyper", "const", "size", "eye"})
 MATRIX = frozenset({"matmul", "transpose", "call", "part"})
 COMPARE = frozenset({"gt", "ge", "turn"})
+SIGNS = {"gt": ">", "ge": ">="}  # of comparisons
 REDUCE = frozenset({"sum", "amax"})
 
 
@@ -113,7 +114,10 @@ class Expr:
     def __bool__(self) -> bool:
         if self.op == "hyper" and traces.stack:
             return traces.stack[-1].nonzero(str(self.arg))
-        raise TypeError("a rule is traced once, so `if` can only test a flag; use where(condition, a, b)")
+        if self.op in SIGNS and traces.stack and all(x.op in ("size", "const") for x in self.src):
+            a, b = (str(x.arg) for x in self.src)
+            return traces.stack[-1].fact(f"{a} {SIGNS[self.op]} {b}")
+        raise TypeError("a rule is traced once: `if` can test flags and compare sizes; else use where(condition, a, b)")
 
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.src)) or str(self.arg)

@@ -70,7 +70,7 @@ def letters(dim: int, view: View = "first") -> str:
 
 def sizes(shape: Sequence[int], view: View = "first") -> dict[str, int]:
     """How a tensor of this shape is b matrices of r rows and c columns."""
-    if isinstance(view, Block) and len(shape) > 1:
+    if isinstance(view, Block) and len(shape) >= view.least:
         return dict(zip("brc", view.sizes(shape), strict=True))
     size = {"b": 1, "r": 1, "c": 1}
     for letter, n in zip(letters(len(shape), view), shape, strict=True):
@@ -104,7 +104,7 @@ def stack(x: Tensor, p: Tensor, view: View) -> Tensor:
     """Elements of a parameter, as a kernel has them, as matrix work has them."""
     if not (isinstance(view, Block) and view.moves):
         return x
-    return view.stack(x.reshape(p.shape)) if p.dim() > 1 else x.reshape(1, -1, 1)
+    return view.stack(x.reshape(p.shape)) if p.dim() >= view.least else x.reshape(1, -1, 1)
 
 
 def stacked(read: Callable[[Expr], Tensor], p: Tensor, view: View) -> Callable[[Expr], Tensor]:
@@ -116,7 +116,7 @@ def unstack(x: Tensor, p: Tensor, view: View) -> Tensor:
     """The inverse of stack."""
     if not (isinstance(view, Block) and view.moves):
         return x
-    return (view.unstack(x, p.shape) if p.dim() > 1 else x).reshape(extent(p, FULL, view))
+    return (view.unstack(x, p.shape) if p.dim() >= view.least else x).reshape(extent(p, FULL, view))
 
 
 def size_of(token: str, size: Mapping[str, int]) -> int:

@@ -109,7 +109,9 @@ def evaluate(
                 value[x] = reduce(x, summed(x.src[0], value, number) if wide_sum(x) else a[0], number)
             case "normal":
                 i = torch.arange(p.numel(), device="cpu") if numbers is None else numbers()
-                value[x] = normals(i, int(a[0]), int(a[1]), index).to(p.device).reshape(extent(p, FULL, view))
+                value[x] = (
+                    normals(i, int(plain(a[0])), int(plain(a[1])), index).to(p.device).reshape(extent(p, FULL, view))
+                )
             case "call":
                 made = cast(Call, x.arg).run(a, size, batch_of(p, view), like)
                 value[x] = made if x.shape == SEVERAL else widened_rows(x, made, number)

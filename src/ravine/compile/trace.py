@@ -86,7 +86,7 @@ class Questions:
     def __init__(self, hyper: Mapping[str, Any], facts: Mapping[str, Any]):
         self.hyper, self.facts = hyper, facts
         self.asked: dict[str, bool] = {}  # of floats: is it zero?
-        self.known: dict[str, Any] = {}  # of the tensor: is it a vector? how fine is its type?
+        self.known: dict[str, Any] = {}  # of the tensor: is it a vector? how fine is its type? is r > 8192?
         self.asking = ""  # the rule or the modifier, as the prefix of its marks
         self.everys: Counter[str] = Counter()
 
@@ -222,7 +222,7 @@ def symbolic(rule: type[Rule], hyper: Mapping[str, Any]) -> Any:
     """A stand-in for `self`: floats are symbols, everything else is itself."""
     me = object.__new__(rule)
     for name, value in hyper.items():
-        if is_float(value):
+        if is_float(value) or name == "seed":  # all other whole numbers are fixed
             value = leaf("hyper", name)
         elif isinstance(value, tuple):
             parts = cast(tuple[Any, ...], value)

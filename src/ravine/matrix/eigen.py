@@ -40,17 +40,19 @@ def basis(a: Tensor) -> Tensor:
     return q @ eigh(within + torch.diag_embed(torch.where(null, 0.0, -1.0 - place)))[1]
 
 
-def follow(a: Tensor, q: Tensor) -> Tensor:
+def follow(a: Tensor, q: Tensor, sort: bool = True) -> Tensor:
     """The basis q (…, n, n) after one power iteration towards the eigenvectors of a, orthogonalised by a QR.
 
-    Columns are orthogonalised from the largest qᵀaq to the smallest, and each stays where it was: what is kept for a
-    column need not move. Where qᵀaq is no more than rounding, a q is rounding too, and q itself is taken.
+    Columns are orthogonalised from the largest qᵀaq to the smallest, or as they stand where `sort` is False, and each
+    stays where it was: what is kept for a column need not move. Where qᵀaq is no more than rounding, a q is rounding
+    too, and q itself is taken.
     """
     if not a.shape[-1]:
         return q
     moved = a @ q
     size = (q * moved).sum(-2)
     some = size > 4 * torch.finfo(a.dtype).eps * size.amax(-1, keepdim=True)
-    order = torch.where(some, size, 0.0).argsort(dim=-1, descending=True, stable=True)[..., None, :].expand_as(q)
+    ranks = torch.where(some, size if sort else 1.0, 0.0)
+    order = ranks.argsort(dim=-1, descending=True, stable=True)[..., None, :].expand_as(q)
     moved = torch.where(some[..., None, :], moved, q)
     return torch.empty_like(q).scatter(-1, order, torch.linalg.qr(moved.gather(-1, order)).Q)

@@ -27,7 +27,11 @@ from ravine.optim.d_adapt import DAdaptSGD as DAdaptSGD
 from ravine.optim.dog import DoG as DoG
 from ravine.optim.dog import LDoG as LDoG
 from ravine.optim.dowg import DoWG as DoWG
+from ravine.optim.full_adagrad import FullAdagrad as FullAdagrad
 from ravine.optim.kfac import KFAC as KFAC
+from ravine.optim.kl_shampoo import KLSOAP as KLSOAP
+from ravine.optim.kl_shampoo import KLShampoo as KLShampoo
+from ravine.optim.kron import Kron as Kron
 from ravine.optim.lamb import LAMB as LAMB
 from ravine.optim.laprop import LaProp as LaProp
 from ravine.optim.lars import LARS as LARS

@@ -22,7 +22,7 @@ from ravine.compile.launch import Bound, Launch, backend_of, launch
 from ravine.compile.launch.memory import PLAIN, layers
 from ravine.compile.plan import Host, Matrix, Reduce
 from ravine.optimizer.clock import Clock, count, number, number_as_tensor
-from ravine.optimizer.refuse import check
+from ravine.optimizer.refuse import check, check_factors
 from ravine.optimizer.state import begin, keys_of, numbers_of
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
     """Sort parameters into launches and rows; make the states that are missing."""
     for i, group, p, g in live:
         check(opt, i, group, p, g)
+    check_factors(opt, live)
     found: dict[tuple[Any, ...], Batch] = {}
     turn = turns(opt, live)
     shared: dict[tuple[type[Rule], str], Tensor] = {}  # the numbers that all parameters of a rule share

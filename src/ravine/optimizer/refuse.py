@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,9 +14,12 @@ from ravine.compile.geometry import Extent, local, placing, sizes
 from ravine.compile.launch import apart, elementwise, separable
 from ravine.compile.storage import BLOCK, CODED
 from ravine.optimizer.state import BITS, TYPES, misfit, scale_of, shape_of
+from ravine.rule.factors import check_memory, check_sides
+from ravine.saved import has_memory
 
 if TYPE_CHECKING:
     from ravine.optimizer import Optimizer
+    from ravine.rule.rule import Rule
 
 
 def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:
@@ -74,6 +77,21 @@ def check(opt: Optimizer, i: int, group: Mapping[str, Any], p: Tensor, g: Tensor
                 f"{who}: its state {key} is {x.dtype} of shape {tuple(x.shape)}, which does not fit. Parameters "
                 "keep their shape between steps: delete opt.state[p], or make a new optimizer"
             )
+
+
+def check_factors(opt: Optimizer, live: Iterable[tuple[int, Mapping[str, Any], Tensor, Tensor]]) -> None:
+    """One clear error for factors that are too large, or do not fit together, before any is made."""
+    needs: dict[torch.device, dict[type[Rule], int]] = {}
+    first: dict[torch.device, Tensor] = {}
+    for i, group, p, _ in live:
+        rule, who = opt.rule_of(group), f"{type(opt).__name__}: parameter {i} of shape {tuple(p.shape)}"
+        size = check_sides(who, rule, opt.compiled(group, p), p, opt.state.get(p, {}))
+        if size and has_memory(p):
+            own = needs.setdefault(p.device, {})
+            own[rule] = own.get(rule, 0) + size
+            first.setdefault(p.device, p)
+    for device, own in needs.items():
+        check_memory(type(opt).__name__, own, first[device])
 
 
 def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor, g: Tensor) -> None:

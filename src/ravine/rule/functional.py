@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.compile import Compiled
+from ravine.compile import Compiled, Facts, view_of
 from ravine.compile.expr import FULL, HOST, Expr, is_matrix
 from ravine.compile.geometry import extent, real, stacked
 from ravine.compile.interpret import evaluate
@@ -21,6 +21,7 @@ from ravine.compile.path import number_of
 from ravine.compile.plan import Host, Matrix, Reduce, Sweep
 from ravine.compile.trace import FRESH, inputs
 from ravine.rule.arrays import as_tensor, flat, form, like, parts, rebuilt
+from ravine.rule.factors import check_memory, check_sides
 from ravine.rule.hyper import constants, fields, settle
 from ravine.rule.programs import compiled
 from ravine.rule.rule import Rule
@@ -108,12 +109,14 @@ class Functional:
         """The program for an array."""
         if p.is_complex() and (self.rule.twin is None or self.rule.real_only):
             raise ValueError(f"functional: p is complex; {self.rule.__name__} is defined for real ones")
-        facts = {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
+        facts = Facts(p.shape, p.dtype, view_of(self.rule, self.hyper))
         return compiled(self.rule, self.rule.flags(self.hyper), self.hyper, facts)
 
     def _begin(self, p: Tensor, old: Any) -> dict[str, Any]:
         """The first state of one array."""
         program, view = self._compiled(p).program, self._compiled(p).plan.view
+        who = f"functional: an array of shape {tuple(p.shape)}"
+        check_memory(who, {self.rule: check_sides(who, self.rule, self._compiled(p), p)}, p)
         start = {k: x for k, x in program.start.items() if k not in self.inputs}
 
         def read(x: Expr) -> Tensor:

@@ -33,6 +33,7 @@ class Rule:
     dense: ClassVar[bool] = True  # False: it takes sparse gradients only
     matrices: ClassVar[bool] = False  # made for the matrices inside a network: `ravine.create` gives the rest to AdamW
     layers: ClassVar[bool] = False  # of these, made for weights and biases of layers that have Kronecker factors
+    largest_factor: ClassVar[int] = 2**14  # the most rows of a square factor: 1 GiB, whose eigenvectors take minutes
     real_only: ClassVar[bool] = False  # refuses complex parameters though it has a twin; without one every rule does
     several: ClassVar[bool] = False  # True: no rule, but an optimizer whose groups name theirs, under "rule"
     flags: ClassVar[Any]  # (group) -> tuple: what a program is made for

@@ -14,6 +14,7 @@ A paper whose numbers belong to all tensors at once says `whole = True`: it is m
 One that is given the Hessian's diagonal says `curvature = True`, and `step(g, h)`, with None where it is not measured;
 `least` is the smallest of its elements. With `whole` these are lists; what the rule calls the array does not matter.
 One that evaluates at other weights than it trains at has `evaluated()`, which returns them.
+`tolerance` is how far apart backends may be, where that is more than the rounding of float64.
 """
 
 import pkgutil

@@ -22,11 +22,11 @@ _RATES: dict[Range, str] = {
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreeplus schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
-    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo kfac lamb momentum muon nag normuon sgdw sm3 splus",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo fulladagrad kfac lamb momentum muon nag normuon sgdw sm3 splus",
     (3e-4, 3e-1): "madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
-                  "laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap "
-                  "sparseadam stableadamw yogi",
+                  "klshampoo klsoap kron laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw "
+                  "schedulefreeradam soap sparseadam stableadamw yogi",
     (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
@@ -45,13 +45,14 @@ _BESIDE: list[tuple[Space, str]] = [
              "momoadam nadam novograd prodigy qhadam radam schedulefreeadamw schedulefreeplus schedulefreeradam "
              "sparseadam yogi"),
     (_BETAS | {"eps": (1e-8, 1e-1)}, "adameps"),
-    (_DECAYED, "adamw splus stableadamw"),
+    (_DECAYED, "adamw klshampoo klsoap splus stableadamw"),
     (_DECAYED | {"1-beta2": (1e-3, 0.5)}, "soap"),  # β₂ = 0.9 and 0.95 are usual
     ({"1-beta1": (5e-3, 0.1), "weight_decay": (1e-3, 1.0)}, "adan"),
     ({"1-beta1": (5e-2, 0.3), "weight_decay": (1e-3, 1.0), "1-beta2": (1e-4, 0.1)}, "lamb"),
     ({"1-beta1": (2e-2, 0.5), "weight_decay": (1e-2, 10.0), "1-beta2": (1e-3, 0.1)}, "lion"),
     ({"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}, "came lpadam"),
     ({"1-beta1": (2e-2, 1.0), "1-beta2": (1e-3, 0.5)}, "shampoo"),  # as far as no momentum; β₂ where it averages
+    ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "precond_lr": (1e-2, 1.9)}, "kron"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "rho": (1e-3, 1.0)}, "sophiag"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (1e-2, 10.0), "gamma": (1e-3, 1.0)}, "sophiah"),
     ({"1-beta1": (1e-3, 0.1), "1-beta2": (1e-3, 0.1)}, "simplifiedademamix"),

@@ -27,7 +27,7 @@ def basis(a: Tensor) -> Tensor:
 
     Eigenvectors of 0 are any basis of the null space, and rounding would choose it: each machine, and each order of
     summation, another. Here they are those of diag(1 … n) within the null space, in its order. So an index whose row
-    and column are 0, as those that fill up a block, is a direction by itself.
+    and column are 0, as those that fill up a block, is a direction by itself. The sign of each makes Σ i qᵢ positive.
     """
     w, q = eigh(a)
     n = a.shape[-1]
@@ -37,7 +37,8 @@ def basis(a: Tensor) -> Tensor:
     place = torch.arange(1, n + 1, dtype=a.dtype, device=a.device)
     inside = q * null[..., None, :]
     within = inside.mT @ (place[:, None] / n * inside)
-    return q @ eigh(within + torch.diag_embed(torch.where(null, 0.0, -1.0 - place)))[1]
+    q = q @ eigh(within + torch.diag_embed(torch.where(null, 0.0, -1.0 - place)))[1]
+    return torch.where((place[:, None] * q).sum(-2, keepdim=True) < 0, -q, q)
 
 
 def follow(a: Tensor, q: Tensor, sort: bool = True) -> Tensor:

@@ -83,12 +83,15 @@ def cbrt(x: Value) -> Any:
     return node("cbrt", x) if isinstance(x, Expr) else math.cbrt(x)
 
 
-def normal(like: Expr, seed: Value, t: Value) -> Expr:
+def normal(like: Expr | str, seed: Value, t: Value, **sizes: Value) -> Expr:
     """A standard normal number for every element of `like`: a pure function of seed, t, and the element's place.
 
-    It is the same on every backend. Philox 4x32-10 (Salmon et al. 2011) and Box & Muller's transform.
+    It is the same on every backend. Philox 4x32-10 (Salmon et al. 2011) and Box & Muller's transform. `normal("c k",
+    seed, t, k=8)` is a factor of such numbers, with shapes as `zeros` takes them: it is made where it is used and kept
+    nowhere, and is one matrix for all tensors that have factors of this size.
     """
-    return node("normal", seed, t, shape=like.shape)
+    shape = like.shape if isinstance(like, Expr) else state_shape(like, sizes)
+    return node("normal", seed, t, shape=shape)
 
 
 def lerp(a: Value, b: Value, w: Value) -> Any:
@@ -173,6 +176,13 @@ def is_vector(p: Expr) -> bool:
     """True for tensors of fewer than two dimensions: an ordinary `if` may ask it."""
     assert p.op == "p"
     return traces.stack[-1].fact("p.vector")
+
+
+def is_tall(p: Expr) -> bool:
+    """True where the parameter as a matrix, or each matrix of its blocks, has as many rows as columns, or more: an
+    ordinary `if` may ask it, and a state may have the size of the longer side."""
+    assert p.op == "p"
+    return traces.stack[-1].fact("p.tall")
 
 
 def precision(p: Expr) -> float:

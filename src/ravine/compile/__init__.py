@@ -16,11 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from ravine.compile.block import View
 from ravine.compile.check import check
 from ravine.compile.debug import debug
 from ravine.compile.emit import host
 from ravine.compile.expr import HOST
-from ravine.compile.geometry import moves
+from ravine.compile.geometry import moves, sizes
 from ravine.compile.path import number_of
 from ravine.compile.plan import Plan, plan
 from ravine.compile.simplify import simplify
@@ -54,7 +58,18 @@ class Compiled:
         return {name: values[i] for name, i in self.keeps}
 
 
-MATRIX = {"p.vector": False, "p.eps": 2.0**-23}  # the tensor that is meant where none is given
+MATRIX = {"p.vector": False, "p.eps": 2.0**-23, "p.tall": True}  # the tensor that is meant where none is given
+
+
+def view_of(rule: type[Rule], hyper: Mapping[str, Any]) -> View:
+    """How a rule sees a tensor as a matrix, or as a stack of them."""
+    return hyper.get("blocks") or getattr(rule, "view", "first")
+
+
+def facts_of(rule: type[Rule], hyper: Mapping[str, Any], p: Tensor) -> dict[str, Any]:
+    """What a rule may ask about a tensor, with the answers."""
+    size = sizes(p.shape, view_of(rule, hyper))
+    return {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps, "p.tall": size["r"] >= size["c"]}
 
 
 def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str, Any] = MATRIX) -> Compiled:
@@ -62,7 +77,7 @@ def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str,
     questions = Questions(hyper, facts)
     program = check(trace(rule, hyper, questions))
     simple = simplify(program, roots=hyper.get("storage") == "int8")
-    view = hyper.get("blocks") or getattr(rule, "view", "first")
+    view = view_of(rule, hyper)
     steps = plan(simple, view, hyper.get("storage"), hyper.get("master_bits"))
     if moves(view) and any(map(steps.rowwise, steps.kernels)):
         raise ValueError(

@@ -219,10 +219,10 @@ def modifiers(hyper: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def symbolic(rule: type[Rule], hyper: Mapping[str, Any]) -> Any:
-    """A stand-in for `self`: floats are symbols, everything else is itself."""
+    """A stand-in for `self`: floats and the seed are symbols, everything else is itself."""
     me = object.__new__(rule)
     for name, value in hyper.items():
-        if is_float(value):
+        if is_float(value) or name == "seed":
             value = leaf("hyper", name)
         elif isinstance(value, tuple):
             parts = cast(tuple[Any, ...], value)

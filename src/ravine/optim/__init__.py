@@ -20,6 +20,7 @@ from ravine.optim.ademamix import AdEMAMix as AdEMAMix
 from ravine.optim.adopt import ADOPT as ADOPT
 from ravine.optim.aggmo import AggMo as AggMo
 from ravine.optim.amsgrad import AMSGrad as AMSGrad
+from ravine.optim.apollo import APOLLO as APOLLO
 from ravine.optim.asgd import ASGD as ASGD
 from ravine.optim.came import CAME as CAME
 from ravine.optim.d_adapt import DAdaptAdam as DAdaptAdam
@@ -27,6 +28,7 @@ from ravine.optim.d_adapt import DAdaptSGD as DAdaptSGD
 from ravine.optim.dog import DoG as DoG
 from ravine.optim.dog import LDoG as LDoG
 from ravine.optim.dowg import DoWG as DoWG
+from ravine.optim.galore import GaLore as GaLore
 from ravine.optim.kfac import KFAC as KFAC
 from ravine.optim.lamb import LAMB as LAMB
 from ravine.optim.laprop import LaProp as LaProp

@@ -73,6 +73,7 @@ def test_a_rank_above_the_smaller_size_is_that_size(cls):
 @EVERY
 @pytest.mark.parametrize("name", ["rank", "update_proj_gap"])
 def test_what_is_not_positive_is_one_error(cls, name):
+    begin(cls, (4, 3), **{name: 1})
     with pytest.raises(ValueError, match=f"{cls.__name__}: {name} is 0; it must be 1 or more"):
         begin(cls, (4, 3), **{name: 0})
 

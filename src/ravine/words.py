@@ -18,6 +18,7 @@ from ravine.compile.expr import (
     ROW,
     SCALAR,
     Expr,
+    is_matrix,
     leaf,
     node,
     of_pair,
@@ -194,14 +195,17 @@ def precision(p: Expr) -> float:
 # how a state begins
 
 
-def zeros(x: Expr | str, positive: bool = False, **sizes: Value) -> Expr:
+def zeros(x: Expr | str, positive: bool = False, average: bool = False, **sizes: Value) -> Expr:
     """A state like x that begins at 0. `positive=True` says it never becomes negative (storage may use that).
 
     x may say a shape instead: `zeros("r r")` is a factor of the rows, `zeros("r k", k=4)` has four columns, and
     `zeros("c")` is a number for each column. r and c are the rows and columns of the parameter as a matrix; another
     letter is a whole number, or made of `rows(p)`, `cols(p)` and `minimum`. Factors are in float32 at least.
+    `average=True` says of a factor that each of its numbers is by itself, as in moments of a low rank, so that
+    `storage="bf16"` may keep it in bf16.
     """
-    return filled(x, 0.0, positive, **sizes)
+    made = filled(x, 0.0, positive, **sizes)
+    return node("fill", 0.0, arg="average", shape=made.shape) if average and is_matrix(made) else made
 
 
 def filled(x: Expr | str, value: Value, positive: bool = False, **sizes: Value) -> Expr:

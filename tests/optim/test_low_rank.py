@@ -364,3 +364,53 @@ def test_gradients_of_any_size_make_the_same_steps_in_float32(cls, scale):
     one = walk(begin(cls, (5, 5), torch.float32, **hyper), gradients)
     other = walk(begin(cls, (5, 5), torch.float32, **hyper), [scale * g for g in gradients])
     near(one, other, 1e-3)
+
+
+# moments in bf16
+
+
+@EVERY
+def test_moments_of_a_low_rank_are_kept_in_bf16_and_follow_those_of_float32(cls):
+    gradients = noise((24, 16), 8)
+    opt = begin(cls, (24, 16), torch.float32, rank=4, eps=1e-3, update_proj_gap=3, storage="bf16")
+    p = walk(opt, gradients)
+    (s,) = opt.state.values()
+    assert s["m"].dtype == s["v"].dtype == torch.bfloat16 and s["m"].shape == (24, 4)
+    assert all(s[k].dtype == torch.float32 for k in ("PR", "n") if k in s)
+    near(p, walk(begin(cls, (24, 16), torch.float32, rank=4, eps=1e-3, update_proj_gap=3), gradients), 0.05)
+    again = begin(cls, (24, 16), torch.float32, rank=4, eps=1e-3, update_proj_gap=3, storage="bf16")
+    assert torch.equal(walk(again, gradients), p)
+    other = begin(cls, (24, 16), torch.float32, rank=4, eps=1e-3, update_proj_gap=3, storage="bf16", seed=1)
+    assert not torch.equal(walk(other, gradients), p)
+
+
+@EVERY
+def test_a_slow_moment_in_bf16_moves(cls):
+    """v of a gradient that has become small: rounded to nearest it would stand where it is."""
+    (g,) = noise((40, 30), 1)
+    opt = begin(cls, (40, 30), torch.float32, rank=8, storage="bf16", betas=(0.9, 0.999))
+    walk(opt, [g])
+    (s,) = opt.state.values()
+    before = s["v"].float().sum()
+    walk(opt, [0 * g] * 300)
+    near(s["v"].float().sum() / before, torch.tensor(0.999**300), 0.03)
+
+
+@EVERY
+@pytest.mark.parametrize("to", [None, "float32", "bf16", "int8"])
+@pytest.mark.parametrize("saved", [None, "bf16"])
+def test_a_state_of_low_rank_loads_into_every_storage(cls, saved, to):
+    if cls is ravine.APOLLO and to == "int8":
+        pytest.skip("it looks at rows and columns")
+    gradients = noise((24, 16), 6)
+    first = begin(cls, (24, 16), torch.float32, rank=4, storage=saved)
+    p = walk(first, gradients[:3])
+    second = begin(cls, (24, 16), torch.float32, rank=4, storage=to)
+    with torch.no_grad():
+        second.param_groups[0]["params"][0].copy_(p)
+    second.load_state_dict(first.state_dict())
+    second.param_groups[0]["storage"] = to
+    walk(second, gradients[3:4])
+    (s,) = second.state.values()
+    assert s["m"].dtype == (torch.bfloat16 if to == "bf16" else torch.float32)
+    near(walk(second, gradients[4:]), walk(first, gradients[3:]), 0.05)

@@ -343,7 +343,28 @@ def test_a_wrapped_model_splits_as_the_model_itself(prefix):
 
 def test_a_matrix_has_two_sizes_above_one():
     model = nn.ModuleDict({"one": nn.Linear(5, 1), "conv": nn.Conv2d(1, 2, 3), "square": nn.Linear(2, 2)})
-    assert [name for name, _ in matrices(model)] == ["conv.weight", "square.weight"]
+    assert [name for name, _ in matrices(model, heads=None)] == ["conv.weight", "square.weight"]
+
+
+def test_the_last_layer_is_the_head_where_no_name_says_which_is():
+    def words(model, **options):
+        found, rest = split(model, **options)
+        return {name: word for name, word in {**found.why, **rest.why}.items() if "bias" not in name}
+
+    plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2), nn.Softmax(1))
+    assert words(plain) == {"0.weight": "matrix", "2.weight": "matrix", "4.weight": "last layer"}
+    assert split(plain)[1].why["4.bias"] == "last layer"
+    assert words(plain, heads=None)["4.weight"] == words(plain, heads=r"^0[.]")["4.weight"] == "matrix"
+    assert words(nn.Sequential(nn.Linear(3, 4), nn.ReLU()))["0.weight"] == "matrix"  # the only one
+    normed = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.LayerNorm(4))  # another weight comes after
+    assert words(normed)["1.weight"] == "matrix"
+    named = nn.ModuleDict({"head": nn.Linear(4, 2), "body": nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))})
+    assert words(named) == {"head.weight": "head", "body.0.weight": "matrix", "body.1.weight": "matrix"}
+    kernels = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3))
+    assert words(kernels) == {"0.weight": "convolution", "1.weight": "convolution"}
+    tied = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5, bias=False))
+    tied[2].weight = tied[0].weight
+    assert words(tied) == {"0.weight": "embedding", "1.weight": "matrix"}
 
 
 # layers by their names, as Hugging Face's Trainer chooses them
@@ -438,25 +459,3 @@ def test_galore_on_named_layers_beside_adamw():
     assert opt.state[model.blocks[0].mlp[0].weight]["m"].shape == (8, 2)
     assert opt.state[model.wte.weight]["exp_avg"].shape == (10, 4)
     assert "'mlp'" in str(opt.routes())
-    assert [name for name, _ in matrices(model, heads=None)] == ["conv.weight", "square.weight"]
-
-
-def test_the_last_layer_is_the_head_where_no_name_says_which_is():
-    def words(model, **options):
-        found, rest = split(model, **options)
-        return {name: word for name, word in {**found.why, **rest.why}.items() if "bias" not in name}
-
-    plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2), nn.Softmax(1))
-    assert words(plain) == {"0.weight": "matrix", "2.weight": "matrix", "4.weight": "last layer"}
-    assert split(plain)[1].why["4.bias"] == "last layer"
-    assert words(plain, heads=None)["4.weight"] == words(plain, heads=r"^0[.]")["4.weight"] == "matrix"
-    assert words(nn.Sequential(nn.Linear(3, 4), nn.ReLU()))["0.weight"] == "matrix"  # the only one
-    normed = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.LayerNorm(4))  # another weight comes after
-    assert words(normed)["1.weight"] == "matrix"
-    named = nn.ModuleDict({"head": nn.Linear(4, 2), "body": nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))})
-    assert words(named) == {"head.weight": "head", "body.0.weight": "matrix", "body.1.weight": "matrix"}
-    kernels = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3))
-    assert words(kernels) == {"0.weight": "convolution", "1.weight": "convolution"}
-    tied = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5, bias=False))
-    tied[2].weight = tied[0].weight
-    assert words(tied) == {"0.weight": "embedding", "1.weight": "matrix"}

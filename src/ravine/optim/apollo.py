@@ -44,7 +44,7 @@ class APOLLO(Optimizer):
     it is the same after a resume, in every process, and for all matrices of one size; the authors' code keeps it.
     norm_growth=0.0 limits nothing. A norm of 0 limits nothing either: in the authors' code a first gradient of zeros
     makes the next steps as small as 1e-8, and they grow by γ a step. ε is added to √v before it is corrected (ε-hat),
-    and the decay is of the weights after the step, as in their code.
+    and the decay is of the weights after the step, as in their code. storage="bf16" keeps m and v in bf16.
 
     A tensor of more than two dimensions is one matrix, its first dimension by all others, or a stack of them with
     blocks; the limit is of the whole tensor. Vectors have Adam's step, without a limit. ravine.create("apollo", model)
@@ -89,7 +89,7 @@ class APOLLO(Optimizer):
             return
         _, right = sides(self.proj_type, p)
         k, low = low_rank(self.rank, p), "r k" if right else "k c"
-        s.m, s.v = zeros(low, k=k), zeros(low, k=k, positive=True)
+        s.m, s.v = zeros(low, k=k, average=True), zeros(low, k=k, average=True)
         if self.proj == "svd":
             s.P = zeros("c k" if right else "r k", k=k)
         if self.norm_growth:

@@ -30,7 +30,8 @@ class GaLore(Optimizer):
     them: m ← m R and v ← v R², R = Pᵀ P' from the old to the new and R² element by element, so that what the new
     subspace shares with the old is kept and the rest is forgotten. Singular vectors point to where their predecessors
     did; the authors take the signs that LAPACK gives, which differ between machines and turn m around at a change. P
-    stays in float32 for bf16 weights, where theirs is rounded and no longer orthonormal.
+    stays in float32 for bf16 weights, where theirs is rounded and no longer orthonormal; storage="bf16" keeps m and v
+    in bf16.
 
     A tensor of more than two dimensions is one matrix, its first dimension by all others, or a stack of them with
     blocks. Vectors have Adam's step. ravine.create("galore", model) gives it the matrices inside a model and AdamW the
@@ -68,7 +69,7 @@ class GaLore(Optimizer):
             return
         left, right = sides(self.proj_type, p)
         k, low = low_rank(self.rank, p), f"{'k' if left else 'r'} {'k' if right else 'c'}"
-        s.m, s.v = zeros(low, k=k), zeros(low, k=k, positive=True)
+        s.m, s.v = zeros(low, k=k, average=True), zeros(low, k=k, average=True)
         if left:
             s.PL = zeros("r k", k=k)
         if right:

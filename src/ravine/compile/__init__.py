@@ -68,8 +68,12 @@ def view_of(rule: type[Rule], hyper: Mapping[str, Any]) -> View:
 
 def facts_of(rule: type[Rule], hyper: Mapping[str, Any], p: Tensor) -> dict[str, Any]:
     """What a rule may ask about a tensor, with the answers."""
-    size = sizes(p.shape, view_of(rule, hyper))
-    return {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps, "p.tall": size["r"] >= size["c"]}
+    try:
+        size = sizes(p.shape, view_of(rule, hyper))
+        tall = size["r"] >= size["c"]
+    except ValueError:  # it is no such stack, as is said before the step
+        tall = MATRIX["p.tall"]
+    return {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps, "p.tall": tall}
 
 
 def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str, Any] = MATRIX) -> Compiled:

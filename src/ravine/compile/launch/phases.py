@@ -59,13 +59,14 @@ class Launch(Tables):
         for i, work in works.items():
             b, made = self.bound[i], work.find([*phase.keep, *(x for _, x in phase.stores)])
             states = [b.state[b.keys[k]] for k in self.matrices]
-            pairs = [(b.state[b.keys[k]], self.rounded(b, k, made[x], place)) for place, (k, x) in enumerate(phase.stores)]
-            store(pairs, states)  # in the last phase of a step
+            values = [self.rounded(b, k, made[x], place) for place, (k, x) in enumerate(phase.stores)]
+            kept = [b.state[b.keys[k]] for k, _ in phase.stores]
+            store(list(zip(kept, values, strict=True)), states)  # in the last phase of a step
             out[i] = {x: unstack(made[x], work.p, view) if x.shape == FULL else made[x] for x in phase.keep}
         return out
 
     def rounded(self, b: Bound, k: str, made: Tensor, place: int) -> Tensor:
-        """What is written into a state that matrix work alone touches: rounded by chance, where `storage` keeps bf16."""
+        """What is written into a state that matrix work alone touches: rounded by chance to bf16."""
         if b.state[b.keys[k]].dtype != torch.bfloat16:
             return made
         numbers = self.row_of(b)

@@ -81,8 +81,8 @@ def page(cls: type[Optimizer], facts: Method) -> str:
         "In words": said.paragraphs,
         "When to use it": said.use,
         "Defaults": of_defaults(cls),
-        "What it costs": f"{facts.state} bytes of state for each float32 parameter; a step moves {facts.moved} bytes "
-        f"in {facts.passes} pass{'es' * (facts.passes != 1)} over memory.{twin}",
+        "What it costs": f"{facts.state:g} bytes of state for each float32 parameter of a 1024 × 1024 matrix; a step "
+        f"moves {facts.moved} bytes in {facts.passes} pass{'es' * (facts.passes != 1)} over memory.{twin}",
         "Where others differ": table(("where they disagree", "here", "for the other"), others) if others else "",
         "Papers": "\n\n".join(
             [
@@ -98,15 +98,16 @@ def page(cls: type[Optimizer], facts: Method) -> str:
 def index(rows: list[Method]) -> str:
     """The table of all methods."""
     linked = [
-        (f"[{x.name}](optimizers/{x.name.lower()}.md)", str(x.year or ""), str(x.state), str(x.moved), x.sentence)
+        (f"[{x.name}](optimizers/{x.name.lower()}.md)", str(x.year or ""), f"{x.state:g}", str(x.moved), x.sentence)
         for x in rows
     ]
     return f"""# The optimizers
 
 Made by `scripts/docs`; `ravine list` prints the same, `ravine show NAME` a page of it. State is what a method keeps
-for each float32 parameter, in bytes; what it keeps for a whole row, column or tensor does not count. Moved is what a
-step reads and writes for it. All take `maximize`, `mods`, and what [step.md](step.md) tells of: `storage`,
-`master_bits`, `nonfinite`, `measured`, `capturable`. Those that torch has take its switches {", ".join(SWITCHES)}.
+for each float32 parameter of a 1024 × 1024 matrix, in bytes; factors of rows and columns, and what has a rank, are
+smaller or larger beside other shapes. Moved is what a step reads and writes for it. All take `maximize`, `mods`, and
+what [step.md](step.md) tells of: `storage`, `master_bits`, `nonfinite`, `measured`, `capturable`. Those that torch has
+take its switches {", ".join(SWITCHES)}.
 Where papers, textbooks and libraries disagree: [divergences.md](divergences.md).
 
 {table(("name", "year", "state", "moved", "what it is"), linked)}

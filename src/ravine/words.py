@@ -18,6 +18,7 @@ from ravine.compile.expr import (
     ROW,
     SCALAR,
     Expr,
+    is_matrix,
     leaf,
     node,
     of_pair,
@@ -83,12 +84,15 @@ def cbrt(x: Value) -> Any:
     return node("cbrt", x) if isinstance(x, Expr) else math.cbrt(x)
 
 
-def normal(like: Expr, seed: Value, t: Value) -> Expr:
+def normal(like: Expr | str, seed: Value, t: Value, **sizes: Value) -> Expr:
     """A standard normal number for every element of `like`: a pure function of seed, t, and the element's place.
 
-    It is the same on every backend. Philox 4x32-10 (Salmon et al. 2011) and Box & Muller's transform.
+    It is the same on every backend. Philox 4x32-10 (Salmon et al. 2011) and Box & Muller's transform. `normal("c k",
+    seed, t, k=8)` is a factor of such numbers, with shapes as `zeros` takes them: it is made where it is used and kept
+    nowhere, and is one matrix for all tensors that have factors of this size.
     """
-    return node("normal", seed, t, shape=like.shape)
+    shape = like.shape if isinstance(like, Expr) else state_shape(like, sizes)
+    return node("normal", seed, t, shape=shape)
 
 
 def lerp(a: Value, b: Value, w: Value) -> Any:
@@ -185,14 +189,17 @@ def precision(p: Expr) -> float:
 # how a state begins
 
 
-def zeros(x: Expr | str, positive: bool = False, **sizes: Value) -> Expr:
+def zeros(x: Expr | str, positive: bool = False, average: bool = False, **sizes: Value) -> Expr:
     """A state like x that begins at 0. `positive=True` says it never becomes negative (storage may use that).
 
     x may say a shape instead: `zeros("r r")` is a factor of the rows, `zeros("r k", k=4)` has four columns, and
     `zeros("c")` is a number for each column. r and c are the rows and columns of the parameter as a matrix; another
     letter is a whole number, or made of `rows(p)`, `cols(p)` and `minimum`. Factors are in float32 at least.
+    `average=True` says of a factor that each of its numbers is by itself, as in moments of a low rank, so that
+    `storage="bf16"` may keep it in bf16.
     """
-    return filled(x, 0.0, positive, **sizes)
+    made = filled(x, 0.0, positive, **sizes)
+    return node("fill", 0.0, arg="average", shape=made.shape) if average and is_matrix(made) else made
 
 
 def filled(x: Expr | str, value: Value, positive: bool = False, **sizes: Value) -> Expr:

@@ -26,6 +26,7 @@ EXPLAINED: dict[tuple[str, str, str], str] = {  # (file, line of code, change), 
     ): "equivalent: x counts only where t < T",
     ("adamuon", "s.v = b2 * s.v + (1 - b2) * o**2", "1 → 1.01"): SCALE,
     ("adamuon", "s.v = b2 * s.v + (1 - b2) * o**2", "− → + before `b2`"): SCALE,
+    ("apollo", "return sqrt(lengths(d**2)) / (sqrt(lengths(h**2)) + 1e-8)", "1e-08 → 1.0100000000000001e-08"): TINY,
     ("asgd", "s.eta, s.mu, s.ax = number(self.lr), number(1.0), zeros(p)", "1.0 → 1.01"): ABOVE,
     ("full_adagrad", "if not a.shape[-1]:", "−1 → +"): SQUARE,
     (

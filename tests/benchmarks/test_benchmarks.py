@@ -239,3 +239,22 @@ def test_what_advice_is_worth_is_in_its_page(tmp_path):
     assert "| always adamw | 20.0% (0.0% to 171.8%) | 0.0% | – | diverged |" in worth.page(tmp_path / "advice.json")
     assert "advice has not been better than always" in worth.page(tmp_path / "advice.json")
     assert "Not measured yet." in worth.page(tmp_path / "absent.json")
+
+
+def test_factors_in_bf16_are_as_wrong_as_the_page_says():
+    """The errors are found again on small factors, and the table of the page is the record's."""
+    factors = import_module("factors")
+    found = factors.errors(1e4, 64, 200, torch.Generator().manual_seed(0))
+    assert found["float32"]["step"] < 1e-4 and found["bf16"]["step"] > 0.03
+    assert found["float32"]["average"] < 1e-5 < 10 * found["bf16 stochastic"]["average"]
+    assert found["bf16"]["average"] > 1e-3 and found["float32"]["root"] < 1e-2 < found["bf16"]["root"]
+    rows = json.loads((ROOT / "benchmarks/results/factors-cpu.json").read_text())["rows"]
+    page = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+
+    def told(x):
+        return f"{x:.0e}".replace("e-0", "e-").replace("e+00", "")
+
+    for condition in factors.CONDITIONS:
+        errors = [row["errors"] for row in rows if row["condition"] == condition]
+        cells = [", ".join(told(x[what]) for x in errors) for what in ("root", "step", "basis", "average")]
+        assert f"| {condition:.0e} | {' | '.join(cells)} |" in page

@@ -29,12 +29,14 @@ KINDS = {
     "adopt": "invariant",
     "aggmo": "linear",
     "amsgrad": "invariant",
+    "apollo": "invariant",
     "asgd": "linear",
     "came": "invariant",
     "dadaptadam": "invariant",
     "dadaptsgd": "invariant",
     "dog": "neither",  # ε counts in the sum of squares
     "dowg": "neither",  # ε is as large as the first steps
+    "galore": "invariant",
     "kfac": "neither",  # long steps are cut
     "fulladagrad": "invariant",
     "klshampoo": "invariant",

@@ -95,7 +95,9 @@ def test_states_that_count_are_compressed_and_no_others(cls, storage):
             if x.shape is None or k in program.inputs:
                 continue
             made = opt.state[p][opt.key(k)]
-            if x.op != "fill" or x.shape != ("r", "c"):
+            if x.arg == "average" and storage == "bf16":  # a moment of a low rank
+                assert made.dtype == torch.bfloat16, k
+            elif x.op != "fill" or x.shape != ("r", "c"):
                 assert made.dtype in (torch.float32, torch.float64), k
             elif storage == "bf16":
                 assert made.dtype == torch.bfloat16, k

@@ -1,11 +1,13 @@
 """Every parameter goes into exactly one group, by its name or shape, and optimizers take the groups as they are."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 import ravine
-from ravine.groups import by_name, layer_decay, lora_plus, matrices, no_decay, split
+from ravine.groups import by_module, by_name, layer_decay, lora_plus, matrices, no_decay, split
 
 
 class Block(nn.Module):
@@ -363,3 +365,97 @@ def test_the_last_layer_is_the_head_where_no_name_says_which_is():
     tied = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5, bias=False))
     tied[2].weight = tied[0].weight
     assert words(tied) == {"0.weight": "embedding", "1.weight": "matrix"}
+
+
+# layers by their names, as Hugging Face's Trainer chooses them
+
+
+def chosen(model, modules, **more):
+    return [name for name, _ in by_module(model, modules, **more)[0]]
+
+
+def trainers(model, modules):
+    """What transformers 5.24 chooses, written from its documentation of optim_target_modules."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(modules, str):
+            fits = modules == "all-linear" or re.fullmatch(modules, name)
+        else:
+            fits = any(x in name or re.fullmatch(x, name) for x in modules)
+        if isinstance(module, nn.Linear) and fits:
+            found.append(f"{name}.weight")
+    return [name for name in all_names(model) if name in found]
+
+
+@pytest.mark.parametrize(
+    ("modules", "expected"),
+    [
+        (["mlp"], 4),
+        (["blocks.0.mlp.0", "blocks.1"], 3),
+        ([r"blocks\.\d\.mlp\.2"], 2),
+        (r".*mlp\.0", 2),
+        ("mlp", 0),
+        ("all-linear", 4),
+        ("all_linear", 4),
+    ],
+    ids=str,
+)
+def test_layers_are_those_that_trainer_chooses(modules, expected):
+    model = Transformer()
+    if not expected:  # one text is an expression of all of the name, and Trainer has an error too
+        with pytest.raises(ValueError, match="'mlp' names no linear layer of Transformer"):
+            chosen(model, modules)
+        assert not trainers(model, modules)
+        return
+    assert chosen(model, modules) == trainers(model, "all-linear" if modules == "all_linear" else modules)
+    assert len(chosen(model, modules)) == expected
+
+
+def test_layers_by_name_leave_nothing_out_and_say_why():
+    model = Transformer()
+    inside, rest = by_module(model, ["blocks.0", "mlp"])
+    assert sorted(name for name, _ in [*inside, *rest]) == sorted(all_names(model))
+    assert inside.why == {
+        "blocks.0.mlp.0.weight": "'blocks.0'",
+        "blocks.0.mlp.2.weight": "'blocks.0'",
+        "blocks.1.mlp.0.weight": "'mlp'",
+        "blocks.1.mlp.2.weight": "'mlp'",
+    }
+    assert rest.why["wte.weight"] == "embedding" and rest.why["blocks.0.mlp.0.bias"] == "bias"
+    model.blocks[0].mlp[0].weight.requires_grad_(False)
+    assert len(chosen(model, ["mlp"], frozen=False)) == 3 and len(chosen(model, ["mlp"])) == 4
+
+
+def test_other_kinds_of_layers_may_be_linear_ones():
+    model = nn.Sequential(nn.Conv1d(2, 3, 1), nn.Linear(3, 2))
+    assert chosen(model, "all-linear", layers=(nn.Linear, nn.Conv1d)) == ["0.weight", "1.weight"]
+    assert chosen(nn.Linear(3, 2), "all-linear") == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("modules", "said"),
+    [
+        (["mlp", "attn"], r"'attn' names no linear layer of Transformer\. Its linear layers are blocks\.0\.mlp\.0, "),
+        (["norm"], r"it names blocks\.0\.norm, .*, which are no linear layers: say layers="),
+        (["(mlp"], r"'\(mlp' is no part of a name and not a regular expression"),
+        ([], r"modules is \[\]; it must be 'all-linear', an expression, or a list of texts"),
+        ("", "modules is ''; it must be"),
+        ([3], r"modules is \[3\]; it must be"),
+    ],
+    ids=str,
+)
+def test_what_names_no_layer_is_one_error(modules, said):
+    with pytest.raises(ValueError, match=said):
+        chosen(Transformer(), modules)
+
+
+def test_galore_on_named_layers_beside_adamw():
+    model = Transformer()
+    inside, rest = by_module(model, ["mlp"])
+    opt = ravine.Routed({ravine.GaLore: {"params": inside, "rank": 2}, ravine.AdamW: rest}, lr=0.1)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    opt.step()
+    assert opt.state[model.blocks[0].mlp[0].weight]["m"].shape == (8, 2)
+    assert opt.state[model.wte.weight]["exp_avg"].shape == (10, 4)
+    assert "'mlp'" in str(opt.routes())

@@ -28,7 +28,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command == "list":
         parser.description = (
             "Every method: the year of its paper, the bytes of state that it keeps for each float32 "
-            "parameter, the bytes that a step moves for it, and what it is. Your own stand beside them: "
+            "parameter of a 1024 × 1024 matrix (of other shapes where factors and ranks are kept: more or less), the "
+            "bytes that a step moves for it, and what it is. Your own stand beside them: "
             "`ravine list adam my_module:MyRule`."
         )
         add("names", metavar="NAME", nargs="*", help=f"these alone; {OWN}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ from ravine.catalog.cli import ORDERS
 from ravine.catalog.docstring import parts
 from ravine.catalog.errors import CatalogError
 from ravine.compile import Compiled
-from ravine.compile.expr import FULL, Expr
-from ravine.compile.trace import Program
+from ravine.compile.expr import HOST
+from ravine.compile.geometry import extent
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.optimizer.explain import moved
@@ -23,24 +24,22 @@ from ravine.schedules.schedule import Schedule
 
 COMMON = frozenset({*fields(Optimizer), *SWITCHES} - {"lr"})  # hyperparameters that all take: they belong to no method
 
-
-FACTORS = (("r", "r"), ("c", "c"))
+SHAPE = (1024, 1024)  # of the weights that the bytes of a method's state are told for
 
 
 @dataclass(frozen=True)
 class Method:
     """One line of `ravine list`, at the method's defaults and for a float32 parameter.
 
-    state: bytes kept for each element. States smaller than the parameter (a number for each row, column or tensor)
-        do not count: they vanish beside a large one. Factors, a matrix for the rows or the columns, count as beside a
-        square parameter.
+    state: bytes kept for each element of a 1024 × 1024 matrix. What is as large as the weights, and a factor of the
+        rows or of the columns, is 4 there; a number for each row is 0.004, and what has a rank depends on the shape.
     moved: bytes read and written for each element in a step.
     passes: how often the step goes over memory.
     """
 
     name: str
     year: int | None
-    state: int
+    state: float
     moved: float
     passes: int
     sentence: str
@@ -48,7 +47,7 @@ class Method:
 
     def json(self) -> dict[str, Any]:
         """As `ravine list --json` prints it."""
-        return asdict(self) | {"papers": list(self.papers)}
+        return asdict(self) | {"papers": list(self.papers), "state_shape": list(SHAPE)}
 
 
 def program(cls: type[Optimizer], **hyper: Any) -> Compiled:
@@ -57,9 +56,11 @@ def program(cls: type[Optimizer], **hyper: Any) -> Compiled:
     return opt.compiled(opt.param_groups[0])
 
 
-def large(program: Program) -> list[Expr]:
-    """The states that have about as many numbers as a square parameter: like it, or factors."""
-    return [x for x in program.start.values() if x.shape == FULL or x.shape in FACTORS]
+def state(made: Compiled, shape: Sequence[int] = SHAPE) -> float:
+    """The bytes that a method keeps for each element of float32 weights of this shape, but for a few host numbers."""
+    p = torch.empty(shape, device="meta")
+    kept = [x.shape for x in made.program.start.values() if x.shape is not HOST]
+    return 4 * sum(math.prod(extent(p, x, made.plan.view)) for x in kept) / max(1, p.numel())
 
 
 def method(cls: type[Optimizer]) -> Method:
@@ -69,7 +70,7 @@ def method(cls: type[Optimizer]) -> Method:
     return Method(
         name=cls.__name__,
         year=next((cited[key].year for key in cls.papers[:1] if key in cited), None),
-        state=4 * len(large(made.program)),
+        state=round(state(made), 2),
         moved=moved(plan, dict.fromkeys(plan.arrays, "float32")),
         passes=len(plan.kernels),
         sentence=parts(cls).sentence,

@@ -74,13 +74,16 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
     "kronecker-factored-curvature": ("kfac", {}),
     "psgd": ("kron", {}),
     "psgd-kron": ("kron", {}),
+    "galore-adamw": ("galore", {}),
+    "apollo-adamw": ("apollo", {}),
+    "apollo-mini": ("apollo", {"rank": 1, "scale": 128.0, "scale_type": "tensor"}),
     "decoupled-adam": ("adamw", {}),
     "adam-decoupled": ("adamw", {}),
 }
 
 
 ABSENT = (  # methods of the literature that are not here yet: whoever asks for one is told so, and not sent elsewhere
-    *("Apollo", "Conda", "Dion", "Fromage", "FTRL", "GaLore", "L-BFGS", "LOMO"),
+    *("Conda", "Dion", "Fromage", "FTRL", "L-BFGS", "LOMO"),
     *("Ranger", "Scion", "SpectralDescent", "VSGD"),
 )
 ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is

@@ -14,7 +14,7 @@ from typing import Any
 from ravine.catalog.bib import papers
 from ravine.catalog.errors import CatalogError
 from ravine.catalog.literature import PAPER
-from ravine.catalog.methods import Method, cited, defaults, method, methods, program
+from ravine.catalog.methods import SHAPE, Method, cited, defaults, method, methods, program
 from ravine.catalog.names import find_rule
 from ravine.compile.emit import text
 from ravine.optimizer import Optimizer
@@ -22,6 +22,7 @@ from ravine.optimizer.explain import described
 from ravine.schedules import Schedule
 from ravine.schedules import find as find_schedule
 
+PER = f"per float32 parameter of a {' × '.join(map(str, SHAPE))} matrix"
 NARROW = 30  # letters in which a sentence can still be read
 
 
@@ -33,8 +34,9 @@ def listing(names: Sequence[str] = (), by: str = "name", as_json: bool = False) 
 
 def table(rows: list[Method]) -> str:
     """The methods as columns; on a terminal the last one goes on in lines below, within its column."""
-    cells = [("name", "year", "state", "moved", "what it is (state and moved: bytes per float32 parameter)")]
-    cells += [(x.name, str(x.year or "-"), str(x.state), str(x.moved), x.sentence) for x in rows]
+    what = f"what it is (state and moved: bytes {PER})"
+    cells = [("name", "year", "state", "moved", what)]
+    cells += [(x.name, str(x.year or "-"), f"{x.state:g}", str(x.moved), x.sentence) for x in rows]
     name = max(len(row[0]) for row in cells)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     return "\n".join(folded(f"{a:{name}}  {b:>4}  {c:>5}  {d:>5}  ", e, width) for a, b, c, d, e in cells)
@@ -61,7 +63,7 @@ def show(name: str) -> str:
         "What it is": inspect.cleandoc(cls.__doc__ or ""),
         "Equations, as traced at these defaults": text.equations(made.program),
         "Defaults": _defaults(cls, said),
-        "Plan": "\n".join([*steps, f"{facts.state} bytes of state, {facts.moved} moved, per float32 parameter"]),
+        "Plan": "\n".join([*steps, f"{facts.state:g} bytes of state, {facts.moved} moved, {PER}"]),
         "Paper": "\n".join(entry.line() for entry in cited(cls)) if {*cls.papers} & {*papers()} else "none named",
     }
     return "\n\n".join(f"{title}\n{_indented(body)}" if title else body for title, body in sections.items())

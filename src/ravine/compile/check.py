@@ -101,5 +101,5 @@ def check_node(where: str, x: Expr) -> None:
         raise TypeError(f"{where}: {x.op}() takes a number of the host, made of t and hyperparameters, not a tensor's")
     if x.op == "every" and not (x.src[0].op == "sum" and x.src[0].shape == SCALAR):
         raise TypeError(f"{where}: every() takes a total(…) of each tensor, not {x.src[0]!r}")
-    if x.op == "normal" and not (x.shape == FULL and all(s.shape is HOST for s in x.src)):
-        raise TypeError(f"{where}: normal(p, seed, t) takes the parameter and two numbers of the host")
+    if x.op == "normal" and not ((x.shape == FULL or is_matrix(x)) and all(s.shape is HOST for s in x.src)):
+        raise TypeError(f"{where}: normal(p, seed, t) takes the parameter, or two sizes, and two numbers of the host")

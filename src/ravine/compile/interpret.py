@@ -4,11 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from ravine.compile.block import View
 from ravine.compile.call import Call, plain, turned
@@ -107,6 +108,10 @@ def evaluate(
                 value[x] = a[0] if x.shape is HOST else filled.expand(extent(p, x.shape, view))
             case "sum" | "amax":
                 value[x] = reduce(x, summed(x.src[0], value, number) if wide_sum(x) else a[0], number)
+            case "normal" if x.shape != FULL:
+                draw = factor.__wrapped__ if p.is_meta or isinstance(p, FakeTensor) else factor
+                drawn = draw(tuple(extent(p, x.shape, view)), int(plain(a[0])), int(plain(a[1])), p.device)
+                value[x] = drawn.to(elements)
             case "normal":
                 i = torch.arange(p.numel(), device="cpu") if numbers is None else numbers()
                 value[x] = (
@@ -206,15 +211,30 @@ def common(a: Sequence[Tensor]) -> Sequence[Tensor]:
 
 def normals(i: Tensor, seed: int, t: int, index: int) -> Tensor:
     """Standard normal numbers in float32: Philox 4x32-10 with the key (seed, index) at the counters (i, t)."""
+    u, v = uniform(i, seed, t, index, 0)[:2]
+    return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * math.pi * v)
+
+
+@lru_cache(maxsize=1)  # tensors of one size follow each other, and have the same
+def factor(shape: tuple[int, ...], seed: int, t: int, device: torch.device) -> Tensor:
+    """A factor of standard normal numbers in float32: four of each counter, which are no counters of elements."""
+    count = math.prod(shape)
+    words = uniform(torch.arange(-(-count // 4), device=device), seed, t, 0, 1)
+    pairs = [(torch.sqrt(-2 * torch.log(u)), 2 * math.pi * v) for u, v in (words[:2], words[2:])]
+    made = torch.stack([f(angle) * radius for radius, angle in pairs for f in (torch.cos, torch.sin)], -1)
+    return made.flatten()[:count].reshape(shape)
+
+
+def uniform(i: Tensor, seed: int, t: int, index: int, kind: int) -> list[Tensor]:
+    """Four numbers in (0, 1) of 24 bits: Philox 4x32-10 with the key (seed, index) at the counters (i, t, kind)."""
     word = 0xFFFFFFFF
-    c = [i & word, i >> 32, torch.full_like(i, t & word), torch.zeros_like(i)]
+    c = [i & word, i >> 32, torch.full_like(i, t & word), torch.full_like(i, kind)]
     k0, k1 = seed & word, index & word
     for _ in range(10):
         (high0, low0), (high1, low1) = product(c[0], 0xD2511F53), product(c[2], 0xCD9E8D57)
         c = [high1 ^ c[1] ^ k0, low1, high0 ^ c[3] ^ k1, low0]
         k0, k1 = (k0 + 0x9E3779B9) & word, (k1 + 0xBB67AE85) & word
-    u, v = (((x >> 8).float() + 0.5) * 2.0**-24 for x in c[:2])
-    return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * math.pi * v)
+    return [((x >> 8).float() + 0.5) * 2.0**-24 for x in c]
 
 
 def product(a: Tensor, b: int) -> tuple[Tensor, Tensor]:

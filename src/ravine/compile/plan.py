@@ -229,14 +229,14 @@ class Plan:
 
     @cached_property
     def chance(self) -> tuple[Expr, ...]:
-        """The seed and the step, where states or parameters are rounded by chance."""
+        """The seed and the step, where states or parameters are rounded stochastically."""
         random = self.storage in ("bf16", "int8") or self.bits in (0, 8)
         return (leaf("hyper", "seed"), leaf("t", "t")) if random else ()
 
     @cached_property
     def draws(self) -> bool:
         """True if what becomes of an element depends on its number in the tensor: by noise or stochastic rounding."""
-        return bool(self.chance) or any(x.op == "normal" for x in walk(self.outputs.values()))
+        return bool(self.chance) or any(x.op == "normal" and x.shape == FULL for x in walk(self.outputs.values()))
 
     def kind(self, array: str, dtype: str) -> str:
         """How an array of this type lies in memory (storage.py)."""
@@ -251,7 +251,7 @@ class Plan:
     def ordered(self) -> bool:
         """True if it matters where in its tensor an element lies; else any order of memory will do."""
         parts = walk(self.outputs.values())
-        return bool(self.between) or any(x.op == "normal" or x.shape in VECTORS for x in parts)
+        return bool(self.between) or any(x.op == "normal" or x.shape in VECTORS for x in parts if not is_matrix(x))
 
     @cached_property
     def between(self) -> dict[Expr, str]:

@@ -239,21 +239,7 @@ def split(
     convolutions: kernels of convolutions are matrices too; False: they are of the rest.
     frozen: keep parameters with requires_grad=False.
     """
-    kinds = {id(p): kind for module in model.modules() for kind, p in _by_layer(module)} if _named(model) else {}
-    words: dict[str, str] = {}
-    for names, p in _named(model):
-        kind = kinds.get(id(p), "")
-        if embeddings is not None and (kind == "embedding" or _found(embeddings, names)):
-            word = "embedding"
-        elif heads is not None and _found(heads, names):
-            word = "head"
-        elif kind == "norm" or _is_bias(names):
-            word = "norm" if kind == "norm" else "bias"
-        elif sum(n > 1 for n in p.shape) < 2:
-            word = "scalar" if p.numel() == 1 else "vector"
-        else:
-            word = "convolution" if kind == "convolution" else "matrix"
-        words[names[0]] = word
+    words = _words(model, embeddings, heads)
     inside = {"matrix", "convolution"} if convolutions else {"matrix"}
     if heads is not None and "head" not in words.values():
         last = [module for module in model.modules() if [*module.parameters(False)]][-1]
@@ -353,6 +339,100 @@ def _unfactored(model: nn.Module, layer: nn.Module, largest: int) -> str:
     if isinstance(layer, nn.Embedding) and (layer.sparse or layer.scale_grad_by_freq or layer.max_norm is not None):
         return "sparse, scaled or renormed"
     return ""
+
+
+def by_module(
+    model: nn.Module,
+    modules: str | Sequence[str],
+    *,
+    layers: type[nn.Module] | tuple[type[nn.Module], ...] = nn.Linear,
+    frozen: bool = True,
+) -> tuple[Selected, Selected]:
+    """Two lists of (name, tensor): the weights of the linear layers that are named, for one rule, and all the rest.
+
+    As `optim_target_modules` of Hugging Face's Trainer chooses what GaLore and APOLLO work on.
+
+        >>> import ravine
+        >>> from torch import nn
+        >>> block = nn.ModuleDict({"attn": nn.Linear(8, 8), "mlp": nn.Linear(8, 8), "norm": nn.LayerNorm(8)})
+        >>> model = nn.ModuleDict({"h": nn.ModuleList([block]), "head": nn.Linear(8, 2)})
+        >>> inside, rest = ravine.groups.by_module(model, ["attn", "mlp"])
+        >>> [name for name, p in inside]
+        ['h.0.attn.weight', 'h.0.mlp.weight']
+        >>> [name for name, p in ravine.groups.by_module(model, "all-linear")[0]]
+        ['h.0.attn.weight', 'h.0.mlp.weight', 'head.weight']
+        >>> inside.why["h.0.attn.weight"], rest.why["h.0.norm.weight"]
+        ("'attn'", 'norm')
+        >>> opt = ravine.Routed({ravine.GaLore: {"params": inside, "rank": 2}, ravine.AdamW: rest}, lr=1e-3)
+
+    modules: a list of texts, of which one is a part of the layer's name, such as "h.0.attn", or a regular expression
+        that all of the name matches; one text is a regular expression; "all-linear" is every linear layer, heads too.
+    layers: what a linear layer is. GPT-2 of transformers has others: `layers=(nn.Linear, Conv1D)`.
+    frozen: keep parameters with requires_grad=False.
+
+    A weight that stands at two places goes by the first: an embedding that is the head too is no linear layer. A text
+    that names no linear layer is an error, which says what their names are.
+    """
+    every = modules if isinstance(modules, str) else list(modules)
+    every = "all-linear" if every == "all_linear" else every
+    if not every or not all(isinstance(x, str) and x for x in every):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(
+            f"by_module: modules is {modules!r}; it must be 'all-linear', an expression, or a list of texts"
+        )
+    first = {id(p): names[0] for names, p in _named(model)}
+    named = {
+        name: weight
+        for name, module in model.named_modules()
+        if isinstance(module, layers) and isinstance(weight := getattr(module, "weight", None), Tensor)
+        if first[id(weight)] == f"{name}.weight".removeprefix(".")
+    }
+    found: dict[int, str] = {}
+    for text in [every] if isinstance(every, str) else every:
+        part = not isinstance(every, str)
+        taken = [x for name, x in named.items() if text == "all-linear" or _fits(text, name, part)]
+        if not taken:
+            other = [x for x, _ in model.named_modules() if x and _fits(text, x, part)]
+            also = f"; it names {_some(other)}, which are no linear layers: say layers=" if other else ""
+            raise ValueError(
+                f"by_module: {text!r} names no linear layer of {type(model).__name__}{also}. "
+                f"Its linear layers are {_some([*named]) or 'none'}"
+            )
+        found = {id(x): text if text == "all-linear" else repr(text) for x in taken} | found
+    words = _words(model, EMBEDDINGS, HEADS)
+    chosen, rest = Selected(), Selected()
+    for name, p in _pairs(model, frozen):
+        into = chosen if id(p) in found else rest
+        into.append((name, p))
+        into.why[name] = found.get(id(p), words[name])
+    return chosen, rest
+
+
+def _fits(text: str, name: str, part: bool) -> bool:
+    """Whether a text is a part of a name, where that will do, or an expression of all of it."""
+    try:
+        return (part and text in name) or re.fullmatch(text, name) is not None
+    except re.error as error:
+        raise ValueError(f"by_module: {text!r} is no part of a name and not a regular expression: {error}") from error
+
+
+def _words(model: nn.Module, embeddings: str | None, heads: str | None) -> dict[str, str]:
+    """What each parameter is: matrix or convolution; embedding, head, norm, bias, scalar, vector."""
+    kinds = {id(p): kind for module in model.modules() for kind, p in _by_layer(module)} if _named(model) else {}
+    words: dict[str, str] = {}
+    for names, p in _named(model):
+        kind = kinds.get(id(p), "")
+        if embeddings is not None and (kind == "embedding" or _found(embeddings, names)):
+            word = "embedding"
+        elif heads is not None and _found(heads, names):
+            word = "head"
+        elif kind == "norm" or _is_bias(names):
+            word = "norm" if kind == "norm" else "bias"
+        elif sum(n > 1 for n in p.shape) < 2:
+            word = "scalar" if p.numel() == 1 else "vector"
+        else:
+            word = "convolution" if kind == "convolution" else "matrix"
+        words[names[0]] = word
+    return words
 
 
 def _by_layer(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -7,5 +7,6 @@ from ravine.matrix.newton_schulz import Polynomials as Polynomials
 from ravine.matrix.newton_schulz import newton_schulz as newton_schulz
 from ravine.matrix.newton_schulz import orthogonal as orthogonal
 from ravine.matrix.roots import inverse_root as inverse_root
+from ravine.matrix.subspace import subspace as subspace
 from ravine.matrix.whitening import fitted as fitted
 from ravine.matrix.whitening import whitened as whitened

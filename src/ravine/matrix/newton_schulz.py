@@ -24,20 +24,19 @@ def newton_schulz(
 ) -> Tensor:
     """X ← a X + (b X Xᵀ + c (X Xᵀ)²) X for each (a, b, c), from X / max(‖X‖, ε): near U Vᵀ, for stacks (…, r, c).
 
-            >>> import torch
-            >>> from ravine.matrix import newton_schulz
-            >>> from ravine.compile.products import added, symmetric
-    from ravine.matrix.polynomials import polar_express
-            >>> x = torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, -0.5]])
-            >>> [[round(v, 3) + 0.0 for v in row] for row in newton_schulz(x, polar_express(8)).tolist()]
-            [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0]]
+        >>> import torch
+        >>> from ravine.matrix import newton_schulz
+        >>> from ravine.matrix.polynomials import polar_express
+        >>> x = torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, -0.5]])
+        >>> [[round(v, 3) + 0.0 for v in row] for row in newton_schulz(x, polar_express(8)).tolist()]
+        [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0]]
 
-        Each singular value is what the polynomials make of it, whatever the others are. Rows are the shorter side, by
-        transposing. The norm is summed in float64, so that no finite gradient overflows; where it is below ε, as for a
-        gradient of zeros, the result is short and finite. x is never written to.
-        aol: rows are divided by √(Σⱼ |X Xᵀ|ᵢⱼ) too, which bounds the spectrum more closely than the norm does; the
-            result is then the polar factor of the rescaled rows (Boissin et al. 2025).
-        dtype: to compute in, after normalizing; None is the type of x.
+    Each singular value is what the polynomials make of it, whatever the others are. Rows are the shorter side, by
+    transposing. The norm is summed in float64, so that no finite gradient overflows; where it is below ε, as for a
+    gradient of zeros, the result is short and finite. x is never written to.
+    aol: rows are divided by √(Σⱼ |X Xᵀ|ᵢⱼ) too, which bounds the spectrum more closely than the norm does; the
+        result is then the polar factor of the rescaled rows (Boissin et al. 2025).
+    dtype: to compute in, after normalizing; None is the type of x.
     """
     shape = x.shape
     x = x if x.dim() == 2 else x.flatten(0, -3)

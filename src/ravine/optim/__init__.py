@@ -20,6 +20,7 @@ from ravine.optim.ademamix import AdEMAMix as AdEMAMix
 from ravine.optim.adopt import ADOPT as ADOPT
 from ravine.optim.aggmo import AggMo as AggMo
 from ravine.optim.amsgrad import AMSGrad as AMSGrad
+from ravine.optim.apollo import APOLLO as APOLLO
 from ravine.optim.asgd import ASGD as ASGD
 from ravine.optim.came import CAME as CAME
 from ravine.optim.d_adapt import DAdaptAdam as DAdaptAdam
@@ -28,6 +29,7 @@ from ravine.optim.dog import DoG as DoG
 from ravine.optim.dog import LDoG as LDoG
 from ravine.optim.dowg import DoWG as DoWG
 from ravine.optim.full_adagrad import FullAdagrad as FullAdagrad
+from ravine.optim.galore import GaLore as GaLore
 from ravine.optim.kfac import KFAC as KFAC
 from ravine.optim.kl_shampoo import KLSOAP as KLSOAP
 from ravine.optim.kl_shampoo import KLShampoo as KLShampoo

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine.compile.block import Block
-from ravine.compile.expr import FULL
+from ravine.compile.expr import FULL, is_matrix
 from ravine.compile.geometry import local, placing
 from ravine.compile.storage import CODED
 from ravine.optimizer import programs
@@ -379,7 +379,7 @@ def fit(
                 decoded(what, x)
         elif not (isinstance(x, Tensor) and x.dtype in (*TYPES, *CODED.values())) and not is_number(x):
             raise ValueError(f"{what} is {told(x)} in the state_dict; it must be a tensor")
-        state[k] = own(what, x, p)
+        state[k] = own(what, x, p, factor=k in expected and is_matrix(expected[k]))
     try:
         other = came != group["storage"] and any(x in ("bf16", "int8") for x in (came, group["storage"]))
         return stored(rule, compiled, group, p, state, other)
@@ -410,8 +410,9 @@ def decoded(what: str, x: Any) -> None:
         )
 
 
-def own(what: str, x: Any, p: Tensor) -> Tensor:
-    """A copy of a loaded state beside its parameter, in its order of memory where it has its shape."""
+def own(what: str, x: Any, p: Tensor, factor: bool) -> Tensor:
+    """A copy of a loaded state beside its parameter, in its order of memory and placed as it is where it has its shape;
+    a factor is whole in every process, also one that happens to have that shape."""
     if not isinstance(x, Tensor):
         return torch.tensor(float(x), device=p.device)
     if not has_memory(x) and not local(p).is_meta:
@@ -419,7 +420,7 @@ def own(what: str, x: Any, p: Tensor) -> Tensor:
             f"{what} is {told(x)} without memory of its own in the state_dict: it is sparse, meta, or freed"
         )
     try:
-        if x.shape == p.shape:
+        if x.shape == p.shape and not factor:
             return torch.empty_like(p, dtype=x.dtype, requires_grad=False).copy_(x)
         return x.detach().to(p.device, copy=True)
     except torch.OutOfMemoryError:

@@ -76,8 +76,8 @@ class Optimizer(Rule, torch.optim.Optimizer):
     storage: how states are stored. None: in the parameter's dtype; "float32": in float32 also where parameters are bf16
         or fp16; "bf16": in 2 bytes with stochastic rounding, so that slow averages still move; "int8": in 8-bit codes
         with stochastic rounding and a scale for each block of 256 elements (of the square root where a state is
-        never negative). Per-tensor, per-row and per-column states, averages of the weights and, with "int8", tensors
-        of fewer than 4096 elements stay in float32.
+        never negative). Per-tensor, per-row and per-column states, factors, averages of the weights and, with "int8",
+        tensors of fewer than 4096 elements and moments of a low rank (GaLore) stay in float32.
     master_bits: master weights for bf16 parameters. 8 or 16: that many more bits of each weight are kept as a state,
         and the step is made on both together, so that small steps count; 16 is float32. 0: no more bits, but
         stochastic rounding. None: rounding to nearest.

@@ -171,7 +171,7 @@ def stored(
     for k, x in compiled.program.start.items():
         key = rule.key(k)
         kept = state.get(key)
-        if kept is None or x.shape != FULL or kept.dtype == type_of(x, group, p):
+        if kept is None or not (x.shape == FULL or x.arg == "average") or kept.dtype == type_of(x, group, p):
             continue
         if other or scale_of(key) in state:
             value = real(as_numbers(state, key))
@@ -219,12 +219,12 @@ def scale_of(key: str) -> str:
 
 def type_of(x: Expr, group: Mapping[str, Any], p: Tensor) -> torch.dtype:
     """The type of a state: the parameter's, or what `storage` says. Statistics of tensors, rows and columns are few
-    and stay in float32 at least, and factors, whose roots need it; so do inputs, and states that begin as the weights
-    and are weights."""
+    and stay in float32 at least, and factors, whose roots need it, but for averages of a low rank in bf16; so do
+    inputs, and states that begin as the weights and are weights."""
     storage = group["storage"]
     if x.arg == "input":
         return torch.promote_types(p.dtype, torch.float32)
-    if x.shape == FULL and x.op == "fill" and storage == "bf16":
+    if storage == "bf16" and x.op == "fill" and (x.shape == FULL or x.arg == "average"):
         return torch.bfloat16
     if x.shape == FULL and x.op == "fill" and storage == "int8" and has_blocks(p):
         return CODED["root8" if x.arg is True else "linear8"]

@@ -14,7 +14,7 @@ from ravine.compile.expr import SCALAR, VECTORS, Expr, Shape, is_matrix
 from ravine.compile.geometry import Extent, extent, gradient, local, real, sizes
 from ravine.compile.interpret import wide
 from ravine.compile.launch.look import Changed, Gradients, Places, Unbacked
-from ravine.compile.launch.memory import layers, repeats
+from ravine.compile.launch.memory import LARGE, layers, lends, repeats
 from ravine.compile.plan import Matrix, Plan, wide_sum
 from ravine.compile.storage import CODED, decode, join, table
 
@@ -58,6 +58,8 @@ class Tables:
             for b in bound
         ]
         device = bound[0].p.device
+        between = [x for made in self.between for x in made.values()] if self.mixed and lends(device) else []
+        self.lent = {x: n for x in between if (n := x.untyped_storage().nbytes()) >= LARGE}
         self.sums = torch.zeros(len(bound), len(plan.sums), dtype=wide(device), device=device)
         made = {name: x for x, name in plan.between.items()}
         fixed = [
@@ -115,6 +117,8 @@ class Tables:
         self.grads = grads
         if self.mixed:
             self.made = [{} for _ in self.bound]
+        for x, n in self.lent.items():
+            x.untyped_storage().resize_(n)
         ready, self.ready = self.ready, False  # until the table is right again: should this fail, it is not trusted
         try:
             found = self.places.look(grads, local)
@@ -212,6 +216,8 @@ class Tables:
         self.calls += len(self.plan.kernels)
         if self.held:
             self.give_back()
+        for x in self.lent:
+            x.untyped_storage().resize_(0)
         self.grads, self.made = (), []
 
     @torch.no_grad()

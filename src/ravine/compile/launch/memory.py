@@ -11,6 +11,15 @@ from torch import Tensor
 PLAIN = (Tensor, torch.nn.Parameter)  # another class may have gradients of its own making
 
 
+LARGE = 1 << 20  # bytes
+
+
+def lends(device: torch.device) -> bool:
+    """True where what passes between matrix work and kernels has memory within a step only, for activations to have
+    in the next: on GPUs, whose allocator has it at hand. On a CPU all pages would be made anew."""
+    return device.type == "cuda"
+
+
 def low(x: Tensor) -> int:
     """The offset of a tensor in its storage, in bytes. An address not above it means that the memory was freed."""
     return int(x.storage_offset()) * x.element_size() if x.numel() else -1

@@ -15,8 +15,12 @@ from ravine.compile.launch.matrix import Work, crews, levels, run
 from ravine.compile.launch.memory import PLAIN
 from ravine.compile.launch.owners import Owners
 from ravine.compile.plan import Matrix, Plan
+from ravine.compile.storage import half, key, round_stochastically, words
 
 Given = tuple[Tensor, dict[Expr, Tensor], Callable[[Expr], Tensor]]  # a tensor's sizes, what is known, its leaves
+
+
+FIRST_FACTOR = 1 << 16  # of the draws in a step: no state of elements has one as high
 
 
 class Launch(Tables):
@@ -55,9 +59,20 @@ class Launch(Tables):
         for i, work in works.items():
             b, made = self.bound[i], work.find([*phase.keep, *(x for _, x in phase.stores)])
             states = [b.state[b.keys[k]] for k in self.matrices]
-            store([(b.state[b.keys[k]], made[x]) for k, x in phase.stores], states)  # in the last phase of a step
+            values = [self.rounded(b, k, made[x], place) for place, (k, x) in enumerate(phase.stores)]
+            kept = [b.state[b.keys[k]] for k, _ in phase.stores]
+            store(list(zip(kept, values, strict=True)), states)  # in the last phase of a step
             out[i] = {x: unstack(made[x], work.p, view) if x.shape == FULL else made[x] for x in phase.keep}
         return out
+
+    def rounded(self, b: Bound, k: str, made: Tensor, place: int) -> Tensor:
+        """What is written into a state that matrix work alone touches: to bf16 by stochastic rounding."""
+        if b.state[b.keys[k]].dtype != torch.bfloat16:
+            return made
+        numbers = self.row_of(b)
+        seed, t = (int(numbers[self.plan.numbers.index(x)]) for x in self.plan.chance)
+        count = torch.arange(made.numel(), device=made.device)
+        return round_stochastically(made, half(words(count, key(seed, t, b.index, FIRST_FACTOR + place)), 0))
 
     def found_owners(self) -> Owners | None:
         """Who works on tensors of which each process has a part; None where all do, since states of matrices are in
@@ -144,10 +159,13 @@ class Launch(Tables):
 
     def row(self, i: int) -> dict[Expr, Tensor]:
         """The numbers of the host for tensor i."""
-        width, row = len(self.plan.numbers), self.bound[i].row
-        numbers = self.numbers[row * width : (row + 1) * width]
-        made = torch.tensor(numbers, dtype=wide(self.bound[i].p.device), device="cpu")
+        made = torch.tensor(self.row_of(self.bound[i]), dtype=wide(self.bound[i].p.device), device="cpu")
         return dict(zip(self.plan.numbers, made, strict=True))
+
+    def row_of(self, b: Bound) -> Sequence[float]:
+        """The same as plain numbers."""
+        width = len(self.plan.numbers)
+        return self.numbers[b.row * width : (b.row + 1) * width]
 
     def reader(self, i: int):
         """Copies of the leaves p, g and states of tensor i, in the type of computation, as matrices; states of matrices

@@ -48,7 +48,7 @@ class Reference(Launch):
         kernel = self.plan.kernels[k]
         outputs = dict((*kernel.stores, *kernel.scalars, *kernel.vectors))
         for i, b in enumerate(self.bound):
-            wanted = [*kernel.sums, *kernel.short, *kernel.keep, *outputs.values()]
+            wanted = [*kernel.summed, *kernel.sums, *kernel.short, *kernel.keep, *outputs.values()]
             at, whole = (b.index, b.numbers), self.whole_of[i]
             made = evaluate(wanted, self.reader(i), real(b.p), self.known(i), b.extent.seen(self.plan.view), *at, whole)
             for x in (*kernel.sums, *kernel.short):

@@ -23,7 +23,7 @@ _RATES: dict[Range, str] = {
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
     (1e-3, 1e0): "adafactor adagrad adagradrda aggmo fulladagrad kfac lamb momentum muon nag normuon sgdw sm3 splus",
-    (3e-4, 3e-1): "madgrad momoadam shampoo",
+    (3e-4, 3e-1): "apollo galore madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
                   "klshampoo klsoap kron laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw "
                   "schedulefreeradam soap sparseadam stableadamw yogi",
@@ -41,7 +41,8 @@ _BESIDE: list[tuple[Space, str]] = [
     ({"1-momentum": (1e-3, 1.0), "nu": (0.1, 1.0)}, "qhm"),
     ({"1-momentum": (5e-3, 1.0)}, "signum"),
     ({"1-beta": (5e-3, 0.5)}, "momo"),
-    (_BETAS, "adahessian adam adam2k adamax adammini adamp adabelief ademamix adopt amsgrad dadaptadam laprop mars "
+    (_BETAS, "adahessian adam adam2k adamax adammini adamp adabelief ademamix adopt amsgrad apollo dadaptadam galore "
+             "laprop mars "
              "momoadam nadam novograd prodigy qhadam radam schedulefreeadamw schedulefreeplus schedulefreeradam "
              "sparseadam yogi"),
     (_BETAS | {"eps": (1e-8, 1e-1)}, "adameps"),

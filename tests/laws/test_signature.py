@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import ALL, every, near, parameters, products, some, states, walk
+from cases import ALL, NO_DECAY, every, near, parameters, products, some, states, walk
 from torch import nn
 
 # How a rule answers to gradients c times as large, from 0 and without weight decay. "linear": its path is c times as
@@ -61,6 +61,7 @@ KINDS = {
     "schedulefreeplus": "neither",  # the loss is not a thousand times as large
     "schedulefreeradam": "neither",  # here it begins as SGD
     "schedulefreesgd": "linear",
+    "scion": "invariant",
     "sgd": "linear",
     "sgdp": "linear",
     "sgdw": "linear",
@@ -79,7 +80,7 @@ KINDS = {
 }
 AS_LONG_AS_THE_WEIGHTS = {"lamb", "lars"}  # whose step is: from 0 it would not move, and it never comes to rest
 # a momentum of 10 000 steps; a step of lr while the momentum is not 0; a momentum that is longer than √v
-NEVER_RESTS = {"adamuon", "ademamix", "lion", "muon", "normuon", "signum", "simplifiedademamix", "splus"}
+NEVER_RESTS = {"adamuon", "ademamix", "lion", "muon", "normuon", "scion", "signum", "simplifiedademamix", "splus"}
 WATCHES_FIRST = {"adopt": 1, "soap": 1}  # so many gradients are looked at only, and nothing moves
 SHORT = {  # where the defaults remember longer than the paths here
     "aggmo": {"betas": (0.0, 0.9)},
@@ -124,7 +125,7 @@ def path(cls, gradients, start=0.0, **hyper):
 
 
 def undecayed(cls):
-    return {"weight_decay": 0.0} if "weight_decay" in cls.__signature__.parameters else {}
+    return {k: x for k, x in NO_DECAY.items() if k in cls.__signature__.parameters}
 
 
 def tiny(cls):

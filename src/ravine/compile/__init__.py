@@ -12,9 +12,13 @@ launch    bind a plan to the tensors of a model and run it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ravine.compile.check import check
 from ravine.compile.debug import debug
@@ -54,7 +58,12 @@ class Compiled:
         return {name: values[i] for name, i in self.keeps}
 
 
-MATRIX = {"p.vector": False, "p.eps": 2.0**-23}  # the tensor that is meant where none is given
+MATRIX = {"p.vector": False, "p.places": 1, "p.eps": 2.0**-23}  # the tensor that is meant where none is given
+
+
+def facts_of(p: Tensor) -> dict[str, Any]:
+    """What a rule may ask about a tensor."""
+    return {"p.vector": p.dim() < 2, "p.places": max(1, math.prod(p.shape[2:])), "p.eps": torch.finfo(p.dtype).eps}
 
 
 def compile_rule(rule: type[Rule], hyper: Mapping[str, Any], facts: Mapping[str, Any] = MATRIX) -> Compiled:

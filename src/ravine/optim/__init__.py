@@ -52,6 +52,7 @@ from ravine.optim.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
 from ravine.optim.schedule_free import ScheduleFreeRAdam as ScheduleFreeRAdam
 from ravine.optim.schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from ravine.optim.schedule_free_plus import ScheduleFreePlus as ScheduleFreePlus
+from ravine.optim.scion import Scion as Scion
 from ravine.optim.sgd import SGD as SGD
 from ravine.optim.sgdw import SGDW as SGDW
 from ravine.optim.shampoo import Shampoo as Shampoo

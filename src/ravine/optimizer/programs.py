@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from ravine.compile import MATRIX, Compiled
+from ravine.compile import MATRIX, Compiled, facts_of
 from ravine.optimizer.state import movable
 from ravine.rule import programs
 
@@ -18,5 +17,5 @@ if TYPE_CHECKING:
 
 def compiled(rule: type[Rule], group: Mapping[str, Any], p: Tensor | None = None) -> Compiled:
     """The program of a rule for the flags of a group and a parameter, else for a matrix."""
-    facts = MATRIX if p is None or not movable(p) else {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
+    facts = MATRIX if p is None or not movable(p) else facts_of(p)
     return programs.compiled(rule, rule.flags(group), group, facts)

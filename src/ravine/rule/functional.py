@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.compile import Compiled
+from ravine.compile import Compiled, facts_of
 from ravine.compile.expr import FULL, HOST, Expr, is_matrix
 from ravine.compile.geometry import extent, real, stacked
 from ravine.compile.interpret import evaluate
@@ -108,8 +108,7 @@ class Functional:
         """The program for an array."""
         if p.is_complex() and (self.rule.twin is None or self.rule.real_only):
             raise ValueError(f"functional: p is complex; {self.rule.__name__} is defined for real ones")
-        facts = {"p.vector": p.dim() < 2, "p.eps": torch.finfo(p.dtype).eps}
-        return compiled(self.rule, self.rule.flags(self.hyper), self.hyper, facts)
+        return compiled(self.rule, self.rule.flags(self.hyper), self.hyper, facts_of(p))
 
     def _begin(self, p: Tensor, old: Any) -> dict[str, Any]:
         """The first state of one array."""

@@ -131,6 +131,14 @@ def test_garbage_in_the_place_of_a_state_is_refused(cls):
     walk(twin, 1, first=2)
     same_states(a, twin)
 
+def test_blocks_that_are_a_tensor_whose_memory_is_gone_are_refused():
+    """And not printed: that reads memory which is no longer there."""
+    a = trained(ravine.Muon)
+    given = copy.deepcopy(a.state_dict())
+    for x in (GARBAGE["freed"], GARBAGE["meta"], GARBAGE["dict"]):
+        given["param_groups"][0]["blocks"] = x
+        refused(a, given, "blocks=")
+
 
 @pytest.mark.parametrize("what", ["other shape", "integers", "text", "fraction", "freed", "meta", "complex matrix"])
 def test_weights_put_aside_that_do_not_fit_are_refused(what):

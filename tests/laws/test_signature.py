@@ -33,6 +33,7 @@ KINDS = {
     "came": "invariant",
     "dadaptadam": "invariant",
     "dadaptsgd": "invariant",
+    "dion2": "invariant",
     "dog": "neither",  # ε counts in the sum of squares
     "dowg": "neither",  # ε is as large as the first steps
     "lamb": "invariant",
@@ -80,7 +81,18 @@ KINDS = {
 }
 AS_LONG_AS_THE_WEIGHTS = {"lamb", "lars"}  # whose step is: from 0 it would not move, and it never comes to rest
 # a momentum of 10 000 steps; a step of lr while the momentum is not 0; a momentum that is longer than √v
-NEVER_RESTS = {"adamuon", "ademamix", "lion", "muon", "normuon", "scion", "signum", "simplifiedademamix", "splus"}
+NEVER_RESTS = {
+    "adamuon",
+    "ademamix",
+    "dion2",
+    "lion",
+    "muon",
+    "normuon",
+    "scion",
+    "signum",
+    "simplifiedademamix",
+    "splus",
+}
 WATCHES_FIRST = {"adopt": 1, "soap": 1}  # so many gradients are looked at only, and nothing moves
 SHORT = {  # where the defaults remember longer than the paths here
     "aggmo": {"betas": (0.0, 0.9)},

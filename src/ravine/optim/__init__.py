@@ -24,6 +24,7 @@ from ravine.optim.asgd import ASGD as ASGD
 from ravine.optim.came import CAME as CAME
 from ravine.optim.d_adapt import DAdaptAdam as DAdaptAdam
 from ravine.optim.d_adapt import DAdaptSGD as DAdaptSGD
+from ravine.optim.dion2 import Dion2 as Dion2
 from ravine.optim.dog import DoG as DoG
 from ravine.optim.dog import LDoG as LDoG
 from ravine.optim.dowg import DoWG as DoWG

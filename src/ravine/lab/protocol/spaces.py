@@ -22,7 +22,7 @@ _RATES: dict[Range, str] = {
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreeplus schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
-    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo lamb momentum muon nag normuon scion sgdw sm3 splus",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo dion2 lamb momentum muon nag normuon scion sgdw sm3 splus",
     (3e-4, 3e-1): "madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
                   "laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap "
@@ -37,6 +37,7 @@ _BESIDE: list[tuple[Space, str]] = [
     (_MOMENTUM | {"weight_decay": (1e-5, 1e-1)}, "sgdw"),
     ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0)}, "muon normuon"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2": (1e-3, 0.5)}, "adamuon"),
+    ({"1-ef_decay": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "fraction": (0.1, 1.0)}, "dion2"),
     ({"alpha": (1e-2, 1.0), "scale": (1.0, 1e2)}, "scion"),  # lr · scale is the step, and lr the pull to 0
     ({"1-momentum": (1e-3, 1.0), "nu": (0.1, 1.0)}, "qhm"),
     ({"1-momentum": (5e-3, 1.0)}, "signum"),
@@ -117,7 +118,7 @@ def widened(space: Space, edges: Mapping[str, str]) -> Space:
     wider = dict(space)
     for name, end in edges.items():
         low, high = space[name]
-        most = 1.0 if name.startswith("1-") or name in ("alpha", "nu") else float("inf")
+        most = 1.0 if name.startswith("1-") or name in ("alpha", "fraction", "nu") else float("inf")
         wider[name] = (low / 10, high) if end == "lowest" else (low, min(high * 10, most))
     return wider
 

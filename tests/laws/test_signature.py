@@ -44,6 +44,7 @@ KINDS = {
     "lpadam": "invariant",
     "madgrad": "neither",  # the cube root of the gradient
     "mars": "neither",  # large gradients are clipped
+    "marsm": "neither",  # large gradients are clipped
     "momentum": "linear",
     "momo": "neither",  # the loss is not a thousand times as large
     "momoadam": "neither",  # as MoMo

@@ -35,6 +35,7 @@ from ravine.optim.lion import Lion as Lion
 from ravine.optim.lp_adam import LpAdam as LpAdam
 from ravine.optim.madgrad import MADGRAD as MADGRAD
 from ravine.optim.mars import MARS as MARS
+from ravine.optim.mars_m import MARSM as MARSM
 from ravine.optim.momentum import Momentum as Momentum
 from ravine.optim.momo import MoMo as MoMo
 from ravine.optim.momo import MoMoAdam as MoMoAdam

@@ -25,8 +25,8 @@ _RATES: dict[Range, str] = {
     (1e-3, 1e0): "adafactor adagrad adagradrda aggmo dion2 lamb momentum muon nag normuon scion sgdw sm3 splus",
     (3e-4, 3e-1): "madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
-                  "laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam soap "
-                  "sparseadam stableadamw yogi",
+                  "laprop lpadam mars marsm nadam novograd qhadam radam rmsprop schedulefreeadamw schedulefreeradam "
+                  "soap sparseadam stableadamw yogi",
     (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
@@ -36,6 +36,7 @@ _BESIDE: list[tuple[Space, str]] = [
     (_MOMENTUM, "dadaptsgd lars madgrad momentum nag schedulefreesgd sgdp sm3"),
     (_MOMENTUM | {"weight_decay": (1e-5, 1e-1)}, "sgdw"),
     ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0)}, "muon normuon"),
+    ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "gamma": (1e-3, 0.3)}, "marsm"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2": (1e-3, 0.5)}, "adamuon"),
     ({"1-ef_decay": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "fraction": (0.1, 1.0)}, "dion2"),
     ({"alpha": (1e-2, 1.0), "scale": (1.0, 1e2)}, "scion"),  # lr · scale is the step, and lr the pull to 0

@@ -6,12 +6,6 @@ from ravine.optimizer import Optimizer, Pair
 from ravine.words import decayed, maximum, norm, sqrt, zeros
 
 
-def corrected(g, last, beta, gamma):
-    """The gradient without part of its noise, which the last one shows, and no longer than 1."""
-    c = g + gamma * beta / (1 - beta) * (g - last)
-    return c / maximum(1, norm(c))
-
-
 class MARS(Optimizer):
     """AdamW on gradients from which part of the noise is taken, by comparing each with the one before.
 
@@ -52,7 +46,9 @@ class MARS(Optimizer):
     def update(self, s, p, g, t):
         b1, b2 = self.betas
         p, _ = decayed(p, g, self.lr, self.weight_decay, True)
-        c, s.last = corrected(g, s.last, b1, self.gamma), g
+        c = g + self.gamma * b1 / (1 - b1) * (g - s.last)
+        c = c / maximum(1, norm(c))
+        s.last = g
         s.m = b1 * s.m + (1 - b1) * c
         s.v = v = b2 * s.v + (1 - b2) * c**2
         if self.amsgrad:

@@ -5,9 +5,8 @@ from typing import Literal
 import torch
 
 from ravine.matrix import Polynomials, orthogonal
-from ravine.optim.mars import corrected
 from ravine.optimizer import Block, Optimizer, Triple
-from ravine.words import cols, decayed, maximum, rows, sqrt, zeros
+from ravine.words import cols, decayed, maximum, norm, rows, sqrt, zeros
 
 
 class MARSM(Optimizer):
@@ -52,8 +51,9 @@ class MARSM(Optimizer):
 
     def update(self, s, p, g, t):
         mu = self.momentum
-        c, s.last = corrected(g, s.last, mu, self.gamma), g
-        s.m = mu * s.m + (1 - mu) * c
+        c = g + self.gamma * mu / (1 - mu) * (g - s.last)
+        s.last = g
+        s.m = mu * s.m + (1 - mu) * c / maximum(1, norm(c))
         named = {"polynomials": self.polynomials, "precision": self.precision}
         o = orthogonal(s.m, given=self.ns_coefficients, steps=self.ns_steps, **named)
         p, _ = decayed(p, g, self.lr, self.weight_decay, True)

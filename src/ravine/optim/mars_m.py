@@ -52,8 +52,9 @@ class MARSM(Optimizer):
     def update(self, s, p, g, t):
         mu = self.momentum
         c = g + self.gamma * mu / (1 - mu) * (g - s.last)
+        c = c / maximum(1, norm(c))
         s.last = g
-        s.m = mu * s.m + (1 - mu) * c / maximum(1, norm(c))
+        s.m = mu * s.m + (1 - mu) * c
         named = {"polynomials": self.polynomials, "precision": self.precision}
         o = orthogonal(s.m, given=self.ns_coefficients, steps=self.ns_steps, **named)
         p, _ = decayed(p, g, self.lr, self.weight_decay, True)

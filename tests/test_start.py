@@ -79,7 +79,7 @@ def test_the_public_names_are_those_of_the_list():
     ("name", "said"),
     [
         ("Ranger", "has no attribute 'Ranger': Ranger is not here yet"),
-        ("Scion", "Scion is not here yet"),
+        ("Fromage", "Fromage is not here yet"),
         ("Adma", "did you mean Adam"),
         ("catalogue", "module 'ravine' has no attribute 'catalogue'"),
         ("_private", "module 'ravine' has no attribute '_private'"),

@@ -180,6 +180,12 @@ def is_vector(p: Expr) -> bool:
     return traces.stack[-1].fact("p.vector")
 
 
+def places(p: Expr) -> int:
+    """How many places the kernel of a convolution has: all sizes after the second, multiplied; 1 for a matrix."""
+    assert p.op == "p"
+    return traces.stack[-1].fact("p.places")
+
+
 def precision(p: Expr) -> float:
     """The distance from 1 to the next number of the parameter's type (torch.finfo(dtype).eps)."""
     assert p.op == "p"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cases import (
     ALL,
+    NO_DECAY,
     equal,
     every_program,
     every_twin,
@@ -57,7 +58,7 @@ def agree(a, b, tolerance=2e-6):
 
 @every_program
 def test_zero_gradients_leave_the_weights_and_are_finite(cls):
-    opt = cls(parameters(SHAPES), **{k: 0.0 for k in ("weight_decay", "lambd") if k in fields(cls)})
+    opt = cls(parameters(SHAPES), **{k: x for k, x in NO_DECAY.items() if k in fields(cls)})
     before = [p.detach().clone() for p in of(opt)]
     walk(opt, 3, scale=0.0)
     for p, old in zip(of(opt), before, strict=True):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import ALL, every, near, parameters, products, some, states, walk
+from cases import ALL, NO_DECAY, every, near, parameters, products, some, states, walk
 from torch import nn
 
 # How a rule answers to gradients c times as large, from 0 and without weight decay. "linear": its path is c times as
@@ -34,6 +34,7 @@ KINDS = {
     "came": "invariant",
     "dadaptadam": "invariant",
     "dadaptsgd": "invariant",
+    "dion2": "invariant",
     "dog": "neither",  # ε counts in the sum of squares
     "dowg": "neither",  # ε is as large as the first steps
     "galore": "invariant",
@@ -50,6 +51,7 @@ KINDS = {
     "lpadam": "invariant",
     "madgrad": "neither",  # the cube root of the gradient
     "mars": "neither",  # large gradients are clipped
+    "marsm": "neither",  # large gradients are clipped
     "momentum": "linear",
     "momo": "neither",  # the loss is not a thousand times as large
     "momoadam": "neither",  # as MoMo
@@ -68,6 +70,7 @@ KINDS = {
     "schedulefreeplus": "neither",  # the loss is not a thousand times as large
     "schedulefreeradam": "neither",  # here it begins as SGD
     "schedulefreesgd": "linear",
+    "scion": "invariant",
     "sgd": "linear",
     "sgdp": "linear",
     "sgdw": "linear",
@@ -86,7 +89,19 @@ KINDS = {
 }
 AS_LONG_AS_THE_WEIGHTS = {"lamb", "lars"}  # whose step is: from 0 it would not move, and it never comes to rest
 # a momentum of 10 000 steps; a step of lr while the momentum is not 0, or of its own scale; one that is longer than √v
-NEVER_RESTS = {"adamuon", "ademamix", "kron", "lion", "muon", "normuon", "signum", "simplifiedademamix", "splus"}
+NEVER_RESTS = {
+    "adamuon",
+    "ademamix",
+    "dion2",
+    "kron",
+    "lion",
+    "muon",
+    "normuon",
+    "scion",
+    "signum",
+    "simplifiedademamix",
+    "splus",
+}
 WATCHES_FIRST = {
     "adopt": 1,
     "klshampoo": 1,
@@ -137,7 +152,7 @@ def path(cls, gradients, start=0.0, **hyper):
 
 
 def undecayed(cls):
-    return {"weight_decay": 0.0} if "weight_decay" in cls.__signature__.parameters else {}
+    return {k: x for k, x in NO_DECAY.items() if k in cls.__signature__.parameters}
 
 
 def tiny(cls):

@@ -57,6 +57,7 @@ ALL = {
     "hyperball": Hyperball,
     "radial_brake": RadialBrake,
     "update_floor": lambda: UpdateFloor(20.0),
+    "update_floor_of_rows": lambda: UpdateFloor(3.0, rows=True),
     "ema_nesterov": lambda: EMANesterov(0.5, 0.9),
     "gpa": lambda: GPA(0.9, 0.7),
     "l1": lambda: L1(0.2),

@@ -195,6 +195,25 @@ def test_the_floor_of_updates_by_its_equation(ratio, backend, rule, hyper):
     assert raised or ratio < 1
 
 
+@rules
+@backends
+@pytest.mark.parametrize("ratio", [0.35, 5.0])
+def test_the_floor_of_each_row_by_its_equation(ratio, backend, rule, hyper):
+    walk, raised = Walk(UpdateFloor(ratio, rows=True), rule, backend, **hyper), 0
+    for t, lr in enumerate(RATES):
+        before, made, after = walk.step(t, lr)
+        for x, y, z in zip(before, made, after, strict=True):
+            if flat(x):
+                near([z], [y])
+                continue
+            for a, b, c in zip(x.flatten(1), y.flatten(1), z.flatten(1), strict=True):
+                u = a - b
+                times = max(1.0, float(lr * ratio * a.norm() / u.norm())) if u.norm() > 0 else 1.0
+                raised += times > 1
+                near([c], [a - times * u])
+    assert raised or ratio < 1
+
+
 # a point ahead
 
 

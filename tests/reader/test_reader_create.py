@@ -228,6 +228,6 @@ def test_a_typing_error_of_a_known_method_is_not_taken_for_one_that_is_absent():
     for typed, meant in {"loin": "lion", "momoo": "momo", "adamw2": "adamw", "adan2k": "adam2k"}.items():
         with pytest.raises(CatalogError, match=f"did you mean .*{meant}"):
             find(typed)
-    for typed, meant in {"rangr": "Ranger", "scio": "Scion", "galor": "GaLore"}.items():
+    for typed, meant in {"rangr": "Ranger", "fromag": "Fromage", "conad": "Conda"}.items():
         with pytest.raises(CatalogError, match=f"if you mean {meant}: it is not here yet. `ravine list` has them all"):
             find(typed)

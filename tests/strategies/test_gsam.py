@@ -38,6 +38,28 @@ def test_algorithm_1(library):
         assert not any(opt.kept.values())
 
 
+@libraries
+def test_rho_follows_the_rate_as_the_authors_scheduler_does(library):
+    params, others = start(), start()
+    line = {"rho_min": 0.1, "lr_min": 0.02, "lr_max": 0.1}
+    a = GSAM(library.SGD(params, lr=0.1), rho=0.5, alpha=0.7, **line)
+    b = GSAM(library.SGD(others, lr=0.1), rho=0.5, alpha=0.7)
+    for t, (lr, rho) in enumerate([(0.1, 0.5), (0.06, 0.3), (0.02, 0.1), (0.14, 0.7), (0.0, 0.0)]):
+        for opt in (a, b):
+            opt.param_groups[0]["lr"] = lr
+        b.rho = rho
+        a.step(closure_at(a, params, t))
+        b.step(closure_at(b, others, t))
+        assert abs(a.radius - rho) < 1e-15
+        near(params, others)
+    again = GSAM(library.SGD(start(), lr=0.1))
+    again.load_state_dict(a.state_dict())
+    assert (again.rho_min, again.lr_min, again.lr_max) == (0.1, 0.02, 0.1)
+    for wrong in ({"lr_min": 0.1, "lr_max": 0.1}, {"rho_min": 0.1}, {"lr_min": 0.1}):
+        with pytest.raises(ValueError, match="lr_max must be above lr_min"):
+            GSAM(library.SGD(start(), lr=0.1), **wrong)
+
+
 def test_the_two_calls_are_the_closure():
     params, others = start(), start()
     a, b = GSAM(ravine.Adam(params, lr=0.05)), GSAM(ravine.Adam(others, lr=0.05))

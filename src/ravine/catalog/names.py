@@ -84,7 +84,7 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
 
 ABSENT = (  # methods of the literature that are not here yet: whoever asks for one is told so, and not sent elsewhere
     *("Conda", "Dion", "Fromage", "FTRL", "L-BFGS", "LOMO"),
-    *("Ranger", "Scion", "SpectralDescent", "VSGD"),
+    *("Ranger", "SpectralDescent", "VSGD"),
 )
 ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
     "sam": "ravine.strategies.SAM drives any optimizer",

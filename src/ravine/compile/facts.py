@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ class Facts(dict[str, Any]):
     """Facts of a tensor by their names. A comparison of sizes, as "r > 8192", is found when it is asked."""
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype = torch.float32, view: View = "first"):
-        super().__init__({"p.vector": len(shape) < 2, "p.eps": torch.finfo(dtype).eps})
+        places = max(1, math.prod(shape[2:]))
+        super().__init__({"p.vector": len(shape) < 2, "p.places": places, "p.eps": torch.finfo(dtype).eps})
         self.shape, self.view = shape, view
 
     def __missing__(self, question: str) -> bool:

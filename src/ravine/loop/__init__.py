@@ -2,3 +2,4 @@
 
 from ravine.loop.accumulate import accumulate as accumulate
 from ravine.loop.early_stopping import EarlyStopping as EarlyStopping
+from ravine.loop.qk_clip import QKClip as QKClip

@@ -1,7 +1,7 @@
 """A floor for relative updates."""
 
 from ravine.rule.modifier import Modifier
-from ravine.words import is_vector, maximum, norm, where
+from ravine.words import is_vector, maximum, norm, row_total, sqrt, where
 
 
 class UpdateFloor(Modifier):
@@ -13,6 +13,9 @@ class UpdateFloor(Modifier):
     The u/w-floor of modded-nanogpt, where u is the step before it is multiplied with lr; its ratio under Muon is 0.35,
     later 0.3825. Weight decay keeps steps large beside the weights by keeping the weights small; this does it without
     decay. lr scales the floor as it scales the step, so a schedule keeps its meaning.
+
+    rows=True has a floor for each row, ‖pᵢ‖ and ‖uᵢ‖ in the place of ‖p‖ and ‖u‖, so that no neuron stands still beside
+    others that move.
 
     How often it acts depends on the rule: a direction of Muon has a norm of about √rows, one of Adam about √numbers.
     Where every step is below the floor, all have its length, and only the product of lr and ratio counts. A step of 0
@@ -26,11 +29,12 @@ class UpdateFloor(Modifier):
     papers = ("jordan2024moddednanogpt",)
 
     ratio: float = 0.35
+    rows: bool = False
 
     def update(self, s, p, g, t, new, lr):
         if is_vector(p):
             return new
         u = p - new
-        length = norm(u)
-        times = maximum(1, lr * self.ratio * norm(p) / where(length > 0, length, 1))
+        size, length = (sqrt(row_total(x**2)) if self.rows else norm(x) for x in (p, u))
+        times = maximum(1, lr * self.ratio * size / where(length > 0, length, 1))
         return new - (times - 1) * u

@@ -25,6 +25,7 @@ from ravine.optim.asgd import ASGD as ASGD
 from ravine.optim.came import CAME as CAME
 from ravine.optim.d_adapt import DAdaptAdam as DAdaptAdam
 from ravine.optim.d_adapt import DAdaptSGD as DAdaptSGD
+from ravine.optim.dion2 import Dion2 as Dion2
 from ravine.optim.dog import DoG as DoG
 from ravine.optim.dog import LDoG as LDoG
 from ravine.optim.dowg import DoWG as DoWG
@@ -41,6 +42,7 @@ from ravine.optim.lion import Lion as Lion
 from ravine.optim.lp_adam import LpAdam as LpAdam
 from ravine.optim.madgrad import MADGRAD as MADGRAD
 from ravine.optim.mars import MARS as MARS
+from ravine.optim.mars_m import MARSM as MARSM
 from ravine.optim.momentum import Momentum as Momentum
 from ravine.optim.momo import MoMo as MoMo
 from ravine.optim.momo import MoMoAdam as MoMoAdam
@@ -59,6 +61,7 @@ from ravine.optim.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
 from ravine.optim.schedule_free import ScheduleFreeRAdam as ScheduleFreeRAdam
 from ravine.optim.schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from ravine.optim.schedule_free_plus import ScheduleFreePlus as ScheduleFreePlus
+from ravine.optim.scion import Scion as Scion
 from ravine.optim.sgd import SGD as SGD
 from ravine.optim.sgdw import SGDW as SGDW
 from ravine.optim.shampoo import Shampoo as Shampoo

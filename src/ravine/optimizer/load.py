@@ -259,10 +259,10 @@ def shaped(who: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
     """This optimizer's blocks, which a state_dict has in words; ValueError where they are others."""
     mine = {k: x for k, x in now.items() if isinstance(x, Block) or (k == "blocks" and x is None)}
     for k, x in mine.items():
-        if k in saved and str(saved[k]) != str(x):
-            raise ValueError(
-                f"{who} has {k}={in_short(str(saved[k]))} in the state_dict and {k}={x} here; give the same"
-            )
+        given = saved.get(k, x)
+        words = in_short(str(given)) if isinstance(given, str | Block | None) else told(given)
+        if words != in_short(str(x)):
+            raise ValueError(f"{who} has {k}={words} in the state_dict and {k}={x} here; give the same")
     return mine
 
 
@@ -410,7 +410,7 @@ def decoded(what: str, x: Any) -> None:
         )
 
 
-def own(what: str, x: Any, p: Tensor, factor: bool) -> Tensor:
+def own(what: str, x: Any, p: Tensor, factor: bool = False) -> Tensor:
     """A copy of a loaded state beside its parameter, in its order of memory and placed as it is where it has its shape;
     a factor is whole in every process, also one that happens to have that shape."""
     if not isinstance(x, Tensor):

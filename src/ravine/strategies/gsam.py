@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,8 +35,12 @@ class GSAM(SAM):
     is a measure of sharpness. α = 0 is `SAM`. Steps, closures, scalers and faults are as SAM's, at the price of one
     more copy of the gradients while a first step is open: `opt.state[p]["gsam.grad"]`.
 
-    The paper lets ρ fall with lr, from ρ_max to ρ_min as lr does from lr_max to lr_min: set it before each step,
-    `opt.rho = rho_min + (rho_max - rho_min) * (lr - lr_min) / (lr_max - lr_min)`. Where either gradient is zero or not
+    The paper lets ρ fall with lr, and so does lr_max=: ρ is `rho` at lr_max and rho_min at lr_min, and in between, and
+    beyond, on the line through both, but never below 0. lr is that of the first group, which a schedule moves.
+
+        ρ ← ρ_min + (ρ_max − ρ_min) (lr − lr_min) / (lr_max − lr_min)
+
+    Where either gradient is zero or not
     finite, v is 0. A parameter that has a gradient at w + e alone counts as one with h = 0. The authors' code splits
     the gradients of each process and averages then; here they are averaged first, as DDP does.
 
@@ -44,10 +51,13 @@ class GSAM(SAM):
     """
 
     papers = ("zhuang2022gsam", "foret2021sam")
-    fields = ("rho", "adaptive", "eta", "alpha")
+    fields = ("rho", "adaptive", "eta", "alpha", "rho_min", "lr_min", "lr_max")
     keeps = ("before", "grad")
 
     alpha: float
+    rho_min: float
+    lr_min: float
+    lr_max: float
 
     def __init__(
         self,
@@ -57,9 +67,31 @@ class GSAM(SAM):
         adaptive: bool = False,
         *,
         eta: float = 0.0,
+        rho_min: float = 0.0,
+        lr_min: float = 0.0,
+        lr_max: float = 0.0,
         model: torch.nn.Module | None = None,
     ):
-        self.drive(opt, model, rho=rho, adaptive=adaptive, eta=eta, alpha=alpha)
+        line = {"rho_min": rho_min, "lr_min": lr_min, "lr_max": lr_max}
+        self.drive(opt, model, rho=rho, adaptive=adaptive, eta=eta, alpha=alpha, **line)
+
+    @classmethod
+    def valid(cls, note: Mapping[str, Any]) -> dict[str, Any]:
+        own = super().valid(note)
+        low, high = own["lr_min"], own["lr_max"]
+        if high <= low if high else own["rho_min"] or low:
+            raise ValueError(
+                f"{cls.__name__}: lr_min is {low} and lr_max {high}; for ρ to follow lr, lr_max must be above lr_min; "
+                "without all three it is constant"
+            )
+        return own
+
+    @property
+    def radius(self) -> float:
+        if not self.lr_max:
+            return self.rho
+        share = (float(self.param_groups[0]["lr"]) - self.lr_min) / (self.lr_max - self.lr_min)
+        return max(0.0, self.rho_min + (self.rho - self.rho_min) * share)
 
     def put_aside(self, p: Tensor) -> dict[str, Tensor]:
         assert p.grad is not None

@@ -123,6 +123,11 @@ class SAM(Strategy):
         self.finish({**given, "loss": there})
         return loss
 
+    @property
+    def radius(self) -> float:
+        """How far the next first step goes."""
+        return self.rho
+
     @untraced
     @torch.no_grad()
     def first_step(self, zero_grad: bool = False) -> None:
@@ -138,7 +143,7 @@ class SAM(Strategy):
             self.kept[p].update(self.put_aside(p))
         if norms:
             norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
-            reach = torch.where(norm > 0, self.rho / norm, 0.0)
+            reach = torch.where(norm > 0, self.radius / norm, 0.0)
             for p, g in grads:
                 e = self.turned(p, self.turned(p, g)) * reach.to(p.device)
                 p.add_(torch.where(norm.isfinite().to(p.device), e, 0.0).to(p.dtype))

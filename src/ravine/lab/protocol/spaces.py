@@ -22,11 +22,12 @@ _RATES: dict[Range, str] = {
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreeplus schedulefreesgd",
     (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
     (5e-3, 5e0): "adahessian",
-    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo fulladagrad kfac lamb momentum muon nag normuon sgdw sm3 splus",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo dion2 fulladagrad kfac lamb momentum muon nag normuon scion sgdw "
+                  "sm3 splus",
     (3e-4, 3e-1): "apollo galore madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
-                  "klshampoo klsoap kron laprop lpadam mars nadam novograd qhadam radam rmsprop schedulefreeadamw "
-                  "schedulefreeradam soap sparseadam stableadamw yogi",
+                  "klshampoo klsoap kron laprop lpadam mars marsm nadam novograd qhadam radam rmsprop "
+                  "schedulefreeadamw schedulefreeradam soap sparseadam stableadamw yogi",
     (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
@@ -36,8 +37,11 @@ _BESIDE: list[tuple[Space, str]] = [
     (_MOMENTUM, "dadaptsgd lars madgrad momentum nag schedulefreesgd sgdp sm3"),
     (_MOMENTUM | {"weight_decay": (1e-5, 1e-1)}, "sgdw"),
     ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0)}, "muon normuon"),
+    ({"1-momentum": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "gamma": (1e-3, 0.3)}, "marsm"),
     ({"1-beta1": (1e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2": (1e-3, 0.5)}, "adamuon"),
     ({"damping": (1e-6, 1e0), "norm_constraint": (1e-7, 1e-1), "1-momentum": (1e-2, 1.0)}, "kfac"),
+    ({"1-ef_decay": (1e-2, 1.0), "weight_decay": (5e-3, 1.0), "fraction": (0.1, 1.0)}, "dion2"),
+    ({"alpha": (1e-2, 1.0), "scale": (1.0, 1e2)}, "scion"),  # lr · scale is the step, and lr the pull to 0
     ({"1-momentum": (1e-3, 1.0), "nu": (0.1, 1.0)}, "qhm"),
     ({"1-momentum": (5e-3, 1.0)}, "signum"),
     ({"1-beta": (5e-3, 0.5)}, "momo"),
@@ -134,7 +138,7 @@ def widened(space: Space, edges: Mapping[str, str]) -> Space:
     wider = dict(space)
     for name, end in edges.items():
         low, high = space[name]
-        most = 1.0 if name.startswith("1-") or name == "nu" else float("inf")
+        most = 1.0 if name.startswith("1-") or name in ("alpha", "fraction", "nu") else float("inf")
         wider[name] = (low / 10, high) if end == "lowest" else (low, min(high * 10, most))
     return wider
 

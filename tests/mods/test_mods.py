@@ -145,7 +145,11 @@ def test_backends_agree(rule, hyper, make):
     for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 3e-5)):
         paths = [walk(rule(parameters(dtype), mods=[make()], backend=b, **hyper)) for b in ("reference", "llvm")]
         assert all(x.isfinite().all() for x in paths[0])
-        near(*paths, max(tolerance, 1e-6) if isinstance(make(), GradientNoise) else tolerance)  # its noise is float32
+        if isinstance(make(), GradientNoise):  # its noise is float32
+            tolerance = max(tolerance, 1e-6)
+        if isinstance(make(), UpdateFloor):  # it multiplies a difference of near weights, and so their rounding
+            tolerance *= 10
+        near(*paths, tolerance)
 
 
 @each_rule

@@ -36,7 +36,7 @@ def table(rows: list[Method]) -> str:
     """The methods as columns; on a terminal the last one goes on in lines below, within its column."""
     what = f"what it is (state and moved: bytes {PER})"
     cells = [("name", "year", "state", "moved", what)]
-    cells += [(x.name, str(x.year or "-"), f"{x.state:g}", str(x.moved), x.sentence) for x in rows]
+    cells += [(x.name, str(x.year or "-"), bytes_of(x.state), str(x.moved), x.sentence) for x in rows]
     name = max(len(row[0]) for row in cells)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     return "\n".join(folded(f"{a:{name}}  {b:>4}  {c:>5}  {d:>5}  ", e, width) for a, b, c, d, e in cells)
@@ -63,7 +63,7 @@ def show(name: str) -> str:
         "What it is": inspect.cleandoc(cls.__doc__ or ""),
         "Equations, as traced at these defaults": text.equations(made.program),
         "Defaults": _defaults(cls, said),
-        "Plan": "\n".join([*steps, f"{facts.state:g} bytes of state, {facts.moved} moved, {PER}"]),
+        "Plan": "\n".join([*steps, f"{bytes_of(facts.state)} bytes of state, {facts.moved} moved, {PER}"]),
         "Paper": "\n".join(entry.line() for entry in cited(cls)) if {*cls.papers} & {*papers()} else "none named",
     }
     return "\n\n".join(f"{title}\n{_indented(body)}" if title else body for title, body in sections.items())
@@ -95,3 +95,8 @@ def _written(name: str) -> type[Optimizer | Schedule]:
 
 def _indented(body: str) -> str:
     return "\n".join(f"  {line}" if line else "" for line in body.splitlines())
+
+
+def bytes_of(state: float) -> str:
+    """The bytes of a state, with commas where they are many."""
+    return f"{state:g}" if state < 1e5 else f"{state:,.0f}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ravine.compile.emit.host import needed
 from ravine.compile.emit.triton.body import Body
 from ravine.compile.expr import COMPARE, EVERY, Expr, walk
 from ravine.compile.plan import Plan
@@ -34,7 +35,7 @@ def power(a, b):
 def given(plan: Plan) -> list[str]:
     """The hyperparameters and inputs that the numbers are made from, in the order of the table of what is given.
     Before them stands the infinity that a GradScaler has found, or 0."""
-    leaves = [x for x in walk(plan.numbers) if x.op in GIVEN]
+    leaves = [x for x in needed(plan.numbers) if x.op in GIVEN]
     return list(dict.fromkeys(str(x.arg) for x in leaves))
 
 

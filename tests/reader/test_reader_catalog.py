@@ -14,7 +14,7 @@ import ravine
 from ravine.catalog.bib import papers, parse, plain
 from ravine.catalog.docstring import parts
 from ravine.catalog.methods import SHAPE, cited, defaults, method, methods
-from ravine.catalog.printed import table
+from ravine.catalog.printed import bytes_of, table
 from ravine.cli import COMMANDS, main
 from ravine.optim import registry
 from ravine.testing.subject import some
@@ -176,7 +176,7 @@ def test_a_narrow_terminal_keeps_every_column_and_every_word(monkeypatch, width)
     rows = methods()
     columns = [
         ["name", "year", "state", "moved"],
-        *([x.name, str(x.year or "-"), f"{x.state:g}", str(x.moved)] for x in rows),
+        *([x.name, str(x.year or "-"), bytes_of(x.state), str(x.moved)] for x in rows),
     ]
     what = "what it is (state and moved: bytes per float32 parameter of a 1024 × 1024 matrix)"
     sentences = [what, *(x.sentence for x in rows)]

@@ -20,6 +20,7 @@ from ravine import mods, schedules, strategies
 from ravine.catalog.docstring import parts
 from ravine.catalog.literature import PAPER
 from ravine.catalog.methods import Method, cited, defaults, method, methods
+from ravine.catalog.printed import bytes_of
 from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.rule.hyper import SWITCHES
@@ -81,7 +82,7 @@ def page(cls: type[Optimizer], facts: Method) -> str:
         "In words": said.paragraphs,
         "When to use it": said.use,
         "Defaults": of_defaults(cls),
-        "What it costs": f"{facts.state:g} bytes of state for each float32 parameter of a 1024 × 1024 matrix; a step "
+        "What it costs": f"{bytes_of(facts.state)} bytes of state for each float32 parameter of a 1024 × 1024 matrix; a step "
         f"moves {facts.moved} bytes in {facts.passes} pass{'es' * (facts.passes != 1)} over memory.{twin}",
         "Where others differ": table(("where they disagree", "here", "for the other"), others) if others else "",
         "Papers": "\n\n".join(
@@ -98,7 +99,7 @@ def page(cls: type[Optimizer], facts: Method) -> str:
 def index(rows: list[Method]) -> str:
     """The table of all methods."""
     linked = [
-        (f"[{x.name}](optimizers/{x.name.lower()}.md)", str(x.year or ""), f"{x.state:g}", str(x.moved), x.sentence)
+        (f"[{x.name}](optimizers/{x.name.lower()}.md)", str(x.year or ""), bytes_of(x.state), str(x.moved), x.sentence)
         for x in rows
     ]
     return f"""# The optimizers

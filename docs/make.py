@@ -82,8 +82,8 @@ def page(cls: type[Optimizer], facts: Method) -> str:
         "In words": said.paragraphs,
         "When to use it": said.use,
         "Defaults": of_defaults(cls),
-        "What it costs": f"{bytes_of(facts.state)} bytes of state for each float32 parameter of a 1024 × 1024 matrix; a "
-        f"step moves {facts.moved} bytes in {facts.passes} pass{'es' * (facts.passes != 1)} over memory.{twin}",
+        "What it costs": f"{bytes_of(facts.state)} bytes of state for each float32 parameter of a 1024 × 1024 matrix; "
+        f"a step moves {facts.moved} bytes in {facts.passes} pass{'es' * (facts.passes != 1)} over memory.{twin}",
         "Where others differ": table(("where they disagree", "here", "for the other"), others) if others else "",
         "Papers": "\n\n".join(
             [

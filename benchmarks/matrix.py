@@ -248,7 +248,7 @@ def main() -> None:
     questions = ["muon", *FACTORED, "spikes", "small"]
     parser = arguments(__doc__, "matrix-cpu.json", rounds=5)
     parser.add_argument("--only", nargs="+", choices=questions, default=questions)
-    parser.add_argument("--layers", type=int, default=12, help="blocks of GPT-2 for Muon; a third of them for spikes")
+    parser.add_argument("--layers", type=int, default=12, help="blocks of GPT-2 for Muon; a sixth of them for spikes")
     parser.add_argument("--width", type=int, default=768, help="of GPT-2, to try the script with less")
     args = parser.parse_args()
     record = Record()
@@ -257,9 +257,9 @@ def main() -> None:
             muon(record, args.layers, args.width, args.rounds)
         for question in FACTORED:
             if question in args.only:
-                factored(record, question, args.width, args.rounds)
+                factored(record, question, args.width, max(1, args.rounds // 2))
         if "spikes" in args.only:
-            spikes(record, max(1, args.layers // 3), args.width)
+            spikes(record, max(1, args.layers // 6), args.width)
         if "small" in args.only:
             small(record, args.rounds)
     record.write(args.out)

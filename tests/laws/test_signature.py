@@ -118,6 +118,7 @@ FORGETS_AT_ONCE = {
     "adafactor",
     "adagrad",
     "adagradrda",
+    "asgd",
     "dadaptsgd",
     "dog",
     "dowg",

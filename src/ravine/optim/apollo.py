@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 import torch
 
-from ravine.matrix import subspace
-from ravine.optim.galore import low_rank, sides, whole_and_positive
+from ravine.matrix import low_rank, sides, subspace, whole_and_positive
 from ravine.optimizer import Block, Optimizer, Pair
 from ravine.words import (
     col_total,

@@ -1,15 +1,13 @@
 """GaLore."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from ravine.matrix import subspace
+from ravine.matrix import Projection, low_rank, sides, subspace, whole_and_positive
 from ravine.optimizer import Block, Optimizer, Pair
-from ravine.words import cols, is_vector, matrix_op, minimum, rows, sqrt, turn, zeros
-
-Projection = Literal["std", "reverse_std", "right", "left", "full"]
+from ravine.words import is_vector, matrix_op, sqrt, turn, zeros
 
 
 class GaLore(Optimizer):
@@ -111,25 +109,3 @@ def turned(new, old, m, v):
     """Moments in a new subspace: a vector of the old one is what it has of the new, and squares add up."""
     r = new.mT @ old
     return r @ m, r**2 @ v
-
-
-def sides(proj_type: Projection, p) -> tuple[bool, bool]:
-    """Whether a matrix is projected on the left, and on the right."""
-    if proj_type == "full":
-        return True, True
-    right = {"right": True, "left": False}.get(proj_type)
-    if right is None:
-        right = bool(rows(p) >= cols(p)) == (proj_type == "std")
-    return not right, right
-
-
-def low_rank(rank: int, p) -> Any:
-    """The rank, or the smaller size of a matrix where that is less."""
-    return minimum(rank, minimum(rows(p), cols(p)))
-
-
-def whole_and_positive(name: str, hyper: Mapping[str, Any]) -> None:
-    """Raise unless there is a rank, and a number of steps after which there is another subspace."""
-    for k in ("rank", "update_proj_gap"):
-        if hyper[k] < 1:
-            raise ValueError(f"{name}: {k} is {hyper[k]}; it must be 1 or more")

@@ -54,9 +54,9 @@ def control(name: str, part: int | None, kind: Any, default: Any, interval: str 
     for one in (kind, *options):
         if get_origin(one) is Literal:
             return Control(name, part, "choice", default, one is not kind, choices=get_args(one))
-    if kind is bool:
-        return Control(name, part, "switch", default)
     optional = NoneType in options
+    if kind is bool or bool in options:
+        return Control(name, part, "switch", default, optional)
     if kind is int or int in options:
         low, high = (float(end) for end in interval[1:-1].split(","))
         usual = 100 if not default else 10 * default

@@ -1,9 +1,15 @@
-"""The subspace of the largest singular values of matrices, as one basis that rounding does not choose."""
+"""The subspace of the largest singular values of matrices, as one basis that rounding does not choose; and on which
+side of a matrix, and of which rank, one is."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ravine.words import matrix_op
+from ravine.words import cols, matrix_op, minimum, rows
+
+Projection = Literal["std", "reverse_std", "right", "left", "full"]
 
 
 @matrix_op("r c, c k -> c k")
@@ -29,3 +35,25 @@ def subspace(a: Tensor, old: Tensor) -> Tensor:
     largest = q.gather(-2, q.abs().argmax(-2, keepdim=True))
     sign = torch.where(torch.where(along == 0, largest, along) < 0, -1.0, 1.0).to(a.dtype)
     return torch.where(fine, sign * q, torch.nan)
+
+
+def sides(proj_type: Projection, p) -> tuple[bool, bool]:
+    """Whether a matrix is projected on the left, and on the right."""
+    if proj_type == "full":
+        return True, True
+    right = {"right": True, "left": False}.get(proj_type)
+    if right is None:
+        right = bool(rows(p) >= cols(p)) == (proj_type == "std")
+    return not right, right
+
+
+def low_rank(rank: int, p) -> Any:
+    """The rank, or the smaller size of a matrix where that is less."""
+    return minimum(rank, minimum(rows(p), cols(p)))
+
+
+def whole_and_positive(name: str, hyper: Mapping[str, Any]) -> None:
+    """Raise unless there is a rank, and a number of steps after which there is another subspace."""
+    for k in ("rank", "update_proj_gap"):
+        if hyper[k] < 1:
+            raise ValueError(f"{name}: {k} is {hyper[k]}; it must be 1 or more")

@@ -216,7 +216,7 @@ def test_what_is_not_here_yet_is_said_so(name):
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_what_is_no_optimizer_is_found_elsewhere(name):
     assert name not in map(plain, [*registry(), *ALIASES])
-    with pytest.raises(CatalogError, match="is no optimizer by itself: "):
+    with pytest.raises(CatalogError, match="is no rule of its own here: "):
         find(name)
     for path in re.findall(r"ravine\.strategies\.(\w+)", ELSEWHERE[name]):
         assert hasattr(ravine.strategies, path)

@@ -83,7 +83,7 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other names: the met
 
 
 ABSENT = (  # methods of the literature that are not here yet: whoever asks for one is told so, and not sent elsewhere
-    *("Conda", "Dion", "Fromage", "FTRL", "L-BFGS", "LOMO"),
+    *("Conda", "Dion", "Fromage", "FTRL", "LOMO"),
     *("Ranger", "SpectralDescent", "VSGD"),
 )
 ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
@@ -94,6 +94,7 @@ ELSEWHERE: Mapping[str, str] = {  # what is no optimizer here: where it is
     "snoo": "ravine.strategies.SNOO drives any optimizer",
     "emanesterov": "any optimizer takes mods=[EMANesterov()] (ravine.mods)",
     "gpa": "any optimizer takes mods=[GPA()] (ravine.mods)",
+    "lbfgs": "take torch.optim.LBFGS, which asks its closure several times a step",
     "ema": "any optimizer takes mods=[EMA(0.999)] (ravine.mods)",
     "swa": "any optimizer takes mods=[Averaging()] (ravine.mods)",
 }
@@ -215,7 +216,7 @@ def _unknown(name: str, there: str) -> str:
     """What to say of a name that is not here; `there` is what there is."""
     known = [*ALIASES, *registry()]
     if place := ELSEWHERE.get(plain(name)):
-        return f"'{name}' is no optimizer by itself: {place}"
+        return f"'{name}' is no rule of its own here: {place}"
     if (near := nearest(name, [*known, *ABSENT], least=0.7)) and near[0] in ABSENT:
         if plain(near[0]) == plain(name):
             return f"unknown optimizer '{name}': {near[0]} is not here yet; `ravine list` has all that are"

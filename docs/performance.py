@@ -114,7 +114,7 @@ SECTIONS = {
     ],
     "Methods for matrices": [
         Table(
-            "Muon at Jordan's five steps on the matrices inside GPT-2 124M; ravine is precision=bf16, as torch's own. "
+            "Muon at Jordan's five steps on the matrices of six blocks of GPT-2 124M; ravine is precision=bf16, as torch's own. "
             "The share is that of the machine's own product rate, with credit for all products of the "
             "plain iteration. The last two are how far the step is from that of the same iteration in float64: at "
             "random gradients, and at singular values from 1 down to 1/1,000, as momentum has.",
@@ -124,11 +124,17 @@ SECTIONS = {
             "muon",
         ),
         Table(
-            "The mean step over 10 on the matrices of one block of GPT-2, bases and roots every 10 steps, Kron's "
-            "factors in every step. distributed_shampoo is Meta's; heavyball is compiled in the default mode.",
+            "The mean step over 10 on the matrices of one block of GPT-2, bases and roots every 10 steps. "
+            "distributed_shampoo is Meta's; heavyball is compiled in the default mode.",
             "matrix.py",
             {"method": "question", "library": "model", "step": "step", "step/ravine": "step/ravine", "": "note"},
-            "shampoo; soap; kron",
+            "shampoo; soap",
+        ),
+        Table(
+            "Kron on the same matrices, its factors in every step.",
+            "matrix.py --only kron",
+            {"library": "model", "step": "step", "step/ravine": "step/ravine", "": "note"},
+            "kron",
         ),
         Table(
             "The longest step against the median one, with stagger=True.",

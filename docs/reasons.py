@@ -12,6 +12,23 @@ REASONS = {
     ("start *", "mlp", "cold"): "The rule looks at rows and columns, and has several kernels to compile.",
     ("start *", "mlp", "warm"): "Half of it is tracing and writing the text that the cache is asked for.",
     ("bytes madgrad", "*", "ravine/bound"): "Its cube root is computed while the memory waits.",
+    (
+        "muon",
+        "torch",
+        "step/ravine",
+    ): "Four fifths of the step are products at the full rate of the machine, a third fewer "
+    "than torch's; the rest is reading gradients and writing weights. Newton–Schulz alone is 1.5 times faster.",
+    ("shampoo", "distributed_shampoo", "step/ravine"): "Both spend most of it in the same LAPACK's eigenvectors and in "
+    "products at the machine's rate, of which ours makes fewer.",
+    (
+        "soap",
+        "*",
+        "step/ravine",
+    ): "By their counts, products and QRs at the machine's rate are about nine tenths of the step, and all need them; "
+    "ours makes the symmetric ones at half of the work.",
+    ("kron", "ravine, the mean of V", "step/ravine"): "It is ours, without random numbers: it takes the inverses of Q.",
+    ("kron", "*", "step/ravine"): "Not looked into further: products of triangular factors take half of their "
+    "work already.",
     ("small", "*", "step/adamw"): "Newton–Schulz of a 128 × 128 matrix is 60 million operations, AdamW of it 200,000: "
     "the products alone take many times AdamW's step, whoever makes them.",
     ("rmsprop", "*", "compile/ravine"): MEMORY,

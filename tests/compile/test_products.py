@@ -6,7 +6,7 @@ from torch import nn
 
 from ravine import Optimizer
 from ravine.compile import interpret
-from ravine.compile.products import symmetric
+from ravine.compile.products import symmetric, triangular
 from ravine.words import eye, zeros
 
 BACKENDS = pytest.mark.parametrize("backend", ["llvm", "reference"])
@@ -45,6 +45,15 @@ def test_symmetric_products_that_autograd_watches_have_a_gradient():
     x = torch.randn(400, 3, requires_grad=True)
     symmetric(x, x.mT).sum().backward()
     torch.testing.assert_close(x.grad, 2 * x.detach().sum(0).expand(400, 3))
+
+
+@pytest.mark.parametrize("n", [383, 400, 1537])
+@pytest.mark.parametrize("turned", [False, True])
+def test_products_of_triangular_matrices_are_the_whole_ones(n, turned):
+    made = torch.Generator().manual_seed(0)
+    q = torch.randn(n, n, generator=made, dtype=torch.float64).triu()
+    x = torch.randn(n, 7, generator=made, dtype=torch.float64)
+    torch.testing.assert_close(triangular(q, x, turned), (q.mT if turned else q) @ x)
 
 
 @BACKENDS

@@ -41,6 +41,18 @@ def fill(out: Tensor, a: Tensor, b: Tensor, plus: Tensor | None, beta: float, al
         out[later, here] = out[here, later].mT
 
 
+def triangular(q: Tensor, x: Tensor, turned: bool = False) -> Tensor:
+    """q x, or qᵀ x, of an upper triangular q: at half of the work where `symmetric` would save some."""
+    n = q.shape[-1]
+    if n < SMALLEST or q.dim() > 2 or q.device.type != "cpu" or watched(q, x):
+        return (q.mT if turned else q) @ x
+    out, width = x.new_empty(n, x.shape[-1]), max(BAND, -(-n // BANDS))
+    for i in range(0, n, width):
+        here, known = slice(i, i + width), slice(0, i + width) if turned else slice(i, n)
+        torch.mm(q[known, here].mT if turned else q[here, known], x[known], out=out[here])
+    return out
+
+
 def added(a: Tensor, b: Tensor, plus: Tensor | None = None, *, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
     """beta plus + alpha a b, of matrices or of stacks of them (…, r, c)."""
     if plus is None:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ravine.compile.products import symmetric, triangular
+
 TINY = torch.finfo(torch.float32).tiny
 
 
@@ -87,7 +89,7 @@ def through(act: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor
 
 def times(q: Tensor, x: Tensor, turned: bool = False) -> Tensor:
     """q x, or qᵀ x."""
-    return q * x if is_diagonal(q) else (q.mT if turned else q) @ x
+    return q * x if is_diagonal(q) else triangular(q, x, turned)
 
 
 def under(q: Tensor, x: Tensor) -> Tensor:
@@ -97,7 +99,7 @@ def under(q: Tensor, x: Tensor) -> Tensor:
 
 def gram(q: Tensor, a: Tensor) -> Tensor:
     """a aᵀ, or its diagonal where q is one."""
-    return a.square().sum(-1, keepdim=True) if is_diagonal(q) else a @ a.mT
+    return a.square().sum(-1, keepdim=True) if is_diagonal(q) else symmetric(a, a.mT)
 
 
 def is_diagonal(q: Tensor) -> bool:

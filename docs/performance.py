@@ -114,8 +114,8 @@ SECTIONS = {
     ],
     "Methods for matrices": [
         Table(
-            "Muon at Jordan's five steps on the matrices of six blocks of GPT-2 124M; ravine is precision=bf16, as torch's own. "
-            "The share is that of the machine's own product rate, with credit for all products of the "
+            "Muon at Jordan's five steps on the matrices of six blocks of GPT-2 124M; ravine is precision=bf16, as "
+            "torch is. The share is that of the machine's own product rate, with credit for all products of the "
             "plain iteration. The last two are how far the step is from that of the same iteration in float64: at "
             "random gradients, and at singular values from 1 down to 1/1,000, as momentum has.",
             "matrix.py",

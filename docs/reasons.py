@@ -27,8 +27,8 @@ REASONS = {
     ): "By their counts, products and QRs at the machine's rate are about nine tenths of the step, and all need them; "
     "ours makes the symmetric ones at half of the work.",
     ("kron", "ravine, the mean of V", "step/ravine"): "It is ours, without random numbers: it takes the inverses of Q.",
-    ("kron", "*", "step/ravine"): "Not looked into further: products of triangular factors take half of their "
-    "work already.",
+    ("kron", "*", "step/ravine"): "Products of triangular and of symmetric matrices are made at half of the work; what "
+    "else the step is made of was not looked into.",
     ("small", "*", "step/adamw"): "Newton–Schulz of a 128 × 128 matrix is 60 million operations, AdamW of it 200,000: "
     "the products alone take many times AdamW's step, whoever makes them.",
     ("rmsprop", "*", "compile/ravine"): MEMORY,

@@ -3,9 +3,9 @@
     RAVINE_DATA=FOLDER python benchmarks/matrix_methods.py    about 25 minutes on 2 cores with nothing else to do
     python benchmarks/matrix_methods.py --table               what is in it, as the tables of docs/compare.md
 
-FOLDER holds fashion-mnist/ and tinyshakespeare/; without it they are downloaded. A method that the registry has not is
-left out. Each task is a `ravine compare` of its own, in --out (default benchmarks/runs/matrix-methods), which goes on
-where it was stopped; the times per step are measured in turns after each sweep, on one thread.
+FOLDER holds fashion-mnist/ and tinyshakespeare/; without it they are downloaded. Each task is a `ravine compare` of its
+own, in --out (default benchmarks/runs/matrix-methods), which goes on where it was stopped; the times per step are
+measured in turns after each sweep, on one thread.
 
 Writes benchmarks/results/matrix-methods.json: for each task and method the settings that were chosen, the losses of
 each seed, the steps and the seconds to the easier target, and the letters of all three; and into
@@ -32,7 +32,6 @@ from bench import RESULTS, command_line, machine
 from ravine.lab.protocol.outcome import Method, Outcome, steps_of_each, steps_to
 from ravine.lab.protocol.resume import found as read
 from ravine.lab.protocol.statistics import letters
-from ravine.optim import registry
 
 HERE = Path(__file__).parent
 POINTS, SEEDS = 6, 5  # rates that are tried of each method, and new seeds of the best one
@@ -49,15 +48,10 @@ PROTOCOL = (
 )
 
 
-def methods() -> list[str]:
-    """Those of METHODS that the registry has."""
-    return [name for name in METHODS if name.split(":")[0] in registry()]
-
-
-def ran(task: str, out: Path) -> Outcome:
+def ran(task: str, methods: str, out: Path) -> Outcome:
     """The comparison on a task: run where it is not finished, and what it found."""
     asked = ["compare", "--task", f"matrix_tasks:{task}", "--tier", "smoke", "--epochs", str(EPOCHS[task])]
-    asked += ["--points", str(POINTS), "--seeds", str(SEEDS), "--optimizers", ",".join(methods()), "--out", str(out)]
+    asked += ["--points", str(POINTS), "--seeds", str(SEEDS), "--optimizers", methods, "--out", str(out)]
     program = "import sys; from ravine.cli import main; sys.exit(main(sys.argv[1:]))"
     subprocess.run([sys.executable, "-c", program, *asked, "--png", str(out / "png")], cwd=HERE, check=True)
     return read(out)[0]
@@ -140,12 +134,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print what is in the results")
     parser.add_argument("--tasks", default=",".join(EPOCHS), help=f"(default {','.join(EPOCHS)})")
+    parser.add_argument("--methods", default=",".join(METHODS), help="as `ravine compare --optimizers` takes them")
+    parser.add_argument("--name", default="matrix-methods", help="of the JSON and of the folder of pictures")
     parser.add_argument("--out", type=Path, default=HERE / "runs" / "matrix-methods", help="where the trials are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of matrix-methods.json")
     asked = parser.parse_args()
-    file, pictures = asked.results / "matrix-methods.json", asked.results / "matrix-methods"
+    file, pictures = asked.results / f"{asked.name}.json", asked.results / asked.name
     if not asked.table:
-        found = {task: ran(task, (asked.out / task).resolve()) for task in asked.tasks.split(",")}
+        found = {task: ran(task, asked.methods, (asked.out / task).resolve()) for task in asked.tasks.split(",")}
         kept = {
             "protocol": PROTOCOL,
             "date": date.today().isoformat(),

@@ -16,16 +16,19 @@ REASONS = {
         "muon",
         "torch",
         "step/ravine",
-    ): "Four fifths of the step are products at the full rate of the machine, a third fewer "
-    "than torch's; the rest is reading gradients and writing weights. Newton–Schulz alone is 1.5 times faster.",
-    ("shampoo", "distributed_shampoo", "step/ravine"): "Both spend most of it in the same LAPACK's eigenvectors and in "
-    "products at the machine's rate, of which ours makes fewer.",
+    ): "By count ours makes a third fewer products than torch, and these are most of both "
+    "steps; the rest, reading gradients and writing weights, is the same.",
+    (
+        "shampoo",
+        "distributed_shampoo",
+        "step/ravine",
+    ): "Both need the same eigenvectors, of the same LAPACK, and products, "
+    "of which ours makes the symmetric ones at half of the work.",
     (
         "soap",
         "*",
         "step/ravine",
-    ): "By their counts, products and QRs at the machine's rate are about nine tenths of the step, and all need them; "
-    "ours makes the symmetric ones at half of the work.",
+    ): "All need QRs and products of the same sizes; ours makes the symmetric ones at half of the work.",
     ("kron", "ravine, the mean of V", "step/ravine"): "It is ours, without random numbers: it takes the inverses of Q.",
     ("kron", "*", "step/ravine"): "Products of triangular and of symmetric matrices are made at half of the work; what "
     "else the step is made of was not looked into.",

@@ -147,8 +147,8 @@ def test_backends_agree(rule, hyper, make):
         assert all(x.isfinite().all() for x in paths[0])
         if isinstance(make(), GradientNoise):  # its noise is float32
             tolerance = max(tolerance, 1e-6)
-        if isinstance(make(), UpdateFloor):  # it multiplies a difference of near weights, and so their rounding
-            tolerance *= 10
+        if isinstance(make(), UpdateFloor) and dtype == torch.float32:  # p − u′, whose rounding it multiplies
+            tolerance = 3e-4
         near(*paths, tolerance)
 
 

@@ -331,8 +331,8 @@ def plan(program: Program, view: View = "first", storage: str | None = None, bit
             later = [x for x in later if x not in more]
             after = reach(order, after | set(more))
         if small:
-            keep_of_it = tuple(x for x in small if x in last or not users[x] <= set(small))
-            phases.append(Matrix(tuple(small), keep_of_it))
+            needed = tuple(x for x in small if x in last or not users[x] <= set(small))
+            phases.append(Matrix(tuple(small), needed))
         if gather:
             phases += [Reduce(tuple(gather)), Host(sum(isinstance(x, Host) for x in phases))]
             sums, keep = [], []

@@ -12,23 +12,12 @@ REASONS = {
     ("start *", "mlp", "cold"): "The rule looks at rows and columns, and has several kernels to compile.",
     ("start *", "mlp", "warm"): "Half of it is tracing and writing the text that the cache is asked for.",
     ("bytes madgrad", "*", "ravine/bound"): "Its cube root is computed while the memory waits.",
-    (
-        "muon",
-        "torch",
-        "step/ravine",
-    ): "By count ours makes a third fewer products than torch, and these are most of both "
-    "steps; the rest, reading gradients and writing weights, is the same.",
-    (
-        "shampoo",
-        "distributed_shampoo",
-        "step/ravine",
-    ): "Both need the same eigenvectors, of the same LAPACK, and products, "
-    "of which ours makes the symmetric ones at half of the work.",
-    (
-        "soap",
-        "*",
-        "step/ravine",
-    ): "All need QRs and products of the same sizes; ours makes the symmetric ones at half of the work.",
+    ("muon", "torch", "step/ravine"): "By count ours makes a third fewer products than torch, and these are most "
+    "of both steps; the rest, reading gradients and writing weights, is the same.",
+    ("shampoo", "*", "step/ravine"): "Both need the same eigenvectors, of the same LAPACK, and products, of which ours "
+    "makes the symmetric ones at half of the work.",
+    ("soap", "*", "step/ravine"): "All need QRs and products of the same sizes; ours makes the symmetric ones at half "
+    "of the work.",
     ("kron", "ravine, the mean of V", "step/ravine"): "It is ours, without random numbers: it takes the inverses of Q.",
     ("kron", "*", "step/ravine"): "Products of triangular and of symmetric matrices are made at half of the work; what "
     "else the step is made of was not looked into.",

@@ -1,9 +1,7 @@
 """The interpreter: the graph, node by node, in torch. Every backend is tested against it."""
 
 import math
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, cast
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+from ravine.compile.accumulated import accumulated, is_gram
 from ravine.compile.block import View
 from ravine.compile.call import Call, plain, turned
 from ravine.compile.expr import COL, COMPARE, FULL, HOST, LONG, MATRIX, SCALAR, SEVERAL, Expr, is_matrix, pair, walk
@@ -75,9 +74,9 @@ def evaluate(
     value: dict[Expr, Any] = dict(known or {})
     size = partial(size_of, size=sizes(p.shape, view) if whole is None else whole)
     like = torch.empty(0, dtype=elements, device=p.device)
-    roots = list(roots)
+    roots = dict.fromkeys(roots)
     order = walk(roots, value)
-    sums = accumulated(order, {*roots, *value})
+    sums = accumulated(tuple(order), frozenset(x for x in order if x in value or x in roots))
     for x in order:
         if x in value or x in sums.within:
             continue
@@ -127,43 +126,6 @@ def evaluate(
             case _:
                 value[x] = read(x).to(number) if x.shape in LONG else read(x)
     return value
-
-
-@dataclass
-class Accumulated:
-    """Sums β X + α a b of matrices, each made by one call; and what within them is not made by itself."""
-
-    found: dict[Expr, tuple[Expr | None, Expr, Expr | None, tuple[Expr, Expr]]] = field(default_factory=dict[Any, Any])
-    within: set[Expr] = field(default_factory=set[Expr])
-
-
-def accumulated(order: Sequence[Expr], asked: Container[Expr]) -> Accumulated:
-    """Those among these nodes, where nothing but the sum wants its terms."""
-    sums = Accumulated()
-    if not any(x.op == "matmul" for x in order):
-        return sums
-    uses = Counter(s for x in order for s in x.src)
-
-    def scaled(x: Expr) -> tuple[Expr | None, Expr]:
-        """The factor, and what it is the factor of."""
-        factor = x.op == "mul" and x.src[0].on_host and uses[x] == 1 and x not in asked
-        return (x.src[0], x.src[1]) if factor else (None, x)
-
-    for x in order:
-        if x.op != "add" or not is_matrix(x):
-            continue
-        for one, other in (x.src, x.src[::-1]):
-            (beta, old), (alpha, new) = scaled(one), scaled(other)
-            if new.op == "matmul" and uses[new] == 1 and new not in asked and old.shape == new.shape:
-                sums.found[x] = beta, old, alpha, (new.src[0], new.src[1])
-                sums.within |= {new, *(y for y, f in ((one, beta), (other, alpha)) if f is not None)}
-                break
-    return sums
-
-
-def is_gram(a: Expr, b: Expr) -> bool:
-    """True for a matrix and its own transpose."""
-    return (b.op == "transpose" and b.src[0] is a) or (a.op == "transpose" and a.src[0] is b)
 
 
 def summed(x: Expr, value: Mapping[Expr, Tensor], number: torch.dtype, last: bool = True) -> Tensor:

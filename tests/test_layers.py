@@ -32,7 +32,10 @@ MAY = {  # a room, and the rooms that its files may import
     "sources": ("groups", "loop", "matrix", "rule", "saved"),
     "strategies": ("compile", "loop", "optimizer", "rule", "schedules", "saved"),
     "instruments": ("compile", "loop", "optimizer", "rule", "strategies"),
-    "parallel": ("compile", "optimizer", "rule", "schedules", "strategies"),
+    "parallel": (
+        *("cli", "catalog", "compile", "loop", "mods", "optim", "optimizer", "rule", "saved", "schedules", "strategies"),
+        *("typed", "visuals", "words"),
+    ),
     "testing": ("compile", "mods", "optimizer", "rule"),
     "visuals": (),
     "surfaces": (

@@ -1,0 +1,1 @@
+"""Training on several processes: synchronous, asynchronous, lock-free, and simulated."""

@@ -1,0 +1,41 @@
+"""AdaptiveRevision."""
+
+import torch
+
+from ravine.optimizer import Optimizer
+from ravine.words import filled, maximum, sqrt
+
+
+class AdaptiveRevision(Optimizer):
+    """AdaGrad for gradients that arrive late: what was applied meanwhile counts, and its steps are revised.
+
+        b: the sum of the gradients applied since the worker read its parameters      (`meanwhile`)
+
+        z ← z + g² + 2 g b
+        η = lr / √z′,   z′ ← max(z, z′),   η′ = lr / √z′          z and z′ begin at 1
+        p ← p − η′ g + (η − η′) b
+
+    Without delay b is 0, and this is `AsyncAdaGrad`. g and b were computed at much the same point, so where they agree
+    they count as one gradient of g + b, and where they disagree z falls; z′, the largest z so far, keeps rates from
+    growing. The last term takes back what the steps of b were too long, now that the rate is known to be smaller.
+
+    Use it where delays are of hundreds of updates and more: its best rate hardly depends on the delay, while
+    AdaGrad's falls. The server keeps for each worker the sum of gradients as it was when the worker read.
+
+    McMahan & Streeter 2014, Algorithm 3    https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f
+    The rule is that of two public implementations (Petuum's AdaRevisionServerTableLogic and AdarevTable).
+    """
+
+    inputs = {"meanwhile": "r c"}
+
+    lr: float | torch.Tensor = 0.1
+
+    def init(self, s, p):
+        s.z, s.largest = filled(p, 1.0, positive=True), filled(p, 1.0, positive=True)
+
+    def update(self, s, p, g, t, meanwhile):
+        before = self.lr / sqrt(s.largest)
+        s.z = z = s.z + g**2 + 2 * g * meanwhile
+        s.largest = largest = maximum(z, s.largest)
+        after = self.lr / sqrt(largest)
+        return p - after * g + (before - after) * meanwhile

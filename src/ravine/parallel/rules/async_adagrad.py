@@ -1,0 +1,30 @@
+"""AsyncAdaGrad."""
+
+import torch
+
+from ravine.optimizer import Optimizer
+from ravine.words import filled, sqrt
+
+
+class AsyncAdaGrad(Optimizer):
+    """AdaGrad as a server runs it: gradients are applied as they arrive, whatever they were computed at.
+
+        z ← z + g²
+        p ← p − lr g / √z          z begins at 1
+
+    z only grows by what arrives, so each shard keeps its own and needs no word of the others. With delays the sum
+    of squares misses how gradients that were computed at one point add up, and its best rate falls as delays grow:
+    `AdaptiveRevision` counts them.
+
+    Duchi, Jordan & McMahan 2013, Estimation, optimization, and parallelism when data is sparse, NIPS 26
+    McMahan & Streeter 2014, section 5  https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f
+    """
+
+    lr: float | torch.Tensor = 0.1
+
+    def init(self, s, p):
+        s.z = filled(p, 1.0, positive=True)
+
+    def update(self, s, p, g, t):
+        s.z = s.z + g**2
+        return p - self.lr * g / sqrt(s.z)

@@ -4,7 +4,7 @@ from .bars import Bar, bars
 from .curves import Band, Line, bands, curves
 from .grid import Panel, grid
 from .heat import heat
-from .page import page
+from .page import column, page
 from .palette import Ink, ink
 from .profile import Ratios, profile
 from .sensitivity import Scan, Width, sensitivity, widths
@@ -12,6 +12,6 @@ from .spread import Values, spread
 from .terminal import terminal
 
 __all__ = [
-    "Band", "Bar", "Ink", "Line", "Panel", "Ratios", "Scan", "Values", "Width", "bands", "bars", "curves", "grid",
-    "heat", "ink", "page", "profile", "sensitivity", "spread", "terminal", "widths",
+    "Band", "Bar", "Ink", "Line", "Panel", "Ratios", "Scan", "Values", "Width", "bands", "bars", "column", "curves",
+    "grid", "heat", "ink", "page", "profile", "sensitivity", "spread", "terminal", "widths",
 ]  # fmt: skip

@@ -5,7 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ravine.cli.answer import Parser
+from ravine.cli.answer import Parser, Whole
+from ravine.cli.numbers import whole
 from ravine.typed import listed
 
 from ..errors import LabError
@@ -13,7 +14,7 @@ from ..protocol.curriculum import CURRICULA
 from ..protocol.passes import PRECISIONS
 from ..protocol.resume import found, settings_of
 from ..protocol.search import DEFAULT
-from ..protocol.settings import PRESETS, RANGES, Settings
+from ..protocol.settings import PRESETS, RANGES, Settings, examples
 from ..protocol.study import TIERS
 from ..report.export import FORMATS
 from ..sweep.sweep import ENGINES
@@ -40,7 +41,13 @@ def _run(argv: list[str]) -> None:
     parser = _parser()
     asked = vars(parser.parse_args(argv[1:]))
     resume, earlier, trust = asked.pop("resume"), asked.pop("report"), asked.pop("trust")
+    families, every = asked.pop("parallel"), asked.pop("sync_every")
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
+    if families:
+        _parallel(families, every, now)
+        return
+    if every is not None:
+        raise LabError("--sync-every goes with --parallel")
     if resume is not None:
         _only(now, f"--resume {resume}", {"tasks", "optimizers", "data", "workers", "engine", *RESULTS})
         compare(*settings_of(resume, now, trust))
@@ -58,6 +65,28 @@ def _sizes(text: str) -> tuple[str, ...]:
     if not (found := listed(text)):
         raise argparse.ArgumentTypeError(f"{text!r} names no size")
     return found
+
+
+def _parallel(families: tuple[str, ...], every: int | None, now: dict[str, Any]) -> None:
+    """The families of parallel training instead of optimizers."""
+    from . import parallel
+
+    may = {"tasks", "data", "optimizers", "epochs", "points", "seeds", "batch", "workers", "out"}
+    for name in sorted(now.keys() - may):
+        raise LabError(f"--parallel has no use for --{name.replace('_', '-')}; it takes "
+                       f"{', '.join(f'--{x}' for x in sorted(may - {'tasks'} | {'task', 'sync-every'}))}")  # fmt: skip
+    tasks, optimizers, batch, workers = (now.pop(k, None) for k in ("tasks", "optimizers", "batch", "workers"))
+    if len(tasks or ()) > 1 or len(optimizers or ()) > 1:
+        raise LabError("--parallel compares families on one --task with one of --optimizers")
+    if batch is not None:
+        now["batch"] = examples(batch)
+    if workers is not None:
+        now["workers"] = whole(workers)
+    if every is not None:
+        now["every"] = every
+    now |= {"task": tasks[0]} if tasks else {}
+    now |= {"optimizer": optimizers[0]} if optimizers else {}
+    parallel.compare(parallel.Settings(families, **now))
 
 
 RESULTS = ("png", "pdf", "export", "track")
@@ -115,6 +144,14 @@ def _parser() -> argparse.ArgumentParser:
         help="the same at these sizes: steps to target for each",
     )
     add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
+    add(
+        "--parallel",
+        metavar="A,B",
+        type=listed,
+        help="families of parallel training instead, with one optimizer: serial, sync, localsgd, diloco, downpour, "
+        "easgd, async-diloco; loss against time, gradients and bytes",
+    )
+    add("--sync-every", metavar="H", type=Whole(), help="with --parallel: local steps of a round (default 16)")
     add("--carry-over", action="store_true", help="with classic: each fit goes on from the weights of the last one's")
     add(
         "--schedule",

@@ -22,9 +22,11 @@ class AdaptiveRevision(Optimizer):
     Use it where delays are of hundreds of updates and more: its best rate hardly depends on the delay, while
     AdaGrad's falls. The server keeps for each worker the sum of gradients as it was when the worker read.
 
-    McMahan & Streeter 2014, Algorithm 3    https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f
+    McMahan & Streeter 2014    https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f-Abstract.html
     The rule is that of two public implementations (Petuum's AdaRevisionServerTableLogic and AdarevTable).
     """
+
+    papers = ("mcmahan2014delay",)
 
     inputs = {"meanwhile": "r c"}
 

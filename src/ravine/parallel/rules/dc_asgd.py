@@ -19,8 +19,10 @@ class DCASGD(Optimizer):
     adaptive=False is DC-ASGD-c, for which the authors take λ₀ = 0.04. λ₀ = 0 is SGD. The authors' code keeps one v a
     worker; the paper, and this rule, keep one. The server keeps for each worker the parameters that it read.
 
-    Zheng et al. 2017, equations 10 and 14    https://arxiv.org/abs/1609.08326
+    Zheng et al. 2017    https://arxiv.org/abs/1609.08326
     """
+
+    papers = ("zheng2017delay",)
 
     inputs = {"read": "r c"}
 

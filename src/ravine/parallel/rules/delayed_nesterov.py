@@ -20,8 +20,10 @@ class DelayedNesterov(Optimizer):
     N steps; 0, the authors' choice, leaves it to the N-th. N is the number of workers; N = 1 is Nesterov's momentum
     as in `ravine.NAG` with torch's form.
 
-    Liu et al. 2024, Algorithm 3    https://arxiv.org/abs/2401.09135
+    Liu et al. 2024    https://arxiv.org/abs/2401.09135
     """
+
+    papers = ("liu2024async",)
 
     lr: float | torch.Tensor = 0.7
     momentum: float = 0.9

@@ -17,8 +17,10 @@ class DualAveragingAdaGrad(Optimizer):
     process. Other changes to the parameters, such as a decay, are undone by the next step.
 
     Duchi, Jordan & McMahan 2013, Estimation, optimization, and parallelism when data is sparse, NIPS 26
-    McMahan & Streeter 2014, section 5  https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f
+    McMahan & Streeter 2014  https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f-Abstract.html
     """
+
+    papers = ("duchi2013estimation", "mcmahan2014delay")
 
     lr: float | torch.Tensor = 0.1
 

@@ -14,6 +14,8 @@ class ElasticCenter(Optimizer):
     Zhang, Choromanska & LeCun 2015, Algorithm 1    https://arxiv.org/abs/1412.6651
     """
 
+    papers = ("zhang2015easgd",)
+
     alpha: float = 0.225
 
     def update(self, s, p, g, t):

@@ -57,7 +57,7 @@ class MaxStaleness(Policy):
 
     With steps = max(1, ⌈σ² / ε⌉) for gradient noise σ² and a wished-for accuracy ε on ‖∇f‖² it is Ringmaster ASGD.
 
-    Maranjyan, Tyurin & Richtárik 2025, Algorithm 4    https://arxiv.org/abs/2501.16168
+    Maranjyan, Tyurin & Richtárik 2025    https://arxiv.org/abs/2501.16168
     """
 
     def __init__(self, steps: int):

@@ -29,7 +29,7 @@ class AsyncDiLoCo(Worker):
 
     server: one with a rule for such gradients, as `DelayedNesterov(lr=0.7, momentum=0.9, every=workers)`.
 
-    Liu et al. 2024, Algorithms 1 to 3    https://arxiv.org/abs/2401.09135
+    Liu et al. 2024                       https://arxiv.org/abs/2401.09135
     DiLoCo: Douillard et al. 2023         https://arxiv.org/abs/2311.08105
     """
 

@@ -1,0 +1,170 @@
+"""`ravine compare --parallel`: the families of parallel training on one task, against time, gradients and bytes."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ravine.cli.answer import Whole, checked, write
+from ravine.visuals import Line, column, curves, ink
+from ravine.visuals.figure import Figure
+
+from ..errors import LabError
+from ..families.families import FAMILIES
+from ..families.job import Job, Track
+from ..families.run import run
+from ..find import find
+from ..protocol.devices import cores
+from ..protocol.search import entries
+from ..protocol.study import SELECTION
+from ..tasks import load_task
+
+Found = dict[str, tuple[float, list[Track]]]  # of each family: the rate that was chosen, and its runs
+CLOCKS = {"seconds": "seconds of training", "gradients": "gradients computed", "bytes": "megabytes sent and read"}
+RANGES = {"workers": Whole(2, 256), "epochs": Whole(), "points": Whole(1, 64), "seeds": Whole(1, 100), "every": Whole()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for."""
+
+    families: tuple[str, ...]
+    task: str = "digits"
+    data: Path | None = None
+    optimizer: str = "adam"
+    workers: int | None = None
+    epochs: int | None = None
+    points: int = 5
+    seeds: int = 3
+    batch: int | None = None
+    every: int = 16
+    out: Path | None = None
+
+    def __post_init__(self):
+        checked(self, RANGES)
+        for name in self.families:
+            find(name, FAMILIES, "family")
+
+
+def compare(asked: Settings) -> None:
+    """Choose a rate for each family on the validation data, run it with new seeds, and show what came of it."""
+    task = load_task(asked.task, asked.data)
+    data = task.load()
+    (entry,) = entries([asked.optimizer])
+    if getattr(entry.cls, "matrices", False):
+        raise LabError(f"--parallel with {asked.optimizer}: a server has one rule for all weights, and this method is "
+                       "for matrices; give another, such as adam")  # fmt: skip
+    folder = asked.out or Path("runs") / f"{task.folder}-parallel"
+    folder.mkdir(parents=True, exist_ok=True)
+    batch, workers = asked.batch or task.batch, asked.workers or max(2, cores())
+    gradients = (asked.epochs or task.epochs) * -(-len(data.x) // batch) // workers * workers
+    if gradients < workers:
+        raise LabError(
+            f"--workers {workers}: the task has {len(data.x)} rows and batches of {batch}; give fewer workers"
+        )
+    base = Job(asked.task, asked.data, "", asked.optimizer, 0.0, 0, workers, gradients, batch, asked.every)
+    found: Found = {}
+    kept = Kept(folder / "runs.jsonl")
+    for name in asked.families:
+        job = replace(base, family=name, workers=1 if name == "serial" else workers)
+        low, high = entry.space["lr"]
+        rates = [float(f"{low * (high / low) ** ((i + 0.5) / asked.points):.2g}") for i in range(asked.points)]
+        tried = {lr: kept.run(replace(job, lr=lr, seed=SELECTION), task, data) for lr in rates}
+        best = min(rates, key=lambda lr: tried[lr].loss[-1])
+        found[name] = best, [kept.run(replace(job, lr=best, seed=seed), task, data) for seed in range(asked.seeds)]
+        print(f"{name}: lr {best:g}, validation loss {mean([t.loss[-1] for t in found[name][1]]):.4f}", flush=True)
+    write(folder / "parallel.json", json.dumps(told(asked, found), indent=1))
+    title = f"{task.name} with {asked.optimizer} on {workers} workers; mean and range of {asked.seeds} seeds"
+    write(folder / "parallel.html", column([drawn(found, clock) for clock in CLOCKS], title))
+    show(found, asked, gradients, workers)
+    print(f"\nPictures: {(folder / 'parallel.html').resolve().as_uri()}")
+
+
+class Kept:
+    """What was run, in a file of lines: the same command goes on where it was."""
+
+    def __init__(self, path: Path):
+        self.path, self.known = path, dict[str, Track]()
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                entry = json.loads(line)
+                self.known[entry["key"]] = Track(**entry["track"])
+            except (ValueError, TypeError, KeyError):  # a line that was cut off, or is another's
+                continue
+
+    def run(self, job: Job, task: object, data: object) -> Track:
+        """A track that is there, or a new one."""
+        key = hashlib.sha256(json.dumps(asdict(job), sort_keys=True, default=str).encode()).hexdigest()[:32]
+        if key not in self.known:
+            self.known[key] = run(job, task, data)  # pyright: ignore[reportArgumentType]
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, "track": asdict(self.known[key])}) + "\n")
+        return self.known[key]
+
+
+def told(asked: Settings, found: Found) -> dict[str, object]:
+    """All of it, for other programs."""
+    return {
+        "settings": {k: str(x) if isinstance(x, Path) else x for k, x in asdict(asked).items()},
+        "families": {k: {"lr": lr, "runs": [asdict(t) for t in tracks]} for k, (lr, tracks) in found.items()},
+    }
+
+
+def drawn(found: Found, clock: str) -> Figure:
+    """The validation loss against one clock."""
+    lines, scale = list[Line](), 1e-6 if clock == "bytes" else 1.0
+    for i, (name, (lr, tracks)) in enumerate(found.items()):
+        x = np.linspace(0.0, min(getattr(t, clock)[-1] for t in tracks), 61)
+        runs = [np.interp(x, getattr(t, clock), t.loss).tolist() for t in tracks]
+        lines.append(Line(f"{name}, lr {lr:g}", ink(i), (scale * x).tolist(), runs))
+    return curves(lines, CLOCKS[clock], "validation loss")
+
+
+def show(found: Found, folder: Path, asked: Settings, gradients: int, workers: int) -> None:
+    """The table."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    target = max(mean([t.loss[-1] for t in tracks]) for _, tracks in found.values())
+    table = Table(
+        "family", "validation loss", "test loss", "seconds", f"s to {target:.3g}", "MB", "lr", box=None, pad_edge=False
+    )
+    for name, (lr, tracks) in found.items():
+        tests = [t.test for t in tracks if t.test is not None]
+        table.add_row(
+            name, spread([t.loss[-1] for t in tracks]), f"{mean(tests):.4f}" if tests else "",
+            f"{mean([t.seconds[-1] for t in tracks]):.2f}", reached([first(t, target) for t in tracks]),
+            f"{mean([t.bytes[-1] for t in tracks]) / 1e6:,.1f}", f"{lr:g}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"{gradients:,} gradients each, on {workers} workers of this machine; ± is half the range of {asked.seeds} "
+        "seeds. Seconds are of training, without the start of processes. MB: what all workers sent and read.",
+        style="dim",
+    )
+
+
+def first(t: Track, target: float) -> float:
+    """When the loss first was so low."""
+    return next((at for at, loss in zip(t.seconds, t.loss, strict=True) if loss <= target), math.inf)
+
+
+def reached(times: Sequence[float]) -> str:
+    """The mean; a dash where one never was."""
+    return f"{mean(times):.2f}" if all(map(math.isfinite, times)) else "–"
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of all."""
+    return sum(values) / len(values)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean and half the range."""
+    if not all(map(math.isfinite, values)):
+        return "diverged"
+    return f"{mean(values):.4f} ± {(max(values) - min(values)) / 2:.4f}"

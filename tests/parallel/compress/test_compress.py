@@ -163,13 +163,13 @@ def test_zeros_stay_zeros():
 
 def test_signs_alone_go_the_wrong_way_and_with_the_memory_the_right_one():
     """Counterexample 1 of Karimireddy et al.: x/4 on [-1, 1], with gradients 4 (one time in four) and -1."""
-    draws = torch.where(torch.rand(4000, generator=torch.Generator().manual_seed(0)) < 0.25, 4.0, -1.0).double()
+    draws = torch.where(torch.rand(400, generator=torch.Generator().manual_seed(0)) < 0.25, 4.0, -1.0).double()
     assert float(draws.mean()) > 0.15
     ends = {}
     for compressor in (SignCompress(vote=True), SignCompress(), TopK()):
         x = torch.zeros(1).double()
         for g in draws:
-            x = (x - 0.01 * compressor.all_reduce_mean([g.view(1)])[0]).clamp_(-1, 1)
+            x = (x - 0.02 * compressor.all_reduce_mean([g.view(1)])[0]).clamp_(-1, 1)
         ends[repr(compressor)] = float(x)
     assert ends["SignCompress(vote=True)"] > 0.9 and ends["SignCompress(vote=False)"] < -0.8, ends
 
@@ -179,10 +179,10 @@ def test_signs_alone_stay_on_a_line_and_with_the_memory_leave_it():
     eps, ends = 0.5, {}
     for vote in (True, False):
         compressor, x = SignCompress(vote=vote), torch.tensor([1.0, 1.0]).double()
-        for t in range(4000):
+        for t in range(400):
             plus, minus = torch.tensor([1.0, 1.0]).double(), torch.tensor([1.0, -1.0]).double()
             g = eps * (1.0 if x.sum() >= 0 else -1.0) * plus + (1.0 if x[0] >= x[1] else -1.0) * minus
-            x = x - 0.5 / math.sqrt(t + 100) * compressor.all_reduce_mean([g])[0]
+            x = x - 0.3 / math.sqrt(t + 10) * compressor.all_reduce_mean([g])[0]
         ends[vote] = float(eps * x.sum().abs() + (x[0] - x[1]).abs())
     assert ends[True] >= 2 * eps - 1e-9 and ends[False] < 0.1, ends
 
@@ -258,7 +258,15 @@ def test_what_is_no_state_dict_changes_nothing(make):
     kept = copy.deepcopy(saved)
     nan = {"0": torch.full((7, 6), math.nan)}
     for wrong in (
-        *(None, {}, {"rank": 0}, saved | {"more": 1}, saved | {"rank": -1}, saved | {"world": 0}, saved | {"rank": 1.5}),
+        *(
+            None,
+            {},
+            {"rank": 0},
+            saved | {"more": 1},
+            saved | {"rank": -1},
+            saved | {"world": 0},
+            saved | {"rank": 1.5},
+        ),
         *(saved | {"errors": x} for x in (3, {"0": 1.0}, {0: torch.ones(2)}, {"0": torch.ones(2, dtype=int)}, nan)),
     ):
         with pytest.raises(ValueError, match=type(a).__name__):

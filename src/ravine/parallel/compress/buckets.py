@@ -74,7 +74,7 @@ class Buckets:
         self.known: dict[int, list[Part]] = {}
 
     @torch.no_grad()
-    def hook(self, _: None, given: GradBucket) -> Future[Tensor]:
+    def hook(self, given: GradBucket) -> Future[Tensor]:
         """The mean of one bucket."""
         of, state, bucket = self.of, self.state, Bucket(given, self.names)
         i, state.iter, compresses = bucket.index(), of.iter, of.iter >= self.state.start_powerSGD_iter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from zlib import crc32
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ravine.compile.geometry import local, real
 from ravine.saved import entries, told, whole
+
+REFUSED = -1  # in place of a checksum of what a process has to send
 
 
 class Compressor:
@@ -68,10 +71,37 @@ class Compressor:
         key: memory is kept by key and place in the list. Who calls with several lists in turn gives each list a key.
 
         Raises TypeError for tensors that are no dense floating-point tensors, and ValueError where a tensor has not
-        the shape that it had in the call before; nothing is changed then.
+        the shape that it had in the call before, or where processes give different tensors. All processes raise then,
+        and nothing is changed: 8 bytes are exchanged before the tensors.
         """
-        checked = self.checked({f"{key}{i}": x for i, x in enumerate(tensors)})
-        return self.settle(checked, self.among(group))
+        named, there = {f"{key}{i}": x for i, x in enumerate(tensors)}, self.among(group)
+        try:
+            self.checked(named)
+        except (TypeError, ValueError):
+            self.agree(None, named, there)
+            raise
+        self.agree(repr(self) + "".join(f"{k} {x.dtype} {tuple(x.shape)}" for k, x in named.items()), named, there)
+        return self.settle(named, there)
+
+    def agree(self, what: str | None, tensors: Mapping[str, Any], group: Any) -> None:
+        """Raise ValueError on every process unless all have the same to send. None: this one refuses, and raises."""
+        if group is None:
+            return
+        device = next((x.device for x in tensors.values() if isinstance(x, Tensor)), None)
+        mark = torch.tensor([REFUSED if what is None else crc32(what.encode())], device=device)
+        marks = mark.new_empty(dist.get_world_size(group), 1)
+        dist.all_gather(list(marks), mark, group=group)
+        self.sent_bytes += mark.nbytes
+        other = [(rank, x) for rank, x in enumerate(marks.flatten().tolist()) if x != mark.item()]
+        if what is None or not other:
+            return
+        who, (rank, x) = type(self).__name__, next((o for o in other if o[1] == REFUSED), other[0])
+        if x == REFUSED:
+            raise ValueError(f"{who}: rank {rank} refuses its tensors, and says why; nothing was sent")
+        raise ValueError(
+            f"{who}: rank {rank} gives other tensors than rank {dist.get_rank(group)}, or has another compressor; all "
+            "processes must give the same number of tensors, of the same shapes and types, to the same compressor"
+        )
 
     def ddp_hook(self, model: DistributedDataParallel, process_group: dist.ProcessGroup | None = None) -> None:
         """Let a DDP model average its gradients by this compressor, from the next backward on.

@@ -41,7 +41,7 @@ class Messages(Compressor):
         return finish()
 
     def register(self, model: DistributedDataParallel, group: Any, names: Mapping[int, str]) -> None:
-        def hook(_: None, bucket: GradBucket) -> Future[Tensor]:
+        def hook(bucket: GradBucket) -> Future[Tensor]:
             grads = bucket.gradients()
             own = {names[id(p)]: g for p, g in zip(bucket.parameters(), grads, strict=True)}
             arrived, finish = self.begin(self.checked(own), group)
@@ -54,7 +54,7 @@ class Messages(Compressor):
 
             return at_once(write(None)) if arrived is None else arrived.then(write)
 
-        model.register_comm_hook(None, hook)
+        model.register_comm_hook(None, lambda _, bucket: hook(bucket))  # torch refuses annotations that are text
 
     @torch.no_grad()
     def begin(self, tensors: Mapping[str, Tensor], group: Any) -> tuple[Future[Any] | None, Callable[[], list[Tensor]]]:
@@ -68,7 +68,7 @@ class Messages(Compressor):
         arrived, there = None, message.view(1, -1)
         if group is not None and message.numel():
             there = message.new_empty(world, message.numel())
-            work = dist.all_gather_into_tensor(there, message, group=group, async_op=True)
+            work = dist.all_gather(list(there), message, group=group, async_op=True)
             assert work is not None
             arrived = work.get_future()
 

@@ -80,7 +80,7 @@ class PowerSGD(Compressor):
         from ravine.parallel.compress.buckets import Buckets  # here: torch's hook is slow to import
 
         buckets = Buckets(self, group, names, self.start)
-        model.register_comm_hook(None, buckets.hook)
+        model.register_comm_hook(None, lambda _, bucket: buckets.hook(bucket))
         self.buckets = buckets
 
     @torch.no_grad()

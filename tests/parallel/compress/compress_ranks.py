@@ -320,7 +320,11 @@ def resume() -> None:
         model.load_state_dict(weights)
         compressor.load_state_dict(saved)
         found = train(model, range(6, 12))
-        assert all(map(torch.equal, found, expected)), repr(compressor)
+        if WORLD == 2 or not start:
+            assert all(map(torch.equal, found, expected)), repr(compressor)
+        else:  # gloo adds up three numbers in an order that depends on their place in a bucket
+            for x, y in zip(found, expected, strict=True):
+                near(x, y, 1e-13)
         same_everywhere(found)
         del model
         if "True" not in repr(compressor):  # and without the memory it does not

@@ -143,6 +143,9 @@ def test_bytes():
     half = TopK(0.01)
     half.all_reduce_mean([x.bfloat16()])
     assert half.sent_bytes == 8000 * 6
+    part = TopK(0.29)
+    part.all_reduce_mean([x.view(-1)[:100]])
+    assert part.sent_bytes == 29 * 8  # 0.29 · 100 is 28.999…
 
 
 def test_all_of_it_is_the_tensor_itself():
@@ -231,6 +234,20 @@ def test_a_saved_memory_goes_on_bit_for_bit(make):
     a.all_reduce_mean(given(9))
     a.load_state_dict(saved)  # what was saved is not changed by what came after
     assert all(torch.equal(e, b.errors[k]) for k, e in a.errors.items())
+    a.rescale(2.0)
+    assert all(torch.equal(e, b.errors[k]) for k, e in saved["errors"].items())
+
+
+@pytest.mark.parametrize("make", EACH)
+def test_types_may_differ_in_a_list(make):
+    a, b, c = make(), make(), make()
+    for t in range(3):
+        (x,), (y,) = given(t, [(16, 8)]), given(t + 9, [(16, 8)], torch.float32)
+        mixed = a.all_reduce_mean([x, y])
+        assert [m.dtype for m in mixed] == [torch.float64, torch.float32]
+        assert torch.equal(mixed[0], b.all_reduce_mean([x])[0])
+        if make in MESSAGES:  # PowerSGD draws the second Q after the first
+            assert torch.equal(mixed[1], c.all_reduce_mean([y])[0])
 
 
 @pytest.mark.parametrize("make", EACH)
@@ -272,6 +289,9 @@ def test_what_is_no_state_dict_changes_nothing(make):
         with pytest.raises(ValueError, match=type(a).__name__):
             a.load_state_dict(wrong)  # pyright: ignore
         assert all(torch.equal(e, kept["errors"][k]) for k, e in a.errors.items())
+    for k in ("seed", "draws", "iter") if isinstance(a, PowerSGD) else ():
+        with pytest.raises(ValueError, match=f"PowerSGD: {k} is -1"):
+            a.load_state_dict(saved | {k: -1})
     with pytest.raises(ValueError, match="state_dict of"):
         (TopK() if isinstance(a, PowerSGD) else PowerSGD()).load_state_dict(saved)
 

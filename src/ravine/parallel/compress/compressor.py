@@ -44,7 +44,6 @@ class Compressor:
     then counts by the inverse of it, once. Call `rescale(new / old)` after `scaler.update()` to prevent that.
     """
 
-    papers: ClassVar[tuple[str, ...]] = ()
     complex: ClassVar[bool] = True  # whether complex tensors can be sent, as pairs
 
     def __init__(self) -> None:

@@ -43,10 +43,11 @@ class PowerSGD(Compressor):
 
     Q is the same on all processes. `seed` begins the random numbers of it.
 
+    It need not converge in theory: Xie, Chen & Yuan 2025 (https://arxiv.org/abs/2509.11254) have a counterexample.
+
     Vogels, Karimireddy & Jaggi 2019, Algorithms 1 and 2    https://arxiv.org/abs/1905.13727
     """
 
-    papers = ("vogels2019powersgd",)
     complex = False
 
     def __init__(self, rank: int = 1, *, min_compression_rate: float = 2.0, seed: int = 0) -> None:

@@ -33,6 +33,8 @@ class SignCompress(Messages):
     Under DDP: `SignCompress().ddp_hook(model)`. d numbers are sent in ⌈d/8⌉ bytes and one number for the scale: 1/32 of
     float32. Every process receives the bytes of all others, so with W processes that is W/32 of the gradient.
 
+    With momentum it needs a smaller rate: at 0.1 with momentum 0.9 the digits were not learned (docs/compression.md).
+
     vote=True: the processes send signs and get the sign that more than half of them have, 0 in a tie. There is no
     memory, and the size of gradients is lost: give the result to an optimizer with a small rate and momentum (SGD on it
     is signSGD). It need not converge, even on convex problems; the first form does. A number that is not finite gives
@@ -43,8 +45,6 @@ class SignCompress(Messages):
     signSGD and majority vote: Bernstein, Wang, Azizzadenesheli & Anandkumar 2018    https://arxiv.org/abs/1802.04434
     Bernstein, Zhao, Azizzadenesheli & Anandkumar 2019, Algorithm 1    https://arxiv.org/abs/1810.05291
     """
-
-    papers = ("karimireddy2019error", "seide2014onebit", "bernstein2018signsgd", "bernstein2019majority")
 
     def __init__(self, *, vote: bool = False) -> None:
         super().__init__()

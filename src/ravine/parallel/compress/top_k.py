@@ -40,8 +40,6 @@ class TopK(Messages):
     Gradient dropping: Aji & Heafield 2017, Algorithm 1    https://arxiv.org/abs/1704.05021
     """
 
-    papers = ("stich2018sparsified", "aji2017sparse")
-
     def __init__(self, ratio: float = 0.01) -> None:
         super().__init__()
         self.ratio = value_of("TopK: ratio", float, ratio)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportUsage]
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from ravine.parallel.compress.compressor import Compressor, narrow, wide_type
+
+if TYPE_CHECKING:
+    from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportUsage]
 
 
 class Messages(Compressor):

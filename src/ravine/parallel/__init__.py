@@ -1,0 +1,1 @@
+"""Training on several processes, in step and out of step."""

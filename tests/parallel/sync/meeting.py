@@ -225,7 +225,9 @@ def different_models_and_settings_are_one_error_on_all():
     equal(other, before)
     params = start()
     raises(
-        ValueError, "differ in their settings", lambda: walk(LocalSGD(ravine.SGD(params), sync_every=2 + RANK), params, 1)
+        ValueError,
+        "differ in their settings",
+        lambda: walk(LocalSGD(ravine.SGD(params), sync_every=2 + RANK), params, 1),
     )
     frozen = start()
     frozen[0].requires_grad_(RANK == 0)
@@ -447,7 +449,11 @@ def groups_of_every_kind():
         walk(LocalSGD(ravine.SGD(params, lr=0.1), sync_every=2, process_group=pair), params, 5)
         near(params, walk(torch.optim.SGD(alone, lr=0.1), alone, 5))
     else:
-        raises(ValueError, "not in the process_group", lambda: LocalSGD(ravine.SGD(start()), sync_every=2, process_group=pair))
+        raises(
+            ValueError,
+            "not in the process_group",
+            lambda: LocalSGD(ravine.SGD(start()), sync_every=2, process_group=pair),
+        )
     two = init_device_mesh("cpu", (WORLD, 1), mesh_dim_names=("workers", "inside"))
     raises(ValueError, "mesh['workers']", lambda: LocalSGD(ravine.SGD(start()), sync_every=2, process_group=two))
     params, alone = start(), start()

@@ -1,4 +1,4 @@
-"""Several workers, each a process (meeting.py): the papers' loops, equal starts, gradients of all kinds, checkpoints."""
+"""Several workers, each a process (meeting.py): the loops of the papers, equal starts, gradients of all kinds."""
 
 import os
 import subprocess

@@ -7,11 +7,12 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
-from ravine.optim.sgd import SGD
 from ravine.parallel.sync.fragments import balanced, offsets
 from ravine.parallel.sync.local_steps import LocalSteps
+from ravine.parallel.sync.outer import made, reordered
 from ravine.parallel.sync.workers import Sent
 from ravine.rule.hyper import integer, value_of
 from ravine.saved import finite, told, whole
@@ -139,6 +140,8 @@ class DiLoCo(LocalSteps):
             )
         if self.workers.manager is not None:
             raise ValueError("DiLoCo: a compressor needs a fixed group of workers; leave it out under torchft")
+        if self.workers.group is None and dist.is_available() and dist.is_initialized():
+            raise ValueError("DiLoCo: a compressor would use the default group; leave it or process_group=False out")
         return [compressor, *(deepcopy(compressor) for _ in range(self.fragments - 1))]
 
     # a step
@@ -246,33 +249,34 @@ class DiLoCo(LocalSteps):
     def state_dict(self, **how: Any) -> dict[str, Any]:
         self.finish()
         out = super().state_dict(**how)
-        part = {"fragment": list(self.fragment.values()), "optimizer": self.outer.state_dict()}
+        numbers = {p: i for i, p in self.numbered(out["param_groups"])}
+        part = {
+            "of": [numbers[p] for p in self.outer_order()],
+            "fragment": [self.fragment[p] for p in self.outer_order()],
+            "optimizer": self.outer.state_dict(),
+        }
         if self.compressors:
             part["compressors"] = [x.state_dict() for x in self.compressors]
         return {**out, "outer": part}
 
+    def numbered(self, groups: Sequence[Mapping[str, Any]]) -> list[tuple[Any, Tensor]]:
+        """The parameters here with their numbers in saved groups."""
+        return [
+            (i, p)
+            for saved, now in zip(groups, self.param_groups, strict=False)
+            for i, p in zip(self.order(saved, now), now["params"], strict=False)
+        ]
+
+    def outer_order(self) -> list[Tensor]:
+        """The parameters in the order in which the outer optimizer has their anchors."""
+        of = {id(anchor): p for p, anchor in self.anchors.items()}
+        return [of[id(x)] for group in self.outer.param_groups for x in group["params"]]
+
     def load_all(self, given: dict[str, Any]) -> None:
-        outer = given.get("outer")
-        if not isinstance(outer, Mapping) or not isinstance(outer.get("optimizer"), Mapping):
-            raise ValueError("this is not a state_dict of DiLoCo: it has no 'outer' with the outer optimizer's")
-        parts = outer.get("fragment")
-        note = self.noted(given["param_groups"])
-        if not isinstance(parts, list) or not all(isinstance(k, int) and 0 <= k < note["fragments"] for k in parts):
-            raise ValueError(f"DiLoCo: fragment is {told(parts)} in the state_dict; it must be a list of small numbers")
-        if len(parts) != len(self.anchors):
-            raise ValueError(
-                f"DiLoCo: the state_dict has anchors of {len(parts)} parameters, and {len(self.anchors)} require a "
-                "gradient here; set requires_grad as it was before"
-            )
-        memories = outer.get("compressors", [])
-        if len(memories) != len(self.compressors) or (self.compressors and note["fragments"] != self.fragments):
-            raise ValueError(
-                f"DiLoCo: the state_dict is of {len(memories)} compressors in {note['fragments']} fragments, and here "
-                f"are {len(self.compressors)} in {self.fragments}; make the optimizer with the same"
-            )
+        outer, parts, memories = self.outer_part(given)
         kept = deepcopy((self.outer.state_dict(), [x.state_dict() for x in self.compressors]))
         try:
-            self.outer.load_state_dict(dict(outer["optimizer"]))
+            self.outer.load_state_dict(outer)
             for compressor, memory in zip(self.compressors, memories, strict=True):
                 compressor.load_state_dict(memory)
             super().load_all({k: x for k, x in given.items() if k != "outer"})
@@ -281,7 +285,35 @@ class DiLoCo(LocalSteps):
             for compressor, memory in zip(self.compressors, kept[1], strict=True):
                 compressor.load_state_dict(memory)
             raise
-        self.fragment = dict(zip(self.anchors, parts, strict=True))
+        self.fragment = parts
+
+    def outer_part(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Tensor, int], list[Any]]:
+        """What a state_dict has for the outer optimizer, the fragments and the compressors; or ValueError."""
+        note, outer = self.noted(given["param_groups"]), given.get("outer")
+        if not isinstance(outer, Mapping) or not {"of", "fragment", "optimizer"} <= outer.keys():
+            raise ValueError(
+                "this is not a state_dict of DiLoCo: it has no 'outer' with the outer optimizer's. Those that "
+                "torch.distributed.checkpoint makes have none, since each worker's is its own: use torch.save on each"
+            )
+        of, where, memories = outer["of"], outer["fragment"], outer.get("compressors", [])
+        within = isinstance(where, list) and all(isinstance(k, int) and 0 <= k < note["fragments"] for k in where)
+        if not within or not isinstance(of, list) or len(of) != len(where):
+            raise ValueError(f"DiLoCo: fragment is {told(where)} in the state_dict; it must be a small number for each")
+        if len(memories) != len(self.compressors) or (self.compressors and note["fragments"] != self.fragments):
+            raise ValueError(
+                f"DiLoCo: the state_dict is of {len(memories)} compressors in {note['fragments']} fragments, and here "
+                f"are {len(self.compressors)} in {self.fragments}; make the optimizer with the same"
+            )
+        parameter = dict(self.numbered(given["param_groups"]))
+        params = [parameter.get(i) for i in of]
+        if set(params) != self.anchors.keys():
+            raise ValueError(
+                f"DiLoCo: the state_dict has anchors of {len(of)} parameters, and other {len(self.anchors)} require a "
+                "gradient here; set requires_grad as it was when it was saved"
+            )
+        parts = dict(zip(params, where, strict=True))
+        state = reordered(outer["optimizer"], params, self.outer, self.outer_order())
+        return state, {p: parts[p] for p in self.anchors}, memories
 
     def loaded(self) -> None:
         for _, sent in self.under_way.values():
@@ -297,23 +329,3 @@ class DiLoCo(LocalSteps):
         self.finish()
         names = ("outer", "anchors", "fragment", "compressors")
         return super().__getstate__() | {k: getattr(self, k) for k in names} | {"under_way": {}}
-
-
-def made(outer: Any, anchors: Sequence[Tensor]) -> torch.optim.Optimizer:
-    """The outer optimizer over these anchors, or an error."""
-    if outer is None:
-        return SGD(list(anchors), lr=0.7, momentum=0.9, nesterov=True)
-    if isinstance(outer, torch.optim.Optimizer) or not callable(outer):
-        raise TypeError(
-            f"DiLoCo: outer is {told(outer)}; it must be a function or a class that makes an optimizer of the anchors, "
-            "such as lambda params: ravine.SGD(params, lr=0.7, momentum=0.9, nesterov=True)"
-        )
-    out = outer(list(anchors))
-    if not isinstance(out, torch.optim.Optimizer):
-        raise TypeError(f"DiLoCo: outer has made {told(out)}; it must make an optimizer of the anchors it is given")
-    over = {id(p) for group in out.param_groups for p in group["params"]}
-    if over != {id(x) for x in anchors}:
-        raise ValueError(
-            f"DiLoCo: outer has made an optimizer of {len(over)} tensors; it must be of the anchors it is given"
-        )
-    return out

@@ -1,8 +1,8 @@
 """Train in replicas that may die and come back, with torchft: pip install torchft. On this machine, in three terminals:
 
     torchft_lighthouse --bind 127.0.0.1:29510 --min_replicas 1 --join_timeout_ms 1000
-    TORCHFT_LIGHTHOUSE=http://127.0.0.1:29510 python examples/fault_tolerant.py 0
-    TORCHFT_LIGHTHOUSE=http://127.0.0.1:29510 python examples/fault_tolerant.py 1
+    TORCHFT_LIGHTHOUSE=http://127.0.0.1:29510 python examples/fault_tolerant.py 0 diloco
+    TORCHFT_LIGHTHOUSE=http://127.0.0.1:29510 python examples/fault_tolerant.py 1 diloco
 
 Kill one of the replicas: the other loses a round at most. Start it again: it takes over the other's weights and states
 and goes on with it. torchft finds out who is there before each exchange; DiLoCo does the rest.
@@ -14,8 +14,8 @@ import time
 from datetime import timedelta
 
 import torch
-import torch.distributed as dist
 from sklearn.datasets import load_digits
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torchft import Manager, ProcessGroupGloo
 
 import ravine
@@ -31,7 +31,7 @@ def main(replica: int, name: str = "diloco", rounds: int = 40, sync_every: int =
     torch.manual_seed(0)  # the same weights everywhere; a replica that comes later is healed
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
 
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of this replica alone
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of this replica alone
     manager = Manager(
         pg=ProcessGroupGloo(timeout=timedelta(seconds=5)),
         min_replica_size=1,
@@ -73,5 +73,5 @@ def main(replica: int, name: str = "diloco", rounds: int = 40, sync_every: int =
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:3])
+    main(int(sys.argv[1]), *sys.argv[2:3], rounds=int((sys.argv[3:] or [40])[0]))
     os._exit(0)  # gloo's threads may still wait for a replica that has died

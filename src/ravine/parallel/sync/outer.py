@@ -33,8 +33,8 @@ def made(outer: Any, anchors: Sequence[Tensor]) -> torch.optim.Optimizer:
 
 
 def reordered(saved: Any, params: Sequence[Any], opt: torch.optim.Optimizer, order: Sequence[Any]) -> dict[str, Any]:
-    """A state_dict of an optimizer that has these parameters' tensors in its groups, as one for `opt`, which has them in
-    this order: a group of `opt` has the hyperparameters that its first tensor had."""
+    """A state_dict of an optimizer over the anchors of these parameters, as one for `opt`, in this order:
+    a group of `opt` has the hyperparameters that its first tensor had."""
     saved = entries("the outer optimizer", saved, ("state", "param_groups"))
     listed = [(j, group) for group in saved["param_groups"] for j in group["params"]]
     if len(listed) != len(params):

@@ -43,7 +43,7 @@ def near(ours, theirs, tolerance=1e-12):
 
 def equal(ours, theirs):
     for p, q in zip(ours, theirs, strict=True):
-        assert torch.equal(p, q), f"{float((p - q).abs().max()):.2e} apart"
+        assert torch.equal(p, q), f"{float((p.detach() - q.detach()).abs().max()):.2e} apart"
 
 
 def copy(ours, theirs):

@@ -119,6 +119,15 @@ def test_a_pickled_one_goes_on_too():
     equal(walk(opt, params, 9, 8), walk(other, other.params, 9, 8))
 
 
+def test_moving_all_to_a_device_goes_on():
+    params, others = start(), start()
+    opt, other = made(params, **STREAM)[0], made(others, **STREAM)[0]
+    walk(opt, params, 8)
+    opt.to("cpu").to()
+    assert all(opt.state[p]["diloco.anchor"] is opt.anchors[p] for p in params)
+    equal(walk(opt, params, 9, 8), walk(other, others, 17))
+
+
 def test_a_schedule_may_act_on_the_outer_optimizer():
     params, others = start(), start()
     opt, other = made(params, sync_every=2)[0], made(others, sync_every=2)[0]

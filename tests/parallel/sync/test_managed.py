@@ -104,9 +104,11 @@ def test_a_replica_that_is_healed_goes_on_with_the_others_count():
     make = lambda x, m: DiLoCo(ravine.SGD(x, lr=0.1), sync_every=4, fragments=2, process_group=m)  # noqa: E731
     manager, given = Manager(away=0.0), dict[str, object]()
     peer = make(theirs, manager)
-    walk(peer, theirs, 5)
+    walk(peer, theirs, 7)
     manager.heal = lambda: given.update(weights=values(theirs), state=copying.deepcopy(peer.state_dict()))
-    walk(peer, theirs, 1, 5)  # while it asks who is there, before its third round, another takes over its state
+    walk(
+        peer, theirs, 1, 7
+    )  # while it asks who is there, before it sends its second fragment, another takes over its state
 
     def heal():
         copy(params, given["weights"])
@@ -114,9 +116,9 @@ def test_a_replica_that_is_healed_goes_on_with_the_others_count():
 
     opt = make(params, Manager(away=0.0, heal=heal))
     walk(opt, params, 2)
-    assert opt.count == 6
+    assert opt.count == 8
     equal(params, theirs)
-    equal(walk(opt, params, 7, 6), walk(peer, theirs, 7, 6))
+    equal(walk(opt, params, 7, 8), walk(peer, theirs, 7, 8))
 
 
 def test_what_torchft_cannot_have():

@@ -349,6 +349,40 @@ def a_checkpoint_anywhere_continues_bit_for_bit():
 
 
 @law
+def tensors_of_every_kind():
+    """Several types at once, complex ones, empty ones, and ones that do not lie in a row."""
+    made = torch.Generator().manual_seed(RANK)
+    for make in (
+        lambda x: LocalSGD(torch.optim.SGD(x, lr=0.1), sync_every=2),
+        lambda x: DiLoCo(torch.optim.SGD(x, lr=0.1), lambda x: torch.optim.SGD(x, lr=1.0), sync_every=2, fragments=2),
+        lambda x: ElasticAveraging(torch.optim.SGD(x, lr=0.1), sync_every=1, beta=1.0),
+    ):
+        params = [
+            torch.randn(3, 4, dtype=torch.float64, generator=made).t().requires_grad_(),
+            torch.randn(5, dtype=torch.complex128, generator=made).requires_grad_(),
+            torch.zeros(0, 3).requires_grad_(),
+            torch.randn(6, generator=made).requires_grad_(),
+            torch.randn(2, 2, generator=made).half().requires_grad_(),
+        ]
+        opt = make(params)
+        for t in range(6):
+            for p in params:
+                p.grad = torch.full_like(p, 0.1 * (RANK + t))
+            opt.step()
+        shown = values(params)
+        opt.eval()
+        for p, x in zip(params, shown, strict=True):
+            assert p.isfinite().all() and p.stride() == x.stride()
+            if p.numel() and not isinstance(opt, DiLoCo):
+                same_bits([torch.view_as_real(p) if p.is_complex() else p])
+        if isinstance(opt, LocalSGD):
+            middle = sum(0.1 * 0.1 * (k + t) for t in range(6) for k in range(WORLD)) / WORLD
+            first = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).t()
+            near(params[:1], [first - middle])
+        made.manual_seed(RANK)
+
+
+@law
 def bytes_are_counted():
     numbers = sum(p.numel() for p in start())
     check = 8 * 12 + (0 if RANK else 8 * numbers)  # whether workers are alike, and the first one's weights

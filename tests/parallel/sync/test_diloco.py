@@ -103,6 +103,7 @@ def test_a_checkpoint_anywhere_continues_bit_for_bit(name, hyper, library, how, 
     if steps == 0:
         state = opt.state_dict()
     other.load_state_dict(state)
+    assert all(x["anchor"] is other.anchors[p] for p, x in other.kept.items())
     assert [getattr(other, k) for k in other.fields] == [getattr(opt, k) for k in opt.fields] and other.count == steps
     twin, third = copying.deepcopy(opt), pickle.loads(pickle.dumps(DiLoCo(getattr(library, name)(start(), **hyper))))
     assert third.sync_every == 500

@@ -147,8 +147,9 @@ class DiLoCo(LocalSteps):
     # a step
 
     def begin(self) -> None:
-        weights = self.weights()
-        for p, x in weights.items():
+        if all("anchor" in self.kept[p] for p in self.moving):
+            return
+        for p, x in self.weights().items():
             if p not in self.anchors:  # unfrozen later, or of a later group
                 self.anchors[p] = x.clone(memory_format=torch.preserve_format)
                 self.outer.add_param_group({"params": [self.anchors[p]]})

@@ -1,0 +1,1 @@
+"""Workers that step alone and meet now and then: LocalSGD, DiLoCo, elastic averaging."""

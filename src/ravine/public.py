@@ -7,6 +7,7 @@ from ravine import instruments as instruments
 from ravine import loop as loop
 from ravine import mods as mods
 from ravine import optim as optim
+from ravine import parallel as parallel
 from ravine import schedules as schedules
 from ravine import sources as sources
 from ravine import strategies as strategies

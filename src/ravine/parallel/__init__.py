@@ -1,5 +1,8 @@
 """Training on several processes: with local steps, with a parameter server, lock-free, and simulated."""
 
+from ravine.parallel.compress import PowerSGD as PowerSGD
+from ravine.parallel.compress import SignCompress as SignCompress
+from ravine.parallel.compress import TopK as TopK
 from ravine.parallel.placement import Placement as Placement
 from ravine.parallel.placement import place as place
 from ravine.parallel.rules import DCASGD as DCASGD

@@ -57,7 +57,7 @@ class ElasticAveraging(LocalSteps):
     Zhang, Choromanska & LeCun 2015, equations 5 and 6, Algorithms 1 and 2    https://arxiv.org/abs/1412.6651
     """
 
-    papers = ("zhang2015elastic",)
+    papers = ("zhang2015easgd",)
     fields = ("sync_every", "beta", "count")
     keeps = ("center", "own")
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ravine.cli.answer import Whole, checked, write
+from ravine.typed import hint
 from ravine.visuals import Line, column, curves, ink
 from ravine.visuals.figure import Figure
 
@@ -19,11 +20,10 @@ from ..errors import LabError
 from ..families.families import FAMILIES
 from ..families.job import Job, Track
 from ..families.run import run
-from ..find import find
 from ..protocol.devices import cores
 from ..protocol.search import entries
 from ..protocol.study import SELECTION
-from ..tasks import load_task
+from ..tasks import Data, Task, load_task
 
 Found = dict[str, tuple[float, list[Track]]]  # of each family: the rate that was chosen, and its runs
 CLOCKS = {"seconds": "seconds of training", "gradients": "gradients computed", "bytes": "megabytes sent and read"}
@@ -49,7 +49,8 @@ class Settings:
     def __post_init__(self):
         checked(self, RANGES)
         for name in self.families:
-            find(name, FAMILIES, "family")
+            if name not in FAMILIES:
+                raise LabError(f"unknown family '{name}': {hint(name, FAMILIES, 3)}known are {', '.join(FAMILIES)}")
 
 
 def compare(asked: Settings) -> None:
@@ -61,23 +62,24 @@ def compare(asked: Settings) -> None:
         raise LabError(f"--parallel with {asked.optimizer}: a server has one rule for all weights, and this method is "
                        "for matrices; give another, such as adam")  # fmt: skip
     folder = asked.out or Path("runs") / f"{task.folder}-parallel"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(f"{folder}: cannot be made: {error.strerror}") from error
     batch, workers = asked.batch or task.batch, asked.workers or max(2, cores())
     gradients = (asked.epochs or task.epochs) * -(-len(data.x) // batch) // workers * workers
     if gradients < workers:
-        raise LabError(
-            f"--workers {workers}: the task has {len(data.x)} rows and batches of {batch}; give fewer workers"
-        )
+        raise LabError(f"--workers {workers}: {len(data.x)} rows have fewer batches of {batch} than that")
     base = Job(asked.task, asked.data, "", asked.optimizer, 0.0, 0, workers, gradients, batch, asked.every)
     found: Found = {}
-    kept = Kept(folder / "runs.jsonl")
+    kept = Kept(folder / "runs.jsonl", task, data)
     for name in asked.families:
         job = replace(base, family=name, workers=1 if name == "serial" else workers)
         low, high = entry.space["lr"]
         rates = [float(f"{low * (high / low) ** ((i + 0.5) / asked.points):.2g}") for i in range(asked.points)]
-        tried = {lr: kept.run(replace(job, lr=lr, seed=SELECTION), task, data) for lr in rates}
+        tried = {lr: kept.run(replace(job, lr=lr, seed=SELECTION)) for lr in rates}
         best = min(rates, key=lambda lr: tried[lr].loss[-1])
-        found[name] = best, [kept.run(replace(job, lr=best, seed=seed), task, data) for seed in range(asked.seeds)]
+        found[name] = best, [kept.run(replace(job, lr=best, seed=seed)) for seed in range(asked.seeds)]
         print(f"{name}: lr {best:g}, validation loss {mean([t.loss[-1] for t in found[name][1]]):.4f}", flush=True)
     write(folder / "parallel.json", json.dumps(told(asked, found), indent=1))
     title = f"{task.name} with {asked.optimizer} on {workers} workers; mean and range of {asked.seeds} seeds"
@@ -87,22 +89,25 @@ def compare(asked: Settings) -> None:
 
 
 class Kept:
-    """What was run, in a file of lines: the same command goes on where it was."""
+    """What was run, in a file of lines: the same command goes on where it was. A task that does something else than
+    then, in data, weights or gradients, begins anew."""
 
-    def __init__(self, path: Path):
-        self.path, self.known = path, dict[str, Track]()
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    def __init__(self, path: Path, task: Task, data: Data):
+        self.path, self.task, self.data, self.does = path, task, data, task.rehearse(data)
+        self.known = dict[str, Track]()
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
             try:
                 entry = json.loads(line)
                 self.known[entry["key"]] = Track(**entry["track"])
             except (ValueError, TypeError, KeyError):  # a line that was cut off, or is another's
                 continue
 
-    def run(self, job: Job, task: object, data: object) -> Track:
+    def run(self, job: Job) -> Track:
         """A track that is there, or a new one."""
-        key = hashlib.sha256(json.dumps(asdict(job), sort_keys=True, default=str).encode()).hexdigest()[:32]
+        asked = json.dumps([asdict(job), self.does], sort_keys=True, default=str)
+        key = hashlib.sha256(asked.encode()).hexdigest()[:32]
         if key not in self.known:
-            self.known[key] = run(job, task, data)  # pyright: ignore[reportArgumentType]
+            self.known[key] = run(job, self.task, self.data)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "track": asdict(self.known[key])}) + "\n")
         return self.known[key]
@@ -126,13 +131,12 @@ def drawn(found: Found, clock: str) -> Figure:
     return curves(lines, CLOCKS[clock], "validation loss")
 
 
-def show(found: Found, folder: Path, asked: Settings, gradients: int, workers: int) -> None:
+def show(found: Found, asked: Settings, gradients: int, workers: int) -> None:
     """The table."""
     console = Console(highlight=False, markup=False, emoji=False)
     target = max(mean([t.loss[-1] for t in tracks]) for _, tracks in found.values())
-    table = Table(
-        "family", "validation loss", "test loss", "seconds", f"s to {target:.3g}", "MB", "lr", box=None, pad_edge=False
-    )
+    titles = "family", "validation loss", "test loss", "seconds", f"s to {target:.3g}", "MB", "lr"
+    table = Table(*titles, box=None, pad_edge=False)
     for name, (lr, tracks) in found.items():
         tests = [t.test for t in tracks if t.test is not None]
         table.add_row(

@@ -33,7 +33,7 @@ def main(replica: int, name: str = "diloco", rounds: int = 40, sync_every: int =
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of this replica alone
     manager = Manager(
-        pg=ProcessGroupGloo(timeout=timedelta(seconds=5)),
+        pg=ProcessGroupGloo(timeout=timedelta(seconds=30)),
         min_replica_size=1,
         use_async_quorum=False,  # who comes late is healed before it takes part
         load_state_dict=lambda state: (model.load_state_dict(state["model"]), opt.load_state_dict(state["opt"])),
@@ -44,7 +44,7 @@ def main(replica: int, name: str = "diloco", rounds: int = 40, sync_every: int =
         hostname="127.0.0.1",
         rank=0,
         world_size=1,
-        timeout=timedelta(seconds=10),
+        timeout=timedelta(seconds=60),
     )
     inner = ravine.AdamW(model.parameters(), lr=3e-3)
     if name == "diloco":

@@ -216,6 +216,23 @@ def unequal_starts_end_equal():
 
 
 @law
+def weights_that_are_added_later_become_equal_too():
+    for make, key in (
+        (lambda x: DiLoCo(ravine.SGD(x, lr=0.1), sync_every=2), "diloco.anchor"),
+        (lambda x: ElasticAveraging(ravine.SGD(x, lr=0.1), sync_every=2), "elasticaveraging.center"),
+    ):
+        params = start()
+        opt = make(params)
+        walk(opt, params, 3, worker=RANK)
+        late = start(shapes=[(3, 3)], seed=RANK)
+        opt.add_param_group({"params": late})
+        walk(opt, [*params, *late], 5, 3, RANK)
+        same_bits([opt.state[p][key] for p in [*params, *late]])
+        opt.eval()
+        same_bits(late)
+
+
+@law
 def different_models_and_settings_are_one_error_on_all():
     many = start() if RANK else start(shapes=[(6, 4), (5,)])
     raises(ValueError, "differ in their parameters", lambda: walk(LocalSGD(ravine.SGD(many), sync_every=2), many, 1))

@@ -147,18 +147,14 @@ class DiLoCo(LocalSteps):
     # a step
 
     def begin(self) -> None:
-        if all("anchor" in self.kept[p] for p in self.moving):
-            return
-        for p, x in self.weights().items():
+        for p, x in self.lacking("anchor").items():
             if p not in self.anchors:  # unfrozen later, or of a later group
                 self.anchors[p] = x.clone(memory_format=torch.preserve_format)
                 self.outer.add_param_group({"params": [self.anchors[p]]})
                 loads = [sum(q.numel() for q, j in self.fragment.items() if j == k) for k in range(self.fragments)]
                 self.fragment[p] = loads.index(min(loads))
-            if "anchor" not in self.kept[p]:
-                anchor = self.anchors[p]
-                anchor.data = x.to(anchor.dtype, copy=True, memory_format=torch.preserve_format)
-                self.kept[p]["anchor"] = anchor
+            anchor = self.kept[p]["anchor"] = self.anchors[p]
+            anchor.data = x.to(anchor.dtype, copy=True, memory_format=torch.preserve_format)
 
     def travel(self, inner: Callable[[], Any]) -> Any:
         loss = inner()
@@ -220,7 +216,8 @@ class DiLoCo(LocalSteps):
         for p in means:
             anchor = self.anchors[p]
             anchor.grad = None
-            self.put(p, torch.lerp(anchor, weights[p], self.mix) if self.mix else anchor)
+            if p in weights:  # not frozen in between
+                self.put(p, torch.lerp(anchor, weights[p], self.mix) if self.mix else anchor)
 
     # what the model shows
 

@@ -90,11 +90,8 @@ class ElasticAveraging(LocalSteps):
         }
 
     def begin(self) -> None:
-        if all("center" in self.kept[p] for p in self.moving):
-            return
-        for p, x in self.weights().items():
-            if "center" not in self.kept[p]:
-                self.kept[p]["center"] = self.without_look_ahead(p, x).clone(memory_format=torch.preserve_format)
+        for p, x in self.lacking("center").items():
+            self.kept[p]["center"] = self.without_look_ahead(p, x).clone(memory_format=torch.preserve_format)
 
     def travel(self, inner: Callable[[], Any]) -> Any:
         gaps = self.meet() if self.count % self.sync_every == 0 else None

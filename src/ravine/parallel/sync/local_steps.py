@@ -106,6 +106,18 @@ class LocalSteps(Strategy):
     def begin(self) -> None:
         """Begin what is kept for parameters that have nothing yet."""
 
+    def lacking(self, key: str) -> dict[Tensor, Tensor]:
+        """The weights of the parameters for which nothing is kept under this name: after the first step those of a new
+        group, which are the first worker's too, and those that were frozen."""
+        if all(key in self.kept[p] for p in self.moving):
+            return {}
+        new = {p: x for p, x in self.weights().items() if key not in self.kept[p]}
+        if self.workers.compare and self.count:
+            self.workers.copy_first(list(new.values()))
+            for p, x in new.items():
+                self.put(p, x)
+        return new
+
     def same(self, fresh: bool) -> None:
         """Raise ValueError on all workers where one has other parameters, other settings or another count."""
         params = [p for p in self.params if movable(p)]
@@ -175,6 +187,11 @@ class LocalSteps(Strategy):
                 p.copy_(self.kept[p].pop("own"))
 
     # saved and copied
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group to the driven optimizer, on every worker before the same step."""
+        super().add_param_group(param_group)
+        self.alike = False
 
     def agree(self, note: Mapping[str, Any], kept: Mapping[Tensor, Any]) -> None:
         """A saved count of steps at which something is kept, and nothing kept, is another's."""

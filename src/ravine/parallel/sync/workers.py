@@ -28,7 +28,7 @@ class Workers:
     """
 
     def __init__(self, who: str, process_group: Any = None):
-        self.who = who
+        self.who, self.apart = who, process_group is False
         self.manager, self.group = found(who, process_group)
         self.sent_bytes = 0
 
@@ -121,11 +121,13 @@ class Workers:
         return self.twin(self.__dict__)  # of the same group: a group cannot be copied
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"who": self.who, "sent_bytes": self.sent_bytes}  # a group cannot be saved: see __setstate__
+        return {
+            k: self.__dict__[k] for k in ("who", "apart", "sent_bytes")
+        }  # a group cannot be saved: see __setstate__
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        self.manager, self.group = found(self.who, None)
+        self.manager, self.group = found(self.who, False if self.apart else None)
 
     def twin(self, fields: Mapping[str, Any]) -> Self:
         """Another with these fields."""

@@ -85,10 +85,18 @@ class ModelPlacement:
     @property
     def cuts(self) -> list[str]:
         """The first module of each device but the first: what torch.distributed.pipelining takes as `split_spec`,
-        {name: SplitPoint.BEGINNING}. Raises ValueError where a device does not have one stretch of the model."""
+        {name: SplitPoint.BEGINNING}. Raises ValueError where a device does not have one stretch of the model, and where
+        two devices read one parameter: torch's pipeline would train a copy in each."""
         changes = [i for i, (a, b) in enumerate(pairwise(self.chosen), 1) if a != b]
         if len(changes) >= len(set(self.chosen)):
             raise ValueError("a device has modules that do not follow each other; a pipeline needs how='sequential'")
+        for edge in self.graph.edges:
+            x, ends = self.graph.values[edge.value], {self.chosen[edge.source], self.chosen[edge.target]}
+            if x.kind == "parameter" and len(ends) > 1:
+                raise ValueError(
+                    f"{with_tied(x.name, x.tied)} is read on two devices, and torch's pipeline would train a copy on each; "
+                    "place the modules that share it on one device, or give each a parameter of its own"
+                )
         return [self.graph.units[i].name for i in changes]
 
     def subgraph(self, place: Any) -> str:
@@ -188,7 +196,7 @@ def place_model(
     if not isinstance(model, nn.Module):
         raise TypeError(f"place_model: model is {told(model)}; it must be an nn.Module")
     wheres, slack = listed("place_model", places), finite("place_model: slack", slack, 0.0, 1e9, where="")
-    if not all(isinstance(x, type) and issubclass(x, nn.Module) for x in whole):
+    if isinstance(whole, type) or not all(isinstance(x, type) and issubclass(x, nn.Module) for x in whole):
         raise TypeError(f"place_model: whole is {told(whole)}; it must be a list of classes of modules")
     graph = trace(model, example, tuple(whole))
     names = [x.name for x in graph.units]

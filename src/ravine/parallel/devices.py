@@ -94,7 +94,7 @@ class ModelPlacement:
             x, ends = self.graph.values[edge.value], {self.chosen[edge.source], self.chosen[edge.target]}
             if x.kind == "parameter" and len(ends) > 1:
                 raise ValueError(
-                    f"{with_tied(x.name, x.tied)} is read on two devices, and torch's pipeline would train a copy on each; "
+                    f"{with_tied(x.name, x.tied)} is read on two devices; torch's pipeline would train a copy on each; "
                     "place the modules that share it on one device, or give each a parameter of its own"
                 )
         return [self.graph.units[i].name for i in changes]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
+from ravine.rule.hyper import integer
 from ravine.saved import told
 
 How = Literal["greedy", "round_robin"] | Mapping[str, Any]
@@ -17,7 +19,7 @@ How = Literal["greedy", "round_robin"] | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A parameter, or some of its rows, and where it is."""
+    """A parameter, or some of its rows, and where it is. `tied` has the other names of the same tensor."""
 
     name: str
     start: int
@@ -26,6 +28,7 @@ class Piece:
     shape: tuple[int, ...]  # of the piece
     dtype: torch.dtype
     place: Any
+    tied: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -67,14 +70,9 @@ class Placement(Sequence[Piece]):
         rows = [("parameter", "rows", "shape", "bytes", "at")]
         for x in self.pieces:
             span = "all" if x.whole else f"{x.start} to {x.stop} of {x.rows}"
-            rows.append((x.name, span, "×".join(map(str, x.shape)) or "()", f"{x.bytes:,}", str(x.place)))
+            rows.append((with_tied(x.name, x.tied), span, sizes(x.shape), f"{x.bytes:,}", str(x.place)))
         rows += [("", "", "", f"{size:,}", f"{place} in all") for place, size in self.bytes.items()]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        sides = ("<", "<", "<", ">", "<")
-        lines = (
-            "  ".join(f"{x:{side}{width}}" for x, side, width in zip(row, sides, widths, strict=True)) for row in rows
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        return columns(rows, "<<<><")
 
 
 def place(
@@ -94,32 +92,100 @@ def place(
                                   192  0 in all
                                    80  1 in all
 
-    named: (name, tensor), as `model.named_parameters()` gives.
+    named: (name, tensor), as `model.named_parameters()` gives. A tensor that has several names (tied) is placed once,
+        under its first; `tied` of its piece has the others.
     places: devices, such as ["cpu", "cuda:0"], or a number of shards.
-    how: "greedy": the largest first, each to the place that has the fewest bytes yet (LPT); "round_robin": in turn, in
-        the order given, as TensorFlow's replica_device_setter did; or a dict {name, or beginning of names: place}.
+    how: "greedy": the largest first, each to the place that has the fewest bytes yet (LPT, Graham 1969), which is how
+        ZeroRedundancyOptimizer shares out states, by elements; "round_robin": in turn, in the order given, as
+        TensorFlow's replica_device_setter did; or a dict {name, or beginning of names: place}.
     split: cut a parameter by rows where it has more than an equal share of all bytes.
 
-    Raises ValueError for a place that is none, and for a parameter that a dict leaves out.
+    Raises ValueError for a place that is none, for a parameter that a dict leaves out, for a name in the dict that no
+    parameter has, and for two parameters of one name. `place_model` of `ravine.parallel.devices` places modules.
+
+    Graham 1969, Bounds on Multiprocessing Timing Anomalies    https://doi.org/10.1137/0117039
     """
-    wheres = list(range(places)) if isinstance(places, int) else list(places)
-    if not wheres:
-        raise ValueError(f"place: places is {told(places)}; there must be one at least")
-    tensors = dict(named)
+    wheres = listed("place", places)
+    tensors, tied = _by_name(named)
     cuts = [x for name, p in tensors.items() for x in _cut(name, p, _share(tensors, wheres) if split else None)]
-    load = dict.fromkeys(range(len(wheres)), 0)
-    chosen = dict[int, int]()
     if isinstance(how, str) and how == "greedy":
-        for i in sorted(range(len(cuts)), key=lambda i: -cuts[i].bytes):
-            chosen[i] = min(load, key=lambda k: (load[k], k))
-            load[chosen[i]] += cuts[i].bytes
+        chosen = balanced([x.bytes for x in cuts], len(wheres))
     elif isinstance(how, str) and how == "round_robin":
-        chosen = {i: i % len(wheres) for i in range(len(cuts))}
+        chosen = [i % len(wheres) for i in range(len(cuts))]
     elif isinstance(how, Mapping):
-        chosen = {i: _told_place(x.name, how, wheres) for i, x in enumerate(cuts)}
+        chosen = told_places("place", [x.name for x in cuts], how, wheres)
     else:
         raise ValueError(f"place: how is {told(how)}; it must be 'greedy', 'round_robin' or a dict {{name: place}}")
-    return Placement([_at(x, wheres[chosen[i]]) for i, x in enumerate(cuts)], wheres)
+    placed = [replace(x, place=wheres[i], tied=tied[x.name]) for x, i in zip(cuts, chosen, strict=True)]
+    return Placement(placed, wheres)
+
+
+def balanced(costs: Sequence[float], count: int) -> list[int]:
+    """For each cost, which of `count` places has it: the largest first, each where there is least yet."""
+    loads: list[float] = [0] * count
+    chosen = [0] * len(costs)
+    for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        chosen[i] = min(range(count), key=lambda k: loads[k])
+        loads[chosen[i]] += costs[i]
+    return chosen
+
+
+def listed(who: str, places: int | Sequence[Any]) -> list[Any]:
+    """Places as a list, each once."""
+    if isinstance(places, str) or not (isinstance(places, Iterable) or hasattr(places, "__index__")):
+        raise TypeError(f"{who}: places is {told(places)}; it must be a list of devices, or a number of shards")
+    wheres = list(places) if isinstance(places, Iterable) else list(range(integer(f"{who}: places", places)))
+    if not wheres:
+        raise ValueError(f"{who}: places is {told(places)}; there must be one at least")
+    if again := [x for i, x in enumerate(wheres) if x in wheres[:i]]:
+        raise ValueError(f"{who}: places has {told(again[0])} twice; give each place once")
+    return wheres
+
+
+def told_places(who: str, names: Sequence[str], how: Mapping[str, Any], wheres: Sequence[Any]) -> list[int]:
+    """Where a dict says that each name lives: by the name, or the longest beginning of it."""
+    if unknown := [k for k in how if not any(_begins(name, k) for name in names)]:
+        shown = ", ".join(names[:8]) + ", …" * (len(names) > 8)
+        raise ValueError(f"{who}: the dict has {told(unknown[0])}, and nothing is called so; there are {shown}")
+    return [_told_place(who, name, how, wheres) for name in names]
+
+
+def columns(rows: Iterable[Sequence[str]], sides: str) -> str:
+    """Rows of words as a table of text; `sides` has < or > for each column."""
+    rows = list(rows)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
+    lines = ("  ".join(f"{x:{side}{width}}" for x, side, width in zip(row, sides, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def sizes(shape: Sequence[int]) -> str:
+    """A shape as a table shows it."""
+    return "×".join(map(str, shape)) or "()"
+
+
+def with_tied(name: str, tied: Sequence[str]) -> str:
+    """A name as a table shows it, with the other names of the same tensor."""
+    return " = ".join((name, *tied))
+
+
+def _by_name(named: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
+    """Each tensor under its first name, and the other names that it has."""
+    tensors, tied, first = dict[str, Tensor](), dict[str, tuple[str, ...]](), dict[int, str]()
+    for pair in named:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], Tensor):
+            raise TypeError(
+                f"place: named has {told(pair)}; give pairs (name, tensor), as model.named_parameters() does"
+            )
+        name, p = pair
+        if is_lazy(p):
+            raise ValueError(f"place: '{name}' has no shape yet; run the model once on an example before it is placed")
+        if name in tied or any(name in others for others in tied.values()):
+            raise ValueError(f"place: two parameters are called '{name}'; give each a name of its own")
+        if id(p) in first:
+            tied[first[id(p)]] += (name,)
+        else:
+            first[id(p)], tensors[name], tied[name] = name, p, ()
+    return tensors, tied
 
 
 def _share(tensors: Mapping[str, Tensor], wheres: Sequence[Any]) -> float:
@@ -136,16 +202,16 @@ def _cut(name: str, p: Tensor, most: float | None) -> list[Piece]:
     ]
 
 
-def _at(x: Piece, place: Any) -> Piece:
-    return Piece(x.name, x.start, x.stop, x.rows, x.shape, x.dtype, place)
+def _begins(name: str, beginning: str) -> bool:
+    """True if it is the name, or that of a module around it."""
+    return beginning in ("", name) or name.startswith(f"{beginning}.")
 
 
-def _told_place(name: str, how: Mapping[str, Any], wheres: Sequence[Any]) -> int:
-    """Where a dict says that a parameter lives: by its name, or the longest beginning of it."""
-    fitting = [k for k in how if name == k or name.startswith(f"{k}.") or k == ""]
+def _told_place(who: str, name: str, how: Mapping[str, Any], wheres: Sequence[Any]) -> int:
+    fitting = [k for k in how if _begins(name, k)]
     if not fitting:
-        raise ValueError(f"place: the dict has no place for '{name}'; give its name, or the module that it is in")
+        raise ValueError(f"{who}: the dict has no place for '{name}'; give its name, or the module that it is in")
     where = how[max(fitting, key=len)]
     if where not in wheres:
-        raise ValueError(f"place: '{name}' is to live at {told(where)}; the places are {', '.join(map(str, wheres))}")
+        raise ValueError(f"{who}: '{name}' is to live at {told(where)}; the places are {', '.join(map(str, wheres))}")
     return wheres.index(where)

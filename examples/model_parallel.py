@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import ScheduleGPipe, SplitPoint, pipeline
 
 import ravine
-from ravine.parallel.devices import place_model
+from ravine.parallel.placement.devices import place_model
 
 
 class Block(nn.Module):

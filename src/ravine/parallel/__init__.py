@@ -3,8 +3,8 @@
 from ravine.parallel.compress import PowerSGD as PowerSGD
 from ravine.parallel.compress import SignCompress as SignCompress
 from ravine.parallel.compress import TopK as TopK
-from ravine.parallel.devices import ModelPlacement as ModelPlacement
-from ravine.parallel.devices import place_model as place_model
+from ravine.parallel.placement import ModelPlacement as ModelPlacement
+from ravine.parallel.placement import place_model as place_model
 from ravine.parallel.placement import Placement as Placement
 from ravine.parallel.placement import place as place
 from ravine.parallel.rules import DCASGD as DCASGD

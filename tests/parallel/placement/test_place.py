@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from ravine.parallel.placement import place
+from ravine.parallel.placement.place import place
 
 
 class LM(nn.Module):

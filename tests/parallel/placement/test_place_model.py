@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import SplitPoint, pipeline
 from torch.utils.flop_counter import FlopCounterMode
 
-from ravine.parallel.devices import ModelPlacement, place_model
+from ravine.parallel.placement.devices import ModelPlacement, place_model
 
 
 class Block(nn.Module):

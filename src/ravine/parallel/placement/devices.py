@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import inf, isclose
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
-from ravine.parallel.placement import balanced, columns, listed, sizes, told_places, with_tied
-from ravine.parallel.traced import Graph, trace
+from ravine.parallel.placement.place import balanced, columns, listed, sizes, told_places, with_tied
 from ravine.saved import finite, told
+
+if TYPE_CHECKING:
+    from ravine.parallel.placement.traced import Graph
 
 How = Literal["sequential", "greedy", "round_robin"] | Mapping[str, Any]
 Cost = Literal["bytes", "flops"] | Mapping[str, float]
@@ -149,7 +151,7 @@ def place_model(
     """Which device should run which module, and what the devices then send to each other.
 
         >>> import torch
-        >>> from ravine.parallel.devices import place_model
+        >>> from ravine.parallel.placement.devices import place_model
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 8))
         >>> print(place_model(model, torch.ones(4, 8), ["cuda:0", "cuda:1"]))
         device  module  class   parameters  bytes  flops
@@ -198,6 +200,8 @@ def place_model(
     wheres, slack = listed("place_model", places), finite("place_model: slack", slack, 0.0, 1e9, where="")
     if isinstance(whole, type) or not all(isinstance(x, type) and issubclass(x, nn.Module) for x in whole):
         raise TypeError(f"place_model: whole is {told(whole)}; it must be a list of classes of modules")
+    from ravine.parallel.placement.traced import trace  # which imports much of torch
+
     graph = trace(model, example, tuple(whole))
     names = [x.name for x in graph.units]
     if len(names) < len(wheres) and not isinstance(how, Mapping):

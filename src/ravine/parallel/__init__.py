@@ -4,9 +4,9 @@ from ravine.parallel.compress import PowerSGD as PowerSGD
 from ravine.parallel.compress import SignCompress as SignCompress
 from ravine.parallel.compress import TopK as TopK
 from ravine.parallel.placement import ModelPlacement as ModelPlacement
-from ravine.parallel.placement import place_model as place_model
 from ravine.parallel.placement import Placement as Placement
 from ravine.parallel.placement import place as place
+from ravine.parallel.placement import place_model as place_model
 from ravine.parallel.rules import DCASGD as DCASGD
 from ravine.parallel.rules import AdaptiveRevision as AdaptiveRevision
 from ravine.parallel.rules import AsyncAdaGrad as AsyncAdaGrad

@@ -101,7 +101,7 @@ def place(
     split: cut a parameter by rows where it has more than an equal share of all bytes.
 
     Raises ValueError for a place that is none, for a parameter that a dict leaves out, for a name in the dict that no
-    parameter has, and for two parameters of one name. `place_model` of `ravine.parallel.placement.devices` places modules.
+    parameter has, and for two parameters of one name. `place_model` places modules.
 
     Graham 1969, Bounds on Multiprocessing Timing Anomalies    https://doi.org/10.1137/0117039
     """

@@ -1,0 +1,1 @@
+"""Parallel and asynchronous training."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +43,8 @@ class SparseProblem:
     def __init__(self, data: Mapping[str, Tensor], optimizer: Optimizer, loss: str, shuffle: bool, seed: int):
         self.data, self.optimizer, self.loss_name, self.shuffle, self.seed = data, optimizer, loss, shuffle, seed
         self.epochs = 0  # that have been walked
+        self.seconds: list[float] = []  # see fit()
+        self.worked: list[list[float]] = []
 
     @property
     def name(self) -> str:
@@ -99,6 +102,9 @@ class SparseProblem:
         With one worker the result is the same in each run, and is what single steps of the optimizer on the samples in
         `order(epoch)` give. With several it is not the same twice. The step count is exact: workers claim samples, and
         the place of a sample among the claims is its t.
+
+        Afterwards `seconds` has the time of each epoch, from the first worker's start to the last one's end, and
+        `worked` the processor seconds of each worker in it; to start processes does not count.
         """
         epochs = whole(f"{self.name}: epochs", integer(f"{self.name}: epochs", epochs), 0, "")
         threads = whole(f"{self.name}: threads", integer(f"{self.name}: threads", threads), 1, "")
@@ -113,25 +119,25 @@ class SparseProblem:
             begin_in_train(group)
         start, claimed = self.count(), torch.zeros(epochs, dtype=torch.int64)
         lock = torch.zeros(1, dtype=torch.int32)
+        times = torch.zeros(epochs, max(threads, processes), 3, dtype=torch.float64)
         block = max(1, min(BLOCK, math.ceil(len(self) / (8 * max(threads, processes)))))
-        walk = partial(Walk, adds=adds, claimed=claimed, lock=lock, block=block, start=start)
-        params = group["params"]
+        walk, params = Walk(self.epochs, start, adds, block, claimed, lock, times), group["params"]
         try:
             if processes:
-                for x in (*self.data.values(), claimed, lock):
+                for x in (*self.data.values(), claimed, lock, times):
                     x.share_memory_()
-                work = walk(first=self.epochs)
-                hogwild(
-                    work, self, self.optimizer, processes=processes, epochs=epochs, backoff=backoff, timeout=timeout
-                )
+                workers = {"processes": processes, "epochs": epochs, "backoff": backoff, "timeout": timeout}
+                hogwild(walk, self, self.optimizer, **workers)
             else:
-                self.in_threads(walk(first=self.epochs), epochs, backoff, threads)
+                self.in_threads(walk, epochs, backoff, threads)
         finally:
             made = int(claimed.clamp(max=len(self)).sum())
             for x in {id(x): x for p in params if (x := self.optimizer.state[p]["step"]) is not None}.values():
                 x.add_(made)
             torch.autograd.graph.increment_version(params)
             self.epochs += int((claimed >= len(self)).sum())
+            self.seconds = (times[:, :, 1].amax(1) - times[:, :, 0].amin(1)).tolist()
+            self.worked = times[:, :, 2].tolist()
 
     def in_threads(self, walk: Walk, epochs: int, backoff: float, threads: int) -> None:
         """All epochs, in threads of this process."""
@@ -139,7 +145,7 @@ class SparseProblem:
         with ThreadPoolExecutor(threads, thread_name_prefix="ravine") as pool:
             for epoch in range(epochs):
                 order = self.order(walk.first + epoch)
-                for done in [pool.submit(walk.walk, self, epoch, order) for _ in range(threads)]:
+                for done in [pool.submit(walk.walk, rank, epoch, self, order) for rank in range(threads)]:
                     done.result()
                 if isinstance(group["lr"], Tensor):
                     group["lr"].mul_(backoff)
@@ -209,28 +215,30 @@ class SparseProblem:
         return Samples(compiled, self.problem, self.loss_name, adds, weights, self.data, claimed, lock, rank)
 
 
+@dataclass(frozen=True)
 class Walk:
     """The part of a worker in all epochs; `hogwild` calls it in each process."""
 
-    def __init__(self, first: int, adds: str, claimed: Tensor, lock: Tensor, block: int, start: float):
-        self.first, self.adds, self.claimed, self.lock, self.block, self.start = (
-            first,
-            adds,
-            claimed,
-            lock,
-            block,
-            start,
-        )
+    first: int  # epochs before
+    start: float  # steps before
+    adds: str
+    block: int  # samples that are claimed at once
+    claimed: Tensor  # of each epoch: samples
+    lock: Tensor
+    times: Tensor  # of each epoch and worker: its start, its end, and its processor seconds
 
     def __call__(self, rank: int, epoch: int, problem: SparseProblem, optimizer: Optimizer) -> None:
         problem.optimizer = optimizer
-        self.walk(problem, epoch, problem.order(self.first + epoch))
+        self.walk(rank, epoch, problem, problem.order(self.first + epoch))
 
-    def walk(self, problem: SparseProblem, epoch: int, order: Tensor) -> None:
+    def walk(self, rank: int, epoch: int, problem: SparseProblem, order: Tensor) -> None:
         """Claim samples of an epoch until none is left."""
+        began, busy = time.monotonic(), time.thread_time()
         loop = problem.samples(self.adds, self.claimed[epoch : epoch + 1], self.lock)
         count = self.start + epoch * len(problem)
         loop.run(order, self.block, count, problem.optimizer.param_groups[0])
+        spent = [began, time.monotonic(), time.thread_time() - busy]
+        self.times[epoch, rank] = torch.tensor(spent, dtype=torch.float64)
 
 
 def refused(compiled: Compiled, group: Mapping[str, Any]) -> str:

@@ -272,9 +272,7 @@ def test_completion_is_the_plain_loop(cls, hyper, rule, states, adds):
     problem = MatrixCompletion(*at, value, opt)
     orders = [problem.order(e).tolist() for e in range(2)]
     problem.fit(2, adds=adds)
-    t = 0
-    for i in [i for order in orders for i in order]:
-        t += 1
+    for t, i in enumerate((i for order in orders for i in order), 1):
         u, v = at[0][i], at[1][i]
         s = float(factors[0][u] @ factors[1][v]) - value[i]
         gradients = s * factors[1][v], s * factors[0][u]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ravine.compile import Compiled
+from ravine.compile.emit.host import Host
 from ravine.compile.emit.llvm.samples import emit, fields, names
 from ravine.compile.expr import walk
 from ravine.compile.interpret import evaluate
@@ -23,14 +23,15 @@ from ravine.compile.plan import Plan
 class Samples:
     """The loop of one thread: it claims samples from a counter that others claim from too, until none is left.
 
-    weights: for each weight its arrays by the names of the plan. data: the tensors `first`, `second`, `values` and
-    `targets`, where the problem has them. counter: one int64, how many samples of this epoch are claimed. lock: one
-    int32, 0 while nobody holds it.
+    host: the numbers of a step, where none of them depends on t. weights: for each weight its arrays by the names of
+    the plan. data: the tensors `first`, `second`, `values` and `targets`, where the problem has them. counter: one
+    int64, how many samples of this epoch are claimed. lock: one int32, 0 while nobody holds it.
     """
 
     def __init__(
         self,
-        compiled: Compiled,
+        plan: Plan,
+        host: Host,
         problem: str,
         loss: str,
         adds: str,
@@ -40,10 +41,9 @@ class Samples:
         lock: Tensor,
         rank: int = 0,
     ):
-        plan = compiled.plan
         arrays = names(plan)
         kinds = tuple((a, str(weights[0][a].dtype).removeprefix("torch.")) for a in arrays)
-        self.compiled, self.counter = compiled, counter
+        self.plan, self.host, self.counter = plan, host, counter
         self.held = [weights, data, lock]  # while their addresses are in use
         self.samples, self.claim = functions(plan, kinds, problem, loss, adds)
         known = {name: x.data_ptr() for name, x in data.items()} | {"lock": lock.data_ptr(), "rank": rank}
@@ -74,11 +74,11 @@ class Samples:
 
     def numbers(self, first: float, count: int, group: Mapping[str, Any]) -> Tensor:
         """The numbers of the host in steps first, first + 1, …: a row for each, or one where none depends on t."""
-        plan = self.compiled.plan
+        plan = self.plan
         if not plan.numbers:
             return torch.zeros(1, 0, dtype=torch.float64, device="cpu")
         if not self.timed:
-            made = self.compiled.stages[0](first, {}, group)
+            made = self.host(first, {}, group)
             return torch.tensor([made], dtype=torch.float64, device="cpu")
         t = torch.arange(count, dtype=torch.float64, device="cpu") + first
         leaves = [x for x in walk(plan.numbers) if x.op in ("t", "hyper")]

@@ -212,7 +212,8 @@ class SparseProblem:
         compiled, first = self.optimizer.compiled(self.optimizer.param_groups[0], self.params[0]), self.params[0]
         weights = [self.arrays(compiled, p) for p in self.params]
         rank = first.shape[-1] if self.weights > 1 else 0
-        return Samples(compiled, self.problem, self.loss_name, adds, weights, self.data, claimed, lock, rank)
+        plan, host = compiled.plan, compiled.stages[0]
+        return Samples(plan, host, self.problem, self.loss_name, adds, weights, self.data, claimed, lock, rank)
 
 
 @dataclass(frozen=True)

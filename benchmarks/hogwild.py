@@ -201,6 +201,26 @@ def measure(record: Record, case: str, rounds: int) -> None:
     record.say("hogwild", case, seconds, ratios, {"serial/scikit-learn": ("at least", 0.5)}, **more)
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as the tables of docs/hogwild.md: samples a second, then what two workers gain, then losses."""
+    two = [name for name in WORKERS if name != "serial"]
+    lines = ["| | serial, samples/s | scikit-learn | serial / scikit-learn |", "|---|---|---|---|"]
+    for row in rows:
+        speed, ratio = row["samples a second"], row["ratios"].get("serial/scikit-learn")
+        other = f"{speed['scikit-learn']:,.0f} | {ratio:.2f}" if ratio else " | "
+        lines.append(f"| {row['model']} | {speed['serial']:,.0f} | {other} |")
+    lines += ["", f"| times serial | {' | '.join(two)} |", "|---" * (1 + len(two)) + "|"]
+    for row in rows:
+        gains = [f"{row['ratios'][f'{x}/serial, processor']:.2f} ({row['ratios'][f'{x}/serial']:.2f})" for x in two]
+        lines.append(f"| {row['model']} | {' | '.join(gains)} |")
+    names = [*WORKERS, "scikit-learn"]
+    lines += ["", f"| loss | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    for row in rows:
+        losses = [f"{row['losses'][x]:.4f}" if x in row["losses"] else "" for x in names]
+        lines.append(f"| {row['model']} | {' | '.join(losses)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = arguments(__doc__, "hogwild-cpu.json", rounds=3)
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), help="cases")
@@ -210,6 +230,7 @@ def main() -> None:
     for case in args.only:
         measure(record, case, args.rounds)
     record.write(args.out)
+    print(table([row for row in record.rows if "reason" not in row]))
 
 
 if __name__ == "__main__":

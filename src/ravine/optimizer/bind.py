@@ -21,7 +21,7 @@ from ravine.compile.geometry import local
 from ravine.compile.launch import Bound, Launch, backend_of, launch
 from ravine.compile.launch.memory import PLAIN, layers
 from ravine.compile.plan import Host, Matrix, Reduce
-from ravine.optimizer.clock import Clock, count, number, number_as_tensor
+from ravine.optimizer.clock import Clock, count, in_common, number, number_as_tensor
 from ravine.optimizer.refuse import check, check_factors
 from ravine.optimizer.state import begin, keys_of, numbers_of
 
@@ -43,6 +43,12 @@ class Row:
     before: dict[str, float] = field(default_factory=dict[str, float])  # the numbers that it finds
     numbers: list[float] = field(default_factory=list[float])  # and what the host has computed from them
     every: dict[str, float] = field(default_factory=dict[str, float])  # from these sums over all tensors
+
+    def holds(self, group: dict[str, Any], counted: Mapping[str, float], step: object) -> bool:
+        """True for a parameter of this group with these numbers, unless its count is that of several processes and
+        another than this one."""
+        same = self.group is group and self.began == counted
+        return same and (self.clock.tensors["step"] is step or not (in_common(step) or self.clock.in_common))
 
 
 Call = Callable[[], object]
@@ -177,12 +183,14 @@ def batches(opt: Optimizer, live: Sequence[Live]) -> list[Batch]:
         batch = found.setdefault(kind, made(compiled, backend, sparse))
         who = f"{type(opt).__name__}: parameter {i}"
         counted = {k: (count if k == "step" else number)(f"{who}: {k}", state[k]) for k in ("step", *numbers)}
-        row = next((r for r, x in enumerate(batch.rows) if x.group is group and x.began == counted), None)
+        step = state["step"]
+        row = next((r for r, x in enumerate(batch.rows) if x.holds(group, counted, step)), None)
         if row is None:
             row = len(batch.rows)
-            own = {k: x for k, x in counted.items() if k != "step" and (rule, k) not in shared}
+            found_in = {k: state[k] if in_common(state[k]) else x for k, x in counted.items()}
+            own = {k: x for k, x in found_in.items() if k != "step" and (rule, k) not in shared}
             common = {k: shared[rule, k] for k in numbers if (rule, k) in shared}
-            clock = Clock(counted["step"], own, common, clocks)
+            clock = Clock(found_in["step"], own, common, clocks)
             batch.rows.append(Row(group, clock, counted))
         batch.bound.append(Bound(p, state | batch.rows[row].clock.tensors, keys, row, i))
         batch.index.append(i)

@@ -49,21 +49,30 @@ def number_as_tensor(what: str, x: object, device: torch.device | str) -> torch.
     return made
 
 
+def in_common(x: object) -> TypeGuard[torch.Tensor]:
+    """True for a number that lies in memory of several processes, which all count in it: it stays where it is."""
+    return type(x) is torch.Tensor and x.device.type == "cpu" and x.is_shared()
+
+
 class Clock:
     """0-d tensors that stand in the state of every parameter of the clock: one write moves all their counts.
 
     All are float64, so that a run continues bit for bit after a checkpoint and a count stays exact: in float32, as in
     torch, it stands still at 2²⁴. `shared` are those that all clocks of an optimizer have in common.
     device: where steps are made that the host has no part in; it cannot read such a clock.
+
+    A count that several processes have in common (`in_common`) moves on by one from what it is when a step ends, so
+    that it counts the steps of all; only where two write it at the same moment is one of them lost.
     """
 
     def __init__(
         self,
-        step: float,
-        numbers: Mapping[str, float],
+        step: float | torch.Tensor,
+        numbers: Mapping[str, float | torch.Tensor],
         shared: Mapping[str, torch.Tensor],
         device: torch.device | str = "cpu",
     ):
+        self.in_common = False
         own = {"step": step, **numbers}
         self.tensors = {k: number_as_tensor(k, x, device) for k, x in own.items()} | dict(shared)
         self.find()
@@ -73,6 +82,7 @@ class Clock:
         if self.tensors["step"].device.type == "cpu":  # elsewhere what moves the count is there too
             found = {k: ctypes.c_double.from_address(x.data_ptr()) for k, x in self.tensors.items()}
             self._step, self._numbers = found.pop("step"), found
+            self.in_common = in_common(self.tensors["step"])
 
     @property
     def step(self) -> float:
@@ -86,6 +96,6 @@ class Clock:
 
     def set(self, step: float, numbers: Mapping[str, float]) -> None:
         """Move on, for every parameter of the clock at once."""
-        self._step.value = step
+        self._step.value = self._step.value + 1 if self.in_common else step
         for k, x in numbers.items():
             self._numbers[k].value = x

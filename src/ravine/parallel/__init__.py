@@ -3,6 +3,10 @@
 from ravine.parallel.compress import PowerSGD as PowerSGD
 from ravine.parallel.compress import SignCompress as SignCompress
 from ravine.parallel.compress import TopK as TopK
+from ravine.parallel.hogwild import MatrixCompletion as MatrixCompletion
+from ravine.parallel.hogwild import SparseLinear as SparseLinear
+from ravine.parallel.hogwild import hogwild as hogwild
+from ravine.parallel.hogwild import share as share
 from ravine.parallel.placement import ModelPlacement as ModelPlacement
 from ravine.parallel.placement import Placement as Placement
 from ravine.parallel.placement import place as place

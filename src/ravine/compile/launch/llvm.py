@@ -30,9 +30,12 @@ POINTER = ctypes.c_void_p
 class LLVM(Launch):
     """Tables in the form that the emitted functions walk."""
 
+    by_row = False  # the kernels walk touched rows
+    rows = 0  # where the table of these lies
+
     def __init__(self, plan: Plan, bound: list[Bound]):
         super().__init__(plan, bound)
-        self.code = kernels(plan, tuple(self.types.items()))
+        self.code = kernels(plan, tuple(self.types.items()), self.by_row)
         lengths = [real(b.p).numel() for b in bound]
         self.base = [0, *accumulate(lengths)]
         blocks = [0, *accumulate(-(-n // BLOCK) for n in lengths)]
@@ -92,6 +95,7 @@ class LLVM(Launch):
             "partials": ctypes.addressof(self.partials),
             "columns": self.columns.data_ptr(),
             "first": self.firsts(starts),
+            "rows": self.rows,
             "chunks": len(starts),
             "chunk": chunk,
             "clock": openmp()[1] if self.used > 1 else 0,
@@ -157,9 +161,9 @@ FUNCTIONS = {"run": (POINTER, ctypes.c_int32, POINTER), "work": (POINTER,), "fin
 
 
 @cache
-def kernels(plan: Plan, types: tuple[tuple[str, str], ...]) -> list[tuple[Callable[..., None], ...]]:
+def kernels(plan: Plan, types: tuple[tuple[str, str], ...], by_row: bool) -> list[tuple[Callable[..., None], ...]]:
     """The functions run, work and finish of each kernel of a plan."""
-    code = load(emit(plan, dict(types)), len(plan.kernels))
+    code = load(emit(plan, dict(types), by_row), len(plan.kernels))
     each = range(len(plan.kernels))
     return [tuple(code.function(f"{name}{k}", *types) for name, types in FUNCTIONS.items()) for k in each]
 

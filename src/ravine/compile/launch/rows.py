@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from ravine.compile.emit.llvm import COLUMNS
 from ravine.compile.expr import FULL, HOST, MATRIX, REDUCE, Expr, walk
 from ravine.compile.geometry import local
 from ravine.compile.launch.base import Bound, Changed
+from ravine.compile.launch.llvm import LLVM, c_array
 from ravine.compile.launch.memory import lacks
 from ravine.compile.launch.phases import Launch
-from ravine.compile.launch.pieces import LLVMPieces, Pieces
+from ravine.compile.launch.pieces import Pieces
 from ravine.compile.launch.reference import Reference
 from ravine.compile.plan import Plan
 
@@ -25,6 +29,13 @@ class Touched:
     rows: Tensor  # which rows, in order, each once
     values: Tensor  # their gradients: a matrix, a line for each row
     of: int  # how many rows the parameter has
+    places: Tensor | None = None  # the address of each row's gradient, where `values` has lines of others, too
+    sums: Tensor | None = None  # gradients of rows that came several times
+
+    @property
+    def width(self) -> int:
+        """How many elements a row has."""
+        return self.values.shape[1]
 
 
 class Sparse(Launch):
@@ -40,9 +51,13 @@ class Sparse(Launch):
         self.recognize(grads)
         for b in self.bound:
             self.check(b)
-        self.touched = [touched(b, g) for b, g in zip(self.bound, grads, strict=True)]
+        self.touched = [self.reach(b, g) for b, g in zip(self.bound, grads, strict=True)]
         self.find()
         return True
+
+    def reach(self, b: Bound, g: Tensor) -> Touched:
+        """The rows that a gradient reaches."""
+        return touched(b, g)
 
     def find(self) -> None:
         """Find where the touched rows lie."""
@@ -84,8 +99,38 @@ class Rows(Sparse, Pieces):
         return at[:, :1] + at[:, 1:] * rows
 
 
-class LLVMRows(Rows, LLVMPieces):
-    """On the CPU."""
+class LLVMRows(Sparse, LLVM):
+    """On the CPU, where the kernel walks the rows itself: of each it is told the number and where its gradient lies."""
+
+    by_row = True
+
+    @property
+    def ends(self) -> list[int]:
+        """Where the touched elements of each tensor end, counted over all."""
+        return self.base
+
+    def reach(self, b: Bound, g: Tensor) -> Touched:
+        return each_once(b, g)
+
+    def find(self) -> None:
+        pairs = 2 if self.bound[0].p.is_complex() else 1
+        arrays = [name for name in self.types if name != "g"]
+        for a, name in enumerate(arrays):
+            for i, b in enumerate(self.bound):
+                self.pointers[a * len(self.bound) + i] = self.array(b, name).data_ptr()
+        widths = [pairs * t.width for t in self.touched]
+        self.base = [0, *accumulate(len(t.rows) * n for t, n in zip(self.touched, widths, strict=True))]
+        n, base, c = (COLUMNS.index(name) for name in ("n", "base", "c"))
+        for i, width in enumerate(widths):
+            at = i * len(COLUMNS)
+            self.sizes[at + n] = self.base[i + 1] - self.base[i]
+            self.sizes[at + base] = self.base[i]
+            self.sizes[at + c] = width
+        self.lists = c_array(
+            ctypes.c_int64, [x.data_ptr() for t in self.touched for x in (t.rows, t.places) if x is not None]
+        )
+        self.rows = ctypes.addressof(self.lists)
+        self.threads = 0  # share anew
 
 
 @dataclass(eq=False, slots=True)
@@ -132,8 +177,8 @@ def lines(x: Tensor, t: Touched) -> Tensor:
     return x.detach().view(t.of, t.values.shape[1])
 
 
-def touched(b: Bound, g: Tensor) -> Touched:
-    """The rows that a sparse gradient reaches, with equal ones added up; raises where one is not there."""
+def inside(b: Bound, g: Tensor) -> None:
+    """Raise unless a sparse gradient is whole and reaches only rows that are there."""
     index, values, shape, sparse = g._indices(), g._values(), b.p.shape, g.sparse_dim()
     who = f"the sparse gradient of parameter {b.index} of shape {tuple(shape)}"
     if lacks(index) or lacks(values):
@@ -144,6 +189,46 @@ def touched(b: Bound, g: Tensor) -> Touched:
         low, high = whole(index.amin(1)), whole(index.amax(1))
         if any(not 0 <= i <= j < n for i, j, n in zip(low, high, shape, strict=False)):
             raise RuntimeError(f"{who} has indices from {low} to {high}")
+
+
+def each_once(b: Bound, g: Tensor) -> Touched:
+    """The rows that a sparse gradient reaches, in order, each once. Only gradients of rows that come several times are
+    added up, in the order in which they come (that of torch's coalesce() is open), and those of 16 bits with one
+    rounding at the end; all others stay where they are."""
+    inside(b, g)
+    shape, sparse = b.p.shape, g.sparse_dim()
+    width, of = shape[sparse:].numel(), shape[:sparse].numel()
+    values = g._values().to(g.dtype).resolve_conj().resolve_neg()
+    values = values.reshape(values.shape[0], width).contiguous()
+    rows, places = row_numbers(g._indices(), shape), values.data_ptr()
+    rows = rows.contiguous() if rows.dtype == torch.int64 else rows.to(torch.int64)
+    line = width * values.element_size()
+    new = rows[1:] > rows[:-1]
+    if bool(new.all()):
+        return Touched(rows, values, of, torch.arange(len(rows), device="cpu") * line + places, None)
+    rows, order = rows.sort(stable=True)
+    new = rows[1:] != rows[:-1]
+    later = (~new).nonzero().flatten() + 1  # where a row comes once more
+    if not len(later):
+        return Touched(rows, values, of, order * line + places, None)
+    first = torch.cat([later.new_zeros(1), new.nonzero().flatten() + 1])
+    rows, lines = rows.index_select(0, first), order.index_select(0, first)
+    again = later - torch.arange(1, 1 + len(later), device="cpu")  # which of the rows, as they are now, that is
+    changes = torch.cat([again.new_ones(1), again.diff()]) != 0
+    several, place = again[changes], changes.cumsum(0) - 1
+    half = values.dtype in (torch.bfloat16, torch.float16)
+    sums, more = (values.index_select(0, x) for x in (lines[several], order[later]))
+    sums, more = (sums.float(), more.float()) if half else (sums, more)
+    sums = sums.index_add_(0, place, more).to(values.dtype)
+    starts = lines * line + places
+    starts[several] = torch.arange(len(several), device="cpu") * line + sums.data_ptr()
+    return Touched(rows, values, of, starts, sums)
+
+
+def touched(b: Bound, g: Tensor) -> Touched:
+    """The rows that a sparse gradient reaches, with equal ones added up; raises where one is not there."""
+    inside(b, g)
+    shape, sparse = b.p.shape, g.sparse_dim()
     g = g.coalesce()
     rows = row_numbers(g._indices(), shape)
     if not bool((rows[1:] > rows[:-1]).all()):  # written to since it was coalesced

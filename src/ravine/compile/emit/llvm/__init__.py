@@ -20,20 +20,21 @@ from ravine.compile.emit.llvm.work import ALIGN as ALIGN
 from ravine.compile.emit.llvm.work import BLOCK as BLOCK
 from ravine.compile.emit.llvm.work import COLUMNS as COLUMNS
 from ravine.compile.emit.llvm.work import CONTEXT as CONTEXT
-from ravine.compile.emit.llvm.work import NOW, TILES, after_only, finish, finish_each, run, stretch, work
+from ravine.compile.emit.llvm.work import NOW, ROWS, TILES, after_only, finish, finish_each, run, stretch, work
 from ravine.compile.emit.llvm.work import TIMES as TIMES
 from ravine.compile.expr import ROW, walk
 from ravine.compile.plan import Kernel, Plan
 from ravine.compile.storage import STOCHASTIC, beside
 
 
-def emit(plan: Plan, dtypes: Mapping[str, str]) -> str:
-    """The IR of every kernel of the plan; `dtypes` names the kind of each array, in table order."""
-    kernels = [part for i, k in enumerate(plan.kernels) for part in functions(plan, dtypes, k, i)]
+def emit(plan: Plan, dtypes: Mapping[str, str], touched: bool = False) -> str:
+    """The IR of every kernel of the plan; `dtypes` names the kind of each array, in table order. touched: the kernels
+    walk the rows that sparse gradients reach."""
+    kernels = [part for i, k in enumerate(plan.kernels) for part in functions(plan, dtypes, k, i, touched)]
     return "\n".join([*kernels, *called(plan, dtypes), NOW, *DECLARE, *NOTES, ""])
 
 
-def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> list[str]:
+def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int, by_row: bool) -> list[str]:
     """The functions of kernel number k."""
     touched = {*plan.reads(kernel), *plan.writes(kernel), *(plan.between[x] for x in kernel.sums if x.shape == ROW)}
     touched |= {part for a in touched if (part := beside(a, dtypes[a]))}
@@ -55,7 +56,7 @@ def functions(plan: Plan, dtypes: Mapping[str, str], kernel: Kernel, k: int) -> 
     inner = blocks.inner if any(dtypes[a] in STOCHASTIC for a in touched) else elements.inner
     return [
         inner(plan, dtypes, kernel, k, arrays),
-        work(plan, dtypes, k, arrays, stretch(elements.unit(plan, dtypes, kernel))),
+        work(plan, dtypes, k, arrays, ROWS if by_row else stretch(elements.unit(plan, dtypes, kernel))),
         finish(plan, dtypes, kernel, k),
         run(k),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ravine.compile.emit.llvm.body import Body
 from ravine.compile.expr import EVERY, HOST, SCALAR
 from ravine.compile.plan import Kernel, Plan
-from ravine.compile.storage import STOCHASTIC
+from ravine.compile.storage import STOCHASTIC, WIDTH
 
 CONTEXT = (
     "pointers",
@@ -19,13 +19,14 @@ CONTEXT = (
     "partials",
     "columns",
     "first",
+    "rows",
     "chunks",
     "chunk",
     "times",
     "clock",
     "next",
 )
-POINTERS = ("pointers", "sizes", "numbers", "sums", "partials", "columns", "first", "times", "clock")
+POINTERS = ("pointers", "sizes", "numbers", "sums", "partials", "columns", "first", "rows", "times", "clock")
 TIMES = ("took", "busy")  # seconds of the last call: from its start to its end; its threads in `work`, added up
 # of `sizes`, which has a row for each tensor: elements, elements before it, row of numbers, place among the parameters,
 # elements of the whole parameter before this part of it, first block, first tile, first number of its tiles' columns,
@@ -131,6 +132,57 @@ TILES = """  %t0 = mul i64 %tile, %c
 """  # the same for tiles: number j begins, as far as chunks go, at j units
 
 
+# the same for touched rows of a sparse gradient: those that begin in the chunk. %rows has two addresses for each
+# tensor: of the numbers of its rows, and of the addresses of their gradients
+ROWS = """  %unit = call i64 @llvm.smax.i64(i64 %c, i64 1)
+  %less = sub i64 %unit, 1
+  %a0 = sub i64 %low, %base
+  %a1 = call i64 @llvm.smax.i64(i64 %a0, i64 0)
+  %a2 = add i64 %a1, %less
+  %lo = sdiv i64 %a2, %unit
+  %b0 = sub i64 %high, %base
+  %b1 = call i64 @llvm.smin.i64(i64 %b0, i64 %n)
+  %b2 = add i64 %b1, %less
+  %hi = sdiv i64 %b2, %unit
+"""
+
+
+def whole(k: int, arrays: list[str]) -> str:
+    """Call `inner` for a stretch of a tensor."""
+    return f"  call void @inner{k}({arguments(arrays)})\n  br label %step\n"
+
+
+def each_row(table: Mapping[str, str], k: int, arrays: list[str]) -> str:
+    """Call `inner` for each touched row of a stretch, as for a tensor that is this row."""
+    inside = "".join(
+        f"  %bytes.{a} = mul i64 %row.offset, {WIDTH[table[a].rstrip('~').partition('+')[0]]}\n"
+        f"  %row.in.{a} = getelementptr i8, ptr %in.{a}, i64 %bytes.{a}\n"
+        for a in arrays
+        if a != "g"
+    )
+    given = arguments(arrays).replace("%in.", "%row.in.").replace("%offset", "%row.offset")
+    given = given.replace("%lo", "%zero").replace("%hi", "%c")
+    return f"""  %two = mul i64 %k, 2
+  %numbers.of.rows = getelementptr ptr, ptr %rows, i64 %two
+  %row.numbers = load ptr, ptr %numbers.of.rows
+  %gradients.of.rows = getelementptr ptr, ptr %numbers.of.rows, i64 1
+  %row.gradients = load ptr, ptr %gradients.of.rows
+  %zero = add i64 0, 0
+  br label %row.head
+row.head:
+  %j = phi i64 [%lo, %call], [%j1, %row.head]
+  %number.at = getelementptr i64, ptr %row.numbers, i64 %j
+  %row.number = load i64, ptr %number.at
+  %row.offset = mul i64 %row.number, %c
+{inside}  %gradient.at = getelementptr ptr, ptr %row.gradients, i64 %j
+  %row.in.g = load ptr, ptr %gradient.at
+  call void @inner{k}({given})
+  %j1 = add nuw nsw i64 %j, 1
+  %row.more = icmp slt i64 %j1, %hi
+  br i1 %row.more, label %row.head, label %step
+"""
+
+
 # Arithmetic on codes takes longer than their bytes: there the widest vectors pay, which LLVM avoids where a processor
 # lowers its clock for them. `inner` becomes a part of `work`, so it is said there.
 WIDEST = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
@@ -138,6 +190,7 @@ WIDEST = '"prefer-vector-width"="512" "min-legal-vector-width"="512" '
 
 def work(plan: Plan, table: Mapping[str, str], k: int, arrays: list[str], part: str) -> str:
     """Claim chunks until none is left; in each, every stretch of a tensor goes to `inner`."""
+    call = each_row(table, k, arrays) if part is ROWS else whole(k, arrays)
     width = WIDEST if any(table[a] in STOCHASTIC for a in arrays) else ""
     return f"""
 define void @work{k}(ptr %ctx) {width}{{
@@ -169,9 +222,7 @@ stretch:
 {part}  %some = icmp slt i64 %lo, %hi
   br i1 %some, label %call, label %step
 call:
-  call void @inner{k}({arguments(arrays)})
-  br label %step
-step:
+{call}step:
   %k1 = add i64 %k, 1
   br label %head
 exit:

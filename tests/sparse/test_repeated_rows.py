@@ -74,3 +74,14 @@ def test_tables_of_several_widths_step_together(threads):
         opt.step()
         for p, x in zip(params, wanted, strict=True):
             assert torch.allclose(p, x, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["reference", "llvm"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_every_backend_adds_in_that_order(backend, dtype):
+    p, q = (nn.Parameter(torch.ones(40, 7, dtype=dtype)) for _ in range(2))
+    p.grad = gradient((40, 7), 300, dtype)
+    q.grad = one_by_one(p.grad)
+    for x in (p, q):
+        ravine.Adagrad([x], lr=0.1, backend=backend).step()
+    assert torch.equal(p, q)

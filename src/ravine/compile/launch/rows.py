@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 import torch
@@ -27,15 +28,35 @@ class Touched:
     """The part of one parameter that a sparse gradient reaches."""
 
     rows: Tensor  # which rows, in order, each once
-    values: Tensor  # their gradients: a matrix, a line for each row
+    values: Tensor  # gradients: a matrix, a line for each row
     of: int  # how many rows the parameter has
-    places: Tensor | None = None  # the address of each row's gradient, where `values` has lines of others, too
-    sums: Tensor | None = None  # gradients of rows that came several times
+    lines: Tensor | None = None  # the line of each row, where they are not in that order, or some rows came again
+    several: Tensor | None = None  # which rows came several times, counted among those touched
+    sums: Tensor | None = None  # and their gradients
 
     @property
     def width(self) -> int:
         """How many elements a row has."""
         return self.values.shape[1]
+
+    @cached_property
+    def places(self) -> Tensor:
+        """The address of each row's gradient."""
+        line, at = self.width * self.values.element_size(), self.values.data_ptr()
+        lines = torch.arange(len(self.rows), device="cpu") if self.lines is None else self.lines
+        places = lines * line + at
+        if self.several is not None and self.sums is not None:
+            places[self.several] = torch.arange(len(self.several), device="cpu") * line + self.sums.data_ptr()
+        return places
+
+    def gathered(self) -> Touched:
+        """The same with the gradients in one matrix, a line for each row."""
+        if self.lines is None:
+            return self
+        values = self.values.index_select(0, self.lines)
+        if self.several is not None and self.sums is not None:
+            values[self.several] = self.sums
+        return Touched(self.rows, values, self.of)
 
 
 class Sparse(Launch):
@@ -126,9 +147,7 @@ class LLVMRows(Sparse, LLVM):
             self.sizes[at + n] = self.base[i + 1] - self.base[i]
             self.sizes[at + base] = self.base[i]
             self.sizes[at + c] = width
-        self.lists = c_array(
-            ctypes.c_int64, [x.data_ptr() for t in self.touched for x in (t.rows, t.places) if x is not None]
-        )
+        self.lists = c_array(ctypes.c_int64, [x.data_ptr() for t in self.touched for x in (t.rows, t.places)])
         self.rows = ctypes.addressof(self.lists)
         self.threads = 0  # share anew
 
@@ -200,17 +219,16 @@ def each_once(b: Bound, g: Tensor) -> Touched:
     width, of = shape[sparse:].numel(), shape[:sparse].numel()
     values = g._values().to(g.dtype).resolve_conj().resolve_neg()
     values = values.reshape(values.shape[0], width).contiguous()
-    rows, places = row_numbers(g._indices(), shape), values.data_ptr()
+    rows = row_numbers(g._indices(), shape)
     rows = rows.contiguous() if rows.dtype == torch.int64 else rows.to(torch.int64)
-    line = width * values.element_size()
     new = rows[1:] > rows[:-1]
     if bool(new.all()):
-        return Touched(rows, values, of, torch.arange(len(rows), device="cpu") * line + places, None)
+        return Touched(rows, values, of)
     rows, order = rows.sort(stable=True)
     new = rows[1:] != rows[:-1]
     later = (~new).nonzero().flatten() + 1  # where a row comes once more
     if not len(later):
-        return Touched(rows, values, of, order * line + places, None)
+        return Touched(rows, values, of, order)
     first = torch.cat([later.new_zeros(1), new.nonzero().flatten() + 1])
     rows, lines = rows.index_select(0, first), order.index_select(0, first)
     again = later - torch.arange(1, 1 + len(later), device="cpu")  # which of the rows, as they are now, that is
@@ -219,14 +237,13 @@ def each_once(b: Bound, g: Tensor) -> Touched:
     half = values.dtype in (torch.bfloat16, torch.float16)
     sums, more = (values.index_select(0, x) for x in (lines[several], order[later]))
     sums, more = (sums.float(), more.float()) if half else (sums, more)
-    sums = sums.index_add_(0, place, more).to(values.dtype)
-    starts = lines * line + places
-    starts[several] = torch.arange(len(several), device="cpu") * line + sums.data_ptr()
-    return Touched(rows, values, of, starts, sums)
+    return Touched(rows, values, of, lines, several, sums.index_add_(0, place, more).to(values.dtype))
 
 
 def touched(b: Bound, g: Tensor) -> Touched:
-    """The rows that a sparse gradient reaches, with equal ones added up; raises where one is not there."""
+    """The same with a line of gradients for each row; on a GPU equal rows are added up as torch does it there."""
+    if g.device.type == "cpu":
+        return each_once(b, g).gathered()
     inside(b, g)
     shape, sparse = b.p.shape, g.sparse_dim()
     g = g.coalesce()

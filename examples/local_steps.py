@@ -33,6 +33,8 @@ METHODS = {
 
 def main(name: str = "diloco", epochs: int = 20) -> float:
     """The accuracy on the last fifth of the digits; every process finds it."""
+    if name not in METHODS:
+        raise SystemExit(f"there is no {name}; the methods are {', '.join(METHODS)}")
     torch.set_num_threads(1)  # of each process: more would wait for each other's cores
     started = not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", 1)) > 1
     if started:
@@ -61,7 +63,9 @@ def main(name: str = "diloco", epochs: int = 20) -> float:
     with torch.no_grad():
         accuracy = (model(x[1437:]).argmax(1) == y[1437:]).float().mean().item()
     if rank == 0:
-        print(f"{name} on {world} processes: {accuracy:.1%}, {opt.sent_bytes / 1e6:.1f} MB sent by each")
+        print(
+            f"{name} on {world} process{'es' * (world > 1)}: {accuracy:.1%}, {opt.sent_bytes / 1e6:.1f} MB sent by each"
+        )
     if started:
         dist.barrier()
         dist.destroy_process_group()

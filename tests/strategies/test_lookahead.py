@@ -245,7 +245,9 @@ def test_states_of_others_are_refused_and_nothing_changes():
     opt, params = made("Adam", {"lr": 0.05})
     walk(opt, params, 3)
     before = through_a_file(opt.state_dict())
-    with pytest.raises(ValueError, match="not a state_dict of Lookahead; give one of Adam to that"):
+    with pytest.raises(
+        ValueError, match="not a state_dict of Lookahead; if it is one of Adam, load it into the Adam that is driven"
+    ):
         opt.load_state_dict(opt.optimizer.state_dict())
     wrong = through_a_file(before)
     wrong["state"][0]["lookahead.slow"] = torch.zeros(2)

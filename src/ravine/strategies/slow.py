@@ -64,7 +64,10 @@ class SlowWeights(Strategy):
     def agree(self, note: Mapping[str, Any], kept: Mapping[Tensor, Any]) -> None:
         if note["count"] and not kept:
             driven = type(self.optimizer).__name__
-            raise ValueError(f"this is not a state_dict of {type(self).__name__}; give one of {driven} to that")
+            raise ValueError(
+                f"this is not a state_dict of {type(self).__name__}; if it is one of {driven}, load it into the "
+                f"{driven} that is driven"
+            )
 
     def same_mode(self, saved: Mapping[str, Any], p: Tensor, who: str) -> None:
         there, kept = "fast" in saved, self.kept.get(p)

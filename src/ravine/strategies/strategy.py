@@ -294,7 +294,11 @@ class Strategy(torch.optim.Optimizer):
         name = type(self).__name__
         notes = [x for group in groups if isinstance(x := group.get(name), Mapping)]
         if not notes or len(notes) < len(groups) or any(x.keys() != set(self.fields) for x in notes):
-            raise ValueError(f"this is not a state_dict of {name}; give one of {type(self.optimizer).__name__} to that")
+            driven = type(self.optimizer).__name__
+            raise ValueError(
+                f"this is not a state_dict of {name}; if it is one of {driven}, load it into the {driven} that is "
+                "driven"
+            )
         found = [self.valid(note) for note in notes]
         if any(note != found[0] for note in found):
             raise ValueError(f"{name}: the groups in the state_dict have different {', '.join(self.fields)}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 from zlib import crc32
 
@@ -13,35 +14,36 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ravine.compile.geometry import local, real
+from ravine.rule.hyper import value_of
 from ravine.saved import entries, told, whole
 
 REFUSED = -1  # in place of a checksum of what a process has to send
 
 
 class Compressor:
-    """The base of `PowerSGD`, `TopK` and `SignCompress`: a mean over processes that sends less than the tensors.
+    """The base of `PowerSGD`, `TopK` and `SignCompress`: means over processes that send less than the whole tensors.
 
-    Every process r adds to its tensor g what earlier calls have left unsent, sends a compressed form C, and keeps the
-    rest (error feedback):
+    Every process r adds to its tensor g what earlier calls have not sent, sends the sum in a compressed form C, and
+    keeps the rest (error feedback):
 
         p_r = g_r + e_r
         e_r ← p_r − C(p_r)
         mean = (1/W) Σ_r C(p_r)        the same bits on every process
 
-    so that everything is sent at last: Σ_t C(p_r) + e_r = Σ_t g_r. The memory e has the type of the tensor, and float32
-    for float16 and bfloat16. Complex tensors are pairs of real numbers.
+    so that everything is sent in the end: Σ_t C(p_r) + e_r = Σ_t g_r. The memory e is as large as the tensors. It has
+    their type, or float32 for float16 and bfloat16. Complex tensors are treated as pairs of real numbers.
 
     `sent_bytes` counts the bytes that this process has handed to collectives, or would have, where it is alone.
 
-    Where a number is NaN or infinite on any process, the mean of that tensor has such numbers on all, and no process
-    changes its memory of the tensors of that call (under DDP: of that bucket): a step that is skipped then, as by
-    GradScaler or by `nonfinite="skip"`, leaves no trace in it, and a NaN does not stay.
+    If a number is NaN or infinite on any process, the mean of that tensor is not finite on all of them, and no process
+    changes its memory for that call (under DDP: for that bucket). So a step that GradScaler or `nonfinite="skip"` skips
+    leaves the memory as it was.
 
-    Learning rates: the memory holds gradients, not steps. The papers put the rate into the memory; for a constant rate
-    it is the same, and after a change of the rate the memory is sent at the new one.
+    Learning rates: the memory holds gradients, not steps. The papers multiply by the rate before they compress; with a
+    constant rate that is the same. After a change of the rate, the memory is sent at the new one.
 
-    GradScaler: under DDP the memory holds scaled gradients. When the scale changes by a factor, what is in the memory
-    then counts by the inverse of it, once. Call `rescale(new / old)` after `scaler.update()` to prevent that.
+    GradScaler: under DDP the memory holds scaled gradients. When the scale changes, call `rescale(new / old)` after
+    `scaler.update()`; otherwise the memory is used once at the wrong scale.
     """
 
     complex: ClassVar[bool] = True  # whether complex tensors can be sent, as pairs
@@ -67,20 +69,29 @@ class Compressor:
 
         tensors: all processes give the same number of them, of the same shapes and types, call after call.
         group: None is the default group; without torch.distributed the process is alone.
-        key: memory is kept by key and place in the list. Who calls with several lists in turn gives each list a key.
+        key: the memory is kept by key and place in the list. If you call with several lists in turn, give each a key.
 
-        Raises TypeError for tensors that are no dense floating-point tensors, and ValueError where a tensor has not
-        the shape that it had in the call before, or where processes give different tensors. All processes raise then,
-        and nothing is changed: 8 bytes are exchanged before the tensors.
+        Raises TypeError for anything but dense floating-point tensors. Raises ValueError if a tensor has another shape
+        or type than in the call before, or if processes give different tensors. All processes raise then, and nothing
+        has changed: 8 bytes are exchanged before the tensors, to compare.
         """
-        named, there = {f"{key}{i}": x for i, x in enumerate(tensors)}, self.among(group)
+        there, named = self.among(group), dict[str, Tensor]()
         try:
+            named = self.listed(tensors, key)
             self.checked(named)
         except (TypeError, ValueError):
             self.agree(None, named, there)
             raise
         self.agree(repr(self) + "".join(f"{k} {x.dtype} {tuple(x.shape)}" for k, x in named.items()), named, there)
         return self.settle(named, there)
+
+    def listed(self, tensors: Any, key: str) -> dict[str, Any]:
+        """The tensors of a call by key and place, or TypeError where it is not given a list."""
+        if isinstance(tensors, Tensor) or not isinstance(tensors, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}: all_reduce_mean() is given {told(tensors)}; give a list of tensors, as [x]"
+            )
+        return {f"{key}{i}": x for i, x in enumerate(tensors)}
 
     def agree(self, what: str | None, tensors: Mapping[str, Any], group: Any) -> None:
         """Raise ValueError on every process unless all have the same to send. None: this one refuses, and raises."""
@@ -103,16 +114,16 @@ class Compressor:
         )
 
     def ddp_hook(self, model: DistributedDataParallel, process_group: dist.ProcessGroup | None = None) -> None:
-        """Let a DDP model average its gradients by this compressor, from the next backward on.
+        """Make a DDP model average its gradients with this compressor, from the next backward pass on.
 
         process_group: None is the group of the model.
 
-        The memory is kept by the names of parameters, so it goes on when DDP forms its buckets anew.
-        With `find_unused_parameters=True`, DDP drops the gradients of parameters that no process has used: what is sent
-        from the memory of these at that step is lost.
+        The memory is kept by the names of parameters, so it stays valid when DDP forms new buckets.
+        With `find_unused_parameters=True`, DDP drops the gradients of parameters that no process has used; what is sent
+        from their memory at that step is lost.
 
-        Raises TypeError where the model is no DDP model, or has parameters that cannot be compressed, and RuntimeError
-        where it has a communication hook already.
+        Raises TypeError if the model is not a DDP model, or has parameters that cannot be compressed, and RuntimeError
+        if it already has a communication hook.
         """
         own = self.group_of(model)
         group = own if process_group is None else process_group
@@ -166,7 +177,10 @@ class Compressor:
         return tensors
 
     def rescale(self, factor: float) -> None:
-        """Multiply the memory, as by GradScaler's new scale over its old one."""
+        """Multiply the memory by a number above 0, as by GradScaler's new scale over its old one."""
+        factor = value_of(f"{type(self).__name__}: factor", float, factor)
+        if not 0 < factor < math.inf:
+            raise ValueError(f"{type(self).__name__}: factor is {factor:g}; it must be a finite number above 0")
         for e in self.errors.values():
             e.mul_(factor)
 
@@ -196,21 +210,20 @@ class Compressor:
         self.loaded = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The memory of this process, with its rank and the number of processes; `torch.load` reads it, weights_only.
+        """The memory of this process, with its rank and the number of processes. torch.load with weights_only reads it.
 
-        Every process has a memory of its own: save it, and load it again, on each.
+        Every process has a memory of its own: save it on each, and load it on each.
         """
         rank, world = self.place or self.loaded or (0, 1)
         return {"rank": rank, "world": world, "errors": {k: e.clone() for k, e in self.errors.items()}}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the memory that state_dict() gave on the same rank of as many processes.
+        """Load the memory that state_dict() gave on the same rank of the same number of processes.
 
-        That of another rank, or of another number of processes, is of no use here: the memory begins empty, and a
-        warning says so, at the next use where the processes are not known before. What is lost then is what would have
-        been sent later.
+        The memory of another rank, or of another number of processes, is of no use here. Then the memory begins empty,
+        and what was not sent yet is lost; a warning says so, now or at the next use.
 
-        Raises ValueError, and changes nothing, where it is another class's.
+        Raises ValueError, and changes nothing, if it is not a state_dict of this class.
         """
         found = self.valid(state_dict)
         self.take(found)

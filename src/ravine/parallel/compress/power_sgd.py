@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class PowerSGD(Compressor):
-    """A matrix is sent as two thin ones, by one step of a power iteration that goes on from call to call.
+    """Sends a matrix as two thin ones: a low-rank approximation, by one step of power iteration per call.
 
         Δ_r = G_r + E_r                 n × m, on process r
-        P ← orth(mean_r Δ_r Q)          n × rank; Q is from the call before, at first random
+        P ← orth(mean_r Δ_r Q)          n × rank; Q is from the call before, and random at first
         Q ← mean_r Δ_rᵀ P               m × rank
         mean = P Qᵀ,  E_r ← Δ_r − P Qᵀ
 
@@ -34,20 +34,23 @@ class PowerSGD(Compressor):
         >>> torch.allclose(mean, torch.outer(u, v)), compressor.sent_bytes, mean.nbytes
         (True, 56, 192)
 
-    Two sums travel, so the cost does not grow with the number of processes. A tensor of more dimensions is a matrix of
-    its first dimension and all others. A tensor is sent whole, and has no memory, unless that takes more than
-    `min_compression_rate` times the numbers of P and Q: vectors always are.
+    P and Q are summed over processes, so what a process sends does not grow with their number. A tensor of more
+    dimensions is a matrix of its first dimension by all others.
+
+    rank: the columns of P and Q. More is more exact and sends more; the paper has 1 to 4, torch's hook 1.
+    min_compression_rate: a tensor is compressed only if P and Q have fewer numbers than it, by more than this factor
+        (2, as in torch's hook). Others, such as vectors, are sent whole and have no memory.
+    seed: of the first Q, which is the same on all processes.
 
     Under DDP, `PowerSGD(rank=4).ddp_hook(model, start=1000)` uses torch's own hook (`powerSGD_hook`), with warm start
-    and error feedback; the first `start` steps are not compressed. float16 and bfloat16 travel as float32.
+    and error feedback; the first `start` steps are not compressed. float16 and bfloat16 are sent as float32.
 
-    Q is the same on all processes. `seed` begins the random numbers of it.
-
-    It need not converge in theory: Xie, Chen & Yuan 2025 (https://arxiv.org/abs/2509.11254) have a counterexample.
+    It may fail to converge: Xie, Chen & Yuan 2025 (https://arxiv.org/abs/2509.11254) have a counterexample.
 
     Vogels, Karimireddy & Jaggi 2019, Algorithms 1 and 2    https://arxiv.org/abs/1905.13727
     """
 
+    papers = ("vogels2019powersgd",)
     complex = False
 
     def __init__(self, rank: int = 1, *, min_compression_rate: float = 2.0, seed: int = 0) -> None:
@@ -69,10 +72,10 @@ class PowerSGD(Compressor):
     def ddp_hook(
         self, model: DistributedDataParallel, process_group: dist.ProcessGroup | None = None, *, start: int = 1000
     ) -> None:
-        """As `Compressor.ddp_hook`, with plain means for the first `start` steps, of which there are at least 2.
+        """As `Compressor.ddp_hook`, but the first `start` steps, at least 2, are not compressed.
 
-        Compression harms most in the beginning: a tenth of all steps is a good start, and not less than the warm-up of
-        the rate.
+        Compression harms most in the beginning: let `start` be a tenth of all steps, and not less than the warm-up of
+        the rate. 1000 is the default of torch's hook.
         """
         self.start = whole("PowerSGD: start", integer("PowerSGD: start", start), 2, where="")
         super().ddp_hook(model, process_group)

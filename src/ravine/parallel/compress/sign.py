@@ -13,7 +13,7 @@ SPREAD, PICK = 0x0101010101010101, 0x8040201008040201 - 2**64  # a byte eight ti
 
 
 class SignCompress(Messages):
-    """The sign of each number travels, in one bit, and the mean of |p| for each tensor; the rest is kept.
+    """Sends the sign of each number in one bit, and the mean of |p| for each tensor; the rest is kept and sent later.
 
         p = g + e
         C(p) = (‖p‖₁ / d) · sign(p)        sign(0) = 1; d numbers in the tensor
@@ -30,21 +30,25 @@ class SignCompress(Messages):
         >>> SignCompress(vote=True).all_reduce_mean([g])
         [tensor([ 1., -1.,  1.,  1.])]
 
-    Under DDP: `SignCompress().ddp_hook(model)`. d numbers are sent in ⌈d/8⌉ bytes and one number for the scale: 1/32 of
-    float32. Every process receives the bytes of all others, so with W processes that is W/32 of the gradient.
+    Under DDP: `SignCompress().ddp_hook(model)`. d numbers are sent in ⌈d/8⌉ bytes, and one number for the scale: 1/32
+    of float32. Every process receives the bytes of all others: with W processes, (W − 1)/32 of the gradient.
 
-    With momentum it needs a smaller rate: at 0.1 with momentum 0.9 it came to 74 % on digits, SGD to 97 %.
+    With momentum it needs a smaller rate: with rate 0.1 and momentum 0.9, accuracy on digits was 74 %, and 97 % without
+    compression.
 
-    vote=True: the processes send signs and get the sign that more than half of them have, 0 in a tie. There is no
-    memory, and the size of gradients is lost: give the result to an optimizer with a small rate and momentum (SGD on it
-    is signSGD). It need not converge, even on convex problems; the first form does. A number that is not finite gives
-    NaN in both forms.
+    vote=True: the processes send signs, and the result is the sign that more than half of them have, or 0 in a tie.
+        There is no memory, and the size of gradients is lost, so use a small rate (SGD on it is signSGD). It may fail
+        to converge, even on convex problems; the form with memory does converge.
+
+    A number that is not finite gives NaN in both forms.
 
     EF-signSGD: Karimireddy, Rebjock, Stich & Jaggi 2019, Algorithm 1    https://arxiv.org/abs/1901.09847
     1-bit SGD, the first with error feedback: Seide, Fu, Droppo, Li & Yu 2014
     signSGD and majority vote: Bernstein, Wang, Azizzadenesheli & Anandkumar 2018    https://arxiv.org/abs/1802.04434
     Bernstein, Zhao, Azizzadenesheli & Anandkumar 2019, Algorithm 1    https://arxiv.org/abs/1810.05291
     """
+
+    papers = ("karimireddy2019error", "seide2014onebit", "bernstein2018signsgd", "bernstein2019vote")
 
     def __init__(self, *, vote: bool = False) -> None:
         super().__init__()

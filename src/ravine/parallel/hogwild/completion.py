@@ -9,19 +9,19 @@ from torch import Tensor
 
 from ravine.optimizer import Optimizer
 from ravine.parallel.hogwild.problem import LARGEST, SparseProblem, index, target
-from ravine.rule.hyper import integer
+from ravine.rule.hyper import integer, value_of
 from ravine.saved import told
 
 
 class MatrixCompletion(SparseProblem):
-    """Factors L and R with L Rᵀ near the known entries of a matrix: one step for each entry.
+    """Finds factors L and R with L Rᵀ near the known entries of a matrix, with one step per entry.
 
         f(L, R) = 1/n Σ ℓ(Lᵤ·Rᵥ, zᵤᵥ)        over the known entries (u, v);  ℓ(z, y) = ½ (z − y)²
 
         for an entry:  s = Lᵤ·Rᵥ − zᵤᵥ;   Lᵤ steps with g = s Rᵥ, and Rᵥ with g = s Lᵤ
 
         >>> import torch, ravine
-        >>> from ravine.parallel.hogwild import MatrixCompletion
+        >>> from ravine.parallel import MatrixCompletion
         >>> left, right = (torch.nn.Parameter(0.1 + torch.rand(n, 2)) for n in (4, 3))
         >>> opt = ravine.SGD([left, right], lr=0.1)
         >>> problem = MatrixCompletion([0, 1, 2, 3, 0], [0, 1, 2, 0, 2], [1.0, 2.0, 0.5, 1.0, 1.5], opt)
@@ -29,9 +29,9 @@ class MatrixCompletion(SparseProblem):
         >>> problem.loss() < 1e-3
         True
 
-    The loop is compiled with the optimizer's own rule in it and touches two rows for each entry; all else is as for
-    `SparseLinear`. weight_decay=λ adds λ Lᵤ and λ Rᵥ to the gradients of an entry, so a row that has many entries is
-    decayed as often.
+    Each entry changes two rows and nothing else; the loop is compiled with the optimizer's own rule, as for
+    `SparseLinear`. weight_decay=λ adds λ Lᵤ and λ Rᵥ to the gradients of an entry, so a row decays once for each of its
+    entries.
 
     rows, columns: where each known entry is; whole numbers. An entry that comes twice counts twice.
     values: the entries.
@@ -43,6 +43,7 @@ class MatrixCompletion(SparseProblem):
     Niu, Recht, Ré & Wright 2011, section 3    https://arxiv.org/abs/1106.5730
     """
 
+    papers = ("niu2011hogwild",)
     problem = "factors"
     weights = 2
 
@@ -66,7 +67,13 @@ class MatrixCompletion(SparseProblem):
         if counts[0] != counts[1]:
             raise ValueError(f"MatrixCompletion: there are {counts[0]} rows and {counts[1]} columns; give one of each")
         made["targets"] = target("MatrixCompletion", values, counts[0], loss)
-        super().__init__(made, optimizer, loss, bool(shuffle), integer("MatrixCompletion: seed", seed))
+        super().__init__(
+            made,
+            optimizer,
+            loss,
+            value_of("MatrixCompletion: shuffle", bool, shuffle),
+            integer("MatrixCompletion: seed", seed),
+        )
         self.shapes, self.dtype = [left.shape, right.shape], left.dtype
         self.ready()
 

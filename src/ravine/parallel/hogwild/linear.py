@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ravine.optimizer import Optimizer
 from ravine.parallel.hogwild.problem import LARGEST, SparseProblem, index, real, target
-from ravine.rule.hyper import integer
+from ravine.rule.hyper import integer, value_of
 from ravine.saved import told
 
 
 class SparseLinear(SparseProblem):
-    """Logistic regression, a support vector machine or least squares on sparse rows: one step for each sample.
+    """Logistic regression, a support vector machine or least squares on sparse rows, with one step per sample.
 
         f(w) = 1/n Σᵢ ℓ(xᵢ·w, yᵢ)
 
@@ -23,7 +23,7 @@ class SparseLinear(SparseProblem):
         squared     ℓ(z, y) = ½ (z − y)²
 
         >>> import torch, ravine
-        >>> from ravine.parallel.hogwild import SparseLinear
+        >>> from ravine.parallel import SparseLinear
         >>> x = torch.tensor([[1.0, 0, 0, 2], [0, 1, 0, 0], [0, 0, 3, 1]]).to_sparse()
         >>> w = torch.nn.Parameter(torch.zeros(4, dtype=torch.float64))
         >>> problem = SparseLinear(x, [1, -1, 1], ravine.Adagrad([w], lr=0.5))
@@ -32,21 +32,21 @@ class SparseLinear(SparseProblem):
         >>> problem.loss() < before / 4
         True
 
-    For a sample the loop makes the score z = xᵢ·w, the slope s = ∂ℓ/∂z, and then, for each coordinate v that the
-    sample has, a step of the optimizer's own rule with g = s xᵢᵥ. It is compiled with the rule in it, so a sample costs
-    no call of Python. All other coordinates stay as they are, bit for bit: weight_decay and momentum act where a sample
-    touches, as with sparse gradients everywhere in ravine. Any rule will do that looks at one element at a time (SGD,
-    Adagrad, Adam, RMSprop, Lion …).
+    For each sample the loop computes the score z = xᵢ·w and the slope s = ∂ℓ/∂z. Then, for each coordinate v of the
+    sample, it makes a step of the optimizer's own rule with g = s xᵢᵥ. Loop and rule are compiled together, so a sample
+    costs no call of Python. All other coordinates keep their bits: weight_decay and momentum act only where a sample
+    has a coordinate, as with sparse gradients everywhere in ravine. Any rule works that looks at one element at a time
+    (SGD, Adagrad, Adam, RMSprop, Lion …).
 
-    Several workers walk at once without locks: see `fit`.
+    Several workers can make steps at the same time without locks (Hogwild!): see `fit`.
 
     data: the samples as rows: a CSR matrix of SciPy, a torch tensor (sparse or dense) or (row starts, columns, values).
-        It is copied. A column that a row has twice counts with the sum. There is no intercept: give a column of ones,
-        which all samples touch.
+        It is copied. If a row has a column twice, the values are added. There is no intercept: give a column of ones,
+        which then all samples touch.
     targets: a number for each sample.
     optimizer: one of ravine's over one parameter, the weights, with an element for each column.
     loss: "logistic", "hinge" or "squared".
-    shuffle, seed: another order in each epoch, a function of the seed; or the order of the rows.
+    shuffle, seed: with shuffle=True, a new order in each epoch, which depends on the seed alone; else that of the rows.
 
     Raises ValueError for columns beyond the weights, targets that do not fit the loss, numbers that are not finite, and
     rules that look at more than one element.
@@ -54,6 +54,7 @@ class SparseLinear(SparseProblem):
     Niu, Recht, Ré & Wright 2011, section 3    https://arxiv.org/abs/1106.5730
     """
 
+    papers = ("niu2011hogwild",)
     problem = "linear"
     weights = 1
 
@@ -84,7 +85,9 @@ class SparseLinear(SparseProblem):
             "values": values,
             "targets": target("SparseLinear", targets, len(starts) - 1, loss),
         }
-        super().__init__(made, optimizer, loss, bool(shuffle), integer("SparseLinear: seed", seed))
+        super().__init__(
+            made, optimizer, loss, value_of("SparseLinear: shuffle", bool, shuffle), integer("SparseLinear: seed", seed)
+        )
         self.width = p.numel()
         self.ready()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ class SparseProblem:
     data: the tensors that the loop reads, by their names in compile/emit/llvm/samples.py.
     """
 
+    papers: ClassVar[tuple[str, ...]]  # keys in optim/papers.bib
     problem: ClassVar[str]
     weights: ClassVar[int]  # how many parameters it has
 
@@ -60,7 +62,7 @@ class SparseProblem:
         raise NotImplementedError(f"{self.name} has no scores()")
 
     def loss(self) -> float:
-        """The mean loss of all samples at the weights of now, without what the optimizer adds (weight_decay)."""
+        """The mean loss of all samples at the present weights, without what the optimizer adds (weight_decay)."""
         z, y = self.scores(), self.data["targets"]
         match self.loss_name:
             case "logistic":
@@ -88,28 +90,30 @@ class SparseProblem:
         adds: str = "plain",
         timeout: float | None = None,
     ) -> None:
-        """Walk all samples once in each epoch, one step of the rule for each, and change the weights in place.
+        """Make one step of the rule for each sample, in each epoch, and change the weights in place.
 
-        epochs, backoff: after each epoch all workers wait for one another, and the rate is multiplied by `backoff`.
-        threads: so many workers in this process. The compiled loop needs no GIL, so this is the simplest way to use
-            several cores.
-        processes: so many workers in processes of their own, over shared memory; they take seconds to start, once for
-            all epochs. 0: none, threads work.
+        epochs, backoff: after each epoch all workers wait for each other, and the rate is multiplied by `backoff`.
+        threads: the number of workers in this process. The compiled loop does not hold the GIL, so this is the simplest
+            way to use several cores.
+        processes: the number of workers in processes of their own, over shared memory; they take seconds to start, once
+            for all epochs. 0: use threads.
         adds: how workers write. "plain": a load and a store, as the paper does it. "atomic": an atomic addition of the
             difference. "locked": one sample at a time; for comparison.
         timeout: seconds for the processes, as in `hogwild`.
 
-        With one worker the result is the same in each run, and is what single steps of the optimizer on the samples in
-        `order(epoch)` give. With several it is not the same twice. The step count is exact: workers claim samples, and
-        the place of a sample among the claims is its t.
+        With one worker every run gives the same result: that of single steps of the optimizer on the samples in
+        `order(epoch)`. With several workers, runs differ. The step count is exact: workers claim samples, and a
+        sample's place among the claims is its t.
 
-        Afterwards `seconds` has the time of each epoch, from the first worker's start to the last one's end, and
-        `worked` the processor seconds of each worker in it; to start processes does not count.
+        Afterwards `seconds` has the time of each epoch, from the first worker's start to the last one's end, without
+        the start of processes, and `worked` the processor seconds of each worker in it.
         """
         epochs = whole(f"{self.name}: epochs", integer(f"{self.name}: epochs", epochs), 0, "")
         threads = whole(f"{self.name}: threads", integer(f"{self.name}: threads", threads), 1, "")
         processes = whole(f"{self.name}: processes", integer(f"{self.name}: processes", processes), 0, "")
         backoff = finite(f"{self.name}: backoff", value_of(f"{self.name}: backoff", float, backoff), 0.0, 1.0, "")
+        if timeout is not None:
+            finite(f"{self.name}: timeout", timeout, 0.0, sys.float_info.max, "")
         if adds not in ADDS:
             raise ValueError(f"{self.name}: adds is {told(adds)}; it must be one of {', '.join(map(repr, ADDS))}")
         if threads > 1 and processes:
@@ -182,7 +186,9 @@ class SparseProblem:
             self.check(p)
         compiled = opt.compiled(group, self.params[0])
         if why := refused(compiled, group):
-            raise ValueError(f"{self.name} walks single coordinates, and {name} {why}; SGD, Adagrad and Adam do not")
+            raise ValueError(
+                f"{self.name} steps single coordinates, and {name} {why}; use one that does not, such as Adam"
+            )
         prepare(opt)
         for p in self.params:
             for k, x in self.arrays(compiled, p).items():
@@ -265,7 +271,7 @@ def index(who: str, what: str, x: Any, size: int | None = None) -> Tensor:
     made = made.to(torch.int64)
     if size is not None and made.numel() and not 0 <= int(made.min()) <= int(made.max()) < size:
         raise ValueError(
-            f"{who}: {what} has numbers from {int(made.min())} to {int(made.max())}, beyond 0 … {size - 1}"
+            f"{who}: {what} has numbers from {int(made.min())} to {int(made.max())}; they must lie from 0 to {size - 1}"
         )
     return made
 

@@ -37,10 +37,10 @@ def hogwild(
 
         each process, again and again:   sample e;  read x_e;  g = ∇f_e(x_e);  for v in e:  x_v ← x_v − γ g_v
 
-    Where a sample touches few coordinates (an embedding with sparse=True), two processes seldom meet, and what is lost
-    when they do costs less than waiting would. Where each step writes all weights they meet always; the method then
-    loses its reason. For linear models and matrix completion `SparseLinear` and `MatrixCompletion` are much faster:
-    there a sample costs no call of Python.
+    Use it when a sample touches few coordinates (an embedding with sparse=True). Two processes then seldom write the
+    same one, and what is lost when they do costs less than waiting. When each step writes all weights, use DDP. For
+    linear models and matrix completion, `SparseLinear` and `MatrixCompletion` are much faster: there a sample costs no
+    call of Python.
 
         def work(rank, epoch, model, optimizer, data):
             for x, y in data.part(rank, epoch):
@@ -51,20 +51,20 @@ def hogwild(
         if __name__ == "__main__":
             hogwild(work, model, optimizer, processes=2, epochs=20, backoff=0.9, args=(data,))
 
-    work: called as work(rank, epoch, model, optimizer, *args) in each process, once per epoch; a function that can be
-        imported, since the processes are started anew (spawn). Each has one thread of torch.
+    work: a function work(rank, epoch, model, optimizer, *args) that each process calls once per epoch. It must be at
+        the top of a module, since new processes import it (spawn). Each process has one thread of torch.
     model: a module, tensors, or any object that can be pickled; parameters and buffers are shared, all else is copied.
     optimizer: one of ravine's, over parameters of the model; `share` says what of it is shared and what t means.
-    epochs, backoff: after each epoch all processes wait for one another, and the rate of every group is multiplied by
-        `backoff`. 1.0 leaves it.
-    args: what else `work` is given; tensors in it are shared too.
-    locked: for comparison: each `optimizer.step()` holds one lock of all processes. With `step(closure)` it holds it
-        from reading the weights to writing them.
+    epochs, backoff: after each epoch all processes wait for each other, and the rate of every group is multiplied by
+        `backoff`. 1.0 does not change it.
+    args: further arguments of `work`; tensors among them are shared too.
+    locked: for comparison: each `optimizer.step()` holds a lock that all processes share. With `step(closure)` it is
+        held from reading the weights to writing them.
     timeout: seconds after which the processes are ended and TimeoutError is raised; None waits as long as they work.
 
-    Afterwards the model and the optimizer of the caller hold what was trained; lr is a number again, if it was one.
-    Raises RuntimeError where a process raises or dies, with its number and its reason; the others are ended, and the
-    weights are as all left them.
+    Afterwards the caller's model and optimizer hold the result; lr is a number again, if it was one.
+    If a process raises or dies, the others are ended and RuntimeError says which one and why; the weights are then as
+    the processes left them.
 
     Niu, Recht, Ré & Wright 2011    https://arxiv.org/abs/1106.5730
     """
@@ -76,7 +76,12 @@ def hogwild(
     backoff = finite("hogwild: backoff", value_of("hogwild: backoff", float, backoff), 0.0, 1.0, "")
     limit = None if timeout is None else finite("hogwild: timeout", timeout, 0.0, sys.float_info.max, "")
     importable(work)
-    rates = [group["lr"] for group in optimizer.param_groups] if isinstance(optimizer, Optimizer) else []
+    if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"hogwild: the optimizer is {told(optimizer)}; it must be one of ravine's: others make states at the first "
+            "step, each process its own"
+        )
+    rates = [group["lr"] for group in optimizer.param_groups]
     share(optimizer)
     share_model(model)
     context = multiprocessing.get_context("spawn")

@@ -19,7 +19,7 @@ def share(optimizer: Optimizer) -> None:
     """Move the parameters, every state and the learning rates of an optimizer into shared memory, in place.
 
         >>> import torch, ravine
-        >>> from ravine.parallel.hogwild import share
+        >>> from ravine.parallel import share
         >>> p = torch.nn.Parameter(torch.zeros(3))
         >>> opt = ravine.Adam([p], lr=0.1)
         >>> share(opt)
@@ -27,21 +27,20 @@ def share(optimizer: Optimizer) -> None:
         (True, {'exp_avg': True, 'exp_avg_sq': True, 'step': True})
 
     Processes that get the optimizer through `torch.multiprocessing` then step the same weights with the same states.
-    States that are missing are made, since each process would make its own. `hogwild` calls this; call it yourself
-    where you start the processes.
+    States that do not exist yet are made now; otherwise each process would make its own. `hogwild` calls this; call it
+    yourself if you start the processes.
 
-    The step count of a parameter counts the steps of all processes: bias corrections and whatever else depends on t
-    read it at the start of each step, and each step adds one to it at its end. That is no atomic addition: where two
-    processes add at the same moment, one of the two counts is lost, which is seldom. Other numbers of the host (a
-    product of momenta) are read at the start of a step and written at its end: the last process to write has the last
-    word.
+    The step count of a parameter counts the steps of all processes. A step reads it when it begins, for bias
+    corrections and all else that depends on t, and adds one when it ends. The addition is not atomic: when two
+    processes add at the same moment, one of the two counts is lost, which is rare. Other numbers of the whole rule (a
+    product of momenta) are read when a step begins and written when it ends: the last process to write wins.
 
     The learning rate of each group becomes a shared 0-d float64 tensor: `group["lr"].mul_(0.9)` in one process holds
     for all.
 
-    Raises TypeError for what is not an optimizer of ravine, and ValueError where weights are not on the CPU, where the
-    optimizer was released, and for `storage="int8"`: a code means nothing without the scale of its block, and another
-    process may change one between the two.
+    Raises TypeError if it is not an optimizer of ravine. Raises ValueError for weights that are not on the CPU, for an
+    optimizer that was released, and for `storage="int8"`: a code means nothing without the scale of its block, and
+    another process may change one between the two.
     """
     check(optimizer)
     common, seen = dict[Any, Tensor](), set[int]()

@@ -87,11 +87,11 @@ class ModelPlacement:
     @property
     def cuts(self) -> list[str]:
         """The first module of each device but the first: what torch.distributed.pipelining takes as `split_spec`,
-        {name: SplitPoint.BEGINNING}. Raises ValueError where a device does not have one stretch of the model, and where
-        two devices read one parameter: torch's pipeline would train a copy in each."""
+        {name: SplitPoint.BEGINNING}. Raises ValueError if the modules of a device are not consecutive, or if two
+        devices read one parameter: torch's pipeline would train a copy in each."""
         changes = [i for i, (a, b) in enumerate(pairwise(self.chosen), 1) if a != b]
         if len(changes) >= len(set(self.chosen)):
-            raise ValueError("a device has modules that do not follow each other; a pipeline needs how='sequential'")
+            raise ValueError("a device has modules that are not consecutive; a pipeline needs how='sequential'")
         for edge in self.graph.edges:
             x, ends = self.graph.values[edge.value], {self.chosen[edge.source], self.chosen[edge.target]}
             if x.kind == "parameter" and len(ends) > 1:
@@ -151,7 +151,7 @@ def place_model(
     """Which device should run which module, and what the devices then send to each other.
 
         >>> import torch
-        >>> from ravine.parallel.placement.devices import place_model
+        >>> from ravine.parallel import place_model
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 8))
         >>> print(place_model(model, torch.ones(4, 8), ["cuda:0", "cuda:1"]))
         device  module  class   parameters  bytes  flops
@@ -165,47 +165,50 @@ def place_model(
         cuda:0 → cuda:1  0: addmm  4×6    float32     96             96
         cuda:0 → cuda:1  in all                       96             96
 
-    It says where; it moves nothing, needs none of the devices, and computes nothing (`trace`). What a device runs is
-    its subgraph; wherever an operation reads a tensor of another device, there is a pair of Send and Receive, and in
-    the backward pass one for the gradient in the other direction, as in TensorFlow's graphs. A tensor is sent once to
-    a device, however many operations read it there. Numbers are for one pass over the example.
+    It returns a table. It moves nothing, needs none of the devices, and computes no numbers (`trace`). Where an
+    operation reads a tensor of another device, there is a pair of Send and Receive, and in the backward pass one in the
+    other direction for the gradient, as in TensorFlow's graphs. A tensor is sent to a device once, however many
+    operations read it there. The numbers are for one pass over the example.
 
     model: any module whose forward does not depend on the numbers in tensors; on the "meta" device too.
     example: what forward takes: a tensor, a tuple of arguments, or a dict of arguments by name.
     places: devices, or any names; or a number.
-    how: "sequential": a stretch of modules for each device, in the order in which they run first. The largest stretch
-        is as small as it can be, or up to `slack` larger where fewer bytes then cross the cuts. "greedy": the costliest
-        module first, each to the device with the least yet (LPT). "round_robin": in turn. With these two a module that
-        costs nothing goes with the one before it. Or a dict {module, or beginning of names: place}.
+    how: "sequential": consecutive modules for each device, in the order in which they first run. The largest share is
+        as small as it can be, or up to `slack` larger if fewer bytes then cross between devices. "greedy": the
+        costliest module first, each to the device with the smallest share so far (LPT). "round_robin": in turn. With
+        these two, a module that costs nothing goes with the one before it. Or a dict {module, or one around it: place}.
     cost: what is balanced: "bytes" of parameters and buffers, "flops" of the forward pass, or a dict {module: number}
         of your own measurements; a module that it leaves out costs nothing.
-    slack: 0 takes the best balance, whatever crosses the cuts.
-    whole: classes of modules that are not cut, such as [nn.TransformerEncoderLayer]. Else a module is placed for itself
-        if no other runs inside it.
+    slack: 0.1 allows the largest share to be 10 % larger; 0 takes the best balance, whatever crosses between devices.
+    whole: classes of modules that stay on one device, such as [nn.TransformerEncoderLayer]. Other modules are placed
+        one by one, down to those in which no other runs.
 
-    A parameter that two modules share (tied) is placed once, with the module that reads it first; where another device
-    reads it, the parameter is what is sent. A write into a part of a tensor (x[0] = y) is seen where it happens, not
-    by those who read x later.
+    A parameter that two modules share (tied) is placed once, with the module that reads it first; if another device
+    reads it, the parameter itself is sent. After a write into a part of a tensor (x[0] = y), the table does not show
+    that later readers of x need the result.
 
-    TensorFlow's placer estimates when each device would be done, by a model of costs (Abadi et al. 2016, 3.2.1). Here
-    costs are balanced and bytes are counted.
+    TensorFlow's placer estimates when each device would finish, by a model of costs (Abadi et al. 2016, 3.2.1). This
+    one balances costs and counts bytes.
 
-    Raises ValueError where the model does not run on the example, there are more devices than modules, or a dict leaves
-    out a module or names one that does not run.
+    Raises ValueError if the model does not run on the example, if there are more devices than modules, or if a dict
+    leaves a module out or names one that does not run.
 
     Abadi et al. 2016, sections 3.2.1 and 3.2.2    https://arxiv.org/abs/1603.04467
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"place_model: model is {told(model)}; it must be an nn.Module")
     wheres, slack = listed("place_model", places), finite("place_model: slack", slack, 0.0, 1e9, where="")
-    if isinstance(whole, type) or not all(isinstance(x, type) and issubclass(x, nn.Module) for x in whole):
+    if not isinstance(whole, list | tuple) or not all(isinstance(x, type) and issubclass(x, nn.Module) for x in whole):
         raise TypeError(f"place_model: whole is {told(whole)}; it must be a list of classes of modules")
     from ravine.parallel.placement.traced import trace  # which imports much of torch
 
     graph = trace(model, example, tuple(whole))
     names = [x.name for x in graph.units]
     if len(names) < len(wheres) and not isinstance(how, Mapping):
-        raise ValueError(f"place_model: {len(wheres)} devices and {len(names)} modules that run; give fewer devices")
+        raise ValueError(
+            f"place_model: there are {len(wheres)} devices, and {len(names)} modules of the model run; give at most "
+            f"{len(names)} devices"
+        )
     costs = _costs(graph, cost)
     if isinstance(how, Mapping):
         return ModelPlacement(graph, wheres, told_places("place_model", names, how, wheres))

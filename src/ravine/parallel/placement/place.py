@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ravine.rule.hyper import integer
+from ravine.rule.hyper import integer, value_of
 from ravine.saved import told
 
 How = Literal["greedy", "round_robin"] | Mapping[str, Any]
@@ -81,7 +81,7 @@ def place(
     """Where each of these parameters should live.
 
         >>> import torch
-        >>> from ravine.parallel.placement.place import place
+        >>> from ravine.parallel import place
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.Linear(6, 2))
         >>> print(place(model.named_parameters(), 2))
         parameter  rows  shape  bytes  at
@@ -95,17 +95,18 @@ def place(
     named: (name, tensor), as `model.named_parameters()` gives. A tensor that has several names (tied) is placed once,
         under its first; `tied` of its piece has the others.
     places: devices, such as ["cpu", "cuda:0"], or a number of shards.
-    how: "greedy": the largest first, each to the place that has the fewest bytes yet (LPT, Graham 1969), which is how
-        ZeroRedundancyOptimizer shares out states, by elements; "round_robin": in turn, in the order given, as
-        TensorFlow's replica_device_setter did; or a dict {name, or beginning of names: place}.
-    split: cut a parameter by rows where it has more than an equal share of all bytes.
+    how: "greedy": from the largest to the smallest, each to the place with the fewest bytes so far (LPT, Graham 1969),
+        as ZeroRedundancyOptimizer distributes states, by elements; "round_robin": in turn, in the order given, as
+        TensorFlow's replica_device_setter did; or a dict {name, or module around it: place}, of which the longest name
+        that fits counts.
+    split: cut a parameter by rows if it has more than an equal share of all bytes.
 
-    Raises ValueError for a place that is none, for a parameter that a dict leaves out, for a name in the dict that no
-    parameter has, and for two parameters of one name. `place_model` places modules.
+    `place_model` places modules. Raises ValueError if a dict names an unknown place or an unknown parameter, or leaves
+    a parameter out, and if two parameters have the same name.
 
     Graham 1969, Bounds on Multiprocessing Timing Anomalies    https://doi.org/10.1137/0117039
     """
-    wheres = listed("place", places)
+    wheres, split = listed("place", places), value_of("place: split", bool, split)
     tensors, tied = _by_name(named)
     cuts = [x for name, p in tensors.items() for x in _cut(name, p, _share(tensors, wheres) if split else None)]
     if isinstance(how, str) and how == "greedy":
@@ -171,6 +172,8 @@ def with_tied(name: str, tied: Sequence[str]) -> str:
 def _by_name(named: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
     """Each tensor under its first name, and the other names that it has."""
     tensors, tied, first = dict[str, Tensor](), dict[str, tuple[str, ...]](), dict[int, str]()
+    if isinstance(named, torch.nn.Module) or not isinstance(named, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"place: named is {told(named)}; give pairs (name, tensor), as model.named_parameters() does")
     for pair in named:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], Tensor):
             raise TypeError(

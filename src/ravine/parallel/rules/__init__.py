@@ -1,7 +1,7 @@
-"""What a parameter server does with what arrives: rules as those of `ravine.optim`, one paper, one file.
+"""How a parameter server steps with the gradients that arrive: optimizers like those of `ravine.optim`, for servers.
 
-They are optimizers, and take what only a server knows as inputs of `update`: `meanwhile`, the sum of the gradients
-applied since the worker read; `read`, the parameters as it read them. Any other optimizer is a server's rule, too.
+Some take inputs that only a server knows: `meanwhile`, the sum of the gradients applied since the worker read;
+`read`, the parameters as the worker read them. Any other optimizer can be a server's rule, too.
 """
 
 from ravine.parallel.rules.adaptive_revision import AdaptiveRevision as AdaptiveRevision

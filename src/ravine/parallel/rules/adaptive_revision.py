@@ -15,12 +15,12 @@ class AdaptiveRevision(Optimizer):
         η = lr / √z′,   z′ ← max(z, z′),   η′ = lr / √z′          z and z′ begin at 1
         p ← p − η′ g + (η − η′) b
 
-    Without delay b is 0, and this is `AsyncAdaGrad`. g and b were computed at much the same point, so where they agree
-    they count as one gradient of g + b, and where they disagree z falls; z′, the largest z so far, keeps rates from
-    growing. The last term takes back what the steps of b were too long, now that the rate is known to be smaller.
+    Without delay b is 0, and this is `AsyncAdaGrad`. g and b were computed at nearly the same point. If their signs
+    agree, z grows as for one gradient g + b; if they do not, z may fall. z′ is the largest z so far: rates never grow.
+    The steps of b were made with the larger rate η; the last term corrects them to η′.
 
     Use it where delays are of hundreds of updates and more: its best rate hardly depends on the delay, while
-    AdaGrad's falls. The server keeps for each worker the sum of gradients as it was when the worker read.
+    AdaGrad's falls. lr: tune it. For each worker, the server keeps the sum of gradients as it was when the worker read.
 
     McMahan & Streeter 2014    https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f-Abstract.html
     The rule is that of two public implementations (Petuum's AdaRevisionServerTableLogic and AdarevTable).

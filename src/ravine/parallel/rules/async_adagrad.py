@@ -12,9 +12,11 @@ class AsyncAdaGrad(Optimizer):
         z ← z + g²
         p ← p − lr g / √z          z begins at 1
 
-    z only grows by what arrives, so each shard keeps its own and needs no word of the others. With delays the sum
-    of squares misses how gradients that were computed at one point add up, and its best rate falls as delays grow:
-    `AdaptiveRevision` counts them.
+    z depends on nothing but the gradients that arrive, so each shard keeps its own and needs nothing from the others.
+    With delays, several gradients are computed at nearly the same point. Where they agree, the sum of their squares is
+    smaller than the square of their sum, so steps are too long, and the best rate falls as delays grow: see
+    `AdaptiveRevision`.
+    lr: tune it; no paper gives a value for all tasks.
 
     Duchi, Jordan & McMahan 2013, Estimation, optimization, and parallelism when data is sparse, NIPS 26
     McMahan & Streeter 2014  https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f-Abstract.html

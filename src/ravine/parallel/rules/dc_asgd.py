@@ -7,7 +7,7 @@ from ravine.words import sqrt, zeros
 
 
 class DCASGD(Optimizer):
-    """Asynchronous SGD that guesses what a late gradient would be now, from its own square as the curvature.
+    """Asynchronous SGD that corrects a late gradient for the steps made since, with its square as the curvature.
 
         r: the parameters as the worker read them      (`read`)
 
@@ -15,14 +15,16 @@ class DCASGD(Optimizer):
         λ = λ₀ / √(v + ε)                        λ₀: compensation; adaptive=False: λ = λ₀
         p ← p − lr (g + λ g² (p − r))
 
-    g² stands for the diagonal of the Hessian. adaptive is DC-ASGD-a, with λ₀ = 2, m = 0.95 and ε = 1e-7 as on CIFAR-10;
-    adaptive=False is DC-ASGD-c, for which the authors take λ₀ = 0.04. λ₀ = 0 is SGD. The authors' code keeps one v a
-    worker; the paper, and this rule, keep one. The server keeps for each worker the parameters that it read.
+    g² stands for the diagonal of the Hessian. adaptive=True is DC-ASGD-a; λ₀ = 2, m = 0.95 and ε = 1e-7 are the
+    authors' on CIFAR-10. adaptive=False is DC-ASGD-c; give compensation=0.04 then, as they do. λ₀ = 0 is SGD. The
+    authors' code keeps a v for each worker; the paper, and this rule, keep one. For each worker, the server keeps the
+    parameters that it read. lr: tune it.
 
     Zheng et al. 2017    https://arxiv.org/abs/1609.08326
     """
 
     papers = ("zheng2017delay",)
+    ranges = {"compensation": "[0, inf)", "decay": "[0, 1)"}
 
     inputs = {"read": "r c"}
 

@@ -7,23 +7,25 @@ from ravine.words import turn, where, zeros
 
 
 class DelayedNesterov(Optimizer):
-    """Nesterov's momentum for a server that updates come to one at a time: it moves in every N-th step only.
+    """Nesterov's momentum for a server that receives updates one at a time: the momentum acts in every N-th step only.
 
         Δ ← Δ + g
         m ← β m + Δ / N,  Δ ← 0                   in every N-th step       β: momentum, N: every
         p ← p − lr ((1 − c N + c) β m + g / N)    in every N-th step
-        p ← p − lr (c β m + g / N)                else
+        p ← p − lr (c β m + g / N)                in the others
 
-    g is what a worker moved in its local steps. Each arrives by itself and late; with plain momentum each would push
-    the server on again in the direction of all before it, and the more workers, the further. Here N of them make one
-    momentum step, and each moves the parameters at once by its N-th part. c in [0, 1/N] spreads the momentum over the
-    N steps; 0, the authors' choice, leaves it to the N-th. N is the number of workers; N = 1 is Nesterov's momentum
-    as in `ravine.NAG` with torch's form.
+    g is how far a worker moved in its local steps. Each g arrives alone and late. With plain momentum, every arrival
+    would add another step in the direction of all before it, so more workers mean longer steps. Here N arrivals make
+    one momentum step, and each moves the parameters by its N-th part when it comes. c in [0, 1/N] spreads the momentum
+    over the N steps; with 0, the authors' choice, it acts in the N-th. N = 1 is `ravine.SGD` with nesterov=True.
+
+    Set `every` to the number of workers; 4 is that of the paper's main runs. lr = 0.7 and momentum = 0.9 are DiLoCo's.
 
     Liu et al. 2024    https://arxiv.org/abs/2401.09135
     """
 
     papers = ("liu2024async",)
+    ranges = {"momentum": "[0, 1)", "c": "[0, 1]"}
 
     lr: float | torch.Tensor = 0.7
     momentum: float = 0.9

@@ -12,9 +12,9 @@ class DualAveragingAdaGrad(Optimizer):
         ḡ ← ḡ + g,   z ← z + g²
         p ← x₀ − lr ḡ / √z          z begins at 1
 
-    Both states are sums, so the result does not depend on the order in which gradients arrive (but for rounding), and
-    states of servers that worked apart can be added. `ravine.AdaGradRDA` is the same with an L1 penalty, for one
-    process. Other changes to the parameters, such as a decay, are undone by the next step.
+    Both states are sums, so up to rounding the result does not depend on the order in which gradients arrive, and
+    states of servers that worked apart can be added. `ravine.AdaGradRDA` adds an L1 penalty, for one process. The next
+    step undoes any other change to the parameters, such as a decay. lr: tune it.
 
     Duchi, Jordan & McMahan 2013, Estimation, optimization, and parallelism when data is sparse, NIPS 26
     McMahan & Streeter 2014  https://proceedings.neurips.cc/paper/2014/hash/5cce8dede893813f879b873962fb669f-Abstract.html

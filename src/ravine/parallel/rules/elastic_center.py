@@ -4,17 +4,19 @@ from ravine.optimizer import Optimizer
 
 
 class ElasticCenter(Optimizer):
-    """The center of asynchronous EASGD: a worker that comes by pulls it a part of the way towards itself.
+    """The center of asynchronous EASGD: each worker that reports moves it a part of the way towards its own parameters.
 
         x̃ ← x̃ + α (x − x̃)          x: the worker's parameters, which arrive in the place of a gradient
 
-    The worker moves by the same difference the other way (`AsyncElasticAveraging`), so the sum of both stays what it
-    was. It is the center that is evaluated. α = β / workers with β = 0.9 in the paper.
+    The worker moves by the same difference in the other direction (`AsyncElasticAveraging`), so the sum of both does
+    not change. Evaluate the center. The paper has α = β / workers with β = 0.9: give alpha=0.9 / workers; the default,
+    0.225, is for 4.
 
     Zhang, Choromanska & LeCun 2015, Algorithm 1    https://arxiv.org/abs/1412.6651
     """
 
     papers = ("zhang2015easgd",)
+    ranges = {"alpha": "[0, 1]"}
 
     alpha: float = 0.225
 

@@ -1,9 +1,9 @@
-"""What a shard does with a push before its rule sees it: refuse it, make it smaller, or wait for more of them.
+"""What a shard does with a push before its rule gets it: refuse it, make it smaller, or wait for more of them.
 
     ParameterServer(…, admit=[Finite(), StalenessLR(), ClipNorm(1.0)])
 
-They are asked in this order. τ is the staleness of a push: how many steps the shard has made since the worker read what
-the push was computed at.
+A push is what a worker sends: a gradient, or how far it moved. The policies act in the order of the list. τ is the
+staleness of a push: how many steps the shard has made since the worker read the parameters for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ravine.parallel.server.message import Push
+from ravine.rule.hyper import value_of
 from ravine.saved import finite, whole
 
 MOST = 1.7e308
@@ -42,7 +43,7 @@ class Policy:
 
 
 class Finite(Policy):
-    """Refuses a push with a NaN or an infinite number, over all shards together."""
+    """Refuses a push that has a NaN or an infinite number on any shard."""
 
     needs_square = True
 
@@ -53,9 +54,9 @@ class Finite(Policy):
 
 
 class MaxStaleness(Policy):
-    """Refuses a push with τ ≥ `steps`; the worker reads anew.
+    """Refuses a push with τ ≥ `steps`; the worker then reads the parameters again.
 
-    With steps = max(1, ⌈σ² / ε⌉) for gradient noise σ² and a wished-for accuracy ε on ‖∇f‖² it is Ringmaster ASGD.
+    With steps = max(1, ⌈σ² / ε⌉) it is Ringmaster ASGD: σ² is the variance of the gradient, ε the target for ‖∇f‖².
 
     Maranjyan, Tyurin & Richtárik 2025    https://arxiv.org/abs/2501.16168
     """
@@ -70,9 +71,9 @@ class MaxStaleness(Policy):
 
 
 class StalenessLR(Policy):
-    """Makes a push smaller the later it comes: times 1 / max(1, τ)^power.
+    """Makes late pushes smaller: multiplies by 1 / max(1, τ)^power.
 
-    Zhang, Gupta, Lian & Liu 2016, with power 1     https://arxiv.org/abs/1511.05950
+    Zhang, Gupta, Lian & Liu 2016, with power 1, the default    https://arxiv.org/abs/1511.05950
     """
 
     def __init__(self, power: float = 1.0):
@@ -83,12 +84,14 @@ class StalenessLR(Policy):
 
 
 class ClipNorm(Policy):
-    """Makes a push smaller whose norm, over all shards, is larger than `most`."""
+    """Scales a push down to the norm `most` where its norm over all shards is larger; 1 by default, a common choice."""
 
     needs_square = True
 
     def __init__(self, most: float = 1.0):
         self.most = finite("ClipNorm: most", most, 0.0, MOST, where="")
+        if not self.most:
+            raise ValueError("ClipNorm: most is 0, which would leave nothing of a push; give a number above 0")
 
     def factor(self, push: Push, stale: int) -> float:
         norm = math.sqrt(push.square) if push.square is not None else 0.0
@@ -96,10 +99,10 @@ class ClipNorm(Policy):
 
 
 class ImportanceWeight(Policy):
-    """Counts a push by the samples behind it: times w / w̄, with w its `weight` and w̄ the mean weight so far.
+    """Weights a push by its number of samples: multiplies by w / w̄, with w its `weight` and w̄ the mean weight so far.
 
-    So workers with batches of different sizes, or with other numbers of local steps, count by what they have seen, and
-    the step size stays what it is on average.
+    Workers with batches of different sizes, or different numbers of local steps, then count by the samples that they
+    have used, and the mean step size does not change.
 
     Token-weighted merging: Decoupled DiLoCo 2026    https://arxiv.org/abs/2604.21428
     """
@@ -115,15 +118,16 @@ class ImportanceWeight(Policy):
 
 
 class Buffer(Policy):
-    """Waits for `size` pushes and makes one step with their mean: a small synchronous step among whoever comes first.
+    """Waits for `size` pushes and makes one step with their mean: a synchronous step of the workers that come first.
 
-    fresh: refuse pushes that were not computed at the present version. Then it is Rennala SGD (Tyurin & Richtárik 2023,
-        https://arxiv.org/abs/2305.12387); without, n-softsync (Zhang et al. 2016) and FedBuff (Nguyen et al. 2022,
-        https://arxiv.org/abs/2106.06639).
+    fresh: refuse pushes that were not computed at the present parameters. With it, this is Rennala SGD (Tyurin &
+        Richtárik 2023, https://arxiv.org/abs/2305.12387); without it, n-softsync (Zhang et al. 2016) and FedBuff
+        (Nguyen et al. 2022, https://arxiv.org/abs/2106.06639).
     """
 
     def __init__(self, size: int, fresh: bool = False):
-        self.size, self.fresh = whole("Buffer: size", size, 1, where=""), fresh
+        self.size = whole("Buffer: size", size, 1, where="")
+        self.fresh = value_of("Buffer: fresh", bool, fresh)
         self._sums: list[Tensor] = []
         self._count = 0
 

@@ -1,1 +1,1 @@
-"""Workers that step alone and meet now and then: LocalSGD, DiLoCo, elastic averaging."""
+"""Workers that step alone and exchange weights now and then: LocalSGD, DiLoCo, elastic averaging."""

@@ -19,45 +19,47 @@ from ravine.saved import finite, told, whole
 
 
 class DiLoCo(LocalSteps):
-    """Workers step alone; what their steps have moved, averaged, is a gradient for an optimizer over shared anchors.
+    """Workers step alone for H steps. How far they moved, averaged, is the gradient for an outer optimizer.
 
         θᵢ ← A(θᵢ, gᵢ)                    H steps of each worker i of n, with its own batches
-        Δ  = mean over i of (φ − θᵢ)      then; φ, the anchor, begins as θ
+        Δ  = mean over i of (φ − θᵢ)      then; φ, the anchor, is shared and begins as θ
         φ  ← B(φ, Δ)                      a step of the outer optimizer B, the same on all workers
         θᵢ ← φ
 
         >>> import torch, ravine
-        >>> from ravine.parallel.sync.diloco import DiLoCo
+        >>> from ravine.parallel import DiLoCo
         >>> model = torch.nn.Linear(3, 1)
         >>> opt = DiLoCo(ravine.AdamW(model.parameters(), lr=1e-3), sync_every=500)
         >>> model(torch.ones(2, 3)).pow(2).sum().backward()
         >>> opt.step()
 
-    outer: makes B of the anchors, a list of tensors: a class or a function, such as
-    `lambda params: torch.optim.SGD(params, lr=0.7, momentum=0.9, nesterov=True)`, which is what None means (with
-    `ravine.SGD`). It is `opt.outer`; a schedule may act on it, in the count of outer steps.
+    Use it for long runs of language models between machines with a slow network. An exchange is one all-reduce of as
+    many numbers as there are weights; the anchors and the momentum of B are two more copies of them. One worker alone
+    is `ravine.strategies.SNOO`.
+
+    outer: a class or a function that makes B of a list of tensors, the anchors. None is
+        `lambda params: ravine.SGD(params, lr=0.7, momentum=0.9, nesterov=True)`, the paper's choice. B is `opt.outer`;
+        a schedule for it counts outer steps.
     sync_every: H. The papers have 500, and 30 to 100 for streaming.
-    process_group: see `ravine.parallel.sync.workers.Workers`. One worker alone is `ravine.strategies.SNOO`.
+    process_group: see `ravine.parallel.sync.workers.Workers`.
 
     Streaming DiLoCo sends the model in parts and does not wait for them:
-    fragments: P parts of the tensors, balanced by size. Part k is sent after step ⌊(k + 1) H / P⌋ of each H.
-    overlap: τ < H steps between sending a part and using what has come. The outer step is then made with the mean of
-    what was sent, while the weights have gone on.
-    mix: α of the weights' own way that is kept when a part comes: θᵢ ← α θᵢ + (1 − α) φ. 0 as in DiLoCo; the steps made
-    since sending are then dropped.
-    compressor: takes the means, with `all_reduce_mean(tensors, group)`, one of its own for each fragment. It is waited
-    for when a part is sent, and what it gave is used τ steps later all the same.
+    fragments: P, the number of parts. Each tensor is in one, and they have about the same size; the paper's parts are
+        of whole layers. Part k, from 0, is sent after step ⌊(k + 1) H / P⌋ of each H.
+    overlap: τ < H, the steps between sending a part and using its mean.
+    mix: α in θᵢ ← α θᵢ + (1 − α) φ when a mean is used. With 0, as in DiLoCo, θᵢ ← φ, which drops the τ steps made
+        since the part was sent.
+    compressor: computes the means instead, by `all_reduce_mean(tensors, group)`; each fragment gets a copy of it. The
+        call waits for its result, which is used τ steps later all the same.
 
-    φ is `opt.state[p]["diloco.anchor"]`, equal on all workers bit for bit. `eval()` puts it into the model, `train()`
-    brings the worker's own weights back. A's state stays with its worker and goes on. `state_dict()` has the anchors,
-    the state of B under "outer", the compressors' own, and of parts that are under way the means, for which it waits:
-    each worker saves its own, and goes on bit for bit.
+    φ is `opt.state[p]["diloco.anchor"]`, with the same bits on all workers. `eval()` puts it into the model, `train()`
+    puts the worker's own weights back. The state of A stays with its worker, from round to round. `state_dict()` has
+    the anchors, the state of B under "outer", and those of the compressors. It waits for parts that are under way and
+    saves their means. Each worker saves its own state_dict, and then continues bit for bit.
 
     A worker whose weights become NaN makes the anchors NaN: give A nonfinite="skip", or use a GradScaler. Under torchft
-    a part that comes while a worker is lost is left out, and the next Δ has what it would have brought; there τ must be
-    less than the steps between two parts. Δ points uphill, as a gradient does.
-
-    Use it for long runs of language models between machines with a slow network.
+    a part is not used if a worker is lost meanwhile, and the next Δ contains it; there τ must be less than the steps
+    between two parts. Δ points uphill, as a gradient does.
 
     Douillard et al. 2023, Algorithm 1    https://arxiv.org/abs/2311.08105
     Streaming: Douillard et al. 2025, Algorithm 2    https://arxiv.org/abs/2501.18512
@@ -101,7 +103,9 @@ class DiLoCo(LocalSteps):
         self.anchors = {p: x.clone(memory_format=torch.preserve_format) for p, x in self.weights().items()}
         parts = balanced([p.numel() for p in self.anchors], self.fragments)
         if self.fragments > max(1, len(parts)):
-            raise ValueError(f"DiLoCo: fragments is {self.fragments}, and there are {len(parts)} tensors to exchange")
+            raise ValueError(
+                f"DiLoCo: fragments is {self.fragments}, and there are {len(parts)} tensors; give at most {len(parts)}"
+            )
         self.fragment = dict(zip(self.anchors, parts, strict=True))
         self.outer = made(outer, list(self.anchors.values()))
         if compressor is not None:

@@ -16,15 +16,15 @@ from ravine.saved import finite, whole
 
 
 class ElasticAveraging(LocalSteps):
-    """Workers roam, each on an elastic band that ties it to a center, and the center follows their mean.
+    """Workers train alone, each tied to a center by an elastic band, and the center follows their mean.
 
-        every τ steps, before the step, from the same xᵢ and c on all right sides, with α = β / n and n workers:
+        every τ steps, before the step, with α = β / n and n workers; both lines use the old xᵢ and c:
             xᵢ ← xᵢ − α (xᵢ − c)
             c  ← (1 − β) c + β (x₁ + … + xₙ) / n
         xᵢ ← xᵢ − η gᵢ                 each worker's own step, with the gradient at xᵢ before the band pulled
 
         >>> import torch, ravine
-        >>> from ravine.parallel.sync.elastic_averaging import ElasticAveraging
+        >>> from ravine.parallel import ElasticAveraging
         >>> model = torch.nn.Linear(3, 1)
         >>> opt = ElasticAveraging(ravine.SGD(model.parameters(), lr=0.1), sync_every=10, beta=0.9)
         >>> model(torch.ones(2, 3)).pow(2).sum().backward()
@@ -32,12 +32,15 @@ class ElasticAveraging(LocalSteps):
         >>> opt.eval()  # the model is the center now
         >>> opt.train()
 
-    The center is the result: `eval()` puts it into the model, `train()` brings the worker's own weights back. Every
-    worker keeps it in `opt.state[p]["elasticaveraging.center"]`, with the same bits, and it begins as the weights that
-    all begin with. The band pulls both sides alike: x₁ + … + xₙ + c changes by the steps alone.
+    Use it where workers should explore, with a τ of 10 or more; `DiLoCo` is the stronger choice for language models. An
+    exchange is one all-reduce of as many numbers as there are weights; the center is one more copy of them.
 
-    sync_every: τ, counted from the first step on, as in the paper: there is an exchange before steps 1, τ + 1, 2τ + 1 …
-    beta: β in [0, 1]. 0 is workers that never meet. α follows from the number of workers, under torchft too.
+    The center is the result: `eval()` puts it into the model, `train()` puts the worker's own weights back. Every
+    worker has it in `opt.state[p]["elasticaveraging.center"]`, with the same bits. It begins as the weights with which
+    all begin. The band moves both ends by the same amount: only the steps change x₁ + … + xₙ + c.
+
+    sync_every: τ, counted from the first step, as in the paper: exchanges are before steps 1, τ + 1, 2τ + 1 …
+    beta: β in [0, 1]; 0.9 is the paper's. With 0 each worker trains alone. α = β / n, under torchft too.
     process_group: see `ravine.parallel.sync.workers.Workers`.
 
     Around `ravine.SGD(lr=η)` it is EASGD in its synchronous form, and around `ravine.NAG(lr=η, momentum=δ)` EAMSGD:
@@ -45,14 +48,12 @@ class ElasticAveraging(LocalSteps):
         v ← δ v − η g(x + δ v),  x ← x + v
 
     where the model holds x + δ v while training, and the band is tied to x, as in the paper and the authors' code
-    (mpiT). δ = 0 is EASGD. `SGD(momentum=δ, nesterov=True)` knows only the points x + δ v, and the band is tied to
-    those. Around any other optimizer the band is tied to the weights that the model holds. No state of the driven
-    optimizer is exchanged. The authors' runs are asynchronous: each worker meets a server at its own time.
+    (mpiT). δ = 0 is EASGD. Around any other optimizer the band is tied to the weights that the model holds; with
+    `SGD(momentum=δ, nesterov=True)` these are the points x + δ v. No state of the driven optimizer is exchanged. The
+    authors' runs are asynchronous: each worker meets a server at its own time (`AsyncElasticAveraging`).
 
     A worker whose weights become NaN makes the center NaN: give the driven optimizer nonfinite="skip", or use a
-    GradScaler. Under torchft an exchange in which a worker is lost is left out.
-
-    Use it where workers should explore, with a τ of 10 or more; `DiLoCo` is the stronger choice for language models.
+    GradScaler. Under torchft, an exchange that loses a worker is not used.
 
     Zhang, Choromanska & LeCun 2015, equations 5 and 6, Algorithms 1 and 2    https://arxiv.org/abs/1412.6651
     """

@@ -21,33 +21,31 @@ class LocalSGD(LocalSteps):
         θᵢ ← (θ₁ + … + θₙ) / n        after steps 1, 2, …, w, and then after steps w + H, w + 2H, …
 
         >>> import torch, ravine
-        >>> from ravine.parallel.sync.local_sgd import LocalSGD
+        >>> from ravine.parallel import LocalSGD
         >>> model = torch.nn.Linear(3, 1)
         >>> opt = LocalSGD(ravine.SGD(model.parameters(), lr=0.1, momentum=0.9), sync_every=8)
         >>> model(torch.ones(2, 3)).pow(2).sum().backward()
         >>> opt.step()
 
-    sync_every: H. With H = 1 and SGD, with momentum too, it is SGD with the gradients of all workers averaged. Rules
-    that are not linear in g, such as Adam's, have that from DDP only.
-    warmup: w steps with H = 1 before. w > 0 is post-local SGD, which is synchronous in the first part of training; in
-    the paper until the first decay of the rate.
-    average_state: average the states of A that have the shape of the weights too, such as momentum. Off, as in both
-    papers and in torch: each worker's momentum goes on, and only weights travel. SlowMo, of which LocalSGD is a case,
-    compares keeping, averaging and resetting. States in 8-bit codes cannot be averaged; a state that not all workers
-    have yet is left as it is.
-    process_group: see `ravine.parallel.sync.workers.Workers`. Without one and without torch.distributed it is A alone.
+    Use it when the exchange at each step takes most of the time, and workers are few or H is small; `DiLoCo` tolerates
+    a larger H. An exchange is one all-reduce of the weights; between exchanges it needs no further memory.
 
-    Between exchanges the model holds the worker's own weights. Call `meet()` on all workers after the last step, where
-    it was not one with an exchange, to have the mean.
+    sync_every: H; it has no default, since it depends on the network and the task. With H = 1 and SGD, with momentum
+        too, it is SGD with the gradients of all workers averaged. For rules that are not linear in g, such as Adam's,
+        only DDP gives that.
+    warmup: w steps with H = 1 at first. w > 0 is post-local SGD; in the paper w ends at the first decay of the rate.
+    average_state: average also the states of A that have the shape of the weights, such as momentum. False, as in both
+        papers and in torch: each worker keeps its momentum, and only weights are sent. States in 8-bit codes cannot be
+        averaged. A state that some worker does not have yet is not averaged.
+    process_group: see `ravine.parallel.sync.workers.Workers`. One process alone is A.
+
+    Between exchanges the model holds the worker's own weights. After the last step, call `meet()` on all workers to
+    have the mean.
 
     A weight that is NaN on one worker is NaN on all after the next exchange. Give A nonfinite="skip", or use a
-    GradScaler: then a worker whose gradient is not finite stays where it is for that step, and meets the others in
-    time. Buffers of the model, such as the statistics of batch norm, are not averaged; `recompute_batch_norm` finds
-    them anew.
-    Under torchft a round in which a worker is lost is left out: each keeps its weights until the next.
-
-    Use it where the exchange at each step is what takes the time, and workers are few or H is small; `DiLoCo` bears a
-    larger H.
+    GradScaler: then a worker whose gradient is not finite skips that step, and stays in time with the others. Buffers
+    of the model, such as the statistics of batch norm, are not averaged; `recompute_batch_norm` computes them again.
+    Under torchft, an exchange that loses a worker is not used: each worker keeps its weights until the next.
 
     Stich 2019, Algorithm 1    https://arxiv.org/abs/1805.09767
     Post-local SGD: Lin, Stich, Patel & Jaggi 2020    https://arxiv.org/abs/1808.07217
@@ -98,7 +96,7 @@ class LocalSGD(LocalSteps):
 
     @torch.no_grad()
     def meet(self) -> None:
-        """Every worker's weights become the mean of all: after steps in between too, where all workers call it."""
+        """Every worker's weights become the mean of all. All workers must call it, after the same step."""
         self.workers.gather()
         weights, states = self.weights(), self.shared() if self.average_state else []
         means = self.workers.mean([*weights.values(), *states])

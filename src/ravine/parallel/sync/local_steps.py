@@ -197,7 +197,10 @@ class LocalSteps(Strategy):
         """A saved count of steps at which something is kept, and nothing kept, is another's."""
         if note["count"] and self.keeps and not kept:
             driven = type(self.optimizer).__name__
-            raise ValueError(f"this is not a state_dict of {type(self).__name__}; give one of {driven} to that")
+            raise ValueError(
+                f"this is not a state_dict of {type(self).__name__}; if it is one of {driven}, load it into the "
+                f"{driven} that is driven"
+            )
 
     def loaded(self) -> None:
         self.alike = False

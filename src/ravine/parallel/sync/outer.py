@@ -23,11 +23,11 @@ def made(outer: Any, anchors: Sequence[Tensor]) -> torch.optim.Optimizer:
         )
     out = outer(list(anchors))
     if not isinstance(out, torch.optim.Optimizer):
-        raise TypeError(f"DiLoCo: outer has made {told(out)}; it must make an optimizer of the anchors it is given")
+        raise TypeError(f"DiLoCo: outer has made {told(out)}; it must return an optimizer of the anchors it is given")
     over = {id(p) for group in out.param_groups for p in group["params"]}
     if over != {id(x) for x in anchors}:
         raise ValueError(
-            f"DiLoCo: outer has made an optimizer of {len(over)} tensors; it must be of the anchors it is given"
+            "DiLoCo: outer has made an optimizer of other tensors; make it of the anchors, the list that outer is given"
         )
     return out
 

@@ -21,10 +21,10 @@ class Workers:
     """The processes of a group, or this one alone.
 
     process_group: a ProcessGroup, a DeviceMesh of one dimension, or torchft's Manager or ManagedProcessGroup. None: the
-    default group, or this process alone where there is none. False: this process alone.
+        default group, or this process alone where no group is initialized. False: this process alone.
 
-    `sent_bytes` counts what this process has handed to collectives. Nothing but all-reduce and broadcast is used, and
-    all-reduce alone under torchft.
+    `sent_bytes` counts the bytes that this process has handed to collectives. These are all-reduce and broadcast;
+    under torchft all-reduce only.
     """
 
     def __init__(self, who: str, process_group: Any = None):

@@ -15,19 +15,19 @@ from ravine.saved import finite, whole
 
 
 class AsyncDiLoCo(Worker):
-    """Many local steps, then one message: how far they came, which a server takes for a gradient.
+    """Sends a server how far H local steps have moved the weights; the server takes that as a gradient.
 
         θ ← the server's parameters, x ← θ
         x ← the driven optimizer's step          H times
-        send Δ = θ − x                           and begin anew
+        send Δ = θ − x                           and begin the next round
 
-    The driven optimizer's state stays local and goes on. No worker waits for another, so Δ comes late; with plain
-    momentum on the server that does harm, and `DelayedNesterov` is the paper's remedy.
+    The driven optimizer keeps its state on the worker, from round to round. No worker waits for another, so Δ arrives
+    late. Plain momentum on the server does harm then; `DelayedNesterov` is the paper's remedy.
 
-    dynamic: DyLU. Every worker makes H v / v_max local steps, with v its own speed and v_max that of the fastest, so
-        that all take the same time for a round, and none comes very late.
-
-    server: one with a rule for such gradients, as `DelayedNesterov(lr=0.7, momentum=0.9, every=workers)`.
+    server: one whose rule is made for this, such as `DelayedNesterov(lr=0.7, momentum=0.9, every=workers)`.
+    sync_every: H.
+    dynamic: DyLU. Every worker makes H v / v_max local steps, where v is its own speed and v_max that of the fastest,
+        so that all rounds take the same time, and none is very late.
 
     Liu et al. 2024                       https://arxiv.org/abs/2401.09135
     DiLoCo: Douillard et al. 2023         https://arxiv.org/abs/2311.08105

@@ -21,12 +21,15 @@ class AsyncElasticAveraging(Worker):
         d = α (x − x̃),   x ← x − d,   x̃ ← x̃ + d        every τ steps       τ: sync_every
         x ← the driven optimizer's step with g
 
-    Workers explore on their own, and the center, which is what is evaluated, is their average over time and over each
-    other. The same d moves both ends, so x + x̃ is conserved; a push that was not applied moves neither. The driven
-    optimizer's momentum stays the worker's own. With one that looks ahead, as Nesterov's, it is EAMSGD.
+    Workers explore on their own. The center is an average over workers and over time; evaluate the center. The same d
+    moves both ends, so x + x̃ is conserved; a push that is not applied moves neither. The driven optimizer keeps its
+    momentum on the worker. With Nesterov's momentum (`ravine.NAG`) it is EAMSGD, but for one thing: d is taken at the
+    weights that the model holds, x + δ v, and in the paper at x. `ElasticAveraging` takes it at x.
 
-    server: one whose rule is `ElasticCenter(alpha=…)`, from which α is taken.
-    `eval()` puts the center, as it was read last, into the model, and `train()` the worker's own parameters back.
+    server: one whose rule is `ElasticCenter(alpha=…)`; the worker takes α from it.
+    sync_every: τ. The paper tries 1 to 64.
+
+    `eval()` puts the center, as it was last read, into the model, and `train()` puts the worker's own parameters back.
 
     Zhang, Choromanska & LeCun 2015, Algorithm 1    https://arxiv.org/abs/1412.6651
     """

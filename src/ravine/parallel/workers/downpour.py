@@ -21,11 +21,11 @@ class Downpour(Worker):
 
         G ← G + g                               at every step
         send G, G ← 0                           every n_push steps
-        p ← the server's parameters             every n_fetch steps; a step of the driven optimizer else
+        p ← the server's parameters             every n_fetch steps; in between, steps of the driven optimizer
 
-    g is computed at what the worker read up to n_fetch steps ago, while other workers went on moving the server: its
-    staleness. The server's rule makes the steps that count; AdaGrad with a rate about ten times the best fixed one is
-    what made many workers usable in the paper.
+    g is computed at parameters that the worker read up to n_fetch steps ago. The steps that the server has made since
+    then are its staleness. The server's rule makes the steps that last. In the paper, AdaGrad with about ten times the
+    best fixed rate is what made many workers usable.
 
         def train(worker):                          # in each worker's process
             model = build()
@@ -35,9 +35,10 @@ class Downpour(Worker):
                 opt.step()
                 opt.zero_grad()
 
-    server: `worker.server`, as `ParameterServer.run` hands it to the function that trains.
-    opt: an optimizer of this worker's copy of the model, whose step moves it between two reads. With n_fetch=1 it is
+    server: `worker.server`, which `ParameterServer.run` passes to the function that trains.
+    opt: an optimizer of this worker's copy of the model. It makes the steps between two reads; with n_fetch=1 it is
         not called.
+    n_push, n_fetch: 1, as in the paper's runs. Larger values send less, and make gradients staler.
     overlap: send and read in the background of the next step, whose gradient is then one step older.
     warm_start: workers other than number 0 wait until the server has made so many steps.
 

@@ -18,7 +18,7 @@ from ravine.strategies.strategy import Strategy, driver
 class Worker(Strategy):
     """Drives an optimizer of this worker's copy of the model, and talks to the shards of a server.
 
-    A copy or an unpickled worker has no line to the server: make one anew and load its state_dict.
+    A copied or unpickled worker has no connection to the server: make a new one and load its state_dict.
     """
 
     client: Client
@@ -44,12 +44,12 @@ class Worker(Strategy):
     def run(self, moves: Talk) -> Any:
         """Do what an algorithm says over this worker's lines."""
         if self.lines is None:
-            raise RuntimeError(f"{type(self).__name__}: a copy has no line to the server; make another worker")
+            raise RuntimeError(f"{type(self).__name__}: a copy has no connection to the server; make a new worker")
         return talk(moves, self.lines)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
-        """Make one step with the gradients that are there, and what is due of the conversation with the server."""
+        """Make one step with the present gradients, and exchange with the server what is due."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

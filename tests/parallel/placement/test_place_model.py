@@ -201,7 +201,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"example": torch.ones(1, 4)}, ValueError, "does not run on this example"),
     ({"model": nn.Sequential(nn.Linear(3, 3), Asks())}, ValueError, "asks for the numbers"),
     ({"model": nn.LazyLinear(3)}, ValueError, "run the model once"),
-    ({"places": 3}, ValueError, "3 devices and 2 modules"),
+    ({"places": 3}, ValueError, "3 devices, and 2 modules"),
     ({"places": "cpu"}, TypeError, "a list of devices"),
     ({"how": "best"}, ValueError, "'sequential', 'greedy'"),
     ({"how": {"0": 0}}, ValueError, "no place for '1'"),

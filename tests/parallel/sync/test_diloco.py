@@ -199,7 +199,7 @@ def test_what_is_not_its_state_is_refused_and_changes_nothing():
     other["outer"]["optimizer"]["param_groups"].append({"params": [9]})
     others, adam = start(), start()
     for state, text in (
-        (ravine.SGD(others, lr=0.1).state_dict(), "give one of SGD to that"),
+        (ravine.SGD(others, lr=0.1).state_dict(), "if it is one of SGD, load it into the SGD"),
         ({k: x for k, x in before.items() if k != "outer"}, "it has no 'outer'"),
         (wrong, "diloco.anchor|anchor of parameter 0"),
         (other, "outer optimizer has 5 tensors in the state_dict, not 4"),

@@ -75,7 +75,7 @@ class Compressor:
         or type than in the call before, or if processes give different tensors. All processes raise then, and nothing
         has changed: 8 bytes are exchanged before the tensors, to compare.
         """
-        there, named = self.among(group), dict[str, Tensor]()
+        there, named = self.among(group), dict[str, Any]({key: tensors})
         try:
             named = self.listed(tensors, key)
             self.checked(named)

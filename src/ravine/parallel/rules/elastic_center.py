@@ -15,6 +15,7 @@ class ElasticCenter(Optimizer):
     """
 
     papers = ("zhang2015easgd",)
+    takes_parameters = True
 
     alpha: float = 0.225
 

@@ -57,6 +57,10 @@ class Lines(Protocol):
         """Send a request; the reply is in the future's result, or what went wrong."""
         ...
 
+    def close(self) -> None:
+        """Nothing more will be sent."""
+        ...
+
 
 def talk(moves: Talk, lines: Lines) -> Any:
     """Run an algorithm to its end, and return what it returns."""

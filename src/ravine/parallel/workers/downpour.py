@@ -38,7 +38,8 @@ class Downpour(Worker):
     server: `worker.server`, as `ParameterServer.run` hands it to the function that trains.
     opt: an optimizer of this worker's copy of the model, whose step moves it between two reads. With n_fetch=1 it is
         not called.
-    overlap: send and read in the background of the next step, whose gradient is then one step older.
+    overlap: send and read in the background of the next step, whose gradient is then one step older. Call `close()` at
+        the end: it waits until the last one has arrived.
     warm_start: workers other than number 0 wait until the server has made so many steps.
 
     Dean et al. 2012, Algorithm 7.1 (appendix)    https://papers.nips.cc/paper/4687-large-scale-distributed-deep-networks

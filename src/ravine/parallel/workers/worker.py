@@ -38,7 +38,7 @@ class Worker(Strategy):
         if not isinstance(server, Handle):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
                 f"{type(self).__name__}: the server is {type(server).__name__}; give what a worker is handed, "
-                "worker.server, or ParameterServer.handle(number)"
+                "worker.server, or ParameterServer.handle()"
             )
 
     def run(self, moves: Talk) -> Any:
@@ -83,13 +83,14 @@ class Worker(Strategy):
         self.optimizer.step(**given)  # pyright: ignore[reportCallIssue]
 
     def gradients(self) -> dict[str, Tensor]:
-        """The gradients of this worker; zeros where a parameter has none."""
-        return {k: p.grad if p.grad is not None else torch.zeros_like(p) for k, p in self.tensors.items()}
+        """The gradients of this worker; zeros where a parameter has none, and sparse ones as dense."""
+        return {k: torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for k, p in self.tensors.items()}
 
     def close(self) -> None:
         """Say goodbye: the server forgets what it keeps for this worker."""
         if self.lines is not None:
             talk(self._goodbye(), self.lines)
+            self.lines.close()
             self.lines = None
 
     def _goodbye(self) -> Talk:

@@ -22,3 +22,5 @@ from ravine.parallel.simulate.problems import digits as digits
 from ravine.parallel.simulate.run import Run as Run
 from ravine.parallel.simulate.simulator import simulate as simulate
 from ravine.parallel.simulate.trace import Trace as Trace
+from ravine.parallel.simulate.predict import Prediction as Prediction
+from ravine.parallel.simulate.predict import predict as predict

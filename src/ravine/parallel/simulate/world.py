@@ -87,15 +87,15 @@ class World(Events):
     ):
         super().__init__()
         self.problem, self.method, self.cluster, self.seed = problem, method, cluster, seed
-        self.most, self.record = pushes, record
+        self.most, self.record, self.noted = pushes, record, record or pushes is not None
         self.initial = [x.detach().clone() for x in problem.initial]
         plan = method.plan(self.initial)
         fails = cluster.failures
         self.fails, self.mortal = fails, fails.shard_life is not None
         shards = range(len(plan.placement.places))
         # a cluster without failures of messages needs nobody to count them
-        noted = record or fails.of_messages
-        self.sites = [Site(plan, i, fails.snapshot, self.mortal, noted) for i in shards]
+        counted = record or fails.of_messages
+        self.sites = [Site(plan, i, fails.snapshot, self.mortal, counted) for i in shards]
         self.handles, self.hire = Handles(plan), method.hire()
         self.direct, self.paired = cluster.direct, cluster.wires.paired
         self.nothing = [torch.full_like(x, torch.nan) for x in self.initial]
@@ -155,10 +155,11 @@ class World(Events):
             kind = type(command)
             if kind is Compute:
                 lane.at = command.at
-                self.span(lane, "waits")
+                if lane.spans is not None:
+                    self.span(lane, "waits")
                 if self.record:
                     self.note(lane, 0.0, -1)
-                lane.started = self.now
+                    lane.started = self.now
                 self.plan(self.now + lane.compute.next(), lane.i, self.computes, lane, lane.generation)
                 return
             if kind is Call:
@@ -190,12 +191,14 @@ class World(Events):
         """A worker's gradient is there."""
         if generation != lane.generation:
             return
-        self.span(lane, "computes")
+        if lane.spans is not None:
+            self.span(lane, "computes")
         gradient = self.nothing if lane.broken else self.problem.gradient(lane.at, lane.i, lane.step)
         lane.step += 1
         lane.at = ()
         self.events += 1
-        lane.step_of = (lane.started, self.now - lane.started)
+        if self.record:
+            lane.step_of = (lane.started, self.now - lane.started)
         self.resume(lane, gradient)
 
     # messages
@@ -208,8 +211,9 @@ class World(Events):
             replies[i] = reply = site.answer(request)
             if type(request) is Push:
                 self.sent += site.bytes
-                lane.stale = stale_of(site, reply)
-                self.heard(lane, self.now)
+                if self.noted:
+                    lane.stale = stale_of(site, reply)
+                    self.heard(lane, self.now)
             if reply.tensors is not None:
                 self.received += site.bytes
         return replies

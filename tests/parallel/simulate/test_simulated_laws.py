@@ -80,8 +80,6 @@ def test_staleness_of_equals_is_the_number_of_others():
     assert abs(run.mean_staleness / 31 - 1) < 0.02
 
 
-
-
 def radius(workers, eta, alpha):
     """The growth of EASGD's round-robin map on ½ x²: Zhang et al. 2015, section 3, in plain numpy."""
     step = np.eye(workers + 1)

@@ -52,7 +52,6 @@ class Kept:
     def __init__(self, shard: Shard, path: Path | None, every: int, record: bool):
         self.shard, self.path, self.every = shard, path, every
         self.events: list[tuple[str, int, int]] | None = [] if record else None
-        self.saved = shard.accepted
         self.save()
 
     def answer(self, request: Request | Ask) -> Reply | Any:
@@ -62,13 +61,13 @@ class Kept:
         reply = self.shard.answer(request)
         if self.events is not None:
             self.events.append(noted(request, reply))
-        if self.shard.accepted - self.saved >= self.every:
-            self.save()
+        if self.shard.accepted - self.saved >= self.every or self.shard.lost != self.told:
+            self.save()  # what was lost is told once only, so a shard that dies again must not forget it
         return reply
 
     def save(self) -> None:
         """Replace the snapshot."""
-        self.saved = self.shard.accepted
+        self.saved, self.told = self.shard.accepted, dict(self.shard.lost)
         if self.path is not None:
             write(self.path, self.shard.state_dict())
 

@@ -14,6 +14,8 @@ from ravine.parallel.simulate.distributions import Uniform as Uniform
 from ravine.parallel.simulate.distributions import distribution as distribution
 from ravine.parallel.simulate.methods import Asynchronous as Asynchronous
 from ravine.parallel.simulate.methods import Synchronous as Synchronous
+from ravine.parallel.simulate.predict import Prediction as Prediction
+from ravine.parallel.simulate.predict import predict as predict
 from ravine.parallel.simulate.problems import Problem as Problem
 from ravine.parallel.simulate.problems import Quadratic as Quadratic
 from ravine.parallel.simulate.problems import SparseLogistic as SparseLogistic
@@ -22,5 +24,3 @@ from ravine.parallel.simulate.problems import digits as digits
 from ravine.parallel.simulate.run import Run as Run
 from ravine.parallel.simulate.simulator import simulate as simulate
 from ravine.parallel.simulate.trace import Trace as Trace
-from ravine.parallel.simulate.predict import Prediction as Prediction
-from ravine.parallel.simulate.predict import predict as predict

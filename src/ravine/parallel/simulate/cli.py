@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     add("--pace", metavar="TIMES", help="by what a worker's computing is multiplied, drawn once for each; as TIME")
     add("--failures", metavar="FIELD=VALUE", nargs="+", default=[], help=f"of {', '.join(FIELDS)}")
     add("--trace", metavar="FILE", help="recorded delays, .csv or .jsonl, in the place of --compute and --network")
-    add("--internet", action="store_true", help="volunteers' machines: log-normal paces and bandwidths, churn, 1 %% NaN")
+    add(
+        "--internet", action="store_true", help="volunteers' machines: log-normal paces and bandwidths, churn, 1 %% NaN"
+    )
     add("--until", metavar="SECONDS", type=float, default=200.0, help="simulated (default 200)")
     add("--seed", metavar="N", type=Whole(0, 2**31), default=0, help="(default 0)")
     add("--seeds", metavar="N", type=Whole(1, 1000), default=1, help="runs of each, from --seed on (default 1)")
@@ -127,7 +129,7 @@ def problem_of(name: str) -> Problem:
 def table(runs: Sequence[Sequence[Run]]) -> str:
     """A line for each method; losses as mean ± half of the range where there are several seeds."""
     heads = ("method", "loss", "updates", "gradients", "staleness", "computing", "refused", "lost", "deaths", "MB")
-    rows = [heads]
+    rows: list[tuple[str, ...]] = [heads]
     for xs in runs:
         losses = [x.loss for x in xs]
         mean, half = sum(losses) / len(losses), (max(losses) - min(losses)) / 2

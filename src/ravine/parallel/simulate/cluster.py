@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from ravine.parallel.simulate.distributions import Constant, Distribution, Empirical, LogNormal, Uniform
-from ravine.rule.hyper import integer
 from ravine.saved import finite, told, whole
 
 if TYPE_CHECKING:
     from ravine.parallel.simulate.trace import Trace
 
 FOREVER = 1e12  # seconds
+NOTHING, SECOND = Constant(0.0), Constant(1.0)
 Compute = Distribution | Sequence[Distribution] | Callable[[int], Distribution]
 
 
@@ -28,7 +28,7 @@ class Network:
     any size in no time.
     """
 
-    latency: Distribution = Constant(0.0)
+    latency: Distribution = NOTHING
     bandwidth: Distribution | None = None
     paired: bool = False
 
@@ -50,14 +50,14 @@ class Failures:
     """
 
     life: Distribution | None = None
-    back: Distribution | None = Constant(1.0)
+    back: Distribution | None = SECOND
     day: float = 0.0
     swing: float = 0.0
     nan: float = 0.0
     lose: float = 0.0
     resend: float = 1.0
     duplicate: float = 0.0
-    late: Distribution = Constant(0.0)
+    late: Distribution = NOTHING
     shard_life: Distribution | None = None
     shard_back: float = 1.0
     snapshot: int = 100
@@ -112,14 +112,14 @@ class Cluster:
     """
 
     workers: int
-    compute: Compute = Constant(1.0)
-    network: Network | Distribution = Network()
+    compute: Compute = SECOND
+    network: Network | Distribution = field(default_factory=Network)
     failures: Failures = field(default_factory=Failures)
-    service: Distribution = Constant(0.0)
+    service: Distribution = NOTHING
     pace: Distribution | None = None
 
     def __post_init__(self):
-        integer("Cluster: workers", self.workers)
+        whole("Cluster: workers", self.workers, 1, where="")
         if isinstance(self.network, Distribution):
             object.__setattr__(self, "network", Network(self.network))
         if isinstance(self.compute, Sequence) and len(self.compute) != self.workers:
@@ -142,9 +142,8 @@ class Cluster:
     @property
     def direct(self) -> bool:
         """True if messages take no time, and all arrive."""
-        none = Constant(0.0)
-        wires = self.wires.latency == none and self.wires.bandwidth is None
-        return wires and self.service == none and not self.failures.of_messages
+        wires = self.wires.latency == NOTHING and self.wires.bandwidth is None
+        return wires and self.service == NOTHING and not self.failures.of_messages
 
     def but(self, **changes: object) -> Self:
         """The same with some fields changed."""
@@ -162,7 +161,7 @@ class Cluster:
             raise ValueError("Cluster.from_trace: the trace has no rows")
         pooled = Empirical([x.compute for x in trace])
         own = [Empirical([x.compute for x in trace if x.worker == k]) for k in named]
-        workers = len(named) if workers is None else integer("Cluster.from_trace: workers", workers)
+        workers = len(named) if workers is None else whole("Cluster.from_trace: workers", workers, 1, where="")
         compute = [own[i] if i < len(own) else pooled for i in range(workers)]
         return cls(workers, compute, Network(Empirical([x.send / 2 for x in trace]), paired=True))
 

@@ -218,9 +218,11 @@ def distribution(typed: str | float | Distribution) -> Distribution:
     if isinstance(typed, Distribution):
         return typed
     try:
-        return Constant(float(typed))
+        seconds = float(typed)
     except ValueError:
         typed = str(typed)
+    else:
+        return Constant(seconds)
     name, _, rest = typed.partition(":")
     if plain(name) == "empirical":
         path, _, column = rest.partition(":")

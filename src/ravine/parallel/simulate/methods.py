@@ -18,8 +18,7 @@ from ravine.parallel.server.plan import Plan
 from ravine.parallel.server.shard import Rule
 from ravine.parallel.simulate.agents import Hire
 from ravine.parallel.workers import Downpour
-from ravine.rule.hyper import integer
-from ravine.saved import told
+from ravine.saved import told, whole
 
 Made = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -67,6 +66,7 @@ class Synchronous:
     wait_for: how many of the workers a round waits for; what the others compute is dropped, and they begin the next
         round with the rest. None: all. A worker that dies is given up `Failures.resend` seconds after the last of the
         others has come.
+    admit: policies that look at the mean; with Finite() a worker leaves itself out whose gradient is not finite.
     local: an optimizer that makes `sync_every` steps on each worker's copy, whose state stays there; what is sent is
         how far they came. None: a gradient is sent.
 
@@ -83,9 +83,9 @@ class Synchronous:
     name: str = "synchronous"
 
     def __post_init__(self):
-        integer("Synchronous: sync_every", self.sync_every)
+        whole("Synchronous: sync_every", self.sync_every, 1, where="")
         if self.wait_for is not None:
-            integer("Synchronous: wait_for", self.wait_for)
+            whole("Synchronous: wait_for", self.wait_for, 1, where="")
         if self.local is None and self.sync_every > 1:
             raise ValueError("Synchronous: sync_every needs local, the optimizer of the steps between")
 
@@ -112,7 +112,7 @@ def made(rule: str | Made) -> Rule:
 def planned(initial: Sequence[Tensor], rule: Any, admit: Sequence[Policy], shards: int, how: How) -> Plan:
     """A server's plan for these tensors."""
     tensors = {str(i): x.detach().clone() for i, x in enumerate(initial)}
-    shards = integer("Asynchronous: shards", shards)
+    shards = whole("Asynchronous: shards", shards, 1, where="")
     split = shards > 1 and alone(made(rule)([nn.Parameter(x.clone()) for x in tensors.values()]))
     placed = place(tensors.items(), shards, how, split=split)
     if empty := [i for i in range(shards) if not placed.at(i)]:

@@ -43,6 +43,5 @@ def draw(runs: Sequence[Run], out: Path, title: str, part: float = 0.1) -> None:
     ]
     axes, note = ("simulated seconds", "loss"), "simulated seconds; a lane is a worker"
     sheet = lanes(curves, stacks, COLOURS, axes, title, note, part * max(x.seconds for x in runs))
-    kind = {"metadata": {"Date": None}} if out.suffix == ".svg" else {}
     with replacing(out) as new:
-        sheet.savefig(new, dpi=130, format=out.suffix[1:], **kind)
+        sheet.savefig(new, dpi=130, metadata={"Date": None} if out.suffix == ".svg" else None)

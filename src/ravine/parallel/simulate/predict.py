@@ -15,7 +15,7 @@ from ravine.parallel.simulate.problems import Problem
 from ravine.parallel.simulate.run import Run
 from ravine.parallel.simulate.simulator import simulate
 from ravine.parallel.simulate.trace import Trace
-from ravine.rule.hyper import integer
+from ravine.saved import whole
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def predict(
     time, such as an hour in which all are slow, is spread.
     """
     workers = options.pop("workers", None)
-    cluster = Cluster.from_trace(trace, None if workers is None else integer("predict: workers", workers))
+    cluster = Cluster.from_trace(trace, None if workers is None else whole("predict: workers", workers, 1, where=""))
     runs = [simulate(problem, method, cluster, seed, until=until, **options) for seed in seeds]
     if not runs:
         raise ValueError("predict: there are no seeds; give one at least")

@@ -8,8 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from ravine.rule.hyper import integer
-from ravine.saved import finite
+from ravine.saved import finite, whole
 
 Tensors = Sequence[Tensor]
 
@@ -74,7 +73,7 @@ class Quadratic:
     """
 
     def __init__(self, d: int = 1000, noise: float = 0.01, seed: int = 0, dtype: torch.dtype = torch.float32):
-        self.d, self.noise = integer("Quadratic: d", d), finite("Quadratic: noise", noise, 0.0, 1e9, where="")
+        self.d, self.noise = whole("Quadratic: d", d, 1, where=""), finite("Quadratic: noise", noise, 0.0, 1e9, where="")
         self.dtype = dtype
         self.random = Noise(seed, d, dtype) if self.noise else None
         self.least = -d / (d + 1) / 8  # at x = A⁻¹ b, the straight line from d/(d + 1) to 1/(d + 1), f is −b·x/2

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ravine.parallel.server.message import Pull, Push
+from ravine.parallel.server.admit import Finite
+from ravine.parallel.server.message import Pull, Push, Reply
 from ravine.parallel.simulate.agents import squared
-from ravine.parallel.simulate.cluster import Cluster, Draws
+from ravine.parallel.simulate.cluster import Cluster
 from ravine.parallel.simulate.methods import Handles, Synchronous
 from ravine.parallel.simulate.problems import Problem, Tensors
 from ravine.parallel.simulate.run import Kind, Run, apart
@@ -76,11 +77,12 @@ class Rounds:
         self.initial = [x.detach().clone() for x in problem.initial]
         self.site = Site(method.plan(self.initial), 0, 1, False, True)
         self.measured = Handles(self.site.plan).measured
+        self.alone = any(isinstance(x, Finite) for x in method.admit)  # each worker looks at what it has found
         self.members = [Member(i, cluster, seed, i < watched) for i in range(cluster.workers)]
         self.now, self.stopped = 0.0, False
         self.count = self.events = self.sent = self.received = self.deaths = self.refused = self.acknowledged = 0
         self.rows: list[Row] = []
-        self.begun: list[tuple[float, Member, float, float]] = []
+        self.begun: list[tuple[float, Member, float, float]] = []  # when it comes, who, and its computing
         self.round_ends = 0.0
 
     @torch.no_grad()
@@ -146,17 +148,26 @@ class Rounds:
         assert read.tensors is not None
         found = [self.found(x, read.tensors) for _, x, _, _ in self.begun]
         self.events += len(found) * self.method.sync_every
-        mean = [torch.stack(xs).mean(0) if len(xs) > 1 else xs[0] for xs in zip(*found, strict=True)]
-        self.count += 1
-        square = squared(mean) if self.measured else None
-        reply = self.site.answer(Push(0, self.count, read.incarnation, read.version, mean, square, len(found)))
-        self.acknowledged += reply.status in ("applied", "kept")
-        self.refused += reply.status == "refused"
+        if self.alone:
+            finite = [x for x in found if all(bool(g.isfinite().all()) for g in x)]
+            self.refused += len(found) - len(finite)
+            found = finite
+        if found:
+            self.push(read, found)
         if self.record:
             self.rows += [Row(x.lane.i, a, b - a, self.now - b, 0) for _, x, a, b in self.begun]
         self.begun = []
         for x in self.members:
             x.span(min(x.ends, self.now), "waits")
+
+    def push(self, read: Reply, found: Sequence[Sequence[Tensor]]) -> None:
+        """The mean of these."""
+        mean = [torch.stack([x[k] for x in found]).mean(0) for k in range(len(self.initial))]
+        self.count += 1
+        square = squared(mean) if self.measured else None
+        reply = self.site.answer(Push(0, self.count, read.incarnation, read.version, mean, square, len(found)))
+        self.acknowledged += reply.status in ("applied", "kept")
+        self.refused += reply.status == "refused"
 
     def found(self, x: Member, read: Tensors) -> list[Tensor]:
         """What a worker sends: a gradient, or how far it has come."""
@@ -211,5 +222,3 @@ class Rounds:
         run.acknowledged, run.refused, run.deaths = self.acknowledged, self.refused, self.deaths
         run.events, run.sent, run.received, run.rows = self.events, self.sent, self.received, self.rows
         run.order = [self.site.order or []]
-
-

@@ -11,7 +11,6 @@ from ravine.parallel.simulate.problems import Problem
 from ravine.parallel.simulate.rounds import Rounds
 from ravine.parallel.simulate.run import Run
 from ravine.parallel.simulate.world import World
-from ravine.rule.hyper import integer
 from ravine.saved import finite, told, whole
 
 
@@ -47,8 +46,8 @@ def simulate(
     if until is None and pushes is None:
         raise ValueError("simulate: how long? Give until=, in simulated seconds, or pushes=")
     horizon = math.inf if until is None else finite("simulate: until", until, 1e-12, 1e12, where="")
-    pushes = None if pushes is None else integer("simulate: pushes", pushes)
-    samples, lanes = integer("simulate: samples", samples), whole("simulate: lanes", lanes, where="")
+    pushes = None if pushes is None else whole("simulate: pushes", pushes, 1, where="")
+    samples, lanes = whole("simulate: samples", samples, 1, where=""), whole("simulate: lanes", lanes, where="")
     if not isinstance(seed, int) or seed < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"simulate: seed is {told(seed)}; it must be a whole number of at least 0")
     options: dict[str, Any] = {"pushes": pushes, "watched": lanes, "record": record}

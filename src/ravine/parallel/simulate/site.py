@@ -21,7 +21,7 @@ class Site:
         self.plan, self.i, self.every = plan, i, every
         self.shard: Shard = plan.shard(i)
         self.snapshot: Mapping[str, Any] | None = self.shard.state_dict() if mortal else None
-        self.saved = 0
+        self.saved, self.told = 0, dict[int, int]()
         self.order: list[tuple[int, int]] | None = [] if record or mortal else None
         self.up, self.free = True, 0.0
         self.deaths = self.died = self.duplicates = 0
@@ -38,9 +38,13 @@ class Site:
         reply = shard.answer(request)
         if shard.accepted > accepted and isinstance(request, Push):
             self.order.append((request.worker, request.sequence))
-        if self.snapshot is not None and shard.accepted - self.saved >= self.every:
-            self.snapshot, self.saved = shard.state_dict(), shard.accepted
+        if self.snapshot is not None and (shard.accepted - self.saved >= self.every or shard.lost != self.told):
+            self.save()
         return reply
+
+    def save(self) -> None:
+        """Replace the snapshot."""
+        self.snapshot, self.saved, self.told = self.shard.state_dict(), self.shard.accepted, dict(self.shard.lost)
 
     def die(self) -> None:
         """What is not in the snapshot is lost."""
@@ -56,19 +60,29 @@ class Site:
         assert self.snapshot is not None
         self.shard = self.plan.shard(self.i)
         self.shard.load_state_dict(self.snapshot)
-        self.snapshot, self.saved = self.shard.state_dict(), self.shard.accepted
+        self.save()
         self.up, self.free = True, 0.0
+
+    @property
+    def accepted(self) -> int:
+        """Pushes that count; of a shard that is dead, those in its snapshot."""
+        return self.shard.accepted if self.up else self.saved
 
     @property
     def staleness(self) -> Counter[int]:
         """Of all accepted pushes, of those that were lost too."""
-        return sum((x.staleness for x in [*self.before, self.shard]), Counter[int]())
+        return sum((x.staleness for x in self.all), Counter[int]())
+
+    @property
+    def all(self) -> list[Shard]:
+        """The shard, and those before it that have died."""
+        return [*self.before, self.shard] if self.up else self.before
 
     @property
     def reasons(self) -> Counter[str]:
         """How many pushes were refused, and why."""
         found = Counter[str]()
-        for shard in {id(x): x for x in [*self.before, self.shard]}.values():
+        for shard in self.all:
             for (_, why), n in shard.refused.items():
                 found[why] += n
         return found

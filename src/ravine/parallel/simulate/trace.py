@@ -45,10 +45,10 @@ NAMES = [x.name for x in fields(Row)]
 class Trace(Sequence[Row]):
     """What was recorded, or what a simulation would have recorded.
 
-        >>> from ravine.parallel.simulate import Trace
-        >>> trace = Trace([(0, 0.0, 0.1, 0.01, 0), (1, 0.0, 0.3, 0.01, 1)])
-        >>> trace.workers, trace.staleness
-        (2, {0: 1, 1: 1})
+    >>> from ravine.parallel.simulate import Trace
+    >>> trace = Trace([(0, 0.0, 0.1, 0.01, 0), (1, 0.0, 0.3, 0.01, 1)])
+    >>> trace.workers, trace.staleness
+    (2, {0: 1, 1: 1})
     """
 
     def __init__(self, rows: Iterable[Row | Sequence[float]]):

@@ -12,13 +12,14 @@ from ravine.parallel.server.message import Push, Reply, Request
 from ravine.parallel.server.talk import Call, Post, Sleep, Wait
 from ravine.parallel.simulate.agents import Agent, Compute, Hired, Life, Plain
 from ravine.parallel.simulate.cluster import Cluster, Draws, once
-from ravine.parallel.simulate.distributions import Constant, Uniform
+from ravine.parallel.simulate.distributions import Uniform
 from ravine.parallel.simulate.events import Events
 from ravine.parallel.simulate.methods import Asynchronous, Handles
 from ravine.parallel.simulate.problems import Problem, Tensors
 from ravine.parallel.simulate.run import Run, Span, apart
 from ravine.parallel.simulate.site import Site
 from ravine.parallel.simulate.trace import Row
+from ravine.saved import told
 
 EVEN = Uniform(0.0, 1.0)
 COPIES = 32  # how many workers' copies are looked at for the divergence
@@ -121,9 +122,7 @@ class World(Events):
             lane.spans.append((lane.began, self.now, "dead"))
         number = lane.i + lane.generation * self.cluster.workers
         handle = self.handles.handle(number)
-        lane.agent = (
-            Plain(handle) if self.hire is None else Hired(handle, self.initial, self.hire, lambda: self.now)
-        )
+        lane.agent = Plain(handle) if self.hire is None else Hired(handle, self.initial, self.hire, lambda: self.now)
         lane.life, lane.alive, lane.began = lane.agent.life(), True, self.now
         if lane.lasts is not None:
             end = self.fails.death(self.now, lane.lasts.next())
@@ -152,8 +151,7 @@ class World(Events):
         send = lane.life.send
         while True:
             command = send(answer)
-            kind = type(command)
-            if kind is Compute:
+            if isinstance(command, Compute):
                 lane.at = command.at
                 if lane.spans is not None:
                     self.span(lane, "waits")
@@ -162,25 +160,27 @@ class World(Events):
                     lane.started = self.now
                 self.plan(self.now + lane.compute.next(), lane.i, self.computes, lane, lane.generation)
                 return
-            if kind is Call:
+            if isinstance(command, Call):
                 if self.direct:
                     answer = self.at_once(lane, command.requests)
                     continue
                 self.post(lane, command.requests, True)
                 return
-            if kind is Post:
+            if isinstance(command, Post):
                 answer = self.post(lane, command.requests, False)
-            elif kind is Wait:
+            elif isinstance(command, Wait):
                 token: Token = command.posted
                 if token.missing:
                     token.waited = True
                     return
                 answer = token.replies
-            elif kind is Sleep:
+            elif isinstance(command, Sleep):
                 self.plan(self.now + command.seconds, lane.i, self.wakes, lane, lane.generation)
                 return
             else:
-                raise TypeError(f"a worker yields Call, Post, Wait or Sleep, and this one yielded {command!r}")
+                raise TypeError(
+                    f"moves() of a worker yields Call, Post, Wait and Sleep, and this one yielded {told(command)}"
+                )
 
     def wakes(self, lane: Lane, generation: int) -> None:
         """A worker has slept."""
@@ -349,7 +349,7 @@ class World(Events):
         for site in self.sites:
             run.staleness += site.staleness
             run.reasons += site.reasons
-            run.accepted += site.shard.accepted
+            run.accepted += site.accepted
             run.duplicates += site.duplicates
             run.lost += sum(site.shard.lost.values())
             run.died += site.died

@@ -1,0 +1,202 @@
+"""What does the simulator cost, and which staleness policy is best on ten thousand machines?
+
+    python benchmarks/simulate.py                     all questions, and benchmarks/results/simulate-cpu.json
+    python benchmarks/simulate.py --only speed delay  some of them; the others' rows are kept
+
+speed: vector events a second: one is a gradient of 1,000 float32 numbers, computed and applied by a real shard.
+    Seconds are those of the thread, so what others do on the machine counts as far as it takes caches away.
+delay: AdaptiveRevision beside AdaGrad by delay (McMahan & Streeter 2014), the best rate of a grid.
+policies: staleness policies on volunteers' machines (`Cluster.internet`): log-normal paces and bandwidths, churn by the
+    hour, 1 % of workers with NaN. The step size of each is tuned with seed 0; what is told are other seeds.
+linear: the same where worker i takes i + |N(0, √i)| seconds for a gradient, without failures.
+Intervals are mean ± t · s / √n over seeds, 95 %.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from bench import Record, arguments
+
+import ravine
+from ravine.optimizer.step import again
+from ravine.parallel.rules import AdaptiveRevision, AsyncAdaGrad, DualAveragingAdaGrad
+from ravine.parallel.server.admit import Buffer, Finite, MaxStaleness, Policy, StalenessLR
+from ravine.parallel.simulate import Asynchronous, Cluster, Constant, Exponential, Quadratic, SparseLogistic, simulate
+from ravine.parallel.simulate.world import World
+
+T95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # of Student's t, by the number of seeds
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and half of its 95 % interval."""
+    return statistics.mean(values), T95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+
+
+# speed
+
+
+def speed(record: Record, rounds: int) -> None:
+    """Vector events a second, and what the parts of one cost."""
+    problem, rules = Quadratic(1000, noise=0.01), {"sgd": ravine.SGD, "adagrad": ravine.Adagrad}
+    rules["adaptive-revision"] = AdaptiveRevision
+    cases = [("sgd", 16), ("sgd", 1000), ("sgd", 10_000), ("adagrad", 1000), ("adaptive-revision", 1000)]
+    worlds = {}
+    for name, workers in cases:
+        method, cluster = Asynchronous(partial(rules[name], lr=1e-4)), Cluster(workers, Exponential(1.0))
+        worlds[name, workers] = World(problem, method, cluster, watched=0)
+        worlds[name, workers].advance(1.0)
+    p = torch.nn.Parameter(torch.zeros(1000))
+    p.grad = torch.zeros(1000)
+    opt = ravine.SGD([p], lr=1e-4)
+    opt.step()
+    times: dict[str, list[float]] = {}
+
+    def timed(what: str, do: Callable[[], Any], count: Callable[[], int]) -> None:
+        before, start = count(), time.thread_time()
+        do()
+        spent = time.thread_time() - start
+        times.setdefault(what, []).append(spent / (count() - before))
+
+    calls = [0]
+
+    def repeat(do: Callable[[], Any]) -> Callable[[], None]:
+        def many() -> None:
+            for _ in range(2000):
+                do()
+            calls[0] += 2000
+
+        return many
+
+    with torch.no_grad():
+        for _ in range(rounds):
+            timed("again(opt)", repeat(lambda: again(opt)), lambda: calls[0])
+            timed("gradient", repeat(lambda: problem.gradient([p], 0, calls[0])), lambda: calls[0])
+            for (name, workers), world in worlds.items():
+                todo = partial(world.advance, world.now + 4000 / workers)
+                timed(f"{name}, {workers} workers", todo, lambda world=world: world.events)
+    seconds = {k: statistics.median(x) for k, x in times.items()}
+    best = {f"{k}, best": min(x) for k, x in times.items()}
+    events = {k: round(1 / x) for k, x in seconds.items() if "workers" in k}
+    quickest = {k: round(1 / min(x)) for k, x in times.items() if "workers" in k}
+    record.rows.append({"question": "speed", "seconds": seconds | best, "events a second": events, "at best": quickest,
+                        "target": "20,000 events a second, 1,000 float32 numbers, one core"})  # fmt: skip
+    print(json.dumps(record.rows[-1], indent=1), flush=True)
+
+
+# delay
+
+
+def delay(record: Record, rounds: int) -> None:
+    """Loss in the second half of 20,000 steps, each `delay` late, at the best rate of a grid."""
+    problem = SparseLogistic(4000, 1000, 10)
+    rates = (0.03, 0.1, 0.3, 0.6, 1.0)
+    for late in (0, 100, 1000, 5000):
+        told = dict[str, Any]()
+        for rule in (AsyncAdaGrad, DualAveragingAdaGrad, AdaptiveRevision):
+            found = {lr: late_loss(problem, rule, lr, late) for lr in rates}
+            best = min(found, key=lambda lr: found[lr] if found[lr] == found[lr] else math.inf)
+            told[rule.__name__] = {"loss": found[best], "lr": best}
+        record.rows.append({"question": "delay", "delay": late, "steps": 20_000, "rates": rates, "best": told})
+        print(late, told, flush=True)
+
+
+def late_loss(problem: SparseLogistic, rule: Any, lr: float, late: int) -> float:
+    """The mean loss in the second half."""
+    cluster, method = Cluster(late + 1, Constant(1.0)), Asynchronous(partial(rule, lr=lr))
+    run = simulate(problem, method, cluster, pushes=20_000, samples=20, lanes=0)
+    half = [x for v, x in zip(run.versions, run.losses, strict=True) if v > 10_000]
+    return statistics.mean(half)
+
+
+# policies
+
+
+def policies_of(workers: int) -> dict[str, list[Policy]]:
+    """Each with Finite, without which one NaN worker ends all."""
+    part = max(1, workers // 10)
+    made: dict[str, list[Policy]] = {
+        "none": [],
+        "StalenessLR": [StalenessLR()],
+        "StalenessLR(0.5)": [StalenessLR(0.5)],
+        f"MaxStaleness({2 * workers})": [MaxStaleness(2 * workers)],
+        f"MaxStaleness({part})": [MaxStaleness(part)],
+        f"Buffer({part})": [Buffer(part)],
+        f"Buffer({part}, fresh)": [Buffer(part, fresh=True)],
+    }
+    return {name: [Finite(), *policies] for name, policies in made.items()}
+
+
+def tuned(
+    record: Record, question: str, cluster: Cluster, problem: Callable[[int], Quadratic], until: float, seeds: int,
+    rates: Sequence[float],
+) -> None:  # fmt: skip
+    """The best rate of each policy by seed 0, and its loss with other seeds."""
+    rows = dict[str, Any]()
+    for name, policies in policies_of(cluster.workers).items():
+
+        def run(lr: float, seed: int, policies: list[Policy] = policies) -> Any:
+            method = Asynchronous(partial(ravine.SGD, lr=lr), admit=policies)
+            return simulate(problem(seed), method, cluster, seed, until=until, samples=4, lanes=0)
+
+        tried = {lr: run(lr, 0).loss for lr in rates}
+        best = min(rates, key=lambda lr: tried[lr] if tried[lr] == tried[lr] else math.inf)
+        runs = [run(best, seed) for seed in range(1, 1 + seeds)]
+        mean, half = interval([x.loss for x in runs])
+        rows[name] = {
+            "loss": mean, "±": half, "lr": best, "at an end of the grid": best in (rates[0], rates[-1]),
+            "staleness": statistics.mean(x.mean_staleness for x in runs), "updates": runs[0].version,
+            "gradients": runs[0].events, "refused": runs[0].refused, "deaths": runs[0].deaths,
+        }  # fmt: skip
+        print(question, cluster.workers, name, rows[name], flush=True)
+    record.rows.append({"question": question, "workers": cluster.workers, "until": until, "seeds": seeds,
+                        "rates": list(rates), "numbers": problem(0).d, "noise": problem(0).noise, "best": rows})  # fmt: skip
+
+
+def policies(record: Record, rounds: int) -> None:
+    """On volunteers' machines."""
+    rates = [3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003]
+    tuned(record, "policies", Cluster.internet(100), lambda seed: Quadratic(100, 0.1, seed), 100.0, 4, rates)
+    tuned(record, "policies", Cluster.internet(1000), lambda seed: Quadratic(100, 0.1, seed), 20.0, 4, rates[:-1] + [0.001])
+    few = [3.0, 1.0, 0.3, 0.03, 0.003, 0.0003]
+    tuned(record, "policies", Cluster.internet(10_000), lambda seed: Quadratic(100, 0.1, seed), 5.0, 3, few)
+
+
+def linear(record: Record, rounds: int) -> None:
+    """Worker i takes i + |N(0, √i)| seconds."""
+    n = 2000
+    drawn = np.abs(np.random.default_rng(0).standard_normal(n))
+    cluster = Cluster(n, [Constant(i + math.sqrt(i) * float(drawn[i - 1])) for i in range(1, n + 1)])
+    rates = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003]
+    tuned(record, "linear", cluster, lambda seed: Quadratic(100, 0.1, seed), 2000.0, 4, rates)
+
+
+QUESTIONS = {"speed": speed, "delay": delay, "policies": policies, "linear": linear}
+
+
+def main() -> None:
+    parser = arguments(__doc__, "simulate-cpu.json", rounds=9)
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    record = Record()
+    if args.out.exists():
+        kept = json.loads(args.out.read_text())["rows"]
+        record.rows = [x for x in kept if x["question"] not in args.only]
+    for name in args.only:
+        start = time.thread_time()
+        QUESTIONS[name](record, args.rounds)
+        record.rows[-1]["thread seconds of this question"] = round(time.thread_time() - start, 1)
+        record.write(args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,17 @@ from torch import nn
 
 from ravine.parallel.server.parameter_server import ParameterServer
 from ravine.parallel.simulate import (
-    Asynchronous, Cluster, Constant, Exponential, LogNormal, Network, Quadratic, Synchronous, Trace, predict, simulate,
+    Asynchronous,
+    Cluster,
+    Constant,
+    Exponential,
+    LogNormal,
+    Network,
+    Quadratic,
+    Synchronous,
+    Trace,
+    predict,
+    simulate,
 )  # fmt: skip
 from ravine.parallel.simulate.trace import Row
 from ravine.parallel.workers import Downpour
@@ -61,7 +71,9 @@ def test_a_trace_of_a_simulation_is_what_happened():
     cluster = Cluster(3, [Constant(1.0), Constant(2.0), Constant(3.0)], Network(Constant(0.25)))
     run = simulate(Quadratic(4), Asynchronous("sgd:lr=0.1"), cluster, until=20.0, record=True)
     assert {(x.worker, x.compute, x.send) for x in run.trace} == {(0, 1.0, 0.5), (1, 2.0, 0.5), (2, 3.0, 0.5)}
-    assert run.trace.staleness == dict(sorted(run.staleness.items())) or sum(run.staleness.values()) - len(run.rows) <= 3
+    assert (
+        run.trace.staleness == dict(sorted(run.staleness.items())) or sum(run.staleness.values()) - len(run.rows) <= 3
+    )
     rounds = simulate(Quadratic(4), Synchronous("sgd:lr=0.1"), cluster, until=20.0, record=True)
     assert {(x.worker, x.compute, x.send) for x in rounds.trace} == {(0, 1.0, 2.25), (1, 2.0, 1.25), (2, 3.0, 0.25)}
     with pytest.raises(ValueError, match="record=True"):
@@ -79,7 +91,9 @@ def test_a_prediction_from_a_trace_holds_for_a_run_that_was_not_in_it():
     for k in (10, 50, 100):
         assert made.holds(held_out.times[k], held_out.losses[k], slack=0.25)
     assert not made.holds(60.0, held_out.losses[0])
-    assert predict(seen.trace, problem, other, until=9.0, seeds=[0], workers=12).distance(dict(held_out.staleness)) > 0.3
+    assert (
+        predict(seen.trace, problem, other, until=9.0, seeds=[0], workers=12).distance(dict(held_out.staleness)) > 0.3
+    )
 
 
 STEPS = 120
@@ -120,7 +134,9 @@ def test_a_run_on_real_processes_is_predicted_from_the_delays_of_another():
     assert sum(staleness.values()) == 2 * STEPS
     made = predict(seen, Quadratic(60, noise=0.1), Asynchronous("sgd:lr=0.05"), until=seen.seconds, seeds=range(3))
     runs = [
-        simulate(Quadratic(60, noise=0.1), Asynchronous("sgd:lr=0.05"), Cluster.from_trace(seen), seed, pushes=2 * STEPS)
+        simulate(
+            Quadratic(60, noise=0.1), Asynchronous("sgd:lr=0.05"), Cluster.from_trace(seen), seed, pushes=2 * STEPS
+        )
         for seed in range(3)
     ]
     losses = [run.loss for run in runs]

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from ravine.parallel.simulate import (
-    Cluster, Constant, Empirical, Exponential, Failures, LogNormal, Pareto, ShiftedExponential, Uniform, distribution,
+    Cluster,
+    Constant,
+    Empirical,
+    Exponential,
+    Failures,
+    LogNormal,
+    Pareto,
+    ShiftedExponential,
+    Uniform,
+    distribution,
 )  # fmt: skip
 from ravine.parallel.simulate.cluster import Draws, once
 
@@ -92,7 +101,9 @@ def test_one_generator_draws_the_same_one_by_one():
     draws, rng = Draws(Exponential(1.0), 1, 2, "compute"), Draws(Exponential(1.0), 1, 2, "compute")
     rng.next()
     assert rng.rng is not None
-    expected = Exponential(1.0).draw(np.random.Generator(np.random.Philox(key=rng.rng.bit_generator.state["state"]["key"])), 100)
+    expected = Exponential(1.0).draw(
+        np.random.Generator(np.random.Philox(key=rng.rng.bit_generator.state["state"]["key"])), 100
+    )
     assert [draws.next() for _ in range(100)] == expected.tolist()
 
 

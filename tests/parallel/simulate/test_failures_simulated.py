@@ -11,7 +11,16 @@ import ravine
 from ravine.parallel.rules import AdaptiveRevision, DelayedNesterov, ElasticCenter
 from ravine.parallel.server.admit import Buffer, Finite, MaxStaleness
 from ravine.parallel.simulate import (
-    Asynchronous, Cluster, Constant, Exponential, Failures, Network, Quadratic, SparseLogistic, Synchronous, simulate,
+    Asynchronous,
+    Cluster,
+    Constant,
+    Exponential,
+    Failures,
+    Network,
+    Quadratic,
+    SparseLogistic,
+    Synchronous,
+    simulate,
 )  # fmt: skip
 from ravine.parallel.simulate.world import World
 from ravine.parallel.workers import AsyncDiLoCo, AsyncElasticAveraging, Downpour
@@ -167,7 +176,9 @@ def test_nan_workers_are_refused_and_harm_nobody():
     assert rounds.loss < 1.0 and rounds.refused == rounds.version * round(rounds.refused / rounds.version)
 
 
-@pytest.mark.parametrize("fails", [Failures(), Failures(life=Exponential(9.0), lose=0.1, duplicate=0.2, shard_life=Exponential(9.0))])
+@pytest.mark.parametrize(
+    "fails", [Failures(), Failures(life=Exponential(9.0), lose=0.1, duplicate=0.2, shard_life=Exponential(9.0))]
+)
 def test_the_plain_worker_is_downpour_bit_for_bit(fails):
     cluster = Cluster(5, Exponential(1.0), Exponential(0.1), fails)
     for problem in (Quadratic(12, noise=0.1), SparseLogistic(100, 20, 3)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -73,7 +74,10 @@ class Quadratic:
     """
 
     def __init__(self, d: int = 1000, noise: float = 0.01, seed: int = 0, dtype: torch.dtype = torch.float32):
-        self.d, self.noise = whole("Quadratic: d", d, 1, where=""), finite("Quadratic: noise", noise, 0.0, 1e9, where="")
+        self.d, self.noise = (
+            whole("Quadratic: d", d, 1, where=""),
+            finite("Quadratic: noise", noise, 0.0, 1e9, where=""),
+        )
         self.dtype = dtype
         self.random = Noise(seed, d, dtype) if self.noise else None
         self.least = -d / (d + 1) / 8  # at x = A⁻¹ b, the straight line from d/(d + 1) to 1/(d + 1), f is −b·x/2
@@ -86,9 +90,10 @@ class Quadratic:
 
     def gradient(self, parameters: Tensors, worker: int, step: int) -> Tensors:
         x = parameters[0].detach().numpy()  # numpy costs a third of torch here
-        g = x + x
-        g[1:] -= x[:-1]
-        g[:-1] -= x[1:]
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
+            g = x + x
+            g[1:] -= x[:-1]
+            g[:-1] -= x[1:]
         g *= 0.25
         g[0] -= 0.25
         if self.random is not None:

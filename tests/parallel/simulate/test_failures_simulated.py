@@ -26,6 +26,7 @@ from ravine.parallel.simulate.world import World
 from ravine.parallel.workers import AsyncDiLoCo, AsyncElasticAveraging, Downpour
 
 SGD = "sgd:lr=0.05"
+ALL = Failures(life=Exponential(9.0), lose=0.1, duplicate=0.2, shard_life=Exponential(9.0))
 
 
 def downpour(server, params):
@@ -176,9 +177,7 @@ def test_nan_workers_are_refused_and_harm_nobody():
     assert rounds.loss < 1.0 and rounds.refused == rounds.version * round(rounds.refused / rounds.version)
 
 
-@pytest.mark.parametrize(
-    "fails", [Failures(), Failures(life=Exponential(9.0), lose=0.1, duplicate=0.2, shard_life=Exponential(9.0))]
-)
+@pytest.mark.parametrize("fails", [Failures(), ALL])
 def test_the_plain_worker_is_downpour_bit_for_bit(fails):
     cluster = Cluster(5, Exponential(1.0), Exponential(0.1), fails)
     for problem in (Quadratic(12, noise=0.1), SparseLogistic(100, 20, 3)):
@@ -190,8 +189,7 @@ def test_the_plain_worker_is_downpour_bit_for_bit(fails):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_same_seed_gives_the_same_bits_in_any_order_of_making(name):
-    fails = Failures(life=Exponential(9.0), lose=0.1, duplicate=0.2, shard_life=Exponential(9.0))
-    cluster = Cluster(5, Constant(1.0), Constant(0.25), fails)  # ties everywhere
+    cluster = Cluster(5, Constant(1.0), Constant(0.25), ALL)  # ties everywhere
     worlds = []
     for order in (None, None, [3, 1, 4, 0, 2]):
         world = World(Quadratic(12, noise=0.1), METHODS[name], cluster, 7, record=True, order=order)

@@ -225,3 +225,23 @@ def test_without_a_length_there_is_no_run():
         simulate(Quadratic(4), Asynchronous(SGD), Cluster(1), -1, until=1.0)
     with pytest.raises(ValueError, match="fewer shards"):
         simulate(Quadratic(4), Asynchronous(SGD, shards=9), Cluster(1), until=1.0)
+
+
+def test_what_would_never_end_is_told():
+    with pytest.raises(ValueError, match="one of both must take time"):
+        simulate(Quadratic(4), Asynchronous(SGD), Cluster(2, Constant(0.0)), until=1.0)
+    with pytest.raises(ValueError, match="its mean must be above 0"):
+        Failures(life=Constant(0.0))
+    dying = Failures(life=Constant(3.0), back=None)
+    for method in (Asynchronous(SGD), Synchronous(SGD)):
+        with pytest.raises(RuntimeError, match="all workers are dead"):
+            simulate(Quadratic(4), method, Cluster(2, failures=dying), pushes=100)
+    for method in (Asynchronous(SGD, admit=[Finite()]), Synchronous(SGD, admit=[Finite()])):
+        with pytest.raises(RuntimeError, match="were refused"):
+            simulate(Quadratic(4), method, Cluster(2, failures=Failures(nan=1.0)), pushes=1)
+
+
+def test_a_round_whose_workers_all_die_is_followed_by_another():
+    fails = Failures(life=Constant(0.5), back=Constant(0.1))  # nobody lives long enough for a gradient
+    run = simulate(Quadratic(4), Synchronous(SGD), Cluster(3, failures=fails), until=500.0)
+    assert run.version == 0 and run.deaths > 1000

@@ -67,6 +67,9 @@ class Failures:
             finite(f"Failures: {name}", getattr(self, name), 0.0, most, where="")
         for name, least in (("day", 0.0), ("resend", 1e-9), ("shard_back", 0.0)):
             finite(f"Failures: {name}", getattr(self, name), least, FOREVER, where="")
+        for name in ("life", "shard_life"):
+            if (x := getattr(self, name)) is not None and not x.mean > 0:
+                raise ValueError(f"Failures: {name} is {x!r}; its mean must be above 0")
         whole("Failures: snapshot", self.snapshot, 1, where="")
         if self.swing and not self.day:
             raise ValueError("Failures: swing needs day, the seconds of a day")

@@ -83,15 +83,16 @@ class Rounds:
         self.count = self.events = self.sent = self.received = self.deaths = self.refused = self.acknowledged = 0
         self.rows: list[Row] = []
         self.begun: list[tuple[float, Member, float, float]] = []  # when it comes, who, and its computing
-        self.round_ends = 0.0
+        self.open, self.round_ends = False, 0.0
 
     @torch.no_grad()
     def advance(self, until: float) -> None:
         """Let all rounds be made that end until then."""
         while not self.stopped:
-            if not self.begun and not self.begin():
+            if not self.open and not self.begin():
                 break
-            if self.round_ends > until:
+            self.open = self.round_ends > until
+            if self.open:
                 break
             self.now = self.round_ends
             self.end()
@@ -127,9 +128,8 @@ class Rounds:
         last = coming[min(wanted, len(coming)) - 1][0] if coming else now
         given_up = self.cluster.failures.resend if dying and len(coming) < wanted else 0.0
         self.round_ends = last + given_up + max((self.service() for _ in self.begun), default=0.0)
-        if not self.begun:  # all have died on their way
-            self.now = max(self.round_ends, min(x.ends for x in here))
-            return self.begin()
+        if not self.begun:  # all die on their way
+            self.round_ends = max(x.ends for x in here)
         for x in here:
             starts, stops = next(((a, b) for _, y, a, b in coming if y is x), (now, min(x.ends, self.round_ends)))
             if x.lane.spans is not None:

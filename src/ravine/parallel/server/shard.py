@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Shard:
 
     def __init__(self, tensors: Sequence[Tensor], rule: Rule, admit: Sequence[Policy] = ()):
         self.params = [torch.nn.Parameter(x.detach().clone(), requires_grad=True) for x in tensors]
+        self.shapes = [p.shape for p in self.params]
         self.opt = rule(self.params)
         self.admit = [deepcopy(x) for x in admit]
         self.buffer = self.admit[-1] if self.admit and isinstance(self.admit[-1], Buffer) else None
@@ -75,9 +76,11 @@ class Shard:
                 f"admit: {name} takes what one worker read, and a Buffer makes one step of the pushes of several"
             )
 
-    @torch.no_grad()
     def answer(self, request: Request) -> Reply:
         """What it says to a request."""
+        if torch.is_grad_enabled():  # the simulator has turned it off for all its requests
+            with torch.no_grad():
+                return self.answer(request)
         if isinstance(request, Push):
             return self.push(request)
         if isinstance(request, Pull):
@@ -110,7 +113,7 @@ class Shard:
             self.speeds[push.worker] = push.speed
         reply = self.reply(status, before, reason)
         self.last[push.worker] = push.sequence, reply
-        return replace(reply, tensors=self.read(push.worker)) if push.want == "after" else reply
+        return self.reply(status, self.read(push.worker), reason) if push.want == "after" else reply
 
     def leave(self, leave: Leave) -> Reply:
         for kept in (self.last, self.bases, self.speeds):
@@ -142,9 +145,9 @@ class Shard:
 
     def fit(self, push: Push) -> None:
         """Refuse tensors that are not those of this shard."""
-        got, want = [x.shape for x in push.tensors], [p.shape for p in self.params]
-        if got != want:
-            raise Refused(f"shapes {[tuple(x) for x in got]}, not {[tuple(x) for x in want]}")
+        got = [x.shape for x in push.tensors]
+        if got != self.shapes:
+            raise Refused(f"shapes {[tuple(x) for x in got]}, not {[tuple(x) for x in self.shapes]}")
 
     def given(self, push: Push) -> Mapping[str, Sequence[Tensor]]:
         """What the rule takes beside the gradient."""
@@ -179,14 +182,14 @@ class Shard:
 
     def read(self, worker: int) -> list[Tensor]:
         """A copy of the parameters, and a note of what the rule will ask about it."""
-        tensors = [p.detach().clone() for p in self.params]
+        tensors = [p.clone() for p in self.params]
         if self.takes and worker >= 0:  # the owner of the server pushes nothing
             self.bases[worker][self.version] = tensors if "read" in self.takes else self.sums
         return tensors
 
     def reply(self, status: Status, tensors: Sequence[Tensor] | None = None, reason: str = "") -> Reply:
         """Where the shard stands."""
-        fastest = max(self.speeds.values(), default=0.0)
+        fastest = max(self.speeds.values()) if self.speeds else 0.0
         return Reply(status, self.incarnation, self.version, self.accepted, tensors, reason, fastest)
 
     # to be saved, and to go on as another

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ravine.parallel.server.client import Addressed, Client
 from ravine.parallel.server.handle import Handle
-from ravine.parallel.server.talk import Call, Lines, Talk, talk
+from ravine.parallel.server.talk import Call, Lines, Stage, Talk, talk
 from ravine.strategies.strategy import Strategy, driver
 
 
@@ -42,10 +42,10 @@ class Worker(Strategy):
             )
 
     def run(self, moves: Talk) -> Any:
-        """Do what an algorithm says over this worker's lines."""
+        """Do what an algorithm says over this worker's lines; a stage, of the simulator, plays it in its own time."""
         if self.lines is None:
             raise RuntimeError(f"{type(self).__name__}: a copy has no line to the server; make another worker")
-        return talk(moves, self.lines)
+        return self.lines.play(moves) if isinstance(self.lines, Stage) else talk(moves, self.lines)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:

@@ -1,6 +1,5 @@
 """Training on several processes: with local steps, with a parameter server, lock-free, and simulated."""
 
-from ravine.parallel import simulate as simulate
 from ravine.parallel.compress import PowerSGD as PowerSGD
 from ravine.parallel.compress import SignCompress as SignCompress
 from ravine.parallel.compress import TopK as TopK

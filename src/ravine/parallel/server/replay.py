@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,7 @@ class Stage:
         """The thread of a worker."""
         with self.turn:
             torch.set_num_threads(1)
-            restore(FRESH)
+            restore(fresh())
             try:
                 work(context, *args)
             except Dead:
@@ -245,4 +246,7 @@ def restore(given: States) -> None:
     random.setstate(given[2])
 
 
-FRESH: States = (torch.Generator().get_state(), np.random.RandomState(0).get_state(), random.Random(0).getstate())
+@cache
+def fresh() -> States:
+    """Those of a process that has just begun."""
+    return torch.Generator().get_state(), np.random.RandomState(0).get_state(), random.Random(0).getstate()

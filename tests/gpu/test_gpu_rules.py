@@ -40,7 +40,8 @@ def test_float32(device, rule, hyper):
 @pytest.mark.parametrize(("rule", "hyper"), quickly(lambda name: name.startswith(QUICK)))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_other_types(device, rule, hyper, dtype):
-    storage = {"storage": "float32"} if hyper else {}
+    coarse = dtype is torch.float64 and rule.__name__ == "Kron"  # factors in float32 magnify the rounding of sums
+    storage = {"storage": "float32"} if hyper and not coarse else {}
     walk(rule, tensors(device, dtype, [(1025,)]), **hyper, **storage)
 
 

@@ -14,11 +14,11 @@ CASES = [
 ]
 
 
-def walk(rule, params, steps=2, special=True, **hyper):
+def walk(rule, params, steps=2, special=True, eps=None, **hyper):
     pair = Pair(rule, params, **hyper)
     for t in range(steps):
         pair.step(gradients(params, t, special))
-    pair.agree()
+    pair.agree(eps)
     return pair
 
 
@@ -40,9 +40,10 @@ def test_float32(device, rule, hyper):
 @pytest.mark.parametrize(("rule", "hyper"), quickly(lambda name: name.startswith(QUICK)))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_other_types(device, rule, hyper, dtype):
-    coarse = dtype is torch.float64 and rule.__name__ == "Kron"  # factors in float32 magnify the rounding of sums
-    storage = {"storage": "float32"} if hyper and not coarse else {}
-    walk(rule, tensors(device, dtype, [(1025,)]), **hyper, **storage)
+    storage = {"storage": "float32"} if hyper else {}
+    # Kron divides by sums of its noisy probe, which magnifies their rounding
+    eps = 1e-9 if dtype is torch.float64 and rule.__name__ == "Kron" else None
+    walk(rule, tensors(device, dtype, [(1025,)]), eps=eps, **hyper, **storage)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)

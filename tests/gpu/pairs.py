@@ -54,8 +54,8 @@ class Pair:
             close(f"parameter {i} {tuple(q.shape)}", p, q, given)
             assert self.opt.state[p].keys() == self.ref.state[q].keys()
             for k, x in self.ref.state[q].items():
-                eps = given or (EPS[q.dtype] if x.dim() == 0 else None)  # a sum of float32 may stand behind a float64 number
-                close(f"{k} of parameter {i} {tuple(q.shape)}", self.opt.state[p][k], x, eps)
+                least = EPS[q.dtype] if x.dim() == 0 else None  # a sum of float32 may stand behind a float64 number
+                close(f"{k} of parameter {i} {tuple(q.shape)}", self.opt.state[p][k], x, given or least)
 
 
 def close(what, ours, law, eps=None):

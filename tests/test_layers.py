@@ -33,8 +33,8 @@ MAY = {  # a room, and the rooms that its files may import
     "strategies": ("compile", "loop", "optimizer", "rule", "schedules", "saved"),
     "instruments": ("compile", "loop", "optimizer", "rule", "strategies"),
     "parallel": (
-        *("cli", "catalog", "compile", "loop", "mods", "optim", "optimizer", "rule", "saved", "schedules", "strategies"),
-        *("typed", "visuals", "words"),
+        *("cli", "catalog", "compile", "loop", "mods", "optim", "optimizer", "rule", "saved", "schedules"),
+        *("strategies", "typed", "visuals", "words"),
     ),
     "testing": ("compile", "mods", "optimizer", "rule"),
     "visuals": (),

@@ -48,14 +48,14 @@ class Pair:
         for opt in (self.opt, self.ref):
             opt.step(**some(opt, 0) | {"loss": 1.5})  # only some need it
 
-    def agree(self):
-        """Every parameter and every state, to the rounding of its type."""
+    def agree(self, given=None):
+        """Every parameter and every state, to the rounding of its type, or as given."""
         for i, (p, q) in enumerate(zip(self.ours, self.law, strict=True)):
-            close(f"parameter {i} {tuple(q.shape)}", p, q)
+            close(f"parameter {i} {tuple(q.shape)}", p, q, given)
             assert self.opt.state[p].keys() == self.ref.state[q].keys()
             for k, x in self.ref.state[q].items():
-                eps = EPS[q.dtype] if x.dim() == 0 else None  # a sum of float32 may stand behind a float64 number
-                close(f"{k} of parameter {i} {tuple(q.shape)}", self.opt.state[p][k], x, eps)
+                least = EPS[q.dtype] if x.dim() == 0 else None  # a sum of float32 may stand behind a float64 number
+                close(f"{k} of parameter {i} {tuple(q.shape)}", self.opt.state[p][k], x, given or least)
 
 
 def close(what, ours, law, eps=None):

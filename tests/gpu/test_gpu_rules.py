@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pairs import Pair, draws, gradients, tensors
+from pairs import EPS, Pair, draws, gradients, tensors
 
 from ravine.optim import registry
 
@@ -14,11 +14,11 @@ CASES = [
 ]
 
 
-def walk(rule, params, steps=2, special=True, **hyper):
+def walk(rule, params, steps=2, special=True, eps=None, **hyper):
     pair = Pair(rule, params, **hyper)
     for t in range(steps):
         pair.step(gradients(params, t, special))
-    pair.agree()
+    pair.agree(eps)
     return pair
 
 
@@ -41,7 +41,8 @@ def test_float32(device, rule, hyper):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_other_types(device, rule, hyper, dtype):
     storage = {"storage": "float32"} if hyper else {}
-    walk(rule, tensors(device, dtype, [(1025,)]), **hyper, **storage)
+    eps = EPS[torch.float32] if dtype is torch.float64 and rule.__name__ == "Kron" else None  # its factors are float32
+    walk(rule, tensors(device, dtype, [(1025,)]), eps=eps, **hyper, **storage)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)

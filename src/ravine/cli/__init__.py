@@ -26,6 +26,10 @@ COMMANDS = {  # name: the room that answers, and what it does
         "lab.commands.noise_scale",
         "which batch size for this task? The gradient noise scale, measured while it trains",
     ),
+    "simulate": (
+        "parallel.simulate.cli",
+        "parallel training on a cluster that exists on paper: method beside method in simulated time",
+    ),
     "race": ("surfaces.cli", "optimizers on a loss surface, as a picture or a film; maps of rates and basins"),
     "play": ("surfaces.play.cli", "the same in the browser: drag the start, move the sliders"),
     "paths": ("lab.commands.paths", "where optimizers go in a network: its loss over the plane of their paths, drawn"),

@@ -3,6 +3,8 @@
 from ravine.parallel.compress import PowerSGD as PowerSGD
 from ravine.parallel.compress import SignCompress as SignCompress
 from ravine.parallel.compress import TopK as TopK
+from ravine.parallel.engines.lines import ServerFailed as ServerFailed
+from ravine.parallel.engines.lines import ServerLost as ServerLost
 from ravine.parallel.hogwild import MatrixCompletion as MatrixCompletion
 from ravine.parallel.hogwild import SparseLinear as SparseLinear
 from ravine.parallel.hogwild import hogwild as hogwild
@@ -24,6 +26,9 @@ from ravine.parallel.server.admit import ImportanceWeight as ImportanceWeight
 from ravine.parallel.server.admit import MaxStaleness as MaxStaleness
 from ravine.parallel.server.admit import StalenessLR as StalenessLR
 from ravine.parallel.server.parameter_server import ParameterServer as ParameterServer
+from ravine.parallel.server.replay import Diverged as Diverged
+from ravine.parallel.server.replay import replay as replay
+from ravine.parallel.server.trace import Trace as Trace
 from ravine.parallel.sync.diloco import DiLoCo as DiLoCo
 from ravine.parallel.sync.elastic_averaging import ElasticAveraging as ElasticAveraging
 from ravine.parallel.sync.local_sgd import LocalSGD as LocalSGD

@@ -1,6 +1,5 @@
 """Workers on a Ray cluster: that of RAY_ADDRESS, or one that is started here, for this machine alone, and ended."""
 
-import logging
 import os
 import pickle
 import sys
@@ -10,13 +9,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-# before Ray is imported, which reports to its makers, and on Linux listens to the whole network
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-if not os.environ.get("RAY_ADDRESS"):
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as on those: on 127.0.0.1 alone
-
-import ray
-import ray.exceptions
+from ravine.parallel.engines.cluster import exceptions, join, ray
 
 from ..errors import LabError
 from ..tasks import Data
@@ -29,9 +22,7 @@ class Ray:
 
     def __init__(self, task: str, folder: Path | None, data: Data, beat: float, devices: Sequence[str]):
         self.about = (task, folder, beat)
-        self.ours = not ray.is_initialized()
-        if self.ours:
-            _start(devices)
+        self.ours = join(len(devices))
         have, gpus = ray.cluster_resources(), sum(device != "cpu" for device in devices)
         for name, count in (("CPU", len(devices)), ("GPU", gpus)):
             if count > have.get(name, 0):
@@ -81,7 +72,7 @@ class RayWorker:
             for message in self.said:
                 self.mailbox.put((self, ray.get(message)))
             why = "it ended"
-        except ray.exceptions.RayError as error:
+        except exceptions.RayError as error:
             why = type(error).__name__
         self.mailbox.put((self, ("gone", None, why)))
 
@@ -107,9 +98,3 @@ class _Actor:
                 yield said.get(timeout=beat)
             except Empty:
                 yield "alive", None, None
-
-
-def _start(devices: Sequence[str]) -> None:
-    """RAY_ADDRESS, or a cluster of this machine that nobody outside of it can reach."""
-    own: dict[str, Any] = {"address": "local", "num_cpus": len(devices), "include_dashboard": False}
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **({} if os.environ.get("RAY_ADDRESS") else own))

@@ -31,4 +31,4 @@ class AsyncAdaGrad(Optimizer):
 
     def update(self, s, p, g, t):
         s.z = s.z + g**2
-        return p - self.lr * g / sqrt(s.z)
+        return p - self.lr / sqrt(s.z) * g  # in this order, as AdaptiveRevision has it: the same bits without delay

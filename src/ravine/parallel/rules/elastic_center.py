@@ -17,6 +17,7 @@ class ElasticCenter(Optimizer):
 
     papers = ("zhang2015easgd",)
     ranges = {"alpha": "[0, 1]"}
+    takes_parameters = True
 
     alpha: float = 0.225
 

@@ -33,6 +33,7 @@ class Policy:
     """
 
     needs_square = False  # the norm of the whole push, which the worker computes
+    scales = True  # its factor may be another than 1
 
     def factor(self, push: Push, stale: int) -> float:
         """What the push is multiplied by. Raises Refused to leave it out."""
@@ -46,6 +47,7 @@ class Finite(Policy):
     """Refuses a push that has a NaN or an infinite number on any shard."""
 
     needs_square = True
+    scales = False
 
     def factor(self, push: Push, stale: int) -> float:
         if push.square is None or not math.isfinite(push.square):
@@ -60,6 +62,8 @@ class MaxStaleness(Policy):
 
     Maranjyan, Tyurin & Richtárik 2025    https://arxiv.org/abs/2501.16168
     """
+
+    scales = False
 
     def __init__(self, steps: int):
         self.steps = whole("MaxStaleness: steps", steps, 1, where="")

@@ -26,7 +26,9 @@ class Known:
     incarnation: int = 0
     base: int = 0  # the version that it read last
     accepted: int = 0  # the largest count that it has heard of from this incarnation
-    sequence: int = 0
+    sequence: int = 0  # of the last push, and of the last that was answered
+    settled: int = 0
+    pulls: int = 0
 
 
 class Client:
@@ -34,11 +36,12 @@ class Client:
 
     worker: its number; of two that live at a time, each has its own.
     measured: send the norm of each push, which `Finite` and `ClipNorm` ask.
+    start: what it counts its requests from, where it is not the worker's first conversation.
     """
 
-    def __init__(self, worker: int, placement: Placement, measured: bool = False):
+    def __init__(self, worker: int, placement: Placement, measured: bool = False, start: int = 0):
         self.worker, self.placement, self.measured = worker, placement, measured
-        self.known = [Known() for _ in placement.places]
+        self.known = [Known(sequence=start, settled=start, pulls=start) for _ in placement.places]
         self.pieces = [[x for x in placement if x.place == place] for place in placement.places]
         self.acknowledged = self.refused = self.fenced = 0  # pushes to shards
         self.sent_bytes = self.received_bytes = 0
@@ -48,7 +51,11 @@ class Client:
 
     def pull(self) -> list[Addressed]:
         """For the parameters of all shards."""
-        return [(i, Pull(self.worker, (x.incarnation, x.accepted))) for i, x in enumerate(self.known)]
+        for x in self.known:
+            x.pulls += 1
+        return [
+            (i, Pull(self.worker, (x.incarnation, x.accepted), x.pulls, x.settled)) for i, x in enumerate(self.known)
+        ]
 
     def push(
         self,
@@ -61,11 +68,11 @@ class Client:
         """With a tensor for each parameter, to all shards."""
         square = None
         if self.measured:
-            square = float(sum(torch.linalg.vector_norm(x, dtype=torch.float64) ** 2 for x in tensors.values()))
+            square = sum(norm(x) ** 2 for x in tensors.values())
         made = list[Addressed]()
         for i, (pieces, x) in enumerate(zip(self.pieces, self.known, strict=True)):
             x.sequence += 1
-            parts = [piece.of(tensors[piece.name]) for piece in pieces]
+            parts = [piece.of(tensors[piece.name]).to(piece.dtype) for piece in pieces]
             self.sent_bytes += sum(piece.bytes for piece in pieces)
             push = Push(self.worker, x.sequence, x.incarnation, x.base, parts, square, weight, speed, want)
             made.append((i, push))
@@ -73,7 +80,7 @@ class Client:
 
     def leave(self) -> list[Addressed]:
         """To say goodbye to all shards."""
-        return [(i, Leave(self.worker)) for i in range(len(self.known))]
+        return [(i, Leave(self.worker, x.pulls + 1)) for i, x in enumerate(self.known)]
 
     # replies
 
@@ -87,6 +94,7 @@ class Client:
         gone = list[int]()
         for i, reply in replies.items():
             x = self.known[i]
+            x.settled += reply.status not in ("read", "left")  # replies of a shard come in the order of its requests
             if reply.status == "fenced":
                 self.fenced += 1
                 gone.append(i)
@@ -108,10 +116,16 @@ class Client:
         return gone
 
     def whole(self, replies: Mapping[int, Reply]) -> dict[str, Tensor]:
-        """The tensors that all shards have sent, put together; as they are where a parameter is one piece."""
-        parts: dict[str, list[tuple[int, Tensor]]] = {}
+        """The tensors that all shards have sent, put together, in the model's order; as they are where a parameter is
+        one piece."""
+        parts: dict[str, list[tuple[int, Tensor]]] = {piece.name: [] for piece in self.placement}
         for i, reply in replies.items():
             for piece, value in zip(self.pieces[i], reply.tensors or (), strict=True):
-                parts.setdefault(piece.name, []).append((piece.start, value))
+                parts[piece.name].append((piece.start, value))
         joined = {k: [x for _, x in sorted(xs, key=lambda x: x[0])] for k, xs in parts.items()}
         return {k: xs[0] if len(xs) == 1 else torch.cat(xs) for k, xs in joined.items()}
+
+
+def norm(x: Tensor) -> float:
+    """‖x‖, in float64."""
+    return float(torch.linalg.vector_norm(torch.view_as_real(x) if x.is_complex() else x, dtype=torch.float64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ravine.parallel.placement import Placement
 from ravine.parallel.server.client import Client
@@ -28,11 +28,12 @@ class Handle:
         measured: bool = False,
     ):
         self.number, self.placement, self.rule, self.hyper = number, placement, rule, dict(hyper)
-        self.connect, self.measured = connect, measured
+        self.connect, self.measured, self.clients = connect, measured, 0
 
     def client(self) -> Client:
-        """A conversation, from its beginning."""
-        return Client(self.number, self.placement, self.measured)
+        """A conversation, from its beginning: each of a worker counts on from another number."""
+        self.clients += 1
+        return Client(self.number, self.placement, self.measured, start=(self.clients - 1) << 40)
 
     def lines(self) -> Lines:
         """Lines to all shards."""
@@ -46,6 +47,7 @@ class Handle:
     def matched(self, params: Sequence[Tensor], who: str) -> dict[str, Tensor]:
         """A worker's parameters by the server's names; both are in the order of the model."""
         wanted = self.shapes
+        params = [p for p in params if trained(p)]
         shapes = [tuple(p.shape) for p in params]
         if shapes != list(wanted.values()):
             raise ValueError(
@@ -53,3 +55,8 @@ class Handle:
                 "both of the same model's parameters, in one order"
             )
         return dict(zip(wanted, params, strict=True))
+
+
+def trained(p: Tensor) -> bool:
+    """False for parameters that are frozen: they stay as each worker's model has them."""
+    return p.requires_grad or not isinstance(p, nn.Parameter)

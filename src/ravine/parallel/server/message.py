@@ -20,10 +20,14 @@ class Pull:
 
     known: the incarnation that the worker spoke to last, and the largest count of accepted pushes that it has heard of
         from it; a shard that was restored from a snapshot finds by it how many it has lost.
+    number: counts the worker's pulls from this shard from 1.
+    settled: all its pushes up to this sequence have been answered, and need not be waited for.
     """
 
     worker: int
     known: tuple[int, int] = (0, 0)
+    number: int = 0
+    settled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,13 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """I will not come back; forget what you keep for me, but what you have applied."""
+    """I will not come back; forget what you keep for me, but what you have applied.
+
+    number: the worker's next pull would have had it; 0 where the owner of the server says it for the worker.
+    """
 
     worker: int
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,13 @@ class Reply:
     tensors: Sequence[Tensor] | None = None
     reason: str = ""
     fastest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a shard answers where its rule or a policy raised an error: this one."""
+
+    error: str
 
 
 Request = Pull | Push | Leave

@@ -18,6 +18,12 @@ class Once:
             self.floor = sequence
             return
         self.above.add(sequence)
+        self.settle(self.floor)
+
+    def settle(self, sequence: int) -> None:
+        """No number up to this one will come for the first time."""
+        self.floor = max(self.floor, sequence)
+        self.above = {x for x in self.above if x > self.floor}
         while self.floor + 1 in self.above:
             self.floor += 1
             self.above.remove(self.floor)

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ravine.catalog.names import find
-from ravine.compile.launch.rows import separable
-from ravine.optimizer import Optimizer
-from ravine.parallel.placement import How, Placement, place
+from ravine.parallel.engines.lines import ServerLost
+from ravine.parallel.placement import How, Placement
 from ravine.parallel.server.admit import Policy
 from ravine.parallel.server.handle import Handle
+from ravine.parallel.server.message import Leave
 from ravine.parallel.server.plan import Ask, Plan
-from ravine.parallel.server.shard import Rule, Shard
+from ravine.parallel.server.planned import Params, Ruled, named, planned, sendable
+from ravine.parallel.server.snapshot import read, write
 from ravine.parallel.server.talk import Call, Talk, received, talk
-from ravine.rule.hyper import integer
-from ravine.saved import told
+from ravine.parallel.server.trace import Trace
+from ravine.saved import finite, told, whole
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,6 @@ class Outcome:
     rank: int
     value: Any = None
     error: str | None = None
-
-
-class Named:
-    """A rule by its name and settings, which other processes can make."""
-
-    def __init__(self, typed: str):
-        find(typed)
-        self.typed = typed
-
-    def __call__(self, params: list[nn.Parameter]) -> torch.optim.Optimizer:
-        cls, settings = find(self.typed)
-        return cls(params, **settings)
 
 
 class ParameterServer:
@@ -84,13 +73,20 @@ class ParameterServer:
     shards: how many, and `placement` says which parameter is where: see `ravine.parallel.place`.
     split: cut parameters that are larger than a shard's share, by rows; None: where the rule looks at single elements.
     admit: what is asked before a push is applied: Finite(), MaxStaleness(…), StalenessLR(), ClipNorm(…), Buffer(…).
-    engine: "local", processes of this machine; or "ray", actors on a cluster (extra `ray`).
-    checkpoint: a folder in which each shard saves itself after `checkpoint_every` accepted pushes. A shard that dies
-        goes on from there, and `metrics()["lost"]` says how many pushes died with it. A server that is made on such a
-        folder goes on, too.
+    engine: "local", processes of this machine; or "ray", actors on a cluster (extra `ray`): that of this process, of
+        RAY_ADDRESS, or one that is started, for this machine alone.
+    checkpoint: a folder in which each shard saves itself after `checkpoint_every` accepted pushes, and when `run` ends.
+        A shard that dies goes on from there, and `metrics()["lost"]` says how many pushes died with it. A server that
+        is made on such a folder goes on, too. On several machines it must be one that all of them see.
     restarts: how often a shard may be started again.
     patience: seconds after which a request that nobody answers is an error.
     record: note the order of all requests, for `trace()`.
+    resources: what each worker takes of a Ray cluster, as options of its actor: {"num_gpus": 1}.
+
+    Raises TypeError for a rule that other processes cannot load, such as a lambda; ValueError for numbers out of their
+    range, and for more shards than there are parameters; RuntimeError where a shard does not start, as on a checkpoint
+    of another model. In workers and here, ServerLost where a shard has not answered for so long, or has died for good,
+    and ServerFailed where its rule raised an error.
 
     Dean et al. 2012    https://papers.nips.cc/paper/4687-large-scale-distributed-deep-networks
     Li et al. 2014      https://www.usenix.org/conference/osdi14/technical-sessions/presentation/li_mu
@@ -98,8 +94,8 @@ class ParameterServer:
 
     def __init__(
         self,
-        params: nn.Module | Iterable[tuple[str, Tensor]] | Iterable[Tensor],
-        rule: str | type[torch.optim.Optimizer] | Callable[[list[nn.Parameter]], torch.optim.Optimizer] = "adagrad",
+        params: Params,
+        rule: Ruled = "adagrad",
         *,
         shards: int = 1,
         placement: How = "greedy",
@@ -111,25 +107,33 @@ class ParameterServer:
         restarts: int = 10,
         patience: float = 60.0,
         record: bool = False,
+        resources: Mapping[str, Any] | None = None,
     ):
-        tensors = named(params)
-        shards = integer("ParameterServer: shards", shards)
-        make: Rule = Named(rule) if isinstance(rule, str) else cast(Rule, rule)
-        one = Shard(list(tensors.values()), make, admit)  # raises where the rule and the policies do not fit
-        split = alone(one.opt) if split is None else split
-        placed = place(tensors.items(), shards, placement, split=split)
-        if empty := [i for i in range(shards) if not placed.at(i)]:
-            raise ValueError(f"ParameterServer: shard {empty[0]} of {shards} has no parameter; give fewer shards")
-        folder = None if checkpoint is None else Path(checkpoint)
+        patience = finite("ParameterServer: patience", patience, 1e-3, sys.float_info.max, where="")
+        restarts = whole("ParameterServer: restarts", restarts, where="")
+        every = whole("ParameterServer: checkpoint_every", checkpoint_every, 1, where="")
+        if engine not in ("local", "ray"):
+            raise ValueError(f"ParameterServer: engine is {engine!r}; it must be 'local' or 'ray'")
+        if resources and engine == "local":
+            raise ValueError("ParameterServer: resources are for engine='ray'; local workers share this machine")
+        made = planned(params, rule, shards=shards, placement=placement, split=split, admit=admit)
+        self.rule, self.hyper, self.measured = made.rule, made.hyper, made.measured
+        folder = None if checkpoint is None else Path(checkpoint).absolute()
+        self.plan = replace(made.plan, folder=folder, every=every, record=record)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        self.plan = Plan(tensors, placed, make, admit, folder, integer("checkpoint_every", checkpoint_every), record)
-        self.rule = type(one.opt).__name__
-        self.hyper = {k: float(x) for k, x in one.opt.param_groups[0].items() if isinstance(x, int | float)}
-        self.measured = any(x.needs_square for x in admit)
-        self.count = 0
-        self.engine = started(engine, self.plan, patience, integer("restarts", restarts))
-        self.lines = self.engine.connect()(-1)
+            saved = [i for i in range(shards) if (folder / f"shard-{i}.pt").exists()]
+            if saved and len(saved) < shards:
+                raise ValueError(f"ParameterServer: {folder} has snapshots of shards {saved}, and there are {shards}")
+        self.closed = False
+        self.engine = started(engine, self.plan, patience, restarts, resources)
+        try:
+            self.lines = self.engine.connect()(-1)
+            self.client = Handle(-1, self.placement, self.rule, self.hyper, self.engine.connect()).client()
+            self.count = max(self.metrics()["workers"])  # on a checkpoint, numbers go on: pushes count once
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def placement(self) -> Placement:
@@ -140,42 +144,50 @@ class ParameterServer:
 
     def handle(self) -> Handle:
         """How one more worker reaches the shards; it can be sent to another process."""
+        self.open()
         number, self.count = self.count, self.count + 1
         return Handle(number, self.placement, self.rule, self.hyper, self.engine.connect(), self.measured)
 
     def hire(self, work: Callable[..., Any], workers: int = 1, args: Sequence[Any] = ()) -> list[Any]:
         """Start workers that run `work(worker, *args)`, and go on: each has wait() and kill()."""
-        workers = integer("ParameterServer: workers", workers)
-        try:
-            pickle.dumps((work, args))
-        except Exception as error:
-            raise TypeError(
-                f"ParameterServer: {told(work)} and its args must be of a kind that other processes can load: a "
-                f"function at the top of a module ({error})"
-            ) from None
+        workers = whole("ParameterServer: workers", workers, 1, where="")
+        if not callable(work):  # pyright: ignore[reportUnnecessaryComparison]
+            raise TypeError(f"ParameterServer: work is {told(work)}; give a function, which is called with a worker")
+        sendable("work", work, "a function at the top of a module")
+        sendable("args", args, "what pickle can save")
         contexts = [Context(handle := self.handle(), handle.number, rank, workers) for rank in range(workers)]
         return [self.engine.hire(work, context, *args) for context in contexts]
 
     def run(self, work: Callable[..., Any], workers: int = 1, args: Sequence[Any] = ()) -> list[Outcome]:
-        """Start workers and wait for all. Those that die are told of; RuntimeError where none came to its end."""
-        made = [x.wait() for x in self.hire(work, workers, args)]
+        """Start workers and wait for all; then every shard saves itself, if there is a checkpoint.
+
+        Workers that die are told of in their outcome. Raises RuntimeError where none came to its end.
+        """
+        first, hired = self.count, self.hire(work, workers, args)
+        made = [x.wait() for x in hired]
         outcomes = [Outcome(rank, value, error) for rank, (value, error) in enumerate(made)]
         if all(x.error is not None for x in outcomes):
             raise RuntimeError(f"ParameterServer: no worker came to its end. The first: {outcomes[0].error}")
+        with suppress(ServerLost):  # which the next who asks is told; what workers returned is not lost with it
+            for number in range(first, first + workers):  # also for those that could not say goodbye
+                received({i: self.lines.post(i, Leave(number)) for i in range(len(self.placement.places))})
+            self.ask("save")
         return outcomes
 
     # the parameters
 
     def parameters(self) -> dict[str, Tensor]:
         """The parameters as they are now, by name."""
+        self.open()
         return talk(self._read(), self.lines)
 
     def _read(self) -> Talk:
-        client = Handle(-1, self.placement, self.rule, self.hyper, self.engine.connect()).client()
-        return client.whole((yield Call(client.pull())))
+        replies = yield Call(self.client.pull())
+        self.client.take(replies)
+        return self.client.whole(replies)
 
     @torch.no_grad()
-    def copy_to(self, model: nn.Module | Iterable[tuple[str, Tensor]] | Iterable[Tensor]) -> None:
+    def copy_to(self, model: Params) -> None:
         """Write the parameters into a model, or into parameters, of the same names and shapes."""
         mine, theirs = self.parameters(), named(model)
         if (a := {k: tuple(x.shape) for k, x in mine.items()}) != (b := {k: tuple(x.shape) for k, x in theirs.items()}):
@@ -185,33 +197,84 @@ class ParameterServer:
 
     # what is known
 
-    def ask(self, what: str) -> list[Any]:
-        """What each shard says about itself."""
+    def ask(self, what: str, states: Sequence[Mapping[str, Any]] | None = None) -> list[Any]:
+        """What each shard says about itself, or that it has done this."""
+        self.open()
         shards = range(len(self.placement.places))
-        made = received({i: self.lines.post(i, Ask(what)) for i in shards})  # pyright: ignore[reportArgumentType]
+        asked = [Ask(what, states[i] if states is not None else None) for i in shards]
+        made = received({i: self.lines.post(i, asked[i]) for i in shards})  # pyright: ignore[reportArgumentType]
         return [made[i] for i in shards]
 
     def metrics(self) -> dict[str, Any]:
-        """How far the shards are. For each: "version" (steps of the rule), "accepted" pushes, "lost" ones (accepted,
-        and then lost with a shard that died), "refused" with worker and reason, "staleness" as a histogram."""
+        """How far the shards are, a list with an entry for each of them.
+
+        "version": steps of the rule. "accepted": pushes that were applied, or wait in a Buffer. "incarnation": 1, and
+        one more for each restart. "lost": pushes that had been acknowledged and died with a shard, of those that a
+        worker has told it of. "refused": {"worker 3: not finite": count}. "staleness": {τ: count}. "recent": (version,
+        worker, τ) of the last 100,000 pushes. "workers": the largest number of one that has pushed, and one.
+        The last four begin anew with each incarnation.
+        """
         each = self.ask("metrics")
         return {k: [x[k] for x in each] for k in each[0]}
 
-    def trace(self) -> list[list[tuple[str, int, int]]]:
-        """For each shard, the order of what it answered: (request, worker, number of the push)."""
+    def trace(self) -> Trace:
+        """The order in which each shard answered requests, for `replay`."""
         if not self.plan.record:
-            raise RuntimeError("trace() needs ParameterServer(…, record=True)")
-        return self.ask("trace")
+            raise RuntimeError("ParameterServer: there is no trace; make it with record=True")
+        if again := [i for i, x in enumerate(self.metrics()["incarnation"]) if x > 1]:
+            raise RuntimeError(
+                f"ParameterServer: shard {again[0]} went on from a snapshot; a trace begins with the beginning"
+            )
+        return Trace(tuple(tuple(x) for x in self.ask("trace")))
+
+    # to be saved
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of each shard, with its version."""
+        """The state of each shard, with its version. Shards answer one after another: each is whole in itself."""
         return {"shards": self.ask("state")}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from there. Workers that run read anew; what they computed before is not applied.
+
+        Raises ValueError, and changes nothing, where it is of another model, rule, or number of shards.
+        """
+        states = state_dict.get("shards")
+        if not isinstance(states, Sequence) or len(states) != len(self.placement.places):
+            raise ValueError(
+                f"ParameterServer: this is no state_dict of a server with {len(self.placement.places)} shards: "
+                f"{told(dict(state_dict))}"
+            )
+        for i, state in enumerate(states):
+            wanted = {**self.plan.about(i), "rule": self.rule}
+            if not isinstance(state, Mapping) or any(state.get(k) != x for k, x in wanted.items()):
+                raise ValueError(
+                    f"ParameterServer: shard {i} in the state_dict is of another model, rule, or number of shards; "
+                    f"here it is {told(wanted)}"
+                )
+        self.ask("load", states)
+
+    def save(self, path: str | Path) -> None:
+        """Write the `state_dict()` to a file, whole or not at all."""
+        write(Path(path), self.state_dict())
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a file that `save` wrote."""
+        try:
+            self.load_state_dict(read(Path(path)))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     # its end
 
     def close(self) -> None:
-        """End all processes of it."""
+        """End all processes of it, workers that still run too. It may be called twice."""
+        self.closed = True
         self.engine.close()
+
+    def open(self) -> None:
+        """Raise RuntimeError where it is closed."""
+        if self.closed:
+            raise RuntimeError("ParameterServer: it is closed; ask it before its `with` block ends")
 
     def __enter__(self) -> Self:
         return self
@@ -220,32 +283,12 @@ class ParameterServer:
         self.close()
 
 
-def named(params: Any) -> dict[str, Tensor]:
-    """Parameters by name."""
-    if isinstance(params, nn.Module):
-        params = params.named_parameters()
-    listed = list(params)
-    pairs = [x if isinstance(x, tuple) else (str(i), x) for i, x in enumerate(listed)]
-    if not pairs or any(not isinstance(x, Tensor) for _, x in pairs):
-        raise TypeError(f"ParameterServer: params is {told(listed)}; give a model, or its named_parameters()")
-    return {k: x.detach() for k, x in pairs}
-
-
-def alone(opt: torch.optim.Optimizer) -> bool:
-    """True if what becomes of an element depends on no other."""
-    return isinstance(opt, Optimizer) and all(
-        separable(opt.compiled(group, p).plan) for group in opt.param_groups for p in group["params"]
-    )
-
-
-def started(engine: str, plan: Plan, patience: float, restarts: int) -> Any:
+def started(engine: str, plan: Plan, patience: float, restarts: int, resources: Mapping[str, Any] | None) -> Any:
     """The engine of this name, with all shards."""
-    if engine == "local":
-        from ravine.parallel.engines.local import Local
-
-        return Local(plan, patience, restarts)
     if engine == "ray":
         from ravine.parallel.engines.ray import Ray
 
-        return Ray(plan, patience, restarts)
-    raise ValueError(f"ParameterServer: engine is {engine!r}; it must be 'local' or 'ray'")
+        return Ray(plan, patience, restarts, resources)
+    from ravine.parallel.engines.local import Local
+
+    return Local(plan, patience, restarts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Shard:
 
     def __init__(self, tensors: Sequence[Tensor], rule: Rule, admit: Sequence[Policy] = ()):
         self.params = [torch.nn.Parameter(x.detach().clone(), requires_grad=True) for x in tensors]
+        self.shapes = [p.shape for p in self.params]
         self.opt = rule(self.params)
         self.admit = [deepcopy(x) for x in admit]
         self.buffer = self.admit[-1] if self.admit and isinstance(self.admit[-1], Buffer) else None
@@ -65,14 +66,21 @@ class Shard:
             )
         if any(isinstance(x, Buffer) for x in self.admit[:-1]):
             raise ValueError("admit: a Buffer must be the last policy: what it keeps has been admitted")
+        if getattr(self.opt, "takes_parameters", False) and (scaling := [x for x in self.admit if x.scales]):
+            raise ValueError(
+                f"admit: {scaling[0]} changes what a worker sends, and {name} is sent parameters, not gradients; give "
+                "policies that only refuse, such as Finite() and MaxStaleness(…)"
+            )
         if self.buffer is not None and self.takes:
             raise ValueError(
                 f"admit: {name} takes what one worker read, and a Buffer makes one step of the pushes of several"
             )
 
-    @torch.no_grad()
     def answer(self, request: Request) -> Reply:
         """What it says to a request."""
+        if torch.is_grad_enabled():  # the simulator has turned it off for all its requests
+            with torch.no_grad():
+                return self.answer(request)
         if isinstance(request, Push):
             return self.push(request)
         if isinstance(request, Pull):
@@ -84,7 +92,9 @@ class Shard:
     def pull(self, pull: Pull) -> Reply:
         known, accepted = pull.known
         if 0 < known < self.incarnation:
-            self.lost[known] = max(self.lost.get(known, 0), accepted - self.began[known + 1])
+            successor = min(x for x in self.began if x > known)
+            self.lost[known] = max(self.lost.get(known, 0), accepted - self.began[successor])
+        self.once[pull.worker].settle(pull.settled)
         return self.reply("read", self.read(pull.worker))
 
     def push(self, push: Push) -> Reply:
@@ -103,7 +113,7 @@ class Shard:
             self.speeds[push.worker] = push.speed
         reply = self.reply(status, before, reason)
         self.last[push.worker] = push.sequence, reply
-        return replace(reply, tensors=self.read(push.worker)) if push.want == "after" else reply
+        return self.reply(status, self.read(push.worker), reason) if push.want == "after" else reply
 
     def leave(self, leave: Leave) -> Reply:
         for kept in (self.last, self.bases, self.speeds):
@@ -125,22 +135,19 @@ class Shard:
         except Refused as why:
             self.refused[push.worker, str(why)] += 1
             return "refused", str(why)
+        version, mean = self.version, self.buffer.add(tensors) if self.buffer is not None else tensors
+        if mean is not None:
+            self.step(mean, given)
         self.accepted += 1
         self.staleness[stale] += 1
-        self.recent.append((self.version, push.worker, stale))
-        if self.buffer is not None:
-            mean = self.buffer.add(tensors)
-            if mean is None:
-                return "kept", ""
-            tensors = mean
-        self.step(tensors, given)
-        return "applied", ""
+        self.recent.append((version, push.worker, stale))
+        return ("applied" if mean is not None else "kept"), ""
 
     def fit(self, push: Push) -> None:
         """Refuse tensors that are not those of this shard."""
-        got, want = [x.shape for x in push.tensors], [p.shape for p in self.params]
-        if got != want:
-            raise Refused(f"shapes {[tuple(x) for x in got]}, not {[tuple(x) for x in want]}")
+        got = [x.shape for x in push.tensors]
+        if got != self.shapes:
+            raise Refused(f"shapes {[tuple(x) for x in got]}, not {[tuple(x) for x in self.shapes]}")
 
     def given(self, push: Push) -> Mapping[str, Sequence[Tensor]]:
         """What the rule takes beside the gradient."""
@@ -175,14 +182,14 @@ class Shard:
 
     def read(self, worker: int) -> list[Tensor]:
         """A copy of the parameters, and a note of what the rule will ask about it."""
-        tensors = [p.detach().clone() for p in self.params]
-        if self.takes:
+        tensors = [p.clone() for p in self.params]
+        if self.takes and worker >= 0:  # the owner of the server pushes nothing
             self.bases[worker][self.version] = tensors if "read" in self.takes else self.sums
         return tensors
 
     def reply(self, status: Status, tensors: Sequence[Tensor] | None = None, reason: str = "") -> Reply:
         """Where the shard stands."""
-        fastest = max(self.speeds.values(), default=0.0)
+        fastest = max(self.speeds.values()) if self.speeds else 0.0
         return Reply(status, self.incarnation, self.version, self.accepted, tensors, reason, fastest)
 
     # to be saved, and to go on as another
@@ -196,6 +203,7 @@ class Shard:
             "began": dict(self.began),
             "lost": dict(self.lost),
             "once": {worker: [x.floor, sorted(x.above)] for worker, x in self.once.items()},
+            "last": {worker: [sequence, asdict(reply)] for worker, (sequence, reply) in self.last.items()},
             "params": [p.detach().clone() for p in self.params],
             "optimizer": deepcopy(self.opt.state_dict()),
             "buffer": deepcopy(self.buffer.state()) if self.buffer is not None else None,
@@ -207,14 +215,17 @@ class Shard:
         shapes = [tuple(x.shape) for x in state["params"]], [tuple(p.shape) for p in self.params]
         if shapes[0] != shapes[1]:
             raise ValueError(f"this snapshot is of tensors of shapes {shapes[0]}, and the shard's have {shapes[1]}")
+        if (state["buffer"] is None) != (self.buffer is None):
+            raise ValueError("this snapshot is of a server with other policies: only one of the two has a Buffer")
         self.opt.load_state_dict(state["optimizer"])
         for p, x in zip(self.params, state["params"], strict=True):
             p.copy_(x)
-        self.incarnation, self.version, self.accepted = state["incarnation"] + 1, state["version"], state["accepted"]
+        self.incarnation = max(self.incarnation, state["incarnation"]) + 1
+        self.version, self.accepted = state["version"], state["accepted"]
         self.began = {**state["began"], self.incarnation: self.accepted}
         self.lost = dict(state["lost"])
         self.once = defaultdict(Once, {worker: Once(floor, above) for worker, (floor, above) in state["once"].items()})
-        self.last.clear()
+        self.last = {worker: (sequence, Reply(**reply)) for worker, (sequence, reply) in state["last"].items()}
         self.bases.clear()
         if self.buffer is not None and state["buffer"] is not None:
             self.buffer.load(state["buffer"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ravine.saved import told
+from ravine.saved import in_short, told
 
 KIND = "ravine.parallel"
 
@@ -25,6 +25,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+    if os.name == "nt":  # which has no folders that can be opened
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -34,6 +36,12 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         os.close(folder)
 
 
+def clear(path: Path) -> None:
+    """Delete what writers left that died: only one writes to a path at a time."""
+    for aside in path.parent.glob(f"{path.name}.*.new"):
+        aside.unlink(missing_ok=True)
+
+
 def read(path: Path) -> dict[str, Any]:
     """What was saved; ValueError where it is no snapshot."""
     try:
@@ -41,7 +49,9 @@ def read(path: Path) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is not a snapshot of a parameter server: {str(error).splitlines()[0]}") from None
+        raise ValueError(
+            f"not a snapshot of a parameter server ({type(error).__name__}: {in_short(str(error))})"
+        ) from None
     if not isinstance(state, dict) or state.get("kind") != KIND:  # pyright: ignore[reportUnknownMemberType]
-        raise ValueError(f"{path} is not a snapshot of a parameter server; it has {told(state)}")
+        raise ValueError(f"not a snapshot of a parameter server, but {told(state)}")
     return state  # pyright: ignore[reportUnknownVariableType]

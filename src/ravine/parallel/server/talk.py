@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ravine.parallel.server.client import Addressed
 from ravine.parallel.server.message import Reply, Request
@@ -55,6 +55,23 @@ class Lines(Protocol):
 
     def post(self, shard: int, request: Request) -> Future[Reply]:
         """Send a request; the reply is in the future's result, or what went wrong."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be sent."""
+        ...
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """In the place of lines: what keeps time itself, and plays an algorithm when it is due."""
+
+    def play(self, moves: Talk) -> Any:
+        """Take over an algorithm."""
+        ...
+
+    def post(self, shard: int, request: Request) -> Future[Reply]:
+        """It has no lines."""
         ...
 
 

@@ -39,7 +39,8 @@ class Downpour(Worker):
     opt: an optimizer of this worker's copy of the model. It makes the steps between two reads; with n_fetch=1 it is
         not called.
     n_push, n_fetch: 1, as in the paper's runs. Larger values send less, and make gradients staler.
-    overlap: send and read in the background of the next step, whose gradient is then one step older.
+    overlap: send and read in the background of the next step, whose gradient is then one step older. Call `close()` at
+        the end: it waits until the last one has arrived.
     warm_start: workers other than number 0 wait until the server has made so many steps.
 
     Dean et al. 2012, Algorithm 7.1 (appendix)    https://papers.nips.cc/paper/4687-large-scale-distributed-deep-networks

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ravine.parallel.server.client import Addressed, Client
 from ravine.parallel.server.handle import Handle
-from ravine.parallel.server.talk import Call, Lines, Talk, talk
+from ravine.parallel.server.talk import Call, Lines, Stage, Talk, talk
 from ravine.strategies.strategy import Strategy, driver
 
 
@@ -38,14 +38,14 @@ class Worker(Strategy):
         if not isinstance(server, Handle):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
                 f"{type(self).__name__}: the server is {type(server).__name__}; give what a worker is handed, "
-                "worker.server, or ParameterServer.handle(number)"
+                "worker.server, or ParameterServer.handle()"
             )
 
     def run(self, moves: Talk) -> Any:
-        """Do what an algorithm says over this worker's lines."""
+        """Do what an algorithm says over this worker's lines; a stage, of the simulator, plays it in its own time."""
         if self.lines is None:
             raise RuntimeError(f"{type(self).__name__}: a copy has no connection to the server; make a new worker")
-        return talk(moves, self.lines)
+        return self.lines.play(moves) if isinstance(self.lines, Stage) else talk(moves, self.lines)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
@@ -83,13 +83,14 @@ class Worker(Strategy):
         self.optimizer.step(**given)  # pyright: ignore[reportCallIssue]
 
     def gradients(self) -> dict[str, Tensor]:
-        """The gradients of this worker; zeros where a parameter has none."""
-        return {k: p.grad if p.grad is not None else torch.zeros_like(p) for k, p in self.tensors.items()}
+        """The gradients of this worker; zeros where a parameter has none, and sparse ones as dense."""
+        return {k: torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for k, p in self.tensors.items()}
 
     def close(self) -> None:
         """Say goodbye: the server forgets what it keeps for this worker."""
         if self.lines is not None:
             talk(self._goodbye(), self.lines)
+            self.lines.close()
             self.lines = None
 
     def _goodbye(self) -> Talk:

@@ -196,6 +196,19 @@ def test_sparse_and_missing_gradients_count_as_dense_ones():
 # EASGD
 
 
+def test_an_elastic_worker_does_not_train_the_center():
+    net = model()
+    worker = made(AsyncElasticAveraging, Here(net, ElasticCenter), net)
+    backward(net, torch.Generator().manual_seed(0))
+    worker.step()
+    own = weights(net)
+    worker.eval()
+    with pytest.raises(RuntimeError, match=r"holds the center, .* call train\(\) before step\(\)"):
+        worker.step()
+    worker.train()
+    assert equal(weights(net), own)
+
+
 def test_one_elastic_worker_is_algorithm_1():
     net, twin = model(), model()
     server = Here(net, partial(ElasticCenter, alpha=0.3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -60,6 +60,13 @@ class AsyncElasticAveraging(Worker):
                 "rule=functools.partial(ravine.parallel.ElasticCenter, alpha=0.9 / workers)"
             )
         self.alpha = server.hyper["alpha"]
+
+    def step(self, closure: Callable[[], Any] | None = None, **given: Any) -> Any:
+        if any("own" in kept for kept in self.kept.values()):  # the center would be trained, and lost by train()
+            raise RuntimeError(
+                "AsyncElasticAveraging: the model holds the center, which eval() put there; call train() before step()"
+            )
+        return super().step(closure, **given)
 
     def moves(self, **given: Any) -> Talk:
         if self.count % self.sync_every == 0:

@@ -18,9 +18,11 @@ def column(figures: Sequence[Figure], title: str) -> str:
     """The HTML of several figures, one below the other, under a heading."""
     from plotly.io import to_html  # an extra: imported when used
 
+    legend = {"orientation": "h", "y": -0.2, "yanchor": "top"}  # below, so that a phone has width left for the curves
+    around = {"margin": {"t": 16, "r": 16}, "height": 420, "showlegend": True, "legend": legend}
     made = [
         to_html(
-            {"data": figure["data"], "layout": figure["layout"] | {"margin": {"t": 16, "r": 16}, "height": 380}},
+            {"data": figure["data"], "layout": figure["layout"] | around},
             full_html=False,
             include_plotlyjs=not i,
             config={"displayModeBar": False, "responsive": True},

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from ravine.compile.expr import (
     BATCH,
@@ -310,8 +311,6 @@ def filled(x: Any, numbers: Sequence[float], size: Callable[[str], int]) -> Any:
 
 def plain(x: Tensor) -> float:
     """A number for a function; of a tensor without numbers, as estimates of memory use, any will do."""
-    from torch._subclasses.fake_tensor import FakeTensor
-
     return 1.0 if x.is_meta or isinstance(x, FakeTensor) else float(x)
 
 

@@ -33,6 +33,7 @@ def where(condition: Tensor, *a: Tensor) -> Tensor:
     return torch.where(condition.bool().to(like.device), yes, no)
 
 
+VIEWS = ("transpose",)  # of these, those whose result lies in the memory of an operand
 OPS: dict[str, Callable[..., Any]] = {
     "add": torch.add,
     "sub": torch.sub,
@@ -126,6 +127,11 @@ class Interpreter:
         """What makes a node."""
         p, view, number, elements, src = self.p, self.view, self.number, self.elements, x.src
         operands = self.operands(x)
+
+        def drawn(value: Values) -> tuple[int, int]:
+            seed, t = src
+            return int(plain(value[seed])), int(plain(value[t]))
+
         match x.op:
             case "part":
                 (whole,), place = src, cast(int, x.arg)
@@ -139,7 +145,7 @@ class Interpreter:
                 return lambda _: torch.eye(n, dtype=elements, device=p.device).expand(shape)
             case "turn":
                 answers = [torch.tensor(said, device="cpu") for said in (False, True)]
-                return lambda value: answers[turned(*map(plain, operands(value)), self.index)]
+                return lambda value: answers[turned(plain(value[src[0]]), plain(value[src[1]]), self.index)]
             case "fill" if x.shape is HOST:
                 return lambda value: operands(value)[0]
             case "fill":  # one number, seen everywhere
@@ -154,9 +160,9 @@ class Interpreter:
             case "normal" if x.shape != FULL:
                 draw = factor.__wrapped__ if p.is_meta or isinstance(p, FakeTensor) else factor
                 shape = tuple(extent(p, x.shape, view))
-                return lambda value: draw(shape, *map(int, map(plain, operands(value))), p.device).to(elements)
+                return lambda value: draw(shape, *drawn(value), p.device).to(elements)
             case "normal":
-                return lambda value: self.normal(*map(int, map(plain, operands(value))))
+                return lambda value: self.normal(*drawn(value))
             case "call":
                 call = cast(Call, x.arg)
                 return self.widened(x, lambda value: call.run(operands(value), self.size, self.batch, self.like))
@@ -169,12 +175,15 @@ class Interpreter:
                 read = self.read
                 return (lambda _: read(x).to(number)) if x.shape in LONG else lambda _: read(x)
 
-    def operands(self, x: Expr) -> Callable[[Values], list[Any]]:
+    def operands(self, x: Expr) -> Callable[[Values], Sequence[Any]]:
         """What finds the values of a node's operands, in the type that it computes in."""
         src, elements = x.src, self.elements
-        if x.shape in (FULL, COL) or x.op in MATRIX or is_matrix(x):
-            return lambda value: [narrow(value[s], elements) for s in src]
-        return lambda value: [value[s] for s in src]
+        if not (x.shape in (FULL, COL) or x.op in MATRIX or is_matrix(x)):
+            return lambda value: [value[s] for s in src]
+        if len(src) == 2:
+            a, b = src
+            return lambda value: (narrow(value[a], elements), narrow(value[b], elements))
+        return lambda value: [narrow(value[s], elements) for s in src]
 
     def widened(self, x: Expr, maker: Maker) -> Maker:
         """What matrix work makes, in the type of numbers where it is numbers of rows or matrices."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from ravine.compile.expr import FULL, LEAVES, SCALAR, VECTORS, Expr, is_matrix, walk
 from ravine.compile.geometry import extent, moves, real, stack, stacked, unstack
-from ravine.compile.interpret import Interpreter, Values, make, wide
+from ravine.compile.interpret import OPS, VIEWS, Interpreter, Values, make, wide
 from ravine.compile.launch.base import Bound, Tables, as_numbers
 from ravine.compile.launch.matrix import Work, crews, levels, run
 from ravine.compile.launch.memory import PLAIN
@@ -30,8 +30,9 @@ class Launch(Tables):
         self.owners = self.found_owners() if self.mixed else None
         owned = () if self.owners is None else self.owners.extents
         self.crews = crews({i: b.extent.whole for i, b in enumerate(bound) if i not in owned}) if self.mixed else []
-        self.works = dict[tuple[Matrix, int], Work]()  # as they are found in the first step
-        self.standing = [self.stay(i) for i in range(len(bound))] if self.mixed else []
+        self.works = {phase: dict[int, Work]() for phase in self.levels}  # of each tensor, found in the first step
+        stay = [self.stay(i) for i in range(len(bound))] if self.mixed else []
+        self.standing = {phase: [without(found, phase.nodes) for found in stay] for phase in self.levels}
         self.host: tuple[Sequence[float], list[dict[Expr, Tensor]]] = (), []  # its numbers, and for each row as tensors
         self.outcomes: dict[str, str] = {}  # of matrix work: which calls were one, in the last step that had them
 
@@ -40,47 +41,55 @@ class Launch(Tables):
         """Matrix operations, and the states that they alone touch."""
         for crew in self.crews:
             works = {i: self.work_of(i, phase) for i in crew}
-            found = self.work(phase, works, {i: self.gathered(i, phase, work) for i, work in works.items()})
-            for i, made in found.items():
+            given = {i: self.gathered(i, phase, work) for i, work in works.items()}
+            for i, made in self.work(phase, works, given).items():
                 b = self.bound[i]
                 self.take_made(i, made if b.extent.complete else {x: self.part(b, x, a) for x, a in made.items()})
         if self.owners is not None:
             self.owned(phase, self.owners)
 
-    def work_of(self, i: int, phase: Matrix, known: Container[Expr] = ()) -> Work:
+    def work_of(self, i: int, phase: Matrix, known: Iterable[Expr] = ()) -> Work:
         """The work on tensor i, of which this is known besides."""
-        if (phase, i) not in self.works:
-            b, read, view = self.bound[i], self.reader(i), self.plan.view
+        works, b = self.works[phase], self.bound[i]
+        if i not in works:
+            read, view = self.reader(i), self.plan.view
             p = real(b.p) if b.extent.complete else real(b.p).new_empty(1).expand(b.extent.whole)
             if not b.extent.complete:
                 read = self.joining(b, read, p)
             making = Interpreter(stacked(read, p, view) if moves(view) else read, p, view, b.index)
             wanted = [*phase.keep, *(x for _, x in phase.stores)]
-            self.works[phase, i] = Work(making, self.levels[phase], wanted, {*self.known(i, phase.nodes), *known})
-        return self.works[phase, i]
+            works[i] = Work(making, self.levels[phase], wanted, {*self.known(i, phase), *known})
+        return works[i]
 
     def work(
         self, phase: Matrix, works: Mapping[int, Work], known: Mapping[int, Mapping[Expr, Tensor]]
     ) -> dict[int, dict[Expr, Tensor]]:
         """The same for some of the tensors, of which this is known: what later phases need; states are stored."""
-        view, values = self.plan.view, dict[int, Values]()
-        for i, work in works.items():
-            values[i] = {x: known[i][x] for x in work.begin}
-            if moves(view):
-                p = work.making.p
-                values[i] = {x: stack(a, p, view) if x.shape == FULL else a for x, a in values[i].items()}
+        view, values = self.plan.view, {i: dict(each) for i, each in known.items()}
+        if moves(view):
+            for i, work in works.items():
+                given = values[i]
+                given |= {x: stack(given[x], work.making.p, view) for x in work.begin if x.shape == FULL}
         for level in range(len(self.levels[phase])):
             run([(call, values[i]) for i, work in works.items() for call in work.levels[level]], self.outcomes)
         out = dict[int, dict[Expr, Tensor]]()
         for i, work in works.items():
-            b, p, made = self.bound[i], work.making.p, make(work.last, values[i])
-            if phase.stores:
-                states = [b.state[b.keys[k]] for k in self.matrices]
-                rounded = [self.rounded(b, k, made[x], place) for place, (k, x) in enumerate(phase.stores)]
-                kept = [b.state[b.keys[k]] for k, _ in phase.stores]
-                store(list(zip(kept, rounded, strict=True)), states)  # in the last phase of a step
+            p, made = work.making.p, make(work.last, values[i])
+            if phase.stores:  # in the last phase of a step
+                self.store_matrices(self.bound[i], phase.stores, made)
             out[i] = {x: unstack(made[x], p, view) if x.shape == FULL else made[x] for x in phase.keep}
         return out
+
+    def store_matrices(self, b: Bound, stores: Sequence[tuple[str, Expr]], made: Values) -> None:
+        """Write what was made into the states that matrix work alone touches; what is the state itself stays."""
+        pairs = list[tuple[Tensor, Tensor]]()
+        for place, (k, x) in enumerate(stores):
+            to, value = b.state[b.keys[k]], self.rounded(b, k, made[x], place)
+            if value is not to:
+                new = x.op in OPS and x.op not in VIEWS
+                pairs.append((to, value if new else apart(value, (b.state[b.keys[k]] for k in self.matrices))))
+        for to, value in pairs:
+            to.copy_(value)
 
     def rounded(self, b: Bound, k: str, made: Tensor, place: int) -> Tensor:
         """What is written into a state that matrix work alone touches: to bf16 by stochastic rounding."""
@@ -102,7 +111,7 @@ class Launch(Tables):
 
     def owned(self, phase: Matrix, owners: Owners) -> None:
         """The same for tensors that have owners."""
-        known, error = {i: self.known(i, phase.nodes) for i in owners.extents}, None
+        known, error = {i: self.known(i, phase) for i in owners.extents}, None
         some = next(iter(known.values()))
         needed = [x for x in walk(phase.nodes, some) if x.shape in (FULL, *VECTORS)]
         arrays = {x: self.memory(x) if x in some else self.compute for x in needed if x in some or x.op in LEAVES}
@@ -131,7 +140,7 @@ class Launch(Tables):
 
     def gathered(self, i: int, phase: Matrix, work: Work) -> Mapping[Expr, Tensor]:
         """What is known for matrix work on tensor i: whole arrays where processes have parts."""
-        b, known = self.bound[i], self.known(i, phase.nodes)
+        b, known = self.bound[i], self.known(i, phase)
         if b.extent.complete:
             return known
         return {x: self.joined(b, x, known[x], work.making.p) for x in work.begin}
@@ -153,12 +162,9 @@ class Launch(Tables):
             return value
         return b.extent.part(value, x.shape, b.extent.seen(self.plan.view)).reshape(self.extent(b, x.shape))
 
-    def known(self, i: int, wanted: Sequence[Expr] = ()) -> dict[Expr, Tensor]:
+    def known(self, i: int, phase: Matrix) -> dict[Expr, Tensor]:
         """The results of earlier phases of this step for tensor i, and its numbers of the host."""
-        found = {**self.standing[i], **self.made[i], **self.row(i)}
-        for x in wanted:
-            found.pop(x, None)
-        return found
+        return {**self.standing[phase][i], **self.made[i], **self.row(i)}
 
     def stay(self, i: int) -> dict[Expr, Tensor]:
         """Where results of phases lie at all steps: of tensor i."""
@@ -168,7 +174,7 @@ class Launch(Tables):
         """Take what a Matrix phase has made for tensor i."""
         for x, value in made.items():
             if x.shape == SCALAR:
-                self.standing[i][x].copy_(value)
+                self.sums[i, self.plan.sums.index(x)] = value
         self.keep(i, made)
 
     def keep(self, i: int, made: Mapping[Expr, Tensor]) -> None:
@@ -196,25 +202,31 @@ class Launch(Tables):
     def reader(self, i: int):
         """Copies of the leaves p, g and states of tensor i, in the type of computation, as matrices; states of matrices
         themselves, which are large, and which `store` writes when nobody reads them any more."""
-        b, extent_of = self.bound[i], cache(partial(self.extent, self.bound[i]))
+        b, coded = self.bound[i], any(k.endswith((".scale", ".bits")) for k in self.bound[i].keys)
+
+        @cache
+        def way(x: Expr) -> tuple[str, bool, list[int] | None]:
+            """The array of a leaf, whether it is copied, and the shape that it is seen in."""
+            shape = self.extent(b, x.shape) if x.shape in (FULL, *VECTORS) else None
+            return x.op if x.op in ("p", "g") else str(x.arg), not is_matrix(x), shape
 
         def read(x: Expr) -> Tensor:
-            found = self.grads[i] if x.op == "g" else as_numbers(b, "p" if x.op == "p" else str(x.arg))
-            found = real(found).to(self.compute, copy=not is_matrix(x))  # what is written next must not change it
-            return found.reshape(extent_of(x.shape)) if x.shape in (FULL, *VECTORS) else found
+            name, copied, shape = way(x)
+            found = self.grads[i] if name == "g" else as_numbers(b, name) if coded else self.array(b, name)
+            found = real(found).to(self.compute, copy=copied)  # what is written next must not change it
+            return found if shape is None else found.reshape(shape)
 
         return read
 
 
-def store(pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[Tensor]) -> None:
-    """Write each value into its state; where it is the state itself, that is done."""
-    changed = [(to, value) for to, value in pairs if value is not to]
-    places = {place(x) for x in states}
-    held = [value.clone() if None in places or place(value) in {None, *places} else value for _, value in changed]
-    for (to, _), value in zip(changed, held, strict=True):
-        to.copy_(value)
+def apart(x: Tensor, others: Iterable[Tensor]) -> Tensor:
+    """A tensor, or a copy where it may lie in the memory of one of these."""
+    if type(x) not in PLAIN:
+        return x.clone()
+    begin = x.untyped_storage().data_ptr()
+    return x.clone() if any(type(y) not in PLAIN or y.untyped_storage().data_ptr() == begin for y in others) else x
 
 
-def place(x: Tensor) -> int | None:
-    """Where the memory of a tensor begins; None where it cannot be known."""
-    return x.untyped_storage().data_ptr() if type(x) in PLAIN else None
+def without(known: Mapping[Expr, Tensor], some: Sequence[Expr]) -> dict[Expr, Tensor]:
+    """All of it but these."""
+    return {x: a for x, a in known.items() if x not in some}

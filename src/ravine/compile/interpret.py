@@ -126,12 +126,6 @@ class Interpreter:
     def maker(self, x: Expr) -> Maker:
         """What makes a node."""
         p, view, number, elements, src = self.p, self.view, self.number, self.elements, x.src
-        operands = self.operands(x)
-
-        def drawn(value: Values) -> tuple[int, int]:
-            seed, t = src
-            return int(plain(value[seed])), int(plain(value[t]))
-
         match x.op:
             case "part":
                 (whole,), place = src, cast(int, x.arg)
@@ -144,56 +138,66 @@ class Interpreter:
                 n, shape = self.size(str(x.arg)), extent(p, x.shape, view)
                 return lambda _: torch.eye(n, dtype=elements, device=p.device).expand(shape)
             case "turn":
-                answers = [torch.tensor(said, device="cpu") for said in (False, True)]
-                return lambda value: answers[turned(plain(value[src[0]]), plain(value[src[1]]), self.index)]
+                return self.applied(x, partial(self.turn, [torch.tensor(a, device="cpu") for a in (False, True)]))
             case "fill" if x.shape is HOST:
-                return lambda value: operands(value)[0]
-            case "fill":  # one number, seen everywhere
-                shape = extent(p, x.shape, view)
-                return lambda value: torch.tensor(float(operands(value)[0]), dtype=elements, device=p.device).expand(
-                    shape
-                )
+                return lambda value: value[src[0]]
+            case "fill":
+                return self.applied(x, partial(self.fill, extent(p, x.shape, view)))
             case "sum" | "amax" if wide_sum(x):
                 return lambda value: reduce(x, summed(src[0], value, number), number)
             case "sum" | "amax":
-                return lambda value: reduce(x, *operands(value), number)
-            case "normal" if x.shape != FULL:
-                draw = factor.__wrapped__ if p.is_meta or isinstance(p, FakeTensor) else factor
-                shape = tuple(extent(p, x.shape, view))
-                return lambda value: draw(shape, *drawn(value), p.device).to(elements)
+                return self.applied(x, partial(reduce, x, number=number))
+            case "normal" if x.shape == FULL:
+                return self.applied(x, self.normal)
             case "normal":
-                return lambda value: self.normal(*drawn(value))
+                return self.applied(x, partial(self.factor, tuple(extent(p, x.shape, view))))
             case "call":
-                call = cast(Call, x.arg)
-                return self.widened(x, lambda value: call.run(operands(value), self.size, self.batch, self.like))
+                return self.widened(x, self.applied(x, partial(self.call, cast(Call, x.arg))))
             case "matmul" if is_gram(*src):
-                return self.widened(x, lambda value: symmetric(*operands(value)))
+                return self.widened(x, self.applied(x, symmetric))
             case op if op in OPS:
-                apply = OPS[op]
-                return self.widened(x, lambda value: apply(*operands(value)))
+                return self.widened(x, self.applied(x, OPS[op]))
             case _:
                 read = self.read
                 return (lambda _: read(x).to(number)) if x.shape in LONG else lambda _: read(x)
 
-    def operands(self, x: Expr) -> Callable[[Values], Sequence[Any]]:
-        """What finds the values of a node's operands, in the type that it computes in."""
+    def applied(self, x: Expr, f: Callable[..., Any]) -> Maker:
+        """What applies f to a node's operands, in the type that it computes in."""
         src, elements = x.src, self.elements
         if not (x.shape in (FULL, COL) or x.op in MATRIX or is_matrix(x)):
-            return lambda value: [value[s] for s in src]
-        if len(src) == 2:
+            return lambda value: f(*[value[s] for s in src])
+        if len(src) == 2:  # the most
             a, b = src
-            return lambda value: (narrow(value[a], elements), narrow(value[b], elements))
-        return lambda value: [narrow(value[s], elements) for s in src]
+            return lambda value: f(narrow(value[a], elements), narrow(value[b], elements))
+        return lambda value: f(*[narrow(value[s], elements) for s in src])
 
     def widened(self, x: Expr, maker: Maker) -> Maker:
         """What matrix work makes, in the type of numbers where it is numbers of rows or matrices."""
         number = self.number
         return (lambda value: maker(value).to(number)) if x.op in MATRIX and x.shape in LONG else maker
 
-    def normal(self, seed: int, t: int) -> Tensor:
+    def turn(self, answers: Sequence[Tensor], t: Tensor, k: Tensor) -> Tensor:
+        """Whether it is the turn of this parameter."""
+        return answers[turned(plain(t), plain(k), self.index)]
+
+    def fill(self, shape: Sequence[int], a: Tensor) -> Tensor:
+        """One number, seen everywhere."""
+        return torch.tensor(float(a), dtype=self.elements, device=self.p.device).expand(shape)
+
+    def call(self, call: Call, *a: Any) -> Any:
+        """The results of a call."""
+        return call.run(a, self.size, self.batch, self.like)
+
+    def normal(self, seed: Tensor, t: Tensor) -> Tensor:
         """Standard normal numbers for elements."""
         i = torch.arange(self.p.numel(), device="cpu") if self.numbers is None else self.numbers()
-        return normals(i, seed, t, self.index).to(self.p.device).reshape(extent(self.p, FULL, self.view))
+        drawn = normals(i, int(plain(seed)), int(plain(t)), self.index)
+        return drawn.to(self.p.device).reshape(extent(self.p, FULL, self.view))
+
+    def factor(self, shape: tuple[int, ...], seed: Tensor, t: Tensor) -> Tensor:
+        """Standard normal numbers for a factor."""
+        draw = factor.__wrapped__ if self.p.is_meta or isinstance(self.p, FakeTensor) else factor
+        return draw(shape, int(plain(seed)), int(plain(t)), self.p.device).to(self.elements)
 
 
 def always(value: Tensor) -> Maker:

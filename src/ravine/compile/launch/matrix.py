@@ -91,7 +91,7 @@ class Due:
     def alone(self) -> Sequence[Tensor]:
         """Its results, by itself."""
         making, call = self.of.making, self.of.call
-        return call.results(call.apply(self.asked, making.batch), making.size, making.batch)
+        return call.results(call.apply(self.asked, making.size, making.batch), making.size, making.batch)
 
     def take(self, results: Sequence[Tensor]) -> None:
         """Take its results."""
@@ -142,7 +142,7 @@ def together(dues: Sequence[Due]) -> list[Sequence[Tensor]]:
     call, making, first, count = dues[0].of.call, dues[0].of.making, dues[0].asked, len(dues)
     join = torch.cat if making.batch else torch.stack
     matrices = [join(list(each)) for each in zip(*(due.asked.matrices for due in dues), strict=True)]
-    made = call.fn(*matrices, *first.args, **first.options)
+    made = call.made_of(matrices, first.numbers, making.size)
     found = call.results(made, making.size, [count * (making.batch[0] if making.batch else 1)])
     parts = [x.chunk(count) if making.batch else x.unbind() for x in found]
     return list(zip(*parts, strict=True))

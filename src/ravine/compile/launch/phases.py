@@ -53,7 +53,7 @@ class Launch(Tables):
         works, b = self.works[phase], self.bound[i]
         if i not in works:
             read, view = self.reader(i), self.plan.view
-            p = real(b.p) if b.extent.complete else real(b.p).new_empty(1).expand(b.extent.whole)
+            p = real(b.p).new_empty(()).expand(b.extent.whole)  # its sizes and type, and none of its memory
             if not b.extent.complete:
                 read = self.joining(b, read, p)
             making = Interpreter(stacked(read, p, view) if moves(view) else read, p, view, b.index)

@@ -192,3 +192,28 @@ def test_explain_says_what_was_one_call(chosen):
     text = opt.explain()
     assert f"inverse_root of (3, 3): {said}" in text and f"inverse_root of (4, 4): {said}" in text
     assert "matrix work in torch: inverse_root" in text
+
+
+@pytest.mark.parametrize("options", [{}, {"blocks": Heads(1)}], ids=str)
+def test_the_graph_is_asked_in_the_first_step_alone(options, monkeypatch):
+    """Later steps know what to do, wherever gradients, parameters and states lie by then."""
+    monkeypatch.setattr(matrix, "faster", lambda _: False)
+    asked, makers = [], matrix.Interpreter.makers
+    monkeypatch.setattr(matrix.Interpreter, "makers", lambda *a: asked.append(a) or makers(*a))
+
+    def run(moved):
+        _, opt = steps(Shampoo, count=1, interval=2, **options)
+        first, made = len(asked), torch.Generator().manual_seed(2)
+        params = opt.param_groups[0]["params"]
+        for _ in range(4):
+            for p in params:
+                p.grad = torch.randn(p.shape, generator=made, dtype=p.dtype)
+                for x in [p, *opt.state[p].values()] if moved else ():
+                    if x.dim():
+                        x.data = x.data.clone()
+            opt.step()
+        assert first and len(asked) == first
+        asked.clear()
+        return params
+
+    torch.testing.assert_close(run(True), run(False), rtol=0, atol=0)

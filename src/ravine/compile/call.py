@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from ravine.compile.expr import (
     BATCH,
@@ -56,12 +57,10 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the function of a call is given now."""
+    """What a call is given now: matrices, and those of its arguments that are numbers at run time."""
 
     matrices: list[Tensor]
     numbers: tuple[float, ...]
-    args: tuple[Any, ...]
-    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Call:
         """The results of one call, or what stands where it is not due: a tuple where it returns several."""
         if (asked := self.ask(values, size)) is None:
             return self.standing(values)
-        return self.arrays(self.results(self.apply(asked, batch), size, batch), like)
+        return self.arrays(self.results(self.apply(asked, size, batch), size, batch), like)
 
     def ask(self, values: Sequence[Any], size: Callable[[str], int]) -> Asked | None:
         """What the function is to be given; None where it is not due."""
@@ -97,21 +96,24 @@ class Call:
             return None
         numbers = tuple(plain(x) for x in values[len(self.takes) : len(self.takes) + self.numbers])
         matrices = [given(x, letters) for x, letters in zip(values, self.takes, strict=False)]
-        args = tuple(filled(x, numbers, size) for x in self.args)
-        return Asked(matrices, numbers, args, {k: filled(x, numbers, size) for k, x in self.options})
+        return Asked(matrices, numbers)
+
+    def made_of(self, matrices: Sequence[Tensor], numbers: Sequence[float], size: Callable[[str], int]) -> Any:
+        """What the function returns of these matrices and numbers."""
+        args = [filled(x, numbers, size) for x in self.args]
+        return self.fn(*matrices, *args, **{k: filled(x, numbers, size) for k, x in self.options})
 
     def standing(self, values: Sequence[Any]) -> Any:
         """What stands where it is not due."""
         old = tuple(values[len(self.takes) + self.numbers : -1])
         return old if self.several else old[0]
 
-    def apply(self, asked: Asked, batch: Sequence[int]) -> Any:
+    def apply(self, asked: Asked, size: Callable[[str], int], batch: Sequence[int]) -> Any:
         """What the function returns."""
         matrices = [x.clone() for x in asked.matrices]  # it may write into what it is given
         if self.shapes is None and batch:  # it is written for one matrix
-            each = zip(*matrices, strict=True)
-            return torch.stack([self.fn(*one, *asked.args, **asked.options) for one in each])
-        return self.fn(*matrices, *asked.args, **asked.options)
+            return torch.stack([self.made_of(one, asked.numbers, size) for one in zip(*matrices, strict=True)])
+        return self.made_of(matrices, asked.numbers, size)
 
     def arrays(self, found: Sequence[Tensor], like: Tensor) -> Any:
         """Results as arrays of the graph, of this type: a tuple where it returns several."""
@@ -310,8 +312,6 @@ def filled(x: Any, numbers: Sequence[float], size: Callable[[str], int]) -> Any:
 
 def plain(x: Tensor) -> float:
     """A number for a function; of a tensor without numbers, as estimates of memory use, any will do."""
-    from torch._subclasses.fake_tensor import FakeTensor
-
     return 1.0 if x.is_meta or isinstance(x, FakeTensor) else float(x)
 
 

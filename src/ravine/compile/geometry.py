@@ -169,7 +169,7 @@ class Extent:
         """Sizes of the local part."""
         return tuple(map(len, self.index))
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """True if every process of the mesh has the whole tensor."""
         return not self.cut()

@@ -1,8 +1,8 @@
 """The interpreter: the graph, node by node, in torch. Every backend is tested against it."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import cache, lru_cache, partial
 from typing import Any, cast
 
 import torch
@@ -12,10 +12,13 @@ from torch._subclasses.fake_tensor import FakeTensor
 from ravine.compile.accumulated import accumulated, is_gram
 from ravine.compile.block import View
 from ravine.compile.call import Call, plain, turned
-from ravine.compile.expr import COL, COMPARE, FULL, HOST, LONG, MATRIX, SCALAR, SEVERAL, Expr, is_matrix, pair, walk
+from ravine.compile.expr import COL, COMPARE, FULL, HOST, LONG, MATRIX, SCALAR, Expr, is_matrix, pair, walk
 from ravine.compile.geometry import batch_of, extent, size_of, sizes
 from ravine.compile.plan import wide_sum, widened
 from ravine.compile.products import added, symmetric
+
+Values = dict[Expr, Any]
+Maker = Callable[[Values], Any]
 
 
 def cbrt(x: Tensor) -> Tensor:
@@ -30,6 +33,7 @@ def where(condition: Tensor, *a: Tensor) -> Tensor:
     return torch.where(condition.bool().to(like.device), yes, no)
 
 
+VIEWS = ("transpose",)  # of these, those whose result lies in the memory of an operand
 OPS: dict[str, Callable[..., Any]] = {
     "add": torch.add,
     "sub": torch.sub,
@@ -70,62 +74,135 @@ def evaluate(
     has the number of each of its elements in the whole parameter: noise depends on both. `whole` has the sizes of a
     parameter of which p is a part.
     """
-    number, elements = wide(p.device), torch.promote_types(p.dtype, torch.float32)
     value: dict[Expr, Any] = dict(known or {})
-    size = partial(size_of, size=sizes(p.shape, view) if whole is None else whole)
-    like = torch.empty(0, dtype=elements, device=p.device)
-    roots = dict.fromkeys(roots)
-    order = walk(roots, value)
-    sums = accumulated(tuple(order), frozenset(x for x in order if x in value or x in roots))
-    for x in order:
-        if x in value or x in sums.within:
-            continue
-        if x in sums.found:
-            beta, old, alpha, (a, b) = sums.found[x]
-            factors = [1.0 if f is None else plain(value[f]) for f in (beta, alpha)]
-            matrices = (narrow(value[y], elements) for y in (a, b, old))
-            product = symmetric if is_gram(a, b) else added
-            value[x] = product(*matrices, beta=factors[0], alpha=factors[1])
-            continue
-        if x.op == "part":
-            value[x] = widened_rows(x, value[x.src[0]][cast(int, x.arg)], number)
-            continue
-        narrows = x.shape in (FULL, COL) or x.op in MATRIX or is_matrix(x)
-        a = [narrow(value[s], elements) if narrows else value[s] for s in x.src]
-        match x.op:
-            case "const":
-                value[x] = torch.tensor(x.arg, dtype=number, device="cpu")
-            case "size":
-                value[x] = torch.tensor(float(size(str(x.arg))), dtype=number, device="cpu")
-            case "eye":
-                value[x] = torch.eye(size(str(x.arg)), dtype=elements, device=p.device).expand(extent(p, x.shape, view))
-            case "turn":
-                value[x] = torch.tensor(turned(plain(a[0]), plain(a[1]), index), device="cpu")
-            case "fill":
-                precise = torch.promote_types(p.dtype, torch.float32)
-                filled = torch.tensor(float(a[0]), dtype=precise, device=p.device)  # one number, seen everywhere
-                value[x] = a[0] if x.shape is HOST else filled.expand(extent(p, x.shape, view))
-            case "sum" | "amax":
-                value[x] = reduce(x, summed(x.src[0], value, number) if wide_sum(x) else a[0], number)
-            case "normal" if x.shape != FULL:
-                draw = factor.__wrapped__ if p.is_meta or isinstance(p, FakeTensor) else factor
-                drawn = draw(tuple(extent(p, x.shape, view)), int(plain(a[0])), int(plain(a[1])), p.device)
-                value[x] = drawn.to(elements)
-            case "normal":
-                i = torch.arange(p.numel(), device="cpu") if numbers is None else numbers()
-                value[x] = (
-                    normals(i, int(plain(a[0])), int(plain(a[1])), index).to(p.device).reshape(extent(p, FULL, view))
-                )
-            case "call":
-                made = cast(Call, x.arg).run(a, size, batch_of(p, view), like)
-                value[x] = made if x.shape == SEVERAL else widened_rows(x, made, number)
-            case "matmul" if is_gram(*x.src):
-                value[x] = widened_rows(x, symmetric(a[0], a[1]), number)
-            case op if op in OPS:
-                value[x] = widened_rows(x, OPS[op](*a), number) if op in MATRIX else OPS[op](*a)
-            case _:
-                value[x] = read(x).to(number) if x.shape in LONG else read(x)
+    return make(Interpreter(read, p, view, index, numbers, whole).makers(roots, value), value)
+
+
+def make(makers: Iterable[tuple[Expr, Maker]], value: dict[Expr, Any]) -> dict[Expr, Any]:
+    """Add what these make to the values that there are."""
+    for x, maker in makers:
+        value[x] = maker(value)
     return value
+
+
+class Interpreter:
+    """How each node is made for one parameter: a function of the values before it. See `evaluate`."""
+
+    def __init__(
+        self,
+        read: Callable[[Expr], Tensor],
+        p: Tensor,
+        view: View = "first",
+        index: int = 0,
+        numbers: Callable[[], Tensor] | None = None,
+        whole: Mapping[str, int] | None = None,
+    ):
+        self.read, self.p, self.view, self.index, self.numbers = read, p, view, index, numbers
+        self.number, self.elements = wide(p.device), torch.promote_types(p.dtype, torch.float32)
+        self.size = cache(partial(size_of, size=sizes(p.shape, view) if whole is None else whole))
+        self.batch = batch_of(p, view)
+        self.like = torch.empty(0, dtype=self.elements, device=p.device)
+
+    def makers(self, roots: Iterable[Expr], known: Container[Expr]) -> list[tuple[Expr, Maker]]:
+        """What makes the roots out of what is known, in order."""
+        roots = dict.fromkeys(roots)
+        order = walk(roots, known)
+        sums = accumulated(tuple(order), frozenset(x for x in order if x in known or x in roots))
+        needed = [x for x in order if x not in known and x not in sums.within]
+        return [(x, self.with_product(*sums.found[x]) if x in sums.found else self.maker(x)) for x in needed]
+
+    def with_product(self, beta: Expr | None, old: Expr, alpha: Expr | None, pair: tuple[Expr, Expr]) -> Maker:
+        """What makes β X + α a b."""
+        elements, (a, b) = self.elements, pair
+        product = symmetric if is_gram(a, b) else added
+
+        def made(value: Values) -> Tensor:
+            left, right, plus = narrow(value[a], elements), narrow(value[b], elements), narrow(value[old], elements)
+            first = 1.0 if beta is None else plain(value[beta])
+            return product(left, right, plus, beta=first, alpha=1.0 if alpha is None else plain(value[alpha]))
+
+        return made
+
+    def maker(self, x: Expr) -> Maker:
+        """What makes a node."""
+        p, view, number, elements, src = self.p, self.view, self.number, self.elements, x.src
+        match x.op:
+            case "part":
+                (whole,), place = src, cast(int, x.arg)
+                return self.widened(x, lambda value: value[whole][place])
+            case "const":
+                return always(torch.tensor(x.arg, dtype=number, device="cpu"))
+            case "size":
+                return always(torch.tensor(float(self.size(str(x.arg))), dtype=number, device="cpu"))
+            case "eye":
+                n, shape = self.size(str(x.arg)), extent(p, x.shape, view)
+                return lambda _: torch.eye(n, dtype=elements, device=p.device).expand(shape)
+            case "turn":
+                return self.applied(x, partial(self.turn, [torch.tensor(a, device="cpu") for a in (False, True)]))
+            case "fill" if x.shape is HOST:
+                return lambda value: value[src[0]]
+            case "fill":
+                return self.applied(x, partial(self.fill, extent(p, x.shape, view)))
+            case "sum" | "amax" if wide_sum(x):
+                return lambda value: reduce(x, summed(src[0], value, number), number)
+            case "sum" | "amax":
+                return self.applied(x, partial(reduce, x, number=number))
+            case "normal" if x.shape == FULL:
+                return self.applied(x, self.normal)
+            case "normal":
+                return self.applied(x, partial(self.factor, tuple(extent(p, x.shape, view))))
+            case "call":
+                return self.widened(x, self.applied(x, partial(self.call, cast(Call, x.arg))))
+            case "matmul" if is_gram(*src):
+                return self.widened(x, self.applied(x, symmetric))
+            case op if op in OPS:
+                return self.widened(x, self.applied(x, OPS[op]))
+            case _:
+                read = self.read
+                return (lambda _: read(x).to(number)) if x.shape in LONG else lambda _: read(x)
+
+    def applied(self, x: Expr, f: Callable[..., Any]) -> Maker:
+        """What applies f to a node's operands, in the type that it computes in."""
+        src, elements = x.src, self.elements
+        if not (x.shape in (FULL, COL) or x.op in MATRIX or is_matrix(x)):
+            return lambda value: f(*[value[s] for s in src])
+        if len(src) == 2:  # the most
+            a, b = src
+            return lambda value: f(narrow(value[a], elements), narrow(value[b], elements))
+        return lambda value: f(*[narrow(value[s], elements) for s in src])
+
+    def widened(self, x: Expr, maker: Maker) -> Maker:
+        """What matrix work makes, in the type of numbers where it is numbers of rows or matrices."""
+        number = self.number
+        return (lambda value: maker(value).to(number)) if x.op in MATRIX and x.shape in LONG else maker
+
+    def turn(self, answers: Sequence[Tensor], t: Tensor, k: Tensor) -> Tensor:
+        """Whether it is the turn of this parameter."""
+        return answers[turned(plain(t), plain(k), self.index)]
+
+    def fill(self, shape: Sequence[int], a: Tensor) -> Tensor:
+        """One number, seen everywhere."""
+        return torch.tensor(float(a), dtype=self.elements, device=self.p.device).expand(shape)
+
+    def call(self, call: Call, *a: Any) -> Any:
+        """The results of a call."""
+        return call.run(a, self.size, self.batch, self.like)
+
+    def normal(self, seed: Tensor, t: Tensor) -> Tensor:
+        """Standard normal numbers for elements."""
+        i = torch.arange(self.p.numel(), device="cpu") if self.numbers is None else self.numbers()
+        drawn = normals(i, int(plain(seed)), int(plain(t)), self.index)
+        return drawn.to(self.p.device).reshape(extent(self.p, FULL, self.view))
+
+    def factor(self, shape: tuple[int, ...], seed: Tensor, t: Tensor) -> Tensor:
+        """Standard normal numbers for a factor."""
+        draw = factor.__wrapped__ if self.p.is_meta or isinstance(self.p, FakeTensor) else factor
+        return draw(shape, int(plain(seed)), int(plain(t)), self.p.device).to(self.elements)
+
+
+def always(value: Tensor) -> Maker:
+    """What makes the same at all times."""
+    return lambda _: value
 
 
 def summed(x: Expr, value: Mapping[Expr, Tensor], number: torch.dtype, last: bool = True) -> Tensor:
@@ -139,8 +216,12 @@ def summed(x: Expr, value: Mapping[Expr, Tensor], number: torch.dtype, last: boo
 def narrow(x: Tensor, elements: torch.dtype) -> Tensor:
     """Numbers of rows in the elements' type, where they meet these; one number has no say in the type by itself. What
     is finite and too large for that type is its largest."""
+    if x.dtype is elements:
+        return x
     if x.dtype == torch.float64 and elements == torch.float32:
         most = torch.finfo(torch.float32).max
+        if type(x) is Tensor and x.is_cpu and not x.dim() and not most < abs(float(x)) < math.inf:
+            return x
         x = torch.where(x.isinf(), x, x.clamp(-most, most))
     return x.to(elements) if x.dim() and x.is_floating_point() else x
 
@@ -153,11 +234,6 @@ def reduce(x: Expr, a: Tensor, number: torch.dtype) -> Tensor:
     if x.op == "sum":
         return a.sum(dims, keepdim=True)
     return a.amax(dims, keepdim=True) if a.numel() else a.sum(dims, keepdim=True)
-
-
-def widened_rows(x: Expr, value: Tensor, number: torch.dtype) -> Tensor:
-    """What matrix work has made, in the type of numbers where it is numbers of rows or matrices."""
-    return value.to(number) if x.shape in LONG else value
 
 
 def wide(device: torch.device) -> torch.dtype:

@@ -83,7 +83,7 @@ class Short:
     vectors: tuple[tuple[str, Expr], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matrix:
     """Work on matrices: torch calls, tensor by tensor."""
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, cast
 
@@ -14,12 +13,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ravine.compile.block import View
 from ravine.compile.cache import cached
 from ravine.compile.call import Asked, Call
-from ravine.compile.expr import SEVERAL, Expr, walk
-from ravine.compile.geometry import batch_of, size_of, sizes
-from ravine.compile.interpret import evaluate, wide, widened_rows
+from ravine.compile.expr import LONG, Expr, walk
+from ravine.compile.interpret import Interpreter, Maker, Values, make
 from ravine.compile.native import processor
 
 LARGEST = 1 << 22  # numbers of a stack: what is larger takes so long that calling it is nothing
@@ -27,67 +24,78 @@ SMALL = 64 * 64  # numbers that a call is given: below, one of a stack is faster
 TRIED = (8, 4, 2)  # how many calls a trial is made of
 
 
-@dataclass
 class Work:
-    """The matrix work of one tensor."""
+    """The matrix work of one tensor in a phase: all that can be known before a step. Given are the calls, level after
+    level, what is wanted in the end, and which values there will be at the beginning."""
 
-    p: Tensor
-    read: Callable[[Expr], Tensor]
-    view: View
-    index: int
-    made: dict[Expr, Any]  # so far
-    size: Callable[[str], int] = field(init=False)
-    like: Tensor = field(init=False)
-
-    def __post_init__(self):
-        self.size = partial(size_of, size=sizes(self.p.shape, self.view))
-        elements = torch.promote_types(self.p.dtype, torch.float32)
-        self.like = torch.empty(0, dtype=elements, device=self.p.device)
-
-    def find(self, wanted: Sequence[Expr]) -> dict[Expr, Any]:
-        """All that is made so far, with these values."""
-        self.made = evaluate(wanted, self.read, self.p, self.made, self.view, self.index)
-        return self.made
-
-    def keep(self, x: Expr, made: Any) -> None:
-        """Take what a call has made, or what stands."""
-        made = made if x.shape == SEVERAL else widened_rows(x, made, wide(self.p.device))
-        self.made[x] = made
+    def __init__(
+        self, making: Interpreter, levels: Sequence[Sequence[Expr]], wanted: Sequence[Expr], known: Container[Expr]
+    ):
+        self.making = making
+        needed = walk([*(x for calls in levels for x in calls), *wanted], known)
+        self.begin = [x for x in needed if x in known]  # what it looks at of what is known
+        self.levels = list[list[Planned]]()
+        made = set(self.begin)
+        for calls in levels:
+            self.levels.append([])
+            for x in calls:
+                self.levels[-1].append(Planned(making, x, making.makers(x.src, made)))
+                made |= {y for y, _ in self.levels[-1][-1].before}
+            made |= {*calls}
+        self.last = making.makers(wanted, made)
 
 
-@dataclass
+class Planned:
+    """A call of a tensor's matrix work, and what makes its operands: found once, for all steps."""
+
+    def __init__(self, making: Interpreter, x: Expr, before: Sequence[tuple[Expr, Maker]]):
+        self.making, self.x, self.before, self.call = making, x, before, cast(Call, x.arg)
+        self.texts: dict[tuple[int, int], str] = {}  # of trials, by how many calls and threads
+
+    def ask(self, made: Values) -> Due | None:
+        """The call where it is due; else takes what stands."""
+        make(self.before, made)
+        values = [made[s] for s in self.x.src]
+        if (asked := self.call.ask(values, self.making.size)) is None:
+            self.keep(made, self.call.standing(values))
+            return None
+        return Due(self, asked, made)
+
+    def keep(self, made: Values, found: Any) -> None:
+        """Take what the call has made, or what stands."""
+        made[self.x] = found.to(self.making.number) if self.x.shape in LONG else found
+
+
+@dataclass(slots=True)
 class Due:
-    """One call that is due."""
+    """A call that is due."""
 
-    work: Work
-    x: Expr
+    of: Planned
     asked: Asked
-
-    @property
-    def call(self) -> Call:
-        """What is called."""
-        return cast(Call, self.x.arg)
-
-    @property
-    def batch(self) -> list[int]:
-        """The dimension of a stack that its matrices are already."""
-        return batch_of(self.work.p, self.work.view)
-
-    @property
-    def kind(self) -> tuple[Any, ...]:
-        """What calls that may be one have in common."""
-        call, matrices = self.call, [(x.shape, x.dtype, x.device) for x in self.asked.matrices]
-        return call.fn, call.shapes, self.asked.numbers, call.args, call.options, *matrices
+    made: Values  # of its tensor, so far
 
     @property
     def numel(self) -> int:
         """The numbers that it is given."""
         return max(1, sum(x.numel() for x in self.asked.matrices))
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What calls that may be one have in common."""
+        call = self.of.call
+        if not call.stack:
+            return (self.of,)
+        matrices = [(x.shape, x.dtype, x.device) for x in self.asked.matrices]
+        return call.fn, call.shapes, self.asked.numbers, call.args, call.options, *matrices
+
     def alone(self) -> Sequence[Tensor]:
         """Its results, by itself."""
-        made = self.call.apply(self.asked, self.batch)
-        return self.call.results(made, self.work.size, self.batch)
+        making, call = self.of.making, self.of.call
+        return call.results(call.apply(self.asked, making.size, making.batch), making.size, making.batch)
+
+    def take(self, results: Sequence[Tensor]) -> None:
+        """Take its results."""
+        self.of.keep(self.made, self.of.call.arrays(results, self.of.making.like))
 
 
 def levels(nodes: Sequence[Expr]) -> list[list[Expr]]:
@@ -110,18 +118,12 @@ def crews(sizes: Mapping[int, Sequence[int]]) -> list[list[int]]:
     return [all_[i : i + most[shape]] for shape, all_ in found.items() for i in range(0, len(all_), most[shape])]
 
 
-def run(calls: Sequence[Expr], works: Sequence[Work], outcomes: dict[str, str]) -> None:
-    """Make these calls for all tensors, or take what stands where one is not due. Notes what was one call."""
+def run(calls: Iterable[tuple[Planned, Values]], outcomes: dict[str, str]) -> None:
+    """Make these calls, or take what stands where one is not due. Notes what was one call."""
     kinds = defaultdict[tuple[Any, ...], list[Due]](list)
-    for work in works:
-        for x in calls:
-            call, known = cast(Call, x.arg), work.find(x.src)
-            values = [known[s] for s in x.src]
-            if (asked := call.ask(values, work.size)) is None:
-                work.keep(x, call.standing(values))
-                continue
-            due = Due(work, x, asked)
-            kinds[due.kind if call.stack else (work.index, x)].append(due)
+    for planned, made in calls:
+        if due := planned.ask(made):
+            kinds[due.kind].append(due)
     for dues in kinds.values():
         most = max(1, LARGEST // dues[0].numel)
         for i in range(0, len(dues), most):
@@ -129,33 +131,35 @@ def run(calls: Sequence[Expr], works: Sequence[Work], outcomes: dict[str, str]) 
             joint = faster(some)
             found = together(some) if joint else [due.alone() for due in some]
             if len(some) > 1:
-                what = f"{some[0].call.name} of {tuple(some[0].asked.matrices[0].shape)}"
+                what = f"{some[0].of.call.name} of {tuple(some[0].asked.matrices[0].shape)}"
                 outcomes[what] = f"{len(some)} as one call" if joint else f"{len(some)} one by one"
             for due, results in zip(some, found, strict=True):
-                due.work.keep(due.x, due.call.arrays(results, due.work.like))
+                due.take(results)
 
 
 def together(dues: Sequence[Due]) -> list[Sequence[Tensor]]:
     """The results of equal calls, made as one of a stack."""
-    first, count = dues[0], len(dues)
-    join = torch.cat if first.batch else torch.stack
+    call, making, first, count = dues[0].of.call, dues[0].of.making, dues[0].asked, len(dues)
+    join = torch.cat if making.batch else torch.stack
     matrices = [join(list(each)) for each in zip(*(due.asked.matrices for due in dues), strict=True)]
-    batch = [count * (first.batch[0] if first.batch else 1)]
-    made = first.call.fn(*matrices, *first.asked.args, **first.asked.options)
-    found = first.call.results(made, first.work.size, batch)
-    parts = [x.chunk(count) if first.batch else x.unbind() for x in found]
+    made = call.made_of(matrices, first.numbers, making.size)
+    found = call.results(made, making.size, [count * (making.batch[0] if making.batch else 1)])
+    parts = [x.chunk(count) if making.batch else x.unbind() for x in found]
     return list(zip(*parts, strict=True))
 
 
 def faster(dues: Sequence[Due]) -> bool:
     """Whether these calls are faster as one, by a trial that is made once on a machine."""
-    first, device = dues[0], dues[0].work.p.device
+    first, device = dues[0], dues[0].of.making.p.device
     if len(dues) == 1 or device.type == "meta" or isinstance(first.asked.matrices[0], FakeTensor):
         return False
     if several():
         return dues[0].numel <= SMALL
     count = next(n for n in TRIED if n <= len(dues))
-    return tried(asked_of(first, count), device, dues[:count])
+    key = count, torch.get_num_threads()
+    if key not in first.of.texts:
+        first.of.texts[key] = asked_of(first, count)
+    return tried(first.of.texts[key], device, dues[:count])
 
 
 def several() -> bool:
@@ -175,7 +179,7 @@ def tried(text: str, device: torch.device, dues: Sequence[Due]) -> bool:
 
 def asked_of(due: Due, count: int) -> str:
     """A trial in words: all that its outcome depends on."""
-    call, device = due.call, due.work.p.device
+    call, device = due.of.call, due.of.making.p.device
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     code = getattr(call.fn, "__code__", None)
     said = f"{getattr(call.fn, '__module__', '')} {call.name} {code.co_code.hex() if code else ''}"

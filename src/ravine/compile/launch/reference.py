@@ -49,8 +49,8 @@ class Reference(Launch):
         outputs = dict((*kernel.stores, *kernel.scalars, *kernel.vectors))
         for i, b in enumerate(self.bound):
             wanted = [*kernel.summed, *kernel.sums, *kernel.short, *kernel.keep, *outputs.values()]
-            at, whole = (b.index, b.numbers), self.whole_of[i]
-            made = evaluate(wanted, self.reader(i), real(b.p), self.known(i), b.extent.seen(self.plan.view), *at, whole)
+            known, at, whole = self.made[i] | self.row(i), (b.index, b.numbers), self.whole_of[i]
+            made = evaluate(wanted, self.reader(i), real(b.p), known, b.extent.seen(self.plan.view), *at, whole)
             for x in (*kernel.sums, *kernel.short):
                 if x in self.plan.sums:
                     place = self.sums[i, self.plan.sums.index(x)]
@@ -62,8 +62,8 @@ class Reference(Launch):
                 value = made[x].expand(self.extent(b, shape)) if shape in (FULL, *VECTORS) else made[x]
                 self.store(b, name, target, value.reshape(target.shape))
 
-    def known(self, i: int, wanted: Sequence[Expr] = ()) -> dict[Expr, Tensor]:
-        return self.made[i] | self.row(i)
+    def stay(self, i: int) -> dict[Expr, Tensor]:
+        return {}
 
     def keep(self, i: int, made: Mapping[Expr, Tensor]) -> None:
         self.made[i] |= made

@@ -161,7 +161,9 @@ FUNCTIONS = {"run": (POINTER, ctypes.c_int32, POINTER), "work": (POINTER,), "fin
 
 
 @cache
-def kernels(plan: Plan, types: tuple[tuple[str, str], ...], by_row: bool = False) -> list[tuple[Callable[..., None], ...]]:
+def kernels(
+    plan: Plan, types: tuple[tuple[str, str], ...], by_row: bool = False
+) -> list[tuple[Callable[..., None], ...]]:
     """The functions run, work and finish of each kernel of a plan."""
     code = load(emit(plan, dict(types), by_row), len(plan.kernels))
     each = range(len(plan.kernels))

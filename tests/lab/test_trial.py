@@ -217,12 +217,41 @@ def test_the_content_is_all_the_code_that_decides(tmp_path, monkeypatch):
     def key():
         return maker(entry, "does", COMMON)((("lr", 0.1),), 0).key
 
-    before = key()
-    with (tmp_path / "base_of.py").open("a") as file:
-        file.write("# another rule\n")
-    assert key() != before
+    before, seen = key(), set[str]()
+    file = tmp_path / "base_of.py"
+    for same in (
+        "import torch\nclass Base(torch.optim.SGD): ...\n# a comment\n",
+        '"""Words."""\nimport torch\n\n\nclass Base(torch.optim.SGD):\n    """More."""\n\n    ...  # and more\n',
+    ):
+        file.write_text(same)
+        assert key() == before
+    for other in (
+        "import torch\nclass Base(torch.optim.SGD): slow = 1\n",
+        "import torch\nclass Base(torch.optim.SGD): slow = '1'\n",
+        "no Python",
+        "no other Python",
+        "\0",
+    ):
+        file.write_text(other)
+        seen.add(key())
+    assert len(seen) == 5 and before not in seen
     monkeypatch.setattr("ravine.lab.protocol.trials._ours", lambda: "other code of ravine")
-    assert key() != before
+    assert key() not in {before, *seen}
+
+
+def test_a_docstring_of_ours_discards_nothing(tmp_path, monkeypatch):
+    """A copy of the package: words change in the page of an optimizer, then its rule does."""
+    root = tmp_path / "ravine"
+    for name in ("optim/adam.py", "optimizer/optimizer.py", "lab/protocol/trial.py", "catalog/create.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes((Path(ravine.__file__).parent / name).read_bytes())
+    monkeypatch.setattr(trials.ravine, "__file__", str(root / "__init__.py"))
+    ours, page = trials._ours.__wrapped__, root / "optim/adam.py"
+    before, text = ours(), page.read_text()
+    page.write_text(f"{text}# a note\n".replace('"""', '"""In other words: ', 1))
+    assert ours() == before
+    page.write_text(text.replace("(s.m / c1)", "(2 * s.m / c1)"))
+    assert ours() != before
 
 
 def test_what_the_content_names_is_there():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sklearn.metrics
 import torch
 from torch import nn
 
@@ -150,6 +151,53 @@ def test_a_nag_ends_at_its_own_point_not_the_look_ahead():
     trial = replace(TRIAL, hyper=(("lr", 0.05),))
     result, model = run(trial, LINE, DATA, ravine.NAG)
     assert nn.functional.mse_loss(model(DATA[2]), DATA[3]).item() == pytest.approx(result.valid[-1], rel=1e-6)
+
+
+def f1(output, y):
+    """Of the second class, by sklearn's: no mean over rows."""
+    return sklearn.metrics.f1_score(y, output.argmax(1))
+
+
+def auc(output, y):
+    return sklearn.metrics.roc_auc_score(y, output[:, 1] - output[:, 0])
+
+
+def rmse(output, y):
+    return (output[:, 1] - y).square().mean().sqrt()
+
+
+@pytest.mark.parametrize("metric", [f1, auc, rmse])
+def test_a_metric_is_of_all_rows_at_once(metric):
+    """2,500 rows go through the model in three passes; what F1, AUC and RMSE are is known of all of them alone."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2500, 3, generator=draw)
+    y = (x[:, 0] + 0.5 * torch.linspace(-3, 3, 2500) + torch.randn(2500, generator=draw) > 0).long()  # rarer at first
+    data = Data(x[:40], y[:40], x, y, x.flip(0), y.flip(0))
+    task = Task("rows", lambda: data, lambda: nn.Linear(3, 2), metric=metric, batch=8)
+    result, model = run(replace(TRIAL, epochs=3), task, data, ravine.SGD)
+    expected = float(metric(model(x).detach(), y))
+    assert result.metric[-1] == pytest.approx(expected, rel=1e-6)
+    assert result.test_metric == pytest.approx(expected, rel=1e-6)
+    chunks = [float(metric(model(x[i : i + 1000]).detach(), y[i : i + 1000])) for i in range(0, 2500, 1000)]
+    assert abs(sum(n * m for n, m in zip((1000, 1000, 500), chunks, strict=True)) / 2500 - expected) > 1e-3
+
+
+def test_a_metric_sees_all_that_a_model_says():
+    class Two(nn.Linear):
+        def forward(self, x):
+            out = super().forward(x)
+            return {"line": out, "both": (out, [x])}
+
+    seen = []
+    x = torch.linspace(-1, 1, 2100)[:, None]
+    task = replace(
+        LINE, model=lambda: Two(1, 1), loss=lambda said, y: nn.functional.mse_loss(said["line"], y),
+        metric=lambda said, y: seen.append((said, y)) or 0.0,
+    )  # fmt: skip
+    _, model = run(replace(TRIAL, epochs=1), task, Data(X, 3 * X, x, 3 * x), ravine.SGD)
+    said, y = seen[-1]
+    assert torch.equal(y, 3 * x) and torch.equal(said["both"][1][0], x) and isinstance(said["both"], tuple)
+    torch.testing.assert_close(said["both"][0], model(x)["line"])
 
 
 @pytest.mark.parametrize(("epochs", "batches"), [(1, 45), (3, 23), (15, 23), (40, 7), (1, 5)])

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from . import curriculum
 from .passes import Passes
 from .routing import made
 
+ROWS = 1000  # of an evaluation that go through the model at once
 LARGEST = 1e100  # of losses and metrics that are finite: means and squares of such are finite too
 DIVERGED = 10  # times the loss of the seed's own weights: what training loss has no business to reach
 
@@ -157,17 +158,35 @@ def _measure(result: Result, step: int, losses: list[float], task: Task, passes:
 
 
 def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Mean loss and metric over these examples, with model and optimizer in their evaluation form."""
+    """Loss and metric over these examples, with model and optimizer in their evaluation form: of the loss the mean, of
+    the metric what it says of all of them together. It is 0 where the task has none."""
     _switch("eval", passes.model, passes.opt)
-    loss = metric = 0.0
+    loss, metric, outputs = 0.0, 0.0, list[Any]()
     with torch.no_grad():
-        for rows in torch.arange(len(x)).split(1000):
-            output, target = passes.forward(x[rows], passes.model), y[rows]
-            loss += len(rows) * float(task.loss(output, target))
+        for rows in torch.arange(len(x)).split(ROWS):
+            output = passes.forward(x[rows], passes.model)
+            loss += len(rows) * float(task.loss(output, y[rows]))
             if task.metric is not None:
-                metric += len(rows) * float(task.metric(output, target))
+                outputs.append(output)
+        if task.metric is not None:
+            metric = float(task.metric(_joined(outputs), y))
     _switch("train", passes.model, passes.opt)
-    return _bounded(loss / len(x)), _bounded(metric / len(x))
+    return _bounded(loss / len(x)), _bounded(metric)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """The outputs of several passes as if of one; a model may give several tensors, in a tuple, list or dict."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, dict):
+        return {name: _joined([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple | list):
+        inside = [_joined(one) for one in zip(*parts, strict=True)]
+        return type(first)(*inside) if hasattr(first, "_fields") else type(first)(inside)
+    return first
 
 
 def _bounded(x: float) -> float:

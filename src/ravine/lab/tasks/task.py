@@ -54,7 +54,8 @@ class Task:
     `data()` is called once; the rows of its six tensors are the examples. Without the last two the verdict is about
     the validation data that rates were chosen on, and the report says so. `model()` is called once a trial, after
     torch, numpy and random are seeded: every optimizer meets the same weights, and the same batches in the same order.
-    `loss(output, target)` is a mean over the rows; so is `metric`, which is only reported (None leaves it out).
+    `loss(output, target)` is a mean over the rows. `metric(output, target)`, which is only reported, is called with all
+    rows of a part at once, so F1, AUC and RMSE are those of the part (None leaves it out).
     `penalty(model)` is added to the training loss alone. `difficulty(data)` gives each training row its level, for a
     curriculum. `optimizers` are those compared where none are named: for a task that not all can train. `tiny()` is
     the same task on a few rows that need no files and take seconds.

@@ -15,7 +15,7 @@ import ravine
 from ravine.lab import Task
 from ravine.lab.protocol import trials
 from ravine.lab.protocol.search import Entry
-from ravine.lab.protocol.stopwatch import measure
+from ravine.lab.protocol.stopwatch import StepTime, measure
 from ravine.lab.protocol.trial import Trial, evaluation_steps, run
 from ravine.lab.protocol.trials import carried_over, maker
 from ravine.lab.sweep.worker import run_job
@@ -321,6 +321,36 @@ def test_classic_learns_real_images(fashion_mnist):
         assert sum(p.numel() for p in model.parameters()) == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10
 
 
+class Trained(torch.optim.SGD):
+    """As Schedule-Free's official classes do, it refuses a step before train()."""
+
+    ready = False
+
+    def train(self):
+        self.ready = True
+
+    def step(self, closure=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self.ready:
+            raise Exception("Optimizer was not in train mode when step is called.")
+        super().step()
+
+
+class Frail(torch.optim.SGD):
+    def step(self, closure=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise RuntimeError("too frail")
+
+
+def test_the_stopwatch_puts_optimizers_into_their_training_form():
+    (found,) = measure([(TRIAL, Trained)], LINE, DATA, seconds=0.0)
+    assert isinstance(found, StepTime) and found.whole > found.update > 0
+
+
+def test_one_that_cannot_be_timed_does_not_end_the_others():
+    first, frail, last = measure([(TRIAL, ravine.SGD), (TRIAL, Frail), (TRIAL, Trained)], LINE, DATA, seconds=0.0)
+    assert isinstance(frail, RuntimeError) and str(frail) == "too frail"
+    assert isinstance(first, StepTime) and isinstance(last, StepTime) and last.peak >= 0
+
+
 class Staggered(torch.optim.SGD):
     """One step of ten takes long."""
 
@@ -337,4 +367,4 @@ class Staggered(torch.optim.SGD):
 
 def test_dear_work_in_every_tenth_step_is_in_the_time_of_a_step():
     (found,) = measure([(TRIAL, Staggered)], LINE, DATA, seconds=0.0)
-    assert found.update >= 2.0  # a tenth of twenty milliseconds
+    assert isinstance(found, StepTime) and found.update >= 2.0  # a tenth of twenty milliseconds

@@ -17,7 +17,7 @@ from ravine.schedules import OneCycle, Scheduler, create
 from ..seeding import seed_all
 from ..tasks import Data, Task
 from . import curriculum
-from .passes import Passes
+from .passes import Passes, switch
 from .routing import made
 
 ROWS = 1000  # of an evaluation that go through the model at once
@@ -123,7 +123,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                 losses, started = [], time.perf_counter()
     if data.x_test is not None and data.y_test is not None:
         result.test, result.test_metric = _evaluated(task, passes, data.x_test, data.y_test)
-    _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
+    switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
 
 
@@ -160,7 +160,7 @@ def _measure(result: Result, step: int, losses: list[float], task: Task, passes:
 def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Loss and metric over these examples, with model and optimizer in their evaluation form: of the loss the mean, of
     the metric what it says of all of them together. It is 0 where the task has none."""
-    _switch("eval", passes.model, passes.opt)
+    switch("eval", passes.model, passes.opt)
     loss, metric, outputs = 0.0, 0.0, list[Any]()
     with torch.no_grad():
         for rows in torch.arange(len(x)).split(ROWS):
@@ -170,7 +170,7 @@ def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float,
                 outputs.append(output)
         if task.metric is not None:
             metric = float(task.metric(_joined(outputs), y))
-    _switch("train", passes.model, passes.opt)
+    switch("train", passes.model, passes.opt)
     return _bounded(loss / len(x)), _bounded(metric)
 
 
@@ -192,8 +192,3 @@ def _joined(parts: Sequence[Any]) -> Any:
 def _bounded(x: float) -> float:
     """What is so large that means of it overflow is infinite."""
     return math.copysign(math.inf, x) if abs(x) > LARGEST else x
-
-
-def _switch(form: str, *things: object) -> None:
-    for thing in things:
-        getattr(thing, form, lambda: None)()  # an optimizer of another library may have no such form

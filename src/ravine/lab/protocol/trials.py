@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -102,11 +103,13 @@ def _code(file: Path) -> bytes:
     """What runs of a file: without comments, docstrings and layout. All of it, where it is no Python."""
     source = file.read_bytes()
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a stranger's escapes: that is not our business
+            tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return source
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                del node.body[0]
+        speaks = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if speaks and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
     return ast.unparse(tree).encode("utf-8", "surrogatepass")

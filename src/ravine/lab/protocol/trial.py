@@ -46,12 +46,17 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """The trial's name in the records."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
+        return key_of(asdict(self))
 
     @property
     def lr(self) -> float:
         """The learning rate, as the grid gave it."""
         return dict(self.hyper)["lr"]
+
+
+def key_of(fields: dict[str, Any]) -> str:
+    """The key of the trial that has these fields."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass

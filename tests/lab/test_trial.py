@@ -129,6 +129,25 @@ def test_a_nan_is_divergence():
     assert result.diverged_at == result.step[-1] <= 2 and result.final == math.inf
 
 
+@pytest.mark.parametrize("error", [FloatingPointError, torch.linalg.LinAlgError])
+def test_what_refuses_numbers_that_are_not_finite_has_diverged(error):
+    class Refuses(torch.optim.SGD):
+        def step(self, closure=None):
+            if not all(p.grad.isfinite().all() for p in self.param_groups[0]["params"]):
+                raise error("not finite")
+            super().step()
+
+    class Breaks(torch.optim.SGD):
+        def step(self, closure=None):
+            raise error("of its own making")
+
+    wild = replace(TRIAL, hyper=(("lr", 1e25),), schedule="constant")
+    result, _ = run(wild, replace(LINE, batch=1), DATA, Refuses)
+    assert result.diverged_at == result.step[-1] and result.final == math.inf
+    with pytest.raises(error, match="of its own making"):
+        run(TRIAL, LINE, DATA, Breaks)
+
+
 def test_evaluation_is_of_the_evaluation_form():
     calls = []
 

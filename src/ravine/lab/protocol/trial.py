@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # pyright: ignore
 
 from ravine.schedules import OneCycle, Scheduler, create
 
@@ -111,11 +112,9 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
         for rows in order(epoch).to(x.device).split(trial.batch):
             batch = x.index_select(0, rows), y.index_select(0, rows)
             loss = task.objective(model, passes.forward(batch[0]), batch[1])
-            passes.backward(loss)
-            passes.step(loss)
+            losses.append(_advanced(passes, loss))
             schedule.step()
             step += 1
-            losses.append(loss.item())
             if step in marks or not math.isfinite(losses[-1]):
                 result.seconds += time.perf_counter() - started
                 _measure(result, step, losses, task, passes, data)
@@ -144,6 +143,19 @@ def evaluation_steps(epochs: int, batches: int) -> set[int]:
     """At the end of each epoch, and between them where epochs are few: at least 20 in all, if there are 20 steps."""
     parts = -(-20 // epochs)
     return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
+
+
+def _advanced(passes: Passes, loss: Tensor) -> float:
+    """Back and a step; the loss, infinite where the method refuses to go on with numbers that are not finite."""
+    try:
+        passes.backward(loss)
+        passes.step(loss)
+    except (FloatingPointError, LinAlgError):
+        grads = [p.grad.to_dense() for p in passes.params if p.grad is not None]
+        if all(x.isfinite().all() for x in (loss, *passes.params, *grads)):
+            raise
+        return math.inf
+    return loss.item()
 
 
 def _diverged(result: Result, usual: float) -> bool:

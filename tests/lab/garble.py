@@ -61,7 +61,8 @@ def field(folder: Path, chance: random.Random) -> str:
     with closing(sqlite3.connect(folder / "trials.sqlite", isolation_level=None)) as db:
         rows = db.execute(f"select {key}, {column} from {table} order by {key}").fetchall()
         of, text = chance.choice([row for row in rows if not str(row[0]).startswith("inside")])
-        new = inside(text, chance) if chance.random() < 0.7 else as_text(text, chance)
+        whole = isinstance(text, str) and text and _is_json(text)  # not damaged before
+        new = inside(text, chance) if whole and chance.random() < 0.7 else as_text(str(text) + "x", chance)
         db.execute(f"update {table} set {column} = ? where {key} = ?", (new, of))
     return f"{table}.{column} of {of}"
 
@@ -155,6 +156,13 @@ def garble(folder: Path, seed: int) -> str:
         how = chance.choice([field] * 6 + [column, column, tables, bytes_of, things])
         said.append(f"{how.__name__}, {how(folder, chance)}")
     return ": ".join(said)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return bool(json.loads(text))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _readable(path: Path) -> bool:

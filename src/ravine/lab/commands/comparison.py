@@ -258,7 +258,6 @@ def _run(
     ask()
     each = settings.work.seeds if settings.preset else settings.work.trials
     done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
-    records.mend(done)
     with Live([s.entry for s in studies], each, steps, done, records.notes({*done, *queued})) as live:
         for kind, trial, value in sweep(
             queue, task_name, settings.data, data, settings.devices, records, settings.engine
@@ -277,6 +276,7 @@ def _run(
                     queue.remove(job)
                 continue
             live.show(kind, trial, value)
+    records.mend(t for study in studies for t in study.wanted(known) if t in known)
     return known, failed
 
 

@@ -160,9 +160,10 @@ def garble(folder: Path, seed: int) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        return bool(json.loads(text))
+        tree = json.loads(text)
     except (ValueError, RecursionError):
         return False
+    return isinstance(tree, dict | list) and len(tree) > 0
 
 
 def _readable(path: Path) -> bool:

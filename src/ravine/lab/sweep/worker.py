@@ -22,7 +22,7 @@ from ..protocol.search import optimizer_class
 from ..protocol.trial import Result, Trial, run
 from ..tasks import Data, Task, load_task
 
-OURS, TORCH = Path(ravine.__file__).parent, Path(torch.__file__).parent
+AROUND = Path(ravine.__file__).parent / "lab" / "protocol", Path(__file__).parent, Path(torch.__file__).parent
 Job = tuple[Trial, ...]  # run in order, each on the weights of the one before; nearly always one trial
 Message = tuple[str, Trial | None, Any]
 
@@ -80,19 +80,16 @@ def attempt(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]
 
 
 def told(error: Exception) -> str:
-    """In a line, with the place in the person's own code where there is one; all of it if RAVINE_DEBUG is set."""
+    """In a line, with the place in the code of the task or the optimizer; all of it if RAVINE_DEBUG is set."""
     if os.environ.get("RAVINE_DEBUG"):
         return "".join(traceback.format_exception(error))
     text = " ".join(str(error).split())
     if isinstance(error, LabError):
         return text
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(OURS) and frame.filename[0] != "<"]
-    theirs = [frame for frame in theirs if not Path(frame.filename).is_relative_to(TORCH)]
-    at = (theirs or frames)[-1:]
-    return f"{type(error).__name__}: {text}"[:1000] + "".join(
-        f" ({Path(x.filename).name}, line {x.lineno})" for x in at
-    )
+    frames = [x for x in traceback.extract_tb(error.__traceback__) if x.filename[0] != "<"]
+    theirs = [x for x in frames if not any(Path(x.filename).is_relative_to(folder) for folder in AROUND)]
+    place = "".join(f" ({Path(x.filename).name}, line {x.lineno})" for x in theirs[-1:])
+    return f"{type(error).__name__}: {text:.1000}{place}"
 
 
 def run_job(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]) -> Iterator[tuple[Trial, Result]]:

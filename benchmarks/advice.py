@@ -57,7 +57,8 @@ def see(name: str, work: Path, workers: str | None) -> tuple[Seen, Best]:
         return on(name, task, work / name, settings, f"benchmarks/advice.py, {tier}")
 
     whole, short = found("standard", EPOCHS[name]), found("smoke", math.ceil(EPOCHS[name] / 10))
-    losses, first = ({m.card.ours: m.loss for m in o.methods} for o in (whole, short))
+    losses = {m.card.ours: m.loss for m in whole.methods}
+    first = {m.card.ours: m.validation for m in short.methods}  # as ravine advise chooses, which sees no test loss
     return Seen(name, traits(task, task.load()), losses, first), {m.card.ours: m.hyper for m in whole.methods}
 
 

@@ -100,6 +100,8 @@ def measure(record: dict[str, Any], name: str, args: argparse.Namespace) -> None
         done = {run["key"] for run in record["runs"]}
         todo = deque((t,) for t in trials if t.key not in done)
         for kind, at, result in sweep(todo, name, None, data, args.workers):
+            if kind == "failed":
+                raise TrialFailed(f"{at.optimizer} at {dict(at.hyper)} with seed {at.seed}: {result}")
             if kind == "result":
                 record["runs"].append(row(at, result))
                 write(record, args.out, args.workers)

@@ -71,6 +71,8 @@ class Crew:
         done = 0
         while done < n:
             kind, trial, result = next(self.sweep)
+            if kind == "failed":
+                raise RuntimeError(f"{trial.optimizer}: {result}")
             if kind == "result":
                 self.records.add(trial, result)
                 done += 1

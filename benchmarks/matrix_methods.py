@@ -29,7 +29,7 @@ from typing import Any
 
 from bench import RESULTS, command_line, machine
 
-from ravine.lab.protocol.outcome import Method, Outcome, steps_of_each, steps_to
+from ravine.lab.protocol.outcome import Method, Outcome, stays_at, steps_of_each
 from ravine.lab.protocol.resume import found as read
 from ravine.lab.protocol.statistics import letters
 
@@ -73,7 +73,7 @@ def told(found: Outcome) -> dict[str, Any]:
 
 def row(m: Method, target: float) -> dict[str, Any]:
     """What is kept of a method."""
-    steps = steps_to(m.tuned, target)
+    steps = stays_at(m.tuned, target)
     return {
         "settings": m.hyper,
         "loss": m.loss if math.isfinite(m.loss) else None,

@@ -10,7 +10,7 @@ import pytest
 
 from ravine.cli import main
 from ravine.lab.commands import comparison
-from ravine.lab.sweep.worker import run_job
+from ravine.lab.sweep.worker import attempt
 from ravine.lab.tasks import load_task
 
 ROOT = Path(__file__).parents[2]
@@ -62,8 +62,7 @@ def inline(queue, task, folder, data, devices, records, engine="processes"):
     """In the place of `sweep`: the trials are run in this process, which saves seconds."""
     made = load_task(task, folder)
     while queue:
-        for trial, result in run_job(queue.popleft(), made, data, lambda trial, step: None):
-            yield "result", trial, result
+        yield from attempt(queue.popleft(), made, data, lambda trial, step: None)
 
 
 def compared(folder: Path, *arguments: str, code: str = OWN, name: str = "mine:task", out: str = "kept") -> None:

@@ -61,9 +61,26 @@ def field(folder: Path, chance: random.Random) -> str:
     with closing(sqlite3.connect(folder / "trials.sqlite", isolation_level=None)) as db:
         rows = db.execute(f"select {key}, {column} from {table} order by {key}").fetchall()
         of, text = chance.choice([row for row in rows if not str(row[0]).startswith("inside")])
-        new = inside(text, chance) if chance.random() < 0.7 else as_text(text, chance)
+        whole = isinstance(text, str) and text and _is_json(text)  # not damaged before
+        new = inside(text, chance) if whole and chance.random() < 0.7 else as_text(str(text) + "x", chance)
         db.execute(f"update {table} set {column} = ? where {key} = ?", (new, of))
     return f"{table}.{column} of {of}"
+
+
+def column(folder: Path, chance: random.Random) -> str:
+    """A column of all rows, of another type."""
+    table, name = chance.choice([("trials", x) for x in ("key", "lr", "seed", "status", "made", "trial", "result")]
+                                + [("meta", "name"), ("meta", "value"), ("leases", "until")])  # fmt: skip
+    odd = chance.choice(["null", "-1", "2.5", "x'00ff'", "'text'", "'{}'", "'[1, 2]'", "9e999", "rowid", f"hex({name})",
+                         f"{name} || {name}", f"substr({name}, 2)", f"json_insert({name}, '$.unknown', 1)",
+                         f"json_remove({name}, '$.step', '$.seed')", f"replace({name}, ': 1', ': \"1\"')"])  # fmt: skip
+    with closing(sqlite3.connect(folder / "trials.sqlite", isolation_level=None)) as db:
+        db.execute("insert or replace into leases values ('x', x'ff', 'never')")
+        try:
+            db.execute(f"update or replace {table} set {name} = {odd}")
+        except sqlite3.Error as error:
+            return f"{table}.{name} = {odd}: {error}"
+    return f"{table}.{name} = {odd}"
 
 
 def tables(folder: Path, chance: random.Random) -> str:
@@ -130,7 +147,31 @@ def things(folder: Path, chance: random.Random) -> str:
 
 
 def garble(folder: Path, seed: int) -> str:
-    """Damages it, and says how."""
-    chance = random.Random(seed)
-    how = chance.choice([field] * 6 + [tables, bytes_of, things])
-    return f"{seed}: {how.__name__}, {how(folder, chance)}"
+    """Damages it, once or more often, and says how."""
+    chance, said = random.Random(seed), [str(seed)]
+    for _ in range(chance.choice([1, 1, 1, 2, 3])):
+        path = folder / "trials.sqlite"
+        if folder.is_symlink() or path.is_symlink() or not path.is_file() or not _readable(path):
+            break
+        how = chance.choice([field] * 6 + [column, column, tables, bytes_of, things])
+        said.append(f"{how.__name__}, {how(folder, chance)}")
+    return ": ".join(said)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(tree, dict | list) and len(tree) > 0
+
+
+def _readable(path: Path) -> bool:
+    """Whether there is anything left to damage with SQLite's own means."""
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            rows = [db.execute(f"select count(*), count(value) from {x}").fetchone() for x in ("meta",)]
+            trials = db.execute("select count(*), count(trial), count(result) from trials").fetchone()
+        return all(n > 0 for row in (*rows, trials) for n in row)
+    except sqlite3.Error:
+        return False

@@ -1,14 +1,20 @@
 """Advice from what was measured elsewhere and a short look, and what it was worth."""
 
+import importlib
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from torch import nn
 
-from ravine.lab.commands.advise import worth
+from ravine.lab.commands.advise import advice, worth
 from ravine.lab.protocol.evidence import Seen, Traits, choose, evidence, expected, left_out, shortlist, traits
 from ravine.lab.tasks import load_task
+
+from .conftest import ROOT
+from .test_outcome import FACTS, found, method
 
 PLAIN = Traits(1000, 2, (), False, 32, 100)
 IMAGES = Traits(1000, 2, ("convolution",), False, 32, 100)
@@ -89,3 +95,38 @@ def test_a_finished_comparison_speaks_for_itself(ravine_command, tmp_path):
     assert status == 0 and f"Use {first} with lr=" in said and f"{first} has the lowest loss" in said, said
     status, said = ravine_command("advise", "--from", "nowhere", cwd=tmp_path)
     assert status == 2 and "there is no comparison" in said
+
+
+def with_test(name: str, valid: float, test: float):
+    made = method(name, [valid] * 3)
+    return replace(made, tuned=tuple(replace(r, test=test) for r in made.tuned))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_a_choice_never_looks_at_the_test_loss(share):
+    """SGD is better on the test data, Adam where choices are made: nothing is chosen on the test part."""
+    facts = replace(FACTS, tier=replace(FACTS.tier, share=share))
+    sgd, adam = with_test("SGD", 2.0, 0.5), with_test("Adam", 1.0, 0.9)
+    shown = replace(found(SGD=[1.0], Adam=[2.0]), methods=(sgd, adam), facts=facts)
+    said = advice(PLAIN, shown, [])
+    assert said.startswith("Use Adam with lr=0.1")
+    assert (
+        "Its validation loss is the lowest, 1. On the validation data:" if share == 1 else "search here: 1 after"
+    ) in said
+    several = replace(shown, methods=(replace(sgd, card=adam.card), adam))  # one method at two settings
+    assert several.methods[0].validation == 2.0 and "search here: 2" not in advice(PLAIN, several, [])
+
+
+def test_where_all_diverged_there_is_no_advice():
+    said = advice(PLAIN, found(SGD=[math.inf, 1.0]), [])
+    assert said.startswith("No advice: Every method diverged with some seed")
+
+
+def test_the_benchmark_of_advice_chooses_by_validation_too(monkeypatch):
+    """What its short run hands to `choose` is what `ravine advise` sees."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bench = importlib.import_module("advice")
+    shown = replace(found(SGD=[1.0]), methods=(with_test("SGD", 2.0, 0.5), with_test("Adam", 1.0, 0.9)))
+    monkeypatch.setattr(bench, "on", lambda *_: shown)
+    one, _ = bench.see("digits", Path("nowhere"), None)
+    assert one.short == {"sgd": 2.0, "adam": 1.0} and one.losses == {"sgd": 0.5, "adam": 0.9}

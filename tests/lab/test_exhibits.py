@@ -15,6 +15,12 @@ from ravine.lab.report.width import envelope, usable
 from .synthetic import inside, outcome, swept
 
 
+@pytest.mark.parametrize("target", [0.0, -1.0])
+def test_a_target_that_a_log_axis_has_no_place_for(target):
+    figure = exhibits(replace(outcome(), target=target, easy_target=None))["valid"]
+    assert figure["layout"]["yaxis"]["type"] == "log" and not figure["layout"]["annotations"]
+
+
 def test_the_best_of_k_is_the_mean_over_all_ways_to_pick_k():
     losses = [0.5, 3.0, 0.2, 0.2, 1.0, 7.0]
     for k, expected in enumerate(best_of(losses), 1):

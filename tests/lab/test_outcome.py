@@ -7,13 +7,13 @@ import pytest
 
 import ravine
 from ravine.lab.protocol.found import About, Card, Facts, Found, chosen
-from ravine.lab.protocol.outcome import Method, Outcome, outcome, steps_of_each, steps_to
+from ravine.lab.protocol.outcome import Method, Outcome, outcome, reaches, stays_at, steps_of_each
 from ravine.lab.protocol.search import Entry
 from ravine.lab.protocol.statistics import letters
 from ravine.lab.protocol.stopwatch import StepTime
-from ravine.lab.protocol.study import TIERS, Study
+from ravine.lab.protocol.study import TIERS, Study, Tried
 from ravine.lab.protocol.trial import Result, Trial
-from ravine.lab.protocol.verdict import doubts, speed, words
+from ravine.lab.protocol.verdict import doubts, speed, whose, words
 
 from .test_study import finished, result
 
@@ -71,17 +71,30 @@ def test_speed_is_told_of_the_easier_target():
 
     methods = (method("NAdam", [1.0], tuned=runs(9, 1, 1, 1)), method("SGD", [1.2], tuned=runs(9, 5, 3, 1.2)))
     told = speed(Outcome(methods, 1.0, 3.0, "SGD", FACTS))
-    assert told == "NAdam reaches the easier target, a validation loss of 3, in 0.5 times the steps of SGD."
+    assert told == (
+        "NAdam reaches the easier target, a validation loss of 3, to stay there, in 0.5 times the steps of SGD, the "
+        "best here."
+    )
+    usual = (methods[0], method("NAG", [1.2], tuned=methods[1].tuned))
+    assert speed(Outcome(usual, 1.0, 3.0, "NAG", FACTS)).endswith(
+        "0.5 times the steps of NAG, the best baseline here (of NAdam, NAG)."
+    )
+    assert whose(Outcome(usual, 1.0, 3.0, "NAG", FACTS)).startswith("the median that NAG, the best baseline here")
+    assert whose(Outcome(usual, 1.0, None, "NAG", FACTS)) == "as asked for"
     assert speed(Outcome(methods, 1.0, 0.1, "SGD", FACTS)) == ""
 
 
 def test_steps_to_a_target():
     runs = [Result(step=[0, 1, 2, 3], valid=[5.0, x, 2.0, 1.0]) for x in (1.9, 4.1)]
-    assert steps_to(runs, 3.0) == 1 and steps_to(runs, 2.0) == 2 and steps_to(runs, 0.5) == math.inf
+    assert stays_at(runs, 3.0) == 1 and stays_at(runs, 2.0) == 2 and stays_at(runs, 0.5) == math.inf
+    assert reaches(runs, 3.0) == 1 and reaches(runs, 2.0) == 2 and reaches(runs, 0.5) == math.inf
     assert steps_of_each(runs, 2.0) == [1, 2]
     lucky = Result(step=[0, 1, 2, 3], valid=[5.0, 0.1, 4.0, 1.0])
     assert steps_of_each([lucky], 2.0) == [3]  # one lucky evaluation is no arrival
-    assert steps_to([*runs, replace(runs[0], diverged_at=3)], 2.0) == math.inf
+    assert reaches([lucky], 2.0) == 1 and stays_at([lucky], 2.0) == 3  # both are told, and each is named
+    assert reaches([lucky], 0.5) == 1 and stays_at([lucky], 0.5) == math.inf
+    lost = [*runs, replace(runs[0], diverged_at=3)]
+    assert reaches(lost, 2.0) == stays_at(lost, 2.0) == math.inf
 
 
 def test_the_verdict_is_about_the_part_that_nothing_was_chosen_on():
@@ -129,3 +142,86 @@ def test_a_given_target_replaces_the_baseline_s(target):
     one = Study(Entry("sgd", ravine.SGD), TIERS["smoke"], lambda hyper, seed: replace(trial, hyper=hyper, seed=seed))
     known = finished(one, lambda lr: lr)
     assert from_records([one], known, target).target == (target or one.rounds(known)[0].ranked(known)[0].hyper[0][1])
+
+
+STEPS = [0, 10, 20, 30, 40, 50]
+
+
+def curve(*valid: float, **changes) -> Result:
+    return replace(
+        Result(step=STEPS[: len(valid)], valid=list(valid), metric=[0.5] * len(valid), test=valid[-1]), **changes
+    )
+
+
+def doubted(*methods: Method, facts: Facts = FACTS) -> str:
+    return "\n".join(doubts(Outcome(methods, None, None, methods[0].name, facts)))
+
+
+def test_the_easier_target_is_never_below_the_target():
+    """The baseline overfits: after 60 % of the budget its validation loss is lower than at the end."""
+    trial = Trial("line", "", (), seed=0, epochs=1, batch=1, content="")
+    one = Study(
+        Entry("adamw", ravine.AdamW), TIERS["smoke"], lambda hyper, seed: replace(trial, hyper=hyper, seed=seed)
+    )
+    known = finished(one, lambda lr: lr)
+    for valid, easy in (((9.0, 5.0, 3.0, 1.0, 1.5, 2.0), 2.0), ((9.0, 5.0, 4.0, 3.0, 2.5, 2.0), 3.0)):
+        runs = {t: curve(*valid) if t.seed < 1000 else r for t, r in known.items()}
+        shown = from_records([one], runs)
+        assert (shown.target, shown.easy_target) == (2.0, easy)
+        assert stays_at(shown.methods[0].tuned, easy) <= stays_at(shown.methods[0].tuned, 2.0)
+
+
+def test_a_setting_that_is_worse_than_the_defaults_is_told():
+    better, even = (tuple(curve(3.0, x) for x in losses) for losses in ([0.2, 0.3, 0.1], [0.7, 1.3, 0.9]))
+    said = "SGD is better at its defaults (0.2) than at the setting that was chosen (1): its search was too small"
+    assert doubted(method("SGD", CLOSE, defaults=better)) == said
+    assert "cannot tell that from luck" in doubted(method("SGD", CLOSE, defaults=even))
+    assert "chosen (diverged): its search was too small" in doubted(method("SGD", LOST, defaults=better))
+    assert doubted(method("SGD", CLOSE, defaults=tuple(curve(3.0, x) for x in CLEAR))) == ""
+
+
+def test_a_method_that_never_moved_says_so():
+    still = tuple(curve(3.0, 3.0, 3.0) for _ in range(3))
+    facts = replace(FACTS, steps=300)
+    assert doubted(method("Adam2k", CLOSE, tuned=still), facts=facts) == (
+        "Adam2k never moved: its loss is the same from the first step to the last; its warmup is 2,000 steps, and the "
+        "run 300"
+    )
+    assert doubted(method("SGD", CLOSE, tuned=still), facts=facts).startswith("SGD never moved")
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_told():
+    facts = replace(FACTS, steps=300)
+    card = Card.of(Entry("schedulefreesgd", ravine.ScheduleFreeSGD, (("warmup_steps", 300),)), {})
+    slow = method("ScheduleFreeSGD", CLOSE, card=card)
+    assert doubted(slow, facts=facts) == "ScheduleFreeSGD: its warmup_steps is 300 steps, longer than the run of 300"
+    assert doubted(slow, facts=replace(facts, steps=301)) == ""
+    untuned = replace(facts, schedule="untuned-warmup")
+    assert "warm-up of schedule untuned-warmup is longer than the run of 300 steps: no rate comes to more than 15%" in (
+        doubted(method("SGD", CLOSE), facts=untuned)
+    )
+    assert doubted(method("SGD", CLOSE), facts=replace(untuned, steps=3000)) == ""
+    assert doubted(method("SGD", CLOSE), facts=replace(facts, schedule="no such")) == ""
+
+
+def test_a_method_that_diverged_shows_no_survivor_s_metric():
+    lost = method("SGD", [math.inf, 1.0, 1.0])
+    assert lost.metrics == [] and lost.diverged == 1 and method("SGD", CLOSE).metrics == [0.5] * 3
+
+
+def test_what_every_trial_diverged_of():
+    def all_lost(first: float, *at: int, **changes) -> Outcome:
+        runs = tuple(curve(first, math.nan, diverged_at=n) for n in at)
+        tried = tuple(Tried({"lr": lr}, (run,)) for lr, run in zip((0.1, 1.0, 10.0), runs, strict=False))
+        one = replace(method("SGD", CLOSE), **{"tuned": runs, "tried": tried, **changes})
+        return Outcome((one,), None, None, "SGD", FACTS)
+
+    assert "fault of the task's data, model or loss" in words(all_lost(math.nan, 10, 10, 10))
+    assert words(all_lost(3.0, 10, 10, 10)).startswith("Every trial diverged at step 10, whatever its learning rate")
+    assert (
+        words(all_lost(3.0, 30, 20, 10)) == "Every trial diverged: all learning rates tried are too high for this task."
+    )
+    found = Tried({"lr": 0.01}, (curve(3.0, 1.0),))
+    assert words(all_lost(3.0, 30, 20, 10, tried=(found,))).startswith("Every run with a new seed diverged, though")
+    both = Outcome((all_lost(3.0, 1, 2).methods[0], method("Adam", [math.inf, 1.0])), None, None, "SGD", FACTS)
+    assert "Every method diverged with some seed" in words(both)

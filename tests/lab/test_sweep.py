@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ravine.lab.protocol.trial import Trial
-from ravine.lab.sweep.sweep import TrialFailed, sweep
+from ravine.lab.sweep.sweep import sweep
 from ravine.lab.tasks import Data, load_task
 
 TASK = '''
@@ -40,6 +40,10 @@ class Stops(torch.optim.SGD):
             Path("stopped").write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGSTOP)
         return super().step()
+
+class Fails(torch.optim.SGD):
+    def step(self, closure=None):
+        raise RuntimeError("too frail\\nto go on")
 
 task = Task("line", data, lambda: torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, metric=None, batch=4)
 '''
@@ -86,10 +90,21 @@ def test_a_worker_that_dies_is_replaced(data, deaths):
 @pytest.mark.slow
 def test_three_deaths_of_one_trial_are_enough(data):
     dies = replace(SGD, optimizer="line_of:Dies", hyper=(("lr", 0.1), ("momentum", 9.0)))
-    with pytest.raises(TrialFailed, match=r"line_of:Dies at .* with seed 0: the worker process died 3 times "
-                                          r"\(exit code -9, exit code -9, exit code -9\)"):  # fmt: skip
-        list(sweep(deque([(dies,)]), SGD.task, None, data, workers=2))
+    said = [x for x in sweep(deque([(dies,), (SGD,)]), SGD.task, None, data, workers=2) if x[0] in ("failed", "result")]
+    (why,) = [why for kind, trial, why in said if kind == "failed" and trial == dies]
+    assert "with seed 0: the worker process died 3 times (exit code -9, exit code -9, exit code -9)" in why
+    assert [trial for kind, trial, _ in said if kind == "result"] == [SGD]
     assert len(Path("deaths").read_text().split()) == 3
+
+
+@pytest.mark.ci
+def test_a_trial_that_fails_ends_its_own_job(data):
+    """The rest of the chain is not run; the same worker goes on with the other job."""
+    fails = replace(SGD, optimizer="line_of:Fails")
+    jobs = deque([(fails, replace(SGD, after=fails.key)), (SGD,)])
+    said = [x for x in sweep(jobs, SGD.task, None, data, workers=1) if x[0] != "step"]
+    assert [(kind, trial) for kind, trial, _ in said] == [("failed", fails), ("result", SGD)]
+    assert said[0][2] == "RuntimeError: too frail to go on (line_of.py, line 32)"
 
 
 @pytest.mark.ci

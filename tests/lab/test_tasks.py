@@ -1,5 +1,6 @@
 """A person's own task: found, looked at, and told what is wrong with it before any training."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -17,6 +18,16 @@ from ravine.lab.tasks import TASKS, load_task
 from .conftest import ROOT
 
 X, Y = torch.randn(12, 3), torch.arange(12) % 2
+HOLED, LATE = X.clone(), X.clone()
+HOLED[[2, 7], 1], LATE[11, 0] = math.nan, math.inf
+SHARED = nn.Linear(3, 2)
+
+
+class Fill(nn.Module):
+    def forward(self, x):
+        return x.nan_to_num(0.0, 0.0, 0.0)
+
+
 GOOD = Task("mine", lambda: (X, Y, X, Y), lambda: nn.Linear(3, 2))
 
 
@@ -97,13 +108,59 @@ def test_the_rehearsal_names_what_the_task_does():
             {"model": lambda: nn.Linear(4, 2)},
             r"the first batch, x \(12, 3\) torch.float32 .* fails: RuntimeError: mat1",
         ),
-        ({"loss": lambda output, y: output}, "fails: RuntimeError: grad can be implicitly created only for scalar"),
+        ({"loss": lambda output, y: output}, r"the loss must be one number, .* and is a Tensor of shape \(12, 2\)"),
+        ({"loss": nn.CrossEntropyLoss}, "fails: |the loss must be one number"),
+        ({"loss": lambda output, y: 0 * output.sum()}, "the loss of the first batch is 0 before any step"),
+        ({"loss": lambda output, y: output.detach().mean()}, "the loss of the first batch has no gradient"),
+        ({"loss": lambda output, y: 1 + 0 * output.sum()}, "has no gradient: it is 0 for all weights"),
+        ({"loss": lambda output, y: 1 + (0 * output).norm().sqrt()}, "its gradient is not finite before any step"),
+        ({"loss": lambda output, y: output.sum() / 0}, "the loss of the first batch is -?inf before any step, a fault"),
+        ({"data": lambda: (HOLED, Y, X, Y)}, r"is nan before any step, a fault of the data: x_train holds .* 2 of 12"),
+        ({"data": lambda: (LATE, Y, X, Y), "batch": 4}, "the loss of the train part, .* x_train holds .* in 1 of 12"),
+        ({"data": lambda: (X, Y, HOLED, Y)}, "the loss of the valid part, .* x_valid holds NaN or infinity in 2 of 12"),
+        ({"data": lambda: (X, Y + 3 * (X[:, 0] == X[5, 0]), X, Y), "batch": 4}, "train part, .* Target [34] is out of"),
+        (
+            {"data": lambda: (X, Y, X, Y + 1)},
+            r"valid part, x \(12, 3\) .* fails: IndexError: Target 2 is out of bounds",
+        ),
+        ({"data": lambda: (X, Y, X, Y, X[:, :2], Y)}, "the test part, x .* fails: RuntimeError: mat1 and mat2"),
+        ({"data": lambda: (X.double(), Y, X, Y)}, "the first batch, x .* torch.float64 .* fails: RuntimeError"),
+        ({"data": lambda: (X, Y, X.double(), Y)}, "the valid part, x .* torch.float64 .* fails: RuntimeError"),
+        ({"data": lambda: (X, Y.float(), X, Y)}, "the first batch, .* fails: RuntimeError"),
+        ({"data": (X, Y, X, Y)}, "data must be a function that returns the tensors, and is a tuple of Tensor"),
+        ({"model": lambda: nn.LSTM(3, 2)}, r"cross_entropy_loss\(\): argument 'input' .* must be Tensor, not tuple"),
+        ({"model": lambda: SHARED}, r"model\(\) must return a new model each time"),
+        ({"model": nn.Linear(3, 2)}, "model is a Linear, which all trials would train on: give a function"),
+        (
+            {
+                "model": lambda: nn.Linear(3, 1),
+                "loss": nn.functional.mse_loss,
+                "data": lambda: (X, X[:, 0], X, X[:, 0]),
+            },
+            r"fails: UserWarning: Using a target size \(torch.Size\(\[12\]\)\) that is different",
+        ),
     ],
 )
 def test_says_what_is_wrong(change, message):
-    with pytest.raises(LabError, match=message):
+    with pytest.raises(LabError, match=message) as found:
         task = replace(GOOD, **change)
         task.rehearse(task.load())
+    assert str(found.value).startswith("task 'mine': ") and "\n" not in str(found.value)
+
+
+def test_what_a_model_can_take_is_not_refused():
+    """A NaN that the model fills, classes that the loss leaves out, a test row that has none."""
+    fills = replace(GOOD, data=lambda: (HOLED, Y, LATE, Y), model=lambda: nn.Sequential(Fill(), nn.Linear(3, 2)))
+    left_out = replace(GOOD, data=lambda: (X, Y.where(Y > 0, -100), X, Y))
+    untested = replace(GOOD, data=lambda: (X, Y, X, Y, HOLED, Y))
+    for task in (fills, left_out, untested):
+        assert task.rehearse(task.load())
+
+
+def test_a_batch_that_is_larger_than_the_rows():
+    with pytest.raises(LabError, match=r"^task 'mine': batch=32, and there are 12 rows to train on: give the task a"):
+        GOOD.fits(GOOD.load())
+    replace(GOOD, batch=12).fits(GOOD.load())
 
 
 def test_a_batch_of_nothing():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sklearn.metrics
 import torch
 from torch import nn
 
@@ -14,7 +15,7 @@ import ravine
 from ravine.lab import Task
 from ravine.lab.protocol import trials
 from ravine.lab.protocol.search import Entry
-from ravine.lab.protocol.stopwatch import measure
+from ravine.lab.protocol.stopwatch import StepTime, measure
 from ravine.lab.protocol.trial import Trial, evaluation_steps, run
 from ravine.lab.protocol.trials import carried_over, maker
 from ravine.lab.sweep.worker import run_job
@@ -128,6 +129,25 @@ def test_a_nan_is_divergence():
     assert result.diverged_at == result.step[-1] <= 2 and result.final == math.inf
 
 
+@pytest.mark.parametrize("error", [FloatingPointError, torch.linalg.LinAlgError])
+def test_what_refuses_numbers_that_are_not_finite_has_diverged(error):
+    class Refuses(torch.optim.SGD):
+        def step(self, closure=None):
+            if not all(p.grad.isfinite().all() for p in self.param_groups[0]["params"]):
+                raise error("not finite")
+            super().step()
+
+    class Breaks(torch.optim.SGD):
+        def step(self, closure=None):
+            raise error("of its own making")
+
+    wild = replace(TRIAL, hyper=(("lr", 1e25),), schedule="constant")
+    result, _ = run(wild, replace(LINE, batch=1), DATA, Refuses)
+    assert result.diverged_at == result.step[-1] and result.final == math.inf
+    with pytest.raises(error, match="of its own making"):
+        run(TRIAL, LINE, DATA, Breaks)
+
+
 def test_evaluation_is_of_the_evaluation_form():
     calls = []
 
@@ -150,6 +170,53 @@ def test_a_nag_ends_at_its_own_point_not_the_look_ahead():
     trial = replace(TRIAL, hyper=(("lr", 0.05),))
     result, model = run(trial, LINE, DATA, ravine.NAG)
     assert nn.functional.mse_loss(model(DATA[2]), DATA[3]).item() == pytest.approx(result.valid[-1], rel=1e-6)
+
+
+def f1(output, y):
+    """Of the second class, by sklearn's: no mean over rows."""
+    return sklearn.metrics.f1_score(y, output.argmax(1))
+
+
+def auc(output, y):
+    return sklearn.metrics.roc_auc_score(y, output[:, 1] - output[:, 0])
+
+
+def rmse(output, y):
+    return (output[:, 1] - y).square().mean().sqrt()
+
+
+@pytest.mark.parametrize("metric", [f1, auc, rmse])
+def test_a_metric_is_of_all_rows_at_once(metric):
+    """2,500 rows go through the model in three passes; what F1, AUC and RMSE are is known of all of them alone."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2500, 3, generator=draw)
+    y = (x[:, 0] + 0.5 * torch.linspace(-3, 3, 2500) + torch.randn(2500, generator=draw) > 0).long()  # rarer at first
+    data = Data(x[:40], y[:40], x, y, x.flip(0), y.flip(0))
+    task = Task("rows", lambda: data, lambda: nn.Linear(3, 2), metric=metric, batch=8)
+    result, model = run(replace(TRIAL, epochs=3), task, data, ravine.SGD)
+    expected = float(metric(model(x).detach(), y))
+    assert result.metric[-1] == pytest.approx(expected, rel=1e-6)
+    assert result.test_metric == pytest.approx(expected, rel=1e-6)
+    chunks = [float(metric(model(x[i : i + 1000]).detach(), y[i : i + 1000])) for i in range(0, 2500, 1000)]
+    assert abs(sum(n * m for n, m in zip((1000, 1000, 500), chunks, strict=True)) / 2500 - expected) > 1e-3
+
+
+def test_a_metric_sees_all_that_a_model_says():
+    class Two(nn.Linear):
+        def forward(self, x):
+            out = super().forward(x)
+            return {"line": out, "both": (out, [x])}
+
+    seen = []
+    x = torch.linspace(-1, 1, 2100)[:, None]
+    task = replace(
+        LINE, model=lambda: Two(1, 1), loss=lambda said, y: nn.functional.mse_loss(said["line"], y),
+        metric=lambda said, y: seen.append((said, y)) or 0.0,
+    )  # fmt: skip
+    _, model = run(replace(TRIAL, epochs=1), task, Data(X, 3 * X, x, 3 * x), ravine.SGD)
+    said, y = seen[-1]
+    assert torch.equal(y, 3 * x) and torch.equal(said["both"][1][0], x) and isinstance(said["both"], tuple)
+    torch.testing.assert_close(said["both"][0], model(x)["line"])
 
 
 @pytest.mark.parametrize(("epochs", "batches"), [(1, 45), (3, 23), (15, 23), (40, 7), (1, 5)])
@@ -217,12 +284,41 @@ def test_the_content_is_all_the_code_that_decides(tmp_path, monkeypatch):
     def key():
         return maker(entry, "does", COMMON)((("lr", 0.1),), 0).key
 
-    before = key()
-    with (tmp_path / "base_of.py").open("a") as file:
-        file.write("# another rule\n")
-    assert key() != before
+    before, seen = key(), set[str]()
+    file = tmp_path / "base_of.py"
+    for same in (
+        "import torch\nclass Base(torch.optim.SGD): ...\n# a comment\n",
+        '"""Words."""\nimport torch\n\n\nclass Base(torch.optim.SGD):\n    """More."""\n\n    ...  # and more\n',
+    ):
+        file.write_text(same)
+        assert key() == before
+    for other in (
+        "import torch\nclass Base(torch.optim.SGD): slow = 1\n",
+        "import torch\nclass Base(torch.optim.SGD): slow = '1'\n",
+        "no Python",
+        "no other Python",
+        "\0",
+    ):
+        file.write_text(other)
+        seen.add(key())
+    assert len(seen) == 5 and before not in seen
     monkeypatch.setattr("ravine.lab.protocol.trials._ours", lambda: "other code of ravine")
-    assert key() != before
+    assert key() not in {before, *seen}
+
+
+def test_a_docstring_of_ours_discards_nothing(tmp_path, monkeypatch):
+    """A copy of the package: words change in the page of an optimizer, then its rule does."""
+    root = tmp_path / "ravine"
+    for name in ("optim/adam.py", "optimizer/optimizer.py", "lab/protocol/trial.py", "catalog/create.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes((Path(ravine.__file__).parent / name).read_bytes())
+    monkeypatch.setattr(trials.ravine, "__file__", str(root / "__init__.py"))
+    ours, page = trials._ours.__wrapped__, root / "optim/adam.py"
+    before, text = ours(), page.read_text()
+    page.write_text(f"{text}# a note\n".replace('"""', '"""In other words: ', 1))
+    assert ours() == before
+    page.write_text(text.replace("(s.m / c1)", "(2 * s.m / c1)"))
+    assert ours() != before
 
 
 def test_what_the_content_names_is_there():
@@ -244,6 +340,36 @@ def test_classic_learns_real_images(fashion_mnist):
         assert sum(p.numel() for p in model.parameters()) == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10
 
 
+class Trained(torch.optim.SGD):
+    """As Schedule-Free's official classes do, it refuses a step before train()."""
+
+    ready = False
+
+    def train(self):
+        self.ready = True
+
+    def step(self, closure=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self.ready:
+            raise Exception("Optimizer was not in train mode when step is called.")
+        super().step()
+
+
+class Frail(torch.optim.SGD):
+    def step(self, closure=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise RuntimeError("too frail")
+
+
+def test_the_stopwatch_puts_optimizers_into_their_training_form():
+    (found,) = measure([(TRIAL, Trained)], LINE, DATA, seconds=0.0)
+    assert isinstance(found, StepTime) and found.whole > found.update > 0
+
+
+def test_one_that_cannot_be_timed_does_not_end_the_others():
+    first, frail, last = measure([(TRIAL, ravine.SGD), (TRIAL, Frail), (TRIAL, Trained)], LINE, DATA, seconds=0.0)
+    assert isinstance(frail, RuntimeError) and str(frail) == "too frail"
+    assert isinstance(first, StepTime) and isinstance(last, StepTime) and last.peak >= 0
+
+
 class Staggered(torch.optim.SGD):
     """One step of ten takes long."""
 
@@ -260,4 +386,4 @@ class Staggered(torch.optim.SGD):
 
 def test_dear_work_in_every_tenth_step_is_in_the_time_of_a_step():
     (found,) = measure([(TRIAL, Staggered)], LINE, DATA, seconds=0.0)
-    assert found.update >= 2.0  # a tenth of twenty milliseconds
+    assert isinstance(found, StepTime) and found.update >= 2.0  # a tenth of twenty milliseconds

@@ -1,6 +1,8 @@
 """What was trained is always reported, with a sentence on what is missing; two tasks never share a report."""
 
+import html
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from ravine.cli import main
 from ravine.lab import LabError, Task, find_lr
 from ravine.lab.commands import comparison
 from ravine.lab.commands.tune import means, spread
+from ravine.lab.protocol.records import Records
 from ravine.lab.protocol.trial import Result
 
 from .conftest import OWN, compared, inline
@@ -83,6 +86,125 @@ test = data()[4]
     assert "2 of 2 diverged" in reported(tmp_path)
 
 
+FRAIL = (
+    OWN
+    + """
+class Frail(torch.optim.SGD):
+    def step(self, closure=None):
+        raise RuntimeError("too frail")
+
+class Late(torch.optim.SGD):
+    \"\"\"It takes the points of the search, and not the seeds that are reported.\"\"\"
+
+    def step(self, closure=None):
+        if torch.initial_seed() < 1000:
+            raise RuntimeError("too late")
+        super().step()
+
+class Trained(torch.optim.SGD):
+    ready = False
+
+    def train(self):
+        self.ready = True
+
+    def eval(self):
+        self.ready = False
+
+    def step(self, closure=None):
+        if not self.ready:
+            raise Exception("Optimizer was not in train mode when step is called.")
+        super().step()
+"""
+)
+
+
+def test_an_optimizer_that_fails_ends_its_own_row(tmp_path, capsys, monkeypatch):
+    """In the search, or later; the others stand as they were, and the report says why a row is not there."""
+    names = "sgd,mine:Frail,mine:Trained,mine:Late,torch.optim:LBFGS"
+    compared(tmp_path, "--optimizers", names, code=FRAIL)
+    out = capsys.readouterr().out
+    for said in (
+        "Frail has no row: RuntimeError: too frail (mine.py, line 21), at lr ",
+        "Late has no row: RuntimeError: too late (mine.py, line 28), at lr ",
+        "LBFGS has no row: TypeError: ",
+    ):
+        assert said in out and said in html.unescape(reported(tmp_path))
+    assert "could not be measured" not in out
+    rows = re.search(r'<table id="ranking">.*?</table>', reported(tmp_path), re.S)[0]
+    assert rows.count("<tr>") == 1 + 2 and "SGD" in rows and "Trained" in rows
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "--report", "kept"]) == 0 and main(["advise", "--from", "kept"]) == 0
+    assert "Frail has no row" in capsys.readouterr().out
+    with Records(tmp_path / "kept") as records:
+        kept = {trial.optimizer for trial, _ in records}
+    assert kept == {"sgd", "mine:Trained", "mine:Late"}  # what failed is not recorded, and tried again next time
+
+
+def test_where_all_optimizers_fail_each_says_why(tmp_path, capsys, monkeypatch):
+    with pytest.raises(AssertionError):
+        compared(tmp_path, "--optimizers", "mine:Frail,torch.optim:LBFGS", code=FRAIL)
+    err = capsys.readouterr().err
+    assert "mine:Frail: RuntimeError: too frail (mine.py, line 21), at lr " in err and "LBFGS: TypeError" in err
+    assert "Traceback" not in err and err.count("\n") == 3
+
+
+def test_a_method_that_fails_at_another_batch_size_has_no_row(tmp_path, capsys):
+    code = (
+        OWN
+        + """
+class Large(torch.optim.SGD):
+    \"\"\"It needs the noise of eight rows.\"\"\"
+
+    def step(self, closure=None):
+        if seen[0] < 8:
+            raise RuntimeError("too few")
+        super().step()
+
+seen = [0]
+
+class Counts(torch.nn.Linear):
+    def forward(self, x):
+        seen[0] = len(x)
+        return super().forward(x)
+"""
+    )
+    code = code.replace("torch.nn.Linear(2, 2)", "Counts(2, 2)")
+    said = ("--optimizers", "sgd,mine:Large", "--batch", "8", "--batch-sweep", "4")
+    compared(tmp_path, *said, code=code)
+    assert "Large has no row: it fails at another batch size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("batch=4", "batch=40"), "task 'few': batch=40, and there are 8 rows to train on: give the task a smaller"),
+        (("torch.nn.Linear(2, 2)", "torch.nn.Linear(3, 2)"), "task 'few': the first batch, x (4, 2) torch.float32"),
+        (("lambda: torch.nn.Linear(2, 2)", "torch.nn.Linear(2, 2)"), "cannot import 'mine' from "),
+        (("torch.nn.Linear(2, 2)", "torch.nn.LSTM(2, 2)"), "task 'few': the first batch, "),
+        (("y[16:]", "y[16:] + 5"), "task 'few': the test part, x (8, 2) torch.float32 and y (8,) torch.int64, fails: "),
+    ],
+    ids=["batch", "shapes", "instance", "outputs", "labels"],
+)
+def test_a_task_that_is_wrong_is_one_line(tmp_path, capsys, monkeypatch, change, said):
+    (tmp_path / "mine.py").write_text(OWN.replace(*change))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for command in ("compare", "tune", "advise"):
+        sys.modules.pop("mine", None)
+        assert main([command, "--task", "mine:task"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("ravine: ") and said in err and err.count("\n") == 1, (command, err)
+
+
+def test_a_batch_that_is_asked_for_is_named_as_it_was(tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for option in ("--batch", "--batch-sweep"):
+        assert main(["compare", "--task", "mine:task", option, "9"]) == 2
+        assert f"ravine: {option} 9: task 'few' has 8 examples to train on" in capsys.readouterr().err
+
+
 def test_an_error_after_all_trials(tmp_path, capsys, monkeypatch):
     def fails(*_):
         raise RuntimeError("no clock\nhere")
@@ -118,9 +240,13 @@ def test_a_first_loss_that_is_no_number(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(OWN.replace("y = (", "x[:] = float('nan'); y = ("))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert main(["lr-find", "--task", "mine:task", "--seeds", "1", "-o", "found.html"]) == 0
-    out = capsys.readouterr().out
-    assert "no suggestion: the loss is not a finite number" in out and "found.html is not written" in out
+    for command in (["lr-find", "-o", "found.html"], ["compare"], ["tune"], ["paths"], ["noise-scale"], ["advise"]):
+        assert main([*command, "--task", "mine:task"]) == 2
+        said, err = capsys.readouterr()
+        assert not said and err == (
+            "ravine: task 'few': the loss of the first batch is nan before any step, a fault of the data: x_train "
+            "holds NaN or infinity in 8 of 8 rows\n"
+        )
 
 
 def test_tune_tells_of_numbers_that_are_none():

@@ -80,11 +80,12 @@ def band(b: Band, low: str, high: str, opacity: float = 0.15) -> list[dict[str, 
 
 
 def levels(figure: Figure, targets: Mapping[str, float]) -> Figure:
-    """The figure with horizontal lines at these heights, each with its name."""
+    """The figure with horizontal lines at these heights, each with its name; a log axis has no place for 0 and less."""
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "above",
             "line": {"color": "rgba(128,128,128,0.9)", "width": 1.2, "dash": "dash"}}  # fmt: skip
     note = {"xref": "paper", "x": 0, "xanchor": "left", "showarrow": False}
     log = figure["layout"]["yaxis"].get("type") == "log"
+    targets = {name: y for name, y in targets.items() if y > 0 or not log}
     figure["layout"]["shapes"] = [line | {"y0": y, "y1": y} for y in targets.values()]
     figure["layout"]["annotations"] = [
         note | {"text": f"{name} {y:.4g}", "y": log10(y) if log else y,

@@ -21,17 +21,24 @@ from .comparison import on
 def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     """What to use, how sure that is, and why: after a short search also by other tasks."""
     tier, epochs, whole = found.facts.tier, found.facts.epochs, found.facts.tier.share == 1
-    by = {m.card.ours: m for m in reversed(found.methods)}  # of one method with several settings the best
-    chosen = by[choose({name: m.loss for name, m in by.items()}, expected(here, seen), trust=1.0 if whole else 0.5)]
-    first, others = found.methods[0], [m.name for m in found.methods if m is not chosen]
+    by = {m.card.ours: m for m in sorted(found.methods, key=lambda m: -m.validation)}  # of several settings the best
+    losses = {name: m.validation for name, m in by.items()}  # a choice by test loss would have no part to be judged on
+    chosen = by[choose(losses, expected(here, seen), trust=1.0 if whole else 0.5)]
+    first = min(found.methods, key=lambda m: m.validation)
+    others = [m.name for m in found.methods if m is not chosen]
     lines = [f"Use {chosen.name} with {_settings(chosen)}, schedule {found.facts.schedule}."]
+    if math.isinf(first.validation):
+        return "\n".join([f"No advice: {words(found)}", *doubts(found)])
     if whole:
+        lines.append(f"Its validation loss is the lowest, {chosen.validation:.4g}. On the {found.judged} data:")
         return "\n".join([*lines, words(found), *doubts(found)])
     if chosen is first:
-        lines.append(f"It had the lowest loss in a short search here: {chosen.loss:.4g} after {epochs} epochs.")
+        lines.append(
+            f"It had the lowest validation loss in a short search here: {chosen.validation:.4g} after {epochs} epochs."
+        )
     else:
-        lines.append(f"{first.name} was lower in a short search ({first.loss:.4g} to {chosen.loss:.4g}), but "
-                     f"on other tasks {chosen.name} was nearer to the best.")  # fmt: skip
+        lines.append(f"{first.name} was lower in a short search ({first.validation:.4g} to {chosen.validation:.4g}), "
+                     f"but on other tasks {chosen.name} was nearer to the best.")  # fmt: skip
     beside = f"Tried beside it: {', '.join(others)}. " if others else ""
     lines.append(f"{beside}The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, "
                  "and look at half of it.")  # fmt: skip
@@ -79,7 +86,9 @@ def _run(argv: list[str]) -> None:
         return
     name = asked.task or "digits"
     task = load_task(name, asked.data)
-    here = evidence.traits(task, task.load())
+    data = task.load()
+    task.rehearse(data)
+    here = evidence.traits(task, data)
     short = tuple(evidence.shortlist(here, seen, task.optimizers))
     settings = Settings(data=asked.data, tier="smoke", workers=asked.workers, optimizers=short)
     print(f"{task.name}: {here.words}\ntrying {', '.join(short)} …", flush=True)

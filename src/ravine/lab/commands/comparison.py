@@ -30,7 +30,7 @@ from ..protocol.verdict import speed, words
 from ..report import terminal
 from ..report.export import export, ready
 from ..sweep.live import Live
-from ..sweep.sweep import sweep
+from ..sweep.sweep import TrialFailed, sweep
 from ..tasks import Data, Task, load_task
 from ..threads import one_thread
 from ..trackers import Trackers
@@ -117,6 +117,9 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         records.remember("comparison", {"command": command, "in": Path.cwd(), "settings": asked})
         records.forget("found")  # until it is found again
         data = task.load()
+        for batch in (settings.batch, *settings.batch_sweep):
+            _batch(batch, task, data, "--batch" if batch == settings.batch else "--batch-sweep")
+        task.rehearse(data)  # what is wrong with the task is said before what is wrong with an optimizer
         routing.check(entries, task)
         sparse.check(entries, task, data)
         curvature.check(entries, task, data, settings.precision, settings.compile)
@@ -130,7 +133,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         main = at(settings.batch, settings.target)
         if settings.batch_sweep:
             easy = outcome(main, records.results()).easy_target
-            main = replace(main, sweep=tuple(at(batch, easy) for batch in settings.batch_sweep))
+            main = _at_all_sizes(main, [at(batch, easy) for batch in settings.batch_sweep])
         records.remember("found", asdict(main))
         return outcome(main, records.results())
 
@@ -153,18 +156,45 @@ def _found(
     studies = [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-len(data.x) // task.batch)
-    known = _run(studies, records, trackers, steps, name, data, settings)
-    best, missing = [(study.best(known), study.entry) for study in studies], list[str]()
-    times = _tried(lambda: stopwatch.measure([(t, e.cls) for t, e in best], task, data), "The time per step", missing)
+    known, failed = _run(studies, records, trackers, steps, name, data, settings)
+    studies = [study for study in studies if study.entry.name not in failed]
+    missing = [f"{entry.label} has no row: {failed[entry.name]}" for entry in entries if entry.name in failed]
+    best = [(study.best(known), study.entry) for study in studies]
+    times = _times([(t, e) for t, e in best], task, data, missing)
     looks = [_tried(lambda t=t, e=e: _look(records, t, e.cls, task, data), f"{e.label}: what happens inside", missing)
              for t, e in best]  # fmt: skip
     facts = Facts(
         about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
         settings.computed, Made.here(),
     )  # fmt: skip
-    methods = [chosen(study, known, time, inside) for study, time, inside
-               in zip(studies, times or [StepTime(math.nan, math.nan)] * len(best), looks, strict=True)]  # fmt: skip
+    methods = [chosen(study, known, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
     return Found(facts, tuple(methods), target, tuple(missing))
+
+
+def _at_all_sizes(main: Found, others: Sequence[Found]) -> Found:
+    """The comparison with those at other batch sizes, of the methods that have a row in each."""
+    labels = [{m.card.label for m in one.methods} for one in (main, *others)]
+    everywhere = set.intersection(*labels)
+    if not everywhere:
+        raise TrialFailed("no optimizer could be trained at all batch sizes")
+    said = tuple(f"{label} has no row: it fails at another batch size" for label in sorted(labels[0] - everywhere))
+
+    def cut(one: Found) -> Found:
+        return replace(one, methods=tuple(m for m in one.methods if m.card.label in everywhere))
+
+    return replace(cut(main), sweep=tuple(map(cut, others)), missing=(*main.missing, *said))
+
+
+def _times(best: list[tuple[Trial, search.Entry]], task: Task, data: Data, missing: list[str]) -> list[StepTime]:
+    """The time per step of each method; not a number where that fails."""
+    nothing = StepTime(math.nan, math.nan)
+    found = _tried(lambda: stopwatch.measure([(t, e.cls) for t, e in best], task, data), "The time per step", missing)
+    out: list[StepTime] = []
+    for time, (_, entry) in zip(found or [nothing] * len(best), best, strict=True):
+        if isinstance(time, Exception):
+            missing.append(_unmeasured(f"{entry.label}: the time per step", time))
+        out.append(nothing if isinstance(time, Exception) else time)
+    return out
 
 
 def _tried(measure: Callable[[], T], what: str, missing: list[str]) -> T | None:
@@ -174,8 +204,12 @@ def _tried(measure: Callable[[], T], what: str, missing: list[str]) -> T | None:
     except Exception as error:
         if os.environ.get("RAVINE_DEBUG"):
             raise
-        missing.append(f"{what} could not be measured: {type(error).__name__}: {' '.join(str(error).split())}")
+        missing.append(_unmeasured(what, error))
         return None
+
+
+def _unmeasured(what: str, error: Exception) -> str:
+    return f"{what} could not be measured: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _look(records: Records, trial: Trial, cls: type, task: Task, data: Data) -> Inside | None:
@@ -192,25 +226,29 @@ def _look(records: Records, trial: Trial, cls: type, task: Task, data: Data) -> 
     return made
 
 
-def _batch(asked: str | None, task: Task, data: Data) -> int:
+def _batch(asked: str | None, task: Task, data: Data, option: str = "--batch") -> int:
     """Examples a step: the task's own, those asked for, or all."""
-    batch = task.batch if asked is None else len(data.x) if asked == "full" else examples(asked)
+    if asked is None:
+        task.fits(data)
+        return task.batch
+    batch = len(data.x) if asked == "full" else examples(asked)
     if batch > len(data.x):
-        raise LabError(f"--batch {asked}: task '{task.name}' has {len(data.x)} examples to train on")
+        raise LabError(f"{option} {asked}: task '{task.name}' has {len(data.x)} examples to train on")
     return batch
 
 
 def _run(
     studies: Sequence[Study], records: Records, trackers: Trackers, steps: int, task_name: str, data: Data,
     settings: Settings,
-) -> Known:  # fmt: skip
-    """Trains all that the studies want and the records lack. Each result may make a study want more."""
-    known = Known(records)
+) -> tuple[Known, dict[str, str]]:  # fmt: skip
+    """Trains all that the studies want and the records lack. Each result may make a study want more. An optimizer that
+    fails in a trial has no more of them: its name, and why. What failed is not recorded, and tried again next time."""
+    known, failed = Known(records), dict[str, str]()
     queue: deque[tuple[Trial, ...]] = deque()
     queued: set[Trial] = set()
 
     def ask() -> None:
-        wanted = [study.wanted(known) for study in studies]
+        wanted = [study.wanted(known) for study in studies if study.entry.name not in failed]
         jobs = list(zip(*wanted, strict=True)) if settings.carry_over else [(t,) for w in wanted for t in w]
         for job in jobs:
             if not queued.issuperset(job) and any(trial not in known for trial in job):
@@ -228,8 +266,22 @@ def _run(
                 known.add(trial, value)
                 trackers.add(trial, value)
                 ask()
+            elif kind == "failed":
+                if settings.carry_over or trial.optimizer not in failed:
+                    live.show(kind, trial, value)
+                failed.setdefault(trial.optimizer, f"{value}, at {_setting(trial)}")
+                if settings.carry_over or len(failed) == len(studies):
+                    raise TrialFailed("\n".join(f"{name}: {why}" for name, why in failed.items()))
+                for job in [job for job in queue if job[0].optimizer in failed]:
+                    queue.remove(job)
+                continue
             live.show(kind, trial, value)
-    return known
+    records.mend(t for study in studies for t in study.wanted(known) if t in known)
+    return known, failed
+
+
+def _setting(trial: Trial) -> str:
+    return f"{', '.join(f'{name} {x}' for name, x in trial.hyper)} with seed {trial.seed}"
 
 
 def _page(found: Outcome, folder: Path, reached: dict[str, dict[str, float]] | None = None) -> None:

@@ -131,7 +131,9 @@ def _run(argv: list[str]) -> None:
     asked = Settings(**given(_parser(), argv))
     task = load_task(asked.task, asked.data)
     with one_thread():
-        found = test(task, task.load(), asked)
+        data = task.load()
+        task.rehearse(data)
+        found = test(task, data, asked)
     print(told(found, asked))
     if asked.out is not None and not found.smooth:
         print(f"\nthere is no curve to draw: {asked.out} is not written")

@@ -13,7 +13,7 @@ from ravine.instruments.noise_scale import BLOCKS, Estimate, fieller
 from ravine.instruments.noisy_quadratic import GOAL, KINDS
 
 from ..errors import LabError
-from ..protocol.passes import advance
+from ..protocol.passes import advance, switch
 from ..protocol.routing import made
 from ..protocol.search import entries
 from ..protocol.spaces import middle
@@ -71,6 +71,7 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     seed_all(asked.seed)
     model = task.model()
     opt = made(entry.cls, model, dict(entry.built({"lr": lr})))
+    switch("train", model, opt)
     order = torch.Generator().manual_seed(asked.seed)
     losses: list[float] = []
     with NoiseScale(model.parameters()) as noise:
@@ -155,7 +156,9 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str]) -> None:
     asked = Settings(**given(_parser(), argv))
     task = load_task(asked.task, asked.data)
-    print(told(*measure(task, task.load(), asked), asked))
+    data = task.load()
+    task.rehearse(data)
+    print(told(*measure(task, data, asked), asked))
 
 
 def _parser() -> argparse.ArgumentParser:

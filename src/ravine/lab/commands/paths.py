@@ -137,6 +137,7 @@ def _run(argv: list[str]) -> None:
     task = load_task(asked.task, asked.data)
     with one_thread():
         data = task.load()
+        task.rehearse(data)
         chosen = entries(asked.optimizers)
         routing.check(chosen, task)
         sparse.check(chosen, task, data)

@@ -23,7 +23,7 @@ from ..protocol.study import SELECTION, Hyper, Make
 from ..protocol.trial import Result, Trial
 from ..protocol.trials import maker
 from ..sweep.live import Live
-from ..sweep.sweep import sweep
+from ..sweep.sweep import TrialFailed, sweep
 from ..tasks import Task, load_task
 from . import answer, given, of_optimizer, of_task
 
@@ -144,8 +144,10 @@ def tune(asked: Settings) -> str:
     with Records(asked.out or Path("runs") / f"tune-{task.folder}") as records:
         data = task.load()
         task = replace(task, batch=asked.batch or task.batch)
-        if task.batch > len(data.x):
-            raise LabError(f"--batch {task.batch}: task '{task.name}' has {len(data.x)} examples to train on")
+        if asked.batch and asked.batch > len(data.x):
+            raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(data.x)} examples to train on")
+        task.fits(data)
+        does = task.rehearse(data)
         routing.check([entry], task)
         sparse.check([entry], task, data)
         curvature.check([entry], task, data)
@@ -153,7 +155,7 @@ def tune(asked: Settings) -> str:
         common = {"task": asked.task, "epochs": epochs, "batch": task.batch, "schedule": asked.schedule,
                   "device": kind(crew)}  # fmt: skip
         with extra("tune", "ravine tune"):
-            search = Tuning(entry, entry.space, maker(entry, task.rehearse(data), common), asked)
+            search = Tuning(entry, entry.space, maker(entry, does, common), asked)
         known, queue, queued = Known(records), deque[tuple[Trial, ...]](), set[Trial]()
 
         def ask() -> None:
@@ -166,6 +168,8 @@ def tune(asked: Settings) -> str:
         each = asked.trials * asked.seeds + asked.confirm + len(search.reference)
         with Live([entry], each, epochs * -(-len(data.x) // task.batch), done) as live:
             for what, trial, value in sweep(queue, asked.task, asked.data, data, crew, records):
+                if what == "failed":
+                    raise TrialFailed(f"{trial.optimizer} at {dict(trial.hyper)} with seed {trial.seed}: {value}")
                 if what == "result":
                     known.add(trial, value)
                     ask()

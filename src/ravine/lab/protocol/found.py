@@ -6,7 +6,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -104,6 +104,7 @@ class Card:
     meaning: str = ""
     equations: str = ""  # LaTeX, traced at the best setting
     settings: bool = False  # what was typed sets hyperparameters: its space is another
+    warmups: dict[str, int] = field(default_factory=dict[str, int])  # steps of those that the method has itself
 
     @classmethod
     def of(cls, entry: Entry, hyper: Mapping[str, float]) -> "Card":
@@ -113,7 +114,9 @@ class Card:
             with suppress(Exception):  # of a rule of somebody's own: the report goes without
                 latex = entry.cls.equations(**{name: x for name, x in hyper.items() if name in known})
         meaning = (inspect.getdoc(entry.cls) or "").split("\n", 1)[0]
-        return cls(entry.name, entry.label, entry.ours, entry.defaults, meaning, latex, bool(entry.hyper))
+        return cls(
+            entry.name, entry.label, entry.ours, entry.defaults, meaning, latex, bool(entry.hyper), _warmups(entry)
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,12 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
     for other in found.sweep:
         keeps({m.card.label for m in other.methods} == {m.card.label for m in methods}, "its batch sizes")
         sound(replace(other, sweep=()), results)
+
+
+def _warmups(entry: Entry) -> dict[str, int]:
+    """Hyperparameters that are so many steps of a warm-up, as Adam2k's."""
+    usual = {name: x.default for name, x in inspect.signature(entry.cls).parameters.items()} | dict(entry.hyper)
+    return {name: x for name, x in usual.items() if "warmup" in name and type(x) is int and x > 0}
 
 
 def _processor() -> str:

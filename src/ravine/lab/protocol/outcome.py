@@ -51,14 +51,30 @@ class Method:
         return fmean(self.losses)
 
     @property
+    def validation(self) -> float:
+        """Their mean on the validation data, by which a choice may be made; infinite where one diverged."""
+        return fmean(r.final for r in self.tuned)
+
+    @property
     def diverged(self) -> int:
         """How many of the tuned runs did."""
         return sum(math.isinf(x) for x in self.losses)
 
     @property
     def metrics(self) -> list[float]:
-        """Of each tuned run that did not diverge, on the same data; what is no number is left out."""
-        return [x for r in self.tuned if r.diverged_at is None and math.isfinite(x := metric(r))]
+        """Of each tuned run, on the same data; what is no number is left out. None where a run diverged: those that
+        survived it are not the method."""
+        return [] if self.diverged else [x for r in self.tuned if math.isfinite(x := metric(r))]
+
+    @property
+    def usual(self) -> float | None:
+        """Mean loss at the defaults, on the data that the verdict is about; None where they were not run."""
+        return fmean(score(r) for r in self.defaults) if self.defaults else None
+
+    @property
+    def moved(self) -> bool:
+        """Whether any loss of a tuned run is another than before its first step."""
+        return any(len(set(r.valid)) > 1 for r in self.tuned)
 
 
 def score(result: Result) -> float:
@@ -94,7 +110,7 @@ class Outcome:
     def steps_to_easy_target(self) -> dict[str, float]:
         """Of each method by its name; infinite for a miss."""
         target = math.inf if self.easy_target is None else self.easy_target
-        return {m.name: steps_to(m.tuned, target) for m in self.methods}
+        return {m.name: stays_at(m.tuned, target) for m in self.methods}
 
     @property
     def usual(self) -> dict[str, Any]:
@@ -132,7 +148,7 @@ def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
     """The methods in the order of their test loss, from the keys of their trials and the results of these."""
     made = [_method(chosen, results) for chosen in found.methods]
     made, missing, untested = _tested(made)
-    made.sort(key=lambda m: m.loss)
+    made.sort(key=lambda m: (m.loss, m.diverged))
     whole = [m for m in made if not m.diverged]
     groups = dict(zip((m.name for m in whole), letters([m.losses for m in whole]), strict=True)) if whole else {}
     methods = tuple(replace(m, group=groups.get(m.name, "")) for m in made)
@@ -141,6 +157,7 @@ def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
     if target is None and not baseline.diverged:
         target = median(r.valid[-1] for r in baseline.tuned)
         easy = median(r.valid[round(EASY * (len(r.valid) - 1))] for r in baseline.tuned)
+        easy = max(easy, target)  # lower where it overfits since
     sweep = sorted((outcome(other, results) for other in found.sweep), key=lambda o: o.facts.task.batch)
     said = (*found.missing, *missing, *_unmeasured(methods, found.facts.task.metric))
     return Outcome(methods, target, easy, baseline.name, found.facts, tuple(sweep), said, untested)
@@ -179,23 +196,33 @@ def _unmeasured(methods: Sequence[Method], name: str | None) -> list[str]:
     """Metrics that are no number."""
     said = []
     for m in methods if name else ():
-        ended = [r for r in m.tuned if r.diverged_at is None]
-        if lost := len(ended) - len(m.metrics):
+        if not m.diverged and (lost := len(m.tuned) - len(m.metrics)):
             rest = "its mean is over the others" if m.metrics else "there is no mean"
-            said.append(f"{m.name}: the {name} is not a number in {lost} of {len(ended)} runs; {rest}.")
+            said.append(f"{m.name}: the {name} is not a number in {lost} of {len(m.tuned)} runs; {rest}.")
     return said
 
 
-def steps_to(results: Sequence[Result], target: float) -> float:
-    """The first step from which the mean over the seeds stays at or below the target; infinite where there is none, or
-    a seed diverged."""
+def reaches(results: Sequence[Result], target: float) -> float:
+    """The first step at which the mean over the seeds is at or below the target, whatever comes after; infinite where
+    there is none, or a seed diverged."""
+    return next((step for step, loss in _mean(results) if loss <= target), math.inf)
+
+
+def stays_at(results: Sequence[Result], target: float) -> float:
+    """The first step from which on it is so to the end."""
+    mean = _mean(results)
+    return _since([step for step, _ in mean], [loss for _, loss in mean], target)
+
+
+def _mean(results: Sequence[Result]) -> list[tuple[int, float]]:
+    """The mean validation loss over the seeds at each step; none where a seed diverged."""
     if any(r.diverged_at is not None for r in results):
-        return math.inf
-    return _since(results[0].step, [fmean(x) for x in zip(*(r.valid for r in results), strict=True)], target)
+        return []
+    return [(step, fmean(x)) for step, *x in zip(results[0].step, *(r.valid for r in results), strict=True)]
 
 
 def steps_of_each(results: Sequence[Result], target: float) -> list[float]:
-    """The same for each seed alone."""
+    """For each seed alone the first step from which on its loss stays at or below the target."""
     return [_since(r.step, r.valid, target) for r in results]
 
 

@@ -58,6 +58,12 @@ class Passes:
             self.scaler.update()
 
 
+def switch(form: str, *things: object) -> None:
+    """Into their "train" or "eval" form; an optimizer of another library may have no such form."""
+    for thing in things:
+        getattr(thing, form, lambda: None)()
+
+
 def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:
     """A step; ours are told the loss, which some of them need."""
     opt.step(**_told(opt, loss))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import LabError
-from .decode import Garbled, decoded
-from .trial import Result, Trial
+from .decode import Garbled, decoded, must
+from .trial import Result, Trial, key_of
 
 MOST = 2**28  # bytes in a value: a trial of a million evaluations has fewer
 T = TypeVar("T")
@@ -52,6 +52,10 @@ class Reading:
     def rows(self) -> Iterator[Row]:
         """The trials that can be read, oldest first."""
         return rows(self.db)
+
+    def results(self) -> dict[str, Result]:
+        """What was measured, by the key of its trial."""
+        return results(self.db)
 
     def recalled(self, name: str) -> Any:
         """What was remembered under a name; None where nothing was."""
@@ -108,15 +112,22 @@ ENDED = "create trigger ended after insert on trials begin delete from leases wh
 
 
 def rows(db: sqlite3.Connection) -> Iterator[Row]:
-    """Those that can be read; a file that is damaged ends where the damage is."""
-    try:
+    """Those that can be read; a file that is damaged ends where the damage is. A trial whose fields do not give its key
+    is not what was run."""
+    with suppress(sqlite3.Error):
         for key, trial, result in db.execute("select key, trial, result from trials order by rowid"):
-            try:
-                yield Row(decoded(str, key), trial_of(trial), result_of(result))
-            except Garbled:
-                continue
-    except sqlite3.Error:
-        return
+            with suppress(Garbled):
+                yield Row(decoded(str, key), trial_of(trial, key), result_of(result))
+
+
+def results(db: sqlite3.Connection) -> dict[str, Result]:
+    """Those that can be read, by their keys, which name a trial also where nothing else of it can be read."""
+    out: dict[str, Result] = {}
+    with suppress(sqlite3.Error):
+        for key, result in db.execute("select key, result from trials order by rowid"):
+            with suppress(Garbled):
+                out[decoded(str, key)] = result_of(result)
+    return out
 
 
 def recalled(db: sqlite3.Connection, name: str) -> Any:
@@ -133,9 +144,12 @@ def loaded(text: Any) -> Any:
         raise Garbled("it is no JSON") from None
 
 
-def trial_of(text: Any) -> Trial:
-    """A trial from its JSON."""
-    return decoded(Trial, loaded(text))
+def trial_of(text: Any, key: Any) -> Trial:
+    """A trial from its JSON, of which its key is the hash: also that of an older ravine, with fewer fields."""
+    fields = loaded(text)
+    trial = decoded(Trial, fields)
+    must(key_of(fields) == key, "its key", "is that of another trial")
+    return trial
 
 
 def result_of(text: Any) -> Result:

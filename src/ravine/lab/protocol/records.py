@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import LabError
 from .decode import Garbled
-from .reading import Row, checked, counted, in_the_way, recalled, result_of, rows
+from .reading import Row, checked, counted, in_the_way, recalled, result_of, results, rows
 from .trial import Result, Trial
 
 SCHEMA = """
@@ -89,7 +89,14 @@ class Records:
 
     def results(self) -> dict[str, Result]:
         """Those that can be read, by the key of their trial."""
-        return {row.key: row.result for row in self.rows()}
+        return results(self._db)
+
+    def mend(self, trials: Iterable[Trial]) -> None:
+        """Writes again what these trials were, where that cannot be read; their results stay."""
+        kept = {row.key for row in self.rows()}
+        for trial in trials:
+            if trial.key not in kept:
+                self._do("update trials set trial = ? where key = ?", json.dumps(asdict(trial)), trial.key)
 
     def add(self, trial: Trial, result: Result) -> None:
         """Keeps a result; one that is there already stays, unless it cannot be read."""

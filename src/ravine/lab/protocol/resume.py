@@ -23,15 +23,15 @@ OLDER = {"train"}  # fields that older versions wrote
 def found(folder: Path) -> tuple[Outcome, list[Row]]:
     """What a finished comparison found, and its trials: of the records alone, with nothing imported or measured."""
     with Reading(folder) as records:
-        begun, kept, rows = records.recalled("comparison"), records.recalled("found"), list(records.rows())
+        begun, kept = records.recalled("comparison"), records.recalled("found")
+        rows, results = list(records.rows()), records.results()
     if begun is None and kept is None:
         raise nothing(folder)
     if kept is None:
         raise LabError(
-            f"{folder}: the comparison of {counted(len(rows))} is not finished, or an older ravine made it, which kept "
-            f"less than a report needs: ravine compare --resume {folder} finishes it"
+            f"{folder}: the comparison of {counted(len(results))} is not finished, or an older ravine made it, which "
+            f"kept less than a report needs: ravine compare --resume {folder} finishes it"
         )
-    results = {row.key: row.result for row in rows}
     try:
         made = decoded(Found, kept)
         if lost := len(made.keys() - results.keys()):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ..errors import LabError
 from ..seeding import seed_all
 from ..tasks import Data, Task
-from .passes import advance
+from .passes import advance, switch
 from .routing import made
 from .search import Entry
 from .spaces import middle
@@ -29,7 +29,9 @@ def check(entries: Iterable[Entry], task: Task, data: Data) -> None:
         if not sparse and getattr(entry.cls, "dense", True):
             continue
         try:
-            advance(made(entry.cls, model, dict(entry.built({"lr": middle(entry.cls)}))), loss)
+            opt = made(entry.cls, model, dict(entry.built({"lr": middle(entry.cls)})))
+            switch("train", opt)
+            advance(opt, loss)
         except Exception as error:
             raise LabError(
                 f"optimizer '{entry.name}' does not take the gradients of task '{task.name}'{which}{able} "

@@ -4,12 +4,12 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -17,9 +17,11 @@ from torch.profiler import ProfilerActivity, profile
 from ..seeding import seed_all
 from ..tasks import Data, Task
 from ..threads import one_thread
-from .passes import Passes
+from .passes import Passes, switch
 from .routing import made
 from .trial import Trial
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,37 @@ class StepTime:
     peak: float = math.nan  # MiB of tensors that a step adds, at most, to those that were there before
 
 
-def measure(trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0) -> list[StepTime]:
+def measure(
+    trials: list[tuple[Trial, type]], task: Task, data: Data, seconds: float = 1.0
+) -> list[StepTime | Exception]:
     """The median over interleaved turns, A B C A B C, on one thread, for about `seconds` in all; of each turn the mean
-    of its 10 steps, since some methods do their dear work in every fifth or tenth step alone."""
+    of its 10 steps, since some methods do their dear work in every fifth or tenth step alone. Of one that raises an
+    error that error, and the others go on."""
+    runners, failed = dict[int, _Runner](), dict[int, Exception]()
+
+    def told(i: int) -> StepTime:
+        runner = runners[i]
+        whole, update = (1e3 * median(turns[1:]) for turns in (runner.whole, runner.update))  # the first turn warms
+        return StepTime(whole, update, runner.state(), runner.peak())
+
+    def each(act: Callable[[int], T]) -> dict[int, T]:
+        out: dict[int, T] = {}
+        for i in range(len(trials)):
+            try:
+                if i not in failed:
+                    out[i] = act(i)
+            except Exception as error:
+                failed[i] = error
+        return out
+
     with one_thread():
-        runners = [_Runner(trial, cls, task, data) for trial, cls in trials]
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(runners[0].whole) < 4:
-            for runner in runners:
-                runner.turn()
-        return [
-            StepTime(1e3 * median(r.whole[1:]), 1e3 * median(r.update[1:]), r.state(), r.peak())  # the first turn warms
-            for r in runners
-        ]
+        runners |= each(lambda i: _Runner(*trials[i], task, data))
+        end, turns = time.perf_counter() + seconds, 0
+        while turns < 4 or time.perf_counter() < end:
+            each(lambda i: runners[i].turn())
+            turns += 1
+        found: dict[int, StepTime | Exception] = {**each(told), **failed}
+    return [found[i] for i in range(len(trials))]
 
 
 class _Runner:
@@ -54,6 +74,7 @@ class _Runner:
         self.model = task.model().to(trial.device)
         self.opt = made(cls, self.model, dict(trial.hyper))
         self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled, task.loss)
+        switch("train", self.model, self.opt)
         self.wait = torch.cuda.synchronize if trial.device == "cuda" else lambda: None
         self.whole: list[float] = []
         self.update: list[float] = []

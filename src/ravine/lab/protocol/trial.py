@@ -4,22 +4,24 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # pyright: ignore
 
 from ravine.schedules import OneCycle, Scheduler, create
 
 from ..seeding import seed_all
 from ..tasks import Data, Task
 from . import curriculum
-from .passes import Passes
+from .passes import Passes, switch
 from .routing import made
 
+ROWS = 1000  # of an evaluation that go through the model at once
 LARGEST = 1e100  # of losses and metrics that are finite: means and squares of such are finite too
 DIVERGED = 10  # times the loss of the seed's own weights: what training loss has no business to reach
 
@@ -45,12 +47,17 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """The trial's name in the records."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
+        return key_of(asdict(self))
 
     @property
     def lr(self) -> float:
         """The learning rate, as the grid gave it."""
         return dict(self.hyper)["lr"]
+
+
+def key_of(fields: dict[str, Any]) -> str:
+    """The key of the trial that has these fields."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass
@@ -105,11 +112,9 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
         for rows in order(epoch).to(x.device).split(trial.batch):
             batch = x.index_select(0, rows), y.index_select(0, rows)
             loss = task.objective(model, passes.forward(batch[0]), batch[1])
-            passes.backward(loss)
-            passes.step(loss)
+            losses.append(_advanced(passes, loss))
             schedule.step()
             step += 1
-            losses.append(loss.item())
             if step in marks or not math.isfinite(losses[-1]):
                 result.seconds += time.perf_counter() - started
                 _measure(result, step, losses, task, passes, data)
@@ -122,7 +127,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                 losses, started = [], time.perf_counter()
     if data.x_test is not None and data.y_test is not None:
         result.test, result.test_metric = _evaluated(task, passes, data.x_test, data.y_test)
-    _switch("eval", opt)  # whoever takes the model on takes the weights that were measured
+    switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
 
 
@@ -138,6 +143,19 @@ def evaluation_steps(epochs: int, batches: int) -> set[int]:
     """At the end of each epoch, and between them where epochs are few: at least 20 in all, if there are 20 steps."""
     parts = -(-20 // epochs)
     return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
+
+
+def _advanced(passes: Passes, loss: Tensor) -> float:
+    """Back and a step; the loss, infinite where the method refuses to go on with numbers that are not finite."""
+    try:
+        passes.backward(loss)
+        passes.step(loss)
+    except (FloatingPointError, LinAlgError):
+        grads = [p.grad.to_dense() for p in passes.params if p.grad is not None]
+        if all(x.isfinite().all() for x in (loss, *passes.params, *grads)):
+            raise
+        return math.inf
+    return loss.item()
 
 
 def _diverged(result: Result, usual: float) -> bool:
@@ -157,24 +175,37 @@ def _measure(result: Result, step: int, losses: list[float], task: Task, passes:
 
 
 def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Mean loss and metric over these examples, with model and optimizer in their evaluation form."""
-    _switch("eval", passes.model, passes.opt)
-    loss = metric = 0.0
+    """Loss and metric over these examples, with model and optimizer in their evaluation form: of the loss the mean, of
+    the metric what it says of all of them together. It is 0 where the task has none."""
+    switch("eval", passes.model, passes.opt)
+    loss, metric, outputs = 0.0, 0.0, list[Any]()
     with torch.no_grad():
-        for rows in torch.arange(len(x)).split(1000):
-            output, target = passes.forward(x[rows], passes.model), y[rows]
-            loss += len(rows) * float(task.loss(output, target))
+        for rows in torch.arange(len(x)).split(ROWS):
+            output = passes.forward(x[rows], passes.model)
+            loss += len(rows) * float(task.loss(output, y[rows]))
             if task.metric is not None:
-                metric += len(rows) * float(task.metric(output, target))
-    _switch("train", passes.model, passes.opt)
-    return _bounded(loss / len(x)), _bounded(metric / len(x))
+                outputs.append(output)
+        if task.metric is not None:
+            metric = float(task.metric(_joined(outputs), y))
+    switch("train", passes.model, passes.opt)
+    return _bounded(loss / len(x)), _bounded(metric)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """The outputs of several passes as if of one; a model may give several tensors, in a tuple, list or dict."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, dict):
+        return {name: _joined([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple | list):
+        inside = [_joined(one) for one in zip(*parts, strict=True)]
+        return type(first)(*inside) if hasattr(first, "_fields") else type(first)(inside)
+    return first
 
 
 def _bounded(x: float) -> float:
     """What is so large that means of it overflow is infinite."""
     return math.copysign(math.inf, x) if abs(x) > LARGEST else x
-
-
-def _switch(form: str, *things: object) -> None:
-    for thing in things:
-        getattr(thing, form, lambda: None)()  # an optimizer of another library may have no such form

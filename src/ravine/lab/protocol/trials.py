@@ -1,7 +1,9 @@
 """From an optimizer's hyperparameters and a seed to a trial: all that is the same for the whole comparison."""
 
+import ast
 import hashlib
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -94,4 +96,20 @@ def _theirs(cls: type) -> str:
 
 
 def _hash(files: Iterable[Path]) -> str:
-    return hashlib.sha256(b"".join(sorted(hashlib.sha256(p.read_bytes()).digest() for p in files))).hexdigest()
+    return hashlib.sha256(b"".join(sorted(hashlib.sha256(_code(p)).digest() for p in files))).hexdigest()
+
+
+def _code(file: Path) -> bytes:
+    """What runs of a file: without comments, docstrings and layout. All of it, where it is no Python."""
+    source = file.read_bytes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a stranger's escapes: that is not our business
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return source
+    for node in ast.walk(tree):
+        speaks = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if speaks and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.unparse(tree).encode("utf-8", "surrogatepass")

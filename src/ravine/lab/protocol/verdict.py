@@ -2,15 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
-from .outcome import Method, Outcome
+from ravine.schedules import ExponentialWarmup, UntunedWarmup, Warmup, create
+
+from .found import Facts
+from .outcome import BASELINES, Method, Outcome, score
+from .spaces import UNSCHEDULED
+from .statistics import LEVEL, paired
 
 
 def words(found: Outcome) -> str:
     """The verdict, a sentence or two."""
     first, *others = found.methods
-    if first.diverged == len(first.tuned):
-        return "Every trial diverged: all learning rates tried are too high for this task."
+    if all(m.diverged == len(m.tuned) for m in found.methods):
+        return _lost(found)
     if first.diverged:
         return f"Every method diverged with some seed; {first.name} did in {first.diverged} of {found.seeds} runs."
     finite, lost = [m for m in others if not m.diverged], [m for m in others if m.diverged]
@@ -36,6 +42,35 @@ def words(found: Outcome) -> str:
     return text
 
 
+def _lost(found: Outcome) -> str:
+    """Why no run has a result: a rate that is too high is not the only reason."""
+    runs = [r for m in found.methods for r in m.tuned]
+    search = [(p.hyper.get("lr"), r) for m in found.methods for p in m.tried for r in p.results]
+    if not any(math.isfinite(loss) for r in runs for loss in r.valid[:1]):
+        return "No loss is a finite number, even before the first step: a fault of the task's data, model or loss."
+    if any(r.diverged_at is None for _, r in search):
+        return "Every run with a new seed diverged, though settings were found that did not: they are at the limit."
+    if (
+        len({lr for lr, _ in search}) > 1
+        and len(steps := {r.diverged_at for r in (*runs, *(r for _, r in search))}) == 1
+    ):
+        return (f"Every trial diverged at step {steps.pop()}, whatever its learning rate: look at the task's data and "
+                "loss there.")  # fmt: skip
+    return "Every trial diverged: all learning rates tried are too high for this task."
+
+
+def whose(found: Outcome) -> str:
+    """Where the target comes from."""
+    if found.easy_target is None:
+        return "as asked for"
+    return f"the median that {found.baseline}, {_baseline(found)}, ends with"
+
+
+def _baseline(found: Outcome) -> str:
+    usual = [m.name for m in found.methods if m.card.ours in BASELINES]
+    return f"the best baseline here (of {', '.join(usual)})" if found.baseline in usual else "the best here"
+
+
 def speed(found: Outcome) -> str:
     """Who reaches the easier target in how many of the baseline's steps; empty where that says nothing."""
     if found.easy_target is None or len(found.methods) < 2:
@@ -46,14 +81,14 @@ def speed(found: Outcome) -> str:
     if not 0 < usual < math.inf or steps[quickest] == usual:
         return ""
     return (
-        f"{quickest} reaches the easier target, a validation loss of {found.easy_target:.3g}, in "
-        f"{steps[quickest] / usual:.2g} times the steps of {found.baseline}."
+        f"{quickest} reaches the easier target, a validation loss of {found.easy_target:.3g}, to stay there, in "
+        f"{steps[quickest] / usual:.2g} times the steps of {found.baseline}, {_baseline(found)}."
     )
 
 
 def doubts(found: Outcome) -> list[str]:
     """What is missing, and what speaks against trusting the ranking as it is."""
-    out = list(found.missing)
+    out = [*found.missing, *_still(found)]
     for m in found.methods:
         if m.edges:
             at = " and ".join(f"{name} at the {end} value tried" for name, end in m.edges.items())
@@ -69,6 +104,49 @@ def doubts(found: Outcome) -> list[str]:
             if second < best:
                 out.append(f"{m.name}'s second choice did better than its first with new seeds: more points or seeds "
                            "may change its place")  # fmt: skip
+    return [*out, *_untuned(found)]
+
+
+def _still(found: Outcome) -> list[str]:
+    """Methods that never moved, and warm-ups that the run does not see the end of."""
+    out, steps = list[str](), found.facts.steps
+    for m in found.methods:
+        waits = [f"its {name} is {n:,} steps" for name, n in m.card.warmups.items() if n >= steps]
+        if not m.moved:
+            out.append(f"{m.name} never moved: its loss is the same from the first step to the last"
+                       f"{''.join(f'; {why}, and the run {steps:,}' for why in waits)}")  # fmt: skip
+        elif waits:
+            out.append(f"{m.name}: {' and '.join(waits)}, longer than the run of {steps:,}")
+    reached = _warmed(found.facts)
+    scheduled = [m for m in found.methods if m.card.ours not in UNSCHEDULED]
+    if scheduled and reached is not None and reached < 0.95:
+        out.append(f"the warm-up of schedule {found.facts.schedule} is longer than the run of {steps:,} steps: no rate "
+                   f"comes to more than {reached:.0%} of what its table says")  # fmt: skip
+    return out
+
+
+def _warmed(facts: Facts) -> float | None:
+    """What share of the rate is reached at the end of a schedule that is a warm-up; None of other schedules."""
+    with suppress(ValueError):  # records may name another
+        schedule = create(facts.schedule, facts.steps)
+        if any(isinstance(part, Warmup | ExponentialWarmup | UntunedWarmup) for part in schedule.parts()):
+            return schedule(facts.steps - 1)
+    return None
+
+
+def _untuned(found: Outcome) -> list[str]:
+    """Methods whose chosen setting is worse than their defaults."""
+    out: list[str] = []
+    for m in found.methods:
+        if m.usual is None or not m.usual < m.loss:
+            continue
+        losses = [score(r) for r in m.defaults]
+        n = len(losses)
+        luck = m.diverged == 0 and n > 1 and paired(losses, m.losses[:n]).p >= LEVEL
+        why = f"{n} seed{'s' * (n > 1)} cannot tell that from luck" if luck or n < 2 else "its search was too small"
+        loss = "diverged" if m.diverged else f"{m.loss:.4g}"
+        out.append(f"{m.name} is better at its defaults ({m.usual:.4g}) than at the setting that was chosen ({loss}): "
+                   f"{why}")  # fmt: skip
     return out
 
 

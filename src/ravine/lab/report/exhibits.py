@@ -47,7 +47,9 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
     alive = [m for m in methods if any(math.isfinite(r.final) for r in m.tuned)]
     searched = [m for m in methods if len({point.hyper.get("lr") for point in m.tried}) > 1]
     widths = [width for m in searched if (width := _width(m, ink))]
+    clocked = [m for m in methods if math.isfinite(m.time.whole)]
     timed = [m for m in methods if math.isfinite(m.time.state_bytes)]
+    peaked = [m for m in methods if math.isfinite(m.time.peak)]
     figures: dict[str, Figure | None] = {
         "train": _learning(outcome, alive, ink, "train", "training loss", {}),
         "valid": _learning(outcome, alive, ink, "valid", "validation loss", _targets(outcome)),
@@ -65,16 +67,16 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
         "time": visuals.bars(
             [visuals.Bar(m.name, ink[m.name],
                          {"update": m.time.update, "forward and backward": m.time.whole - m.time.update})
-             for m in methods], "ms per step",
-        ) if all(math.isfinite(m.time.whole) for m in methods) else None,
+             for m in clocked], "ms per step",
+        ) if clocked else None,
         "state": visuals.bars(
             [visuals.Bar(m.name, ink[m.name], {"state": m.time.state_bytes}) for m in timed],
             "bytes for each parameter",
         ) if timed else None,
         "memory": visuals.bars(
-            [visuals.Bar(m.name, ink[m.name], {"peak": m.time.peak}) for m in methods],
+            [visuals.Bar(m.name, ink[m.name], {"peak": m.time.peak}) for m in peaked],
             "MiB added at the peak",
-        ) if all(math.isfinite(m.time.peak) for m in methods) else None,
+        ) if peaked else None,
     }  # fmt: skip
     return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}
 

@@ -15,9 +15,9 @@ from ravine.visuals.engine import engine
 
 from ..protocol.found import Made
 from ..protocol.inside import MOST
-from ..protocol.outcome import Method, Outcome, score, steps_to
+from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.statistics import interval
-from ..protocol.verdict import doubts
+from ..protocol.verdict import doubts, whose
 from .equations import mathml
 from .exhibits import TITLES, Times, exhibits, inks, looks, profile
 
@@ -39,6 +39,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         doubts=doubts(outcome),
         detectable=[d.detectable for m in outcome.methods if (d := outcome.behind(m)) and math.isfinite(d.detectable)],
         judged=outcome.judged,
+        whose=whose(outcome),
         log_strip=_range(outcome)[0] > 0,
         points=len(outcome.methods[0].tried),
         names=list(dict.fromkeys(key for m in outcome.methods for p in m.tried for key in p.hyper)),
@@ -75,8 +76,9 @@ def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
         "metric": (fmean(method.metrics), *interval(method.metrics)) if method.metrics else None,
         "behind": outcome.behind(method),
         "seeds": [100 * _part(v, low, high) for v in method.losses if math.isfinite(v)],
-        "defaults": fmean(score(r) for r in method.defaults) if method.defaults else None,
-        "steps": [steps_to(method.tuned, t) for t in (outcome.target, outcome.easy_target) if t is not None],
+        "defaults": method.usual,
+        "steps": [(reaches(method.tuned, t), stays_at(method.tuned, t))
+                  for t in (outcome.target, outcome.easy_target) if t is not None],
         "diverged": [(p, r) for p in method.tried for r in p.results if r.diverged_at is not None],
         "searched": sum(len(p.results) for p in method.tried),
         "seconds": sorted(r.seconds for r in method.tuned)[len(method.tuned) // 2],

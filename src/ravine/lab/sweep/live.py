@@ -50,13 +50,16 @@ class Live:
         self.screen.stop()
 
     def show(self, kind: str, trial: Trial, value: Any) -> None:
-        """A message of the sweep: a trial is at a step, has its result, or lost its worker."""
+        """A message of the sweep: a trial is at a step, has its result, fails, or lost its worker."""
         if kind == "result":
             self.done[trial] = value
             self.running.pop(trial, None)
         elif kind == "lost":
             self.running.pop(trial, None)
             self._say(f"a worker died ({value}): {trial.optimizer} at lr {trial.lr:g} is run again")
+        elif kind == "failed":
+            self.running.pop(trial, None)
+            self._say(f"{trial.optimizer} at lr {trial.lr:g} fails: {value}")
         else:
             self.running[trial] = value
         if self.console.is_terminal:

@@ -19,7 +19,7 @@ ATTEMPTS = 3
 
 
 class TrialFailed(RuntimeError):
-    """A trial raised an error, or the processes that ran it died."""
+    """A task raised an error in a worker, or all that was to be run did, or the processes that ran it died."""
 
 
 def sweep(queue: deque[Job], task: str, folder: Path | None, data: Data, workers: int | Sequence[str],
@@ -29,8 +29,11 @@ def sweep(queue: deque[Job], task: str, folder: Path | None, data: Data, workers
 
     Yields in no fixed order ("step", trial, step) as trials go on, ("result", trial, result) when they end, once each,
     and ("lost", trial, why) when their worker died or said nothing for `patience` seconds: it is replaced, and they are
-    run again, three times at most. An error in a trial itself is not tried again. `workers` are so many processes, or
-    one for each device named. `records` are told who works on what; to add the results is the caller's part.
+    run again. ("failed", trial, why) is of a trial that raised an error, or lost its worker three times: what is left
+    of its job is not run, and all else goes on. `workers` are so many processes, or one for each device named.
+    `records` are told who works on what; to add the results is the caller's part.
+
+    Raises TrialFailed where the task fails in the workers, before any trial.
     """
     devices = ("cpu",) * workers if isinstance(workers, int) else tuple(workers)
     if not queue:
@@ -45,12 +48,19 @@ def sweep(queue: deque[Job], task: str, folder: Path | None, data: Data, workers
             crew.give(queue)
             job, (kind, trial, value) = crew.hear()
             if kind == "failed":
-                raise TrialFailed(f"a trial failed:\n{value}")
-            if kind == "gone":
+                if trial is None:
+                    raise TrialFailed(f"task '{task}' fails in a worker: {value}")
+                done.update(job)
+                yield kind, trial, value
+            elif kind == "gone":
                 left = [trial for trial in job if trial not in done]
                 deaths[job].append(value)
-                if len(deaths[job]) == ATTEMPTS:
+                if len(deaths[job]) == ATTEMPTS and not left:
                     raise TrialFailed(_died(job, deaths[job]))
+                if len(deaths[job]) == ATTEMPTS:
+                    done.update(job)
+                    yield "failed", left[0], _died(job, deaths[job])
+                    continue
                 if left:
                     queue.appendleft(job)
                 for trial in left:

@@ -5,6 +5,7 @@ import pickle
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -14,10 +15,14 @@ from typing import Any
 
 import torch
 
+import ravine
+
+from ..errors import LabError
 from ..protocol.search import optimizer_class
 from ..protocol.trial import Result, Trial, run
 from ..tasks import Data, Task, load_task
 
+AROUND = Path(ravine.__file__).parent / "lab" / "protocol", Path(__file__).parent, Path(torch.__file__).parent
 Job = tuple[Trial, ...]  # run in order, each on the weights of the one before; nearly always one trial
 Message = tuple[str, Trial | None, Any]
 
@@ -38,7 +43,8 @@ def work(conn: Connection, task_name: str, folder: Path | None, device: str, bea
 def serve(task_name: str, folder: Path | None, device: str, say: Callable[[Message], None],
           take_data: Callable[[], bytes], take_job: Callable[[], Job]) -> None:  # fmt: skip
     """For ever: asks for the data with "ready", once, and for a job with "idle"; says how it goes with "step", and what
-    was measured with "result". An error, in the task or a trial, is "failed", and the end."""
+    was measured with "result". An error in a trial is "failed", and ends the job; one in the task, of no trial, is the
+    end. So is any on a GPU, which may take no more work after it."""
     alone()
     try:
         task = load_task(task_name, folder)
@@ -46,18 +52,44 @@ def serve(task_name: str, folder: Path | None, device: str, say: Callable[[Messa
         data = pickle.loads(take_data()).to(device)
         while True:
             say(("idle", None, None))
-            for trial, result in run_job(take_job(), task, data, lambda trial, step: say(("step", trial, step))):
-                say(("result", trial, result))
+            for message in attempt(take_job(), task, data, lambda trial, step: say(("step", trial, step))):
+                say(message)
+                if message[0] == "failed" and device != "cpu":
+                    return
     except KeyboardInterrupt:  # Ctrl-C may reach every process of the terminal: the coordinator answers it
         pass
-    except Exception:
-        say(("failed", None, traceback.format_exc()))
+    except Exception as error:
+        say(("failed", None, told(error)))
 
 
 def alone() -> None:
     """One thread for this process, since others have the other cores; torch.compile's helpers too."""
     torch.set_num_threads(1)
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+def attempt(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]) -> Iterator[Message]:
+    """Runs a job: what each trial measured, and what the first that fails says."""
+    left = deque(job)
+    try:
+        for trial, result in run_job(job, task, data, tell):
+            left.popleft()
+            yield "result", trial, result
+    except Exception as error:
+        yield "failed", left[0], told(error)
+
+
+def told(error: Exception) -> str:
+    """In a line, with the place in the code of the task or the optimizer; all of it if RAVINE_DEBUG is set."""
+    if os.environ.get("RAVINE_DEBUG"):
+        return "".join(traceback.format_exception(error))
+    text = " ".join(str(error).split())
+    if isinstance(error, LabError):
+        return text
+    frames = [x for x in traceback.extract_tb(error.__traceback__) if x.filename[0] != "<"]
+    theirs = [x for x in frames if not any(Path(x.filename).is_relative_to(folder) for folder in AROUND)]
+    place = "".join(f" ({Path(x.filename).name}, line {x.lineno})" for x in theirs[-1:])
+    return f"{type(error).__name__}: {text:.1000}{place}"
 
 
 def run_job(job: Job, task: Task, data: Data, tell: Callable[[Trial, int], None]) -> Iterator[tuple[Trial, Result]]:

@@ -32,11 +32,16 @@ def main(replica: int, name: str = "diloco", rounds: int = 40, sync_every: int =
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # of this replica alone
+
+    def load(state: dict) -> None:
+        model.load_state_dict(state["model"])
+        opt.load_state_dict(state["opt"])
+
     manager = Manager(
         pg=ProcessGroupGloo(timeout=timedelta(seconds=30)),
         min_replica_size=1,
         use_async_quorum=False,  # who comes late is healed before it takes part
-        load_state_dict=lambda state: (model.load_state_dict(state["model"]), opt.load_state_dict(state["opt"])),
+        load_state_dict=load,
         state_dict=lambda: {"model": model.state_dict(), "opt": opt.state_dict()},
         replica_id=f"replica_{replica}",
         store_addr="127.0.0.1",

@@ -51,7 +51,7 @@ def test_an_extra_is_installed_once(clone: Path):
     assert installed(clone, "--demo") == "lab,play,tune"
     assert installed(clone, "--demo") == ""
     assert installed(clone) == "test"
-    assert installed(clone, "--all") == "integrations,ray,tensorboard,wandb,mlflow,parquet"
+    assert installed(clone, "--all") == "integrations,ray,ft,tensorboard,wandb,mlflow,parquet"
     assert [installed(clone, "--all"), installed(clone), installed(clone, "--demo")] == ["", "", ""]
 
 

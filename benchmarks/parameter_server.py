@@ -19,6 +19,7 @@ import os
 import platform
 import statistics
 import time
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,17 @@ def measured(engine: Any, model: str, workers: int) -> dict[str, float]:
 
 def main(rounds: int) -> None:
     """All engines, models and numbers of workers, in turns."""
-    about: dict[str, Any] = {"torch": torch.__version__, "cores": os.cpu_count(), "machine": platform.machine()}
-    about |= {"rounds": rounds, "load before": round(os.getloadavg()[0], 1)}
+    about: dict[str, Any] = {
+        "command": f"python benchmarks/parameter_server.py --rounds {rounds}",
+        "date": date.today().isoformat(),
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "threads": os.cpu_count(),
+            "torch": torch.__version__,
+        },
+        "load": round(os.getloadavg()[0], 1),
+        "rounds": rounds,
+    }
     engines = ["local"]
     if find_spec("ray"):
         from ravine.parallel.engines.cluster import join
@@ -87,8 +97,8 @@ def main(rounds: int) -> None:
         medians = {k: round(statistics.median(x[k] for x in each), 3) for k in each[0]}
         rows.append({"model": model, "workers": workers, "engine": engine, **medians})
         print("  ".join(f"{k} {x}" for k, x in rows[-1].items()))
-    about |= {"load after": round(os.getloadavg()[0], 1), "command": "python benchmarks/parameter_server.py"}
-    RESULTS.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    about |= {"load after": round(os.getloadavg()[0], 1), "servers": rows}
+    RESULTS.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ What the first words of a block say:
 
     python             runs alone, in an empty namespace; a block without a language right after it is what it prints
     python signature   how a class is called: not to be run
+    python sketch      the outline of a script that starts processes: it is Python, and not run
     python gpu         needs an NVIDIA GPU: its types are checked, and it is run nowhere in the suite
     console            a command after "$ ", and what it prints
 """

@@ -68,8 +68,13 @@ def test_a_signature_is_a_call_and_nothing_else(block: Block):
     assert isinstance(statement, ast.FunctionDef)
 
 
+@pytest.mark.parametrize("block", every("python sketch"), ids=str)
+def test_a_sketch_is_python(block: Block):
+    assert ast.parse(block.text).body
+
+
 def test_every_block_says_what_it_is():
-    kinds = {"python", "python signature", "python gpu", "console", "bibtex", ""}
+    kinds = {"python", "python signature", "python sketch", "python gpu", "console", "bibtex", ""}
     assert [f"{block}: {block.kind}" for page in PAGES for block in blocks(page) if block.kind not in kinds] == []
     unmarked = [str(block) for page in PAGES for block in blocks(page) if block.text.lstrip().startswith("$ ")]
     assert unmarked == [str(block) for page in PAGES for block in blocks(page) if block.kind == "console"]

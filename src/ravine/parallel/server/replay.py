@@ -78,7 +78,7 @@ def replay(
     handles = {
         n: Handle(n, made.plan.placement, made.rule, made.hyper, stage.lines, made.measured) for n in trace.workers
     }
-    return stage.play(work, [Context(x, n, n % workers, workers) for n, x in handles.items()], args)
+    return stage.perform(work, [Context(x, n, n % workers, workers) for n, x in handles.items()], args)
 
 
 class Stage:
@@ -164,7 +164,7 @@ class Stage:
                 return f"worker {worker} does not make {request} {number} to shard {i}, which was recorded"
         return "nobody can go on"
 
-    def play(self, work: Callable[..., Any], contexts: Sequence[Context], args: Sequence[Any]) -> dict[str, Tensor]:
+    def perform(self, work: Callable[..., Any], contexts: Sequence[Context], args: Sequence[Any]) -> dict[str, Tensor]:
         """All workers to their end, and the parameters then."""
         threads, before = torch.get_num_threads(), states()
         self.running = {x.number for x in contexts}

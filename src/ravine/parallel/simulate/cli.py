@@ -29,10 +29,10 @@ PROBLEMS = ("quadratic", "logistic", "digits")
 
 def main(argv: list[str]) -> int:
     """Runs the command in `argv` and returns its exit status."""
-    return answer(lambda: print(command(**vars(parser().parse_args(argv[1:])))), ValueError, TypeError, OSError)
+    return answer(lambda: print(command(**vars(_parser().parse_args(argv[1:])))), ValueError, TypeError, OSError)
 
 
-def parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     """What it takes."""
     made = Parser(
         prog="ravine simulate",

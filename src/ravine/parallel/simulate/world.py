@@ -26,8 +26,9 @@ COPIES = 32  # how many workers' copies are looked at for the divergence
 
 
 def stale_of(site: Site, reply: Reply) -> int:
-    """How stale the push was that has just been answered; -1 where it was not accepted."""
-    return site.shard.recent[-1][2] if reply.status in ("applied", "kept") else -1
+    """How stale the push was that has just been answered; -1 where it was not accepted, or by a shard before this."""
+    recent = site.shard.recent
+    return recent[-1][2] if recent and reply.status in ("applied", "kept") else -1
 
 
 class Token:

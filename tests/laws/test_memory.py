@@ -444,8 +444,8 @@ def test_an_optimizer_goes_to_another_process_and_stays_here():
     assert steps == counts
     for x, y in zip(found, weights, strict=True):
         assert (x == y).all()
-    walk(opt, 2)  # and here it counts on
-    assert opt.state[of(opt)[0]]["step"] == 4
+    walk(opt, 2)  # what torch sends lies in memory that both share, the count too: it has the steps of both
+    assert opt.state[of(opt)[0]]["step"] == 6
 
 
 # tensors that share memory

@@ -6,7 +6,7 @@ what is answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,7 +68,7 @@ class Client:
         """With a tensor for each parameter, to all shards."""
         square = None
         if self.measured:
-            square = sum(norm(x) ** 2 for x in tensors.values())
+            square = squared(tensors.values())
         made = list[Addressed]()
         for i, (pieces, x) in enumerate(zip(self.pieces, self.known, strict=True)):
             x.sequence += 1
@@ -126,6 +126,7 @@ class Client:
         return {k: xs[0] if len(xs) == 1 else torch.cat(xs) for k, xs in joined.items()}
 
 
-def norm(x: Tensor) -> float:
-    """‖x‖, in float64."""
-    return float(torch.linalg.vector_norm(torch.view_as_real(x) if x.is_complex() else x, dtype=torch.float64))
+def squared(tensors: Iterable[Tensor]) -> float:
+    """‖·‖² of all together, in float64."""
+    reals = (torch.view_as_real(x) if x.is_complex() else x for x in tensors)
+    return float(sum(torch.linalg.vector_norm(x, dtype=torch.float64) ** 2 for x in reals))

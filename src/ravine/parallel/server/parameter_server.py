@@ -116,8 +116,11 @@ class ParameterServer:
             raise ValueError(f"ParameterServer: engine is {engine!r}; it must be 'local' or 'ray'")
         if resources and engine == "local":
             raise ValueError("ParameterServer: resources are for engine='ray'; local workers share this machine")
+        if not isinstance(rule, str):
+            sendable("rule", rule, "a name, an optimizer's class, or functools.partial of it with its settings")
+        sendable("admit", admit, "policies whose classes are at the top of a module")
         made = planned(params, rule, shards=shards, placement=placement, split=split, admit=admit)
-        self.rule, self.hyper, self.measured = made.rule, made.hyper, made.measured
+        self.rule, self.made = made.rule, made
         folder = None if checkpoint is None else Path(checkpoint).absolute()
         self.plan = replace(made.plan, folder=folder, every=every, record=record)
         if folder is not None:
@@ -129,7 +132,7 @@ class ParameterServer:
         self.engine = started(engine, self.plan, patience, restarts, resources)
         try:
             self.lines = self.engine.connect()(-1)
-            self.client = Handle(-1, self.placement, self.rule, self.hyper, self.engine.connect()).client()
+            self.client = made.handle(-1, self.engine.connect()).client()
             self.count = max(self.metrics()["workers"])  # on a checkpoint, numbers go on: pushes count once
         except BaseException:
             self.close()
@@ -146,7 +149,7 @@ class ParameterServer:
         """How one more worker reaches the shards; it can be sent to another process."""
         self.open()
         number, self.count = self.count, self.count + 1
-        return Handle(number, self.placement, self.rule, self.hyper, self.engine.connect(), self.measured)
+        return self.made.handle(number, self.engine.connect())
 
     def hire(self, work: Callable[..., Any], workers: int = 1, args: Sequence[Any] = ()) -> list[Any]:
         """Start workers that run `work(worker, *args)`, and go on: each has wait() and kill()."""

@@ -16,9 +16,10 @@ from ravine.compile.launch.rows import separable
 from ravine.optimizer import Optimizer
 from ravine.parallel.placement import How, place
 from ravine.parallel.server.admit import Policy
-from ravine.parallel.server.handle import trained
+from ravine.parallel.server.handle import Handle, trained
 from ravine.parallel.server.plan import Plan
 from ravine.parallel.server.shard import Rule, Shard
+from ravine.parallel.server.talk import Lines
 from ravine.saved import told, whole
 
 Params = nn.Module | Iterable[tuple[str, Tensor]] | Iterable[Tensor]
@@ -33,6 +34,10 @@ class Planned:
     rule: str
     hyper: Mapping[str, float]
     measured: bool
+
+    def handle(self, number: int, connect: Callable[[int], Lines]) -> Handle:
+        """How a worker of this number reaches the shards."""
+        return Handle(number, self.plan.placement, self.rule, self.hyper, connect, self.measured)
 
 
 class Named:
@@ -55,27 +60,24 @@ def planned(
     placement: How = "greedy",
     split: bool | None = None,
     admit: Sequence[Policy] = (),
+    who: str = "ParameterServer",
 ) -> Planned:
-    """The plan of a server: see `ParameterServer`."""
+    """The plan of a server: see `ParameterServer`. who: is named in errors."""
     tensors = {k: x.cpu().clone() for k, x in named(params).items()}
-    shards = whole("ParameterServer: shards", shards, 1, where="")
+    shards = whole(f"{who}: shards", shards, 1, where="")
     if not callable(rule) and not isinstance(rule, str):
-        raise TypeError(
-            f"ParameterServer: rule is {told(rule)}; give a name, an optimizer's class, or functools.partial"
-        )
+        raise TypeError(f"{who}: rule is {told(rule)}; give a name, an optimizer's class, or functools.partial")
     make: Rule = Named(rule) if isinstance(rule, str) else cast(Rule, rule)
-    sendable("rule", make, "a name, an optimizer's class, or functools.partial of it with its settings")
-    sendable("admit", admit, "policies whose classes are at the top of a module")
     one = Shard(list(tensors.values()), make, admit)  # raises where the rule and the policies do not fit
     if any(x.name == "closure" and x.default is x.empty for x in signature(one.opt.step).parameters.values()):
         raise TypeError(
-            f"ParameterServer: {type(one.opt).__name__} computes the loss several times in a step, and a server has "
+            f"{who}: {type(one.opt).__name__} computes the loss several times in a step, and a server has "
             "gradients only; give another rule"
         )
     split = alone(one.opt) if split is None else split
     placed = place(tensors.items(), shards, placement, split=split)
     if empty := [i for i in range(shards) if not placed.at(i)]:
-        raise ValueError(f"ParameterServer: shard {empty[0]} of {shards} has no parameter; give fewer shards")
+        raise ValueError(f"{who}: shard {empty[0]} of {shards} has no parameter; give fewer shards")
     hyper = {k: float(x) for k, x in one.opt.param_groups[0].items() if isinstance(x, int | float)}
     measured = any(x.needs_square for x in admit)
     return Planned(Plan(tensors, placed, make, admit), type(one.opt).__name__, hyper, measured)

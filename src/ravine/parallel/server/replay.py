@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from ravine.parallel.engines.lines import failed
-from ravine.parallel.server.handle import Handle
 from ravine.parallel.server.message import Failed, Leave, Reply, Request
 from ravine.parallel.server.parameter_server import Context
-from ravine.parallel.server.plan import Event, Kept, Plan, noted
-from ravine.parallel.server.planned import Params, Ruled, planned
+from ravine.parallel.server.plan import Event, Kept, noted
+from ravine.parallel.server.planned import Params, Planned, Ruled, planned
 from ravine.parallel.server.trace import Trace
 from ravine.parallel.server.wire import packed, unpacked
 from ravine.saved import whole
@@ -74,18 +73,16 @@ def replay(
     if len(trace.shards) != len(made.plan.placement.places):
         raise ValueError(f"replay: the trace is of {len(trace.shards)} shards, and there are "
                          f"{len(made.plan.placement.places)}; give shards={len(trace.shards)}")  # fmt: skip
-    stage = Stage(trace, made.plan)
-    handles = {
-        n: Handle(n, made.plan.placement, made.rule, made.hyper, stage.lines, made.measured) for n in trace.workers
-    }
-    return stage.perform(work, [Context(x, n, n % workers, workers) for n, x in handles.items()], args)
+    playback = Playback(trace, made)
+    contexts = [Context(made.handle(n, playback.lines), n, n % workers, workers) for n in trace.workers]
+    return playback.run(work, contexts, args)
 
 
-class Stage:
+class Playback:
     """The shards, what each is still to answer, and who waits for it."""
 
-    def __init__(self, trace: Trace, plan: Plan):
-        self.plan = plan
+    def __init__(self, trace: Trace, made: Planned):
+        self.made, plan = made, made.plan
         self.shards = [Kept(plan.shard(i), None, 1, False, plan.about(i)) for i in plan.placement.places]
         self.events = [[x for x in events if x[1] >= 0] for events in trace.shards]
         self.next = [0] * len(self.events)
@@ -97,7 +94,7 @@ class Stage:
         self.wrong: Diverged | None = None
         self.raised: Exception | None = None
 
-    def lines(self, number: int) -> Stage:
+    def lines(self, number: int) -> Playback:
         """What a worker is connected to."""
         return self
 
@@ -131,7 +128,7 @@ class Stage:
                     f"push {event[2]} of worker {event[1]} to shard {shard} has other numbers than the recorded one: "
                     "`work` computes something else, or not the same each time"
                 )
-            reply = self.shards[shard].answer(unpacked(packed(request), self.plan.dtypes(shard)))
+            reply = self.shards[shard].answer(unpacked(packed(request), self.made.plan.dtypes(shard)))
             self.next[shard] += 1
             self.left[shard][key(event)] -= 1
             if not self.left[shard][key(event)]:
@@ -164,7 +161,7 @@ class Stage:
                 return f"worker {worker} does not make {request} {number} to shard {i}, which was recorded"
         return "nobody can go on"
 
-    def perform(self, work: Callable[..., Any], contexts: Sequence[Context], args: Sequence[Any]) -> dict[str, Tensor]:
+    def run(self, work: Callable[..., Any], contexts: Sequence[Context], args: Sequence[Any]) -> dict[str, Tensor]:
         """All workers to their end, and the parameters then."""
         threads, before = torch.get_num_threads(), states()
         self.running = {x.number for x in contexts}
@@ -183,7 +180,7 @@ class Stage:
             self.fail(self.expected())
         if self.wrong is not None:
             raise self.wrong from self.raised
-        client = Handle(-1, self.plan.placement, "", {}, self.lines).client()
+        client = self.made.handle(-1, self.lines).client()
         replies = {i: self.shards[i].shard.answer(request) for i, request in client.pull()}
         return client.whole(replies)
 
@@ -207,21 +204,21 @@ class Stage:
 class Turn(Future[Reply]):
     """The reply to a request. Who waits for it lets others run meanwhile."""
 
-    def __init__(self, stage: Stage, worker: int):
+    def __init__(self, playback: Playback, worker: int):
         super().__init__()
-        self.stage, self.worker = stage, worker
+        self.playback, self.worker = playback, worker
 
     def result(self, timeout: float | None = None) -> Reply:
         if not self.done():
-            stage, mine = self.stage, states()
-            stage.waiting[self.worker] = self
-            stage.stuck()
-            stage.turn.release()
+            playback, mine = self.playback, states()
+            playback.waiting[self.worker] = self
+            playback.stuck()
+            playback.turn.release()
             try:
                 super().exception()  # waits
             finally:
-                stage.turn.acquire()
-                del stage.waiting[self.worker]
+                playback.turn.acquire()
+                del playback.waiting[self.worker]
                 restore(mine)
         return super().result()
 

@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 
+from ravine.parallel.server.client import squared
 from ravine.parallel.server.handle import Handle
 from ravine.parallel.server.message import Pull, Push, Reply, Request
 from ravine.parallel.server.talk import Call, Command, Stage, Talk
@@ -99,11 +99,6 @@ class Plain(Agent):
                 counts.refused += 1
             else:
                 counts.acknowledged += 1
-
-
-def squared(tensors: Tensors) -> float:
-    """‖·‖² of all, as `Client.push` has it."""
-    return float(sum(torch.linalg.vector_norm(x, dtype=torch.float64) ** 2 for x in tensors))
 
 
 class Opening(Stage):

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ravine.parallel.placement import How, place
+from ravine.parallel.placement import How
 from ravine.parallel.server.admit import Policy
-from ravine.parallel.server.handle import Handle
-from ravine.parallel.server.plan import Plan
-from ravine.parallel.server.planned import Named, alone
-from ravine.parallel.server.shard import Rule
+from ravine.parallel.server.planned import Named, Planned, planned
 from ravine.parallel.simulate.agents import Hire
 from ravine.parallel.workers import Downpour
-from ravine.saved import told, whole
+from ravine.saved import whole
 
 Made = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -43,9 +39,10 @@ class Asynchronous:
     placement: How = "greedy"
     name: str = "asynchronous"
 
-    def plan(self, initial: Sequence[Tensor]) -> Plan:
+    def planned(self, initial: Sequence[Tensor]) -> Planned:
         """The shards as they begin."""
-        return planned(initial, self.rule, self.admit, self.shards, self.placement)
+        more: dict[str, Any] = {"shards": self.shards, "placement": self.placement, "admit": self.admit}
+        return planned(initial, self.rule, **more, who="Asynchronous")
 
     def hire(self) -> Hire | None:
         """What makes its workers; None: the plain one, for which shards must be one."""
@@ -89,56 +86,15 @@ class Synchronous:
         if self.local is None and self.sync_every > 1:
             raise ValueError("Synchronous: sync_every needs local, the optimizer of the steps between")
 
-    def plan(self, initial: Sequence[Tensor]) -> Plan:
+    def planned(self, initial: Sequence[Tensor]) -> Planned:
         """The parameters as they begin, on one shard."""
-        return planned(initial, self.rule, self.admit, 1, "greedy")
+        return planned(initial, self.rule, admit=self.admit, who="Synchronous")
 
     def inner(self, params: list[nn.Parameter]) -> torch.optim.Optimizer | None:
         """The optimizer of a worker's copy."""
-        return None if self.local is None else made(self.local)(params)
+        if self.local is None:
+            return None
+        return Named(self.local)(params) if isinstance(self.local, str) else self.local(params)
 
 
 Method = Asynchronous | Synchronous
-
-
-def made(rule: str | Made) -> Rule:
-    """What makes the optimizer."""
-    if not isinstance(rule, str) and not callable(rule):
-        raise TypeError(f"a rule is a name with settings, such as 'sgd:lr=0.1', or makes an optimizer of parameters; "
-                        f"this is {told(rule)}")  # fmt: skip
-    return Named(rule) if isinstance(rule, str) else cast(Rule, rule)
-
-
-def planned(initial: Sequence[Tensor], rule: Any, admit: Sequence[Policy], shards: int, how: How) -> Plan:
-    """A server's plan for these tensors."""
-    tensors = {str(i): x.detach().clone() for i, x in enumerate(initial)}
-    shards = whole("Asynchronous: shards", shards, 1, where="")
-    split = shards > 1 and alone(made(rule)([nn.Parameter(x.clone()) for x in tensors.values()]))
-    placed = place(tensors.items(), shards, how, split=split)
-    if empty := [i for i in range(shards) if not placed.at(i)]:
-        raise ValueError(f"Asynchronous: shard {empty[0]} of {shards} has nothing to keep; give fewer shards")
-    return Plan(tensors, placed, made(rule), admit)
-
-
-class Handles:
-    """Makes handles of one plan's shards."""
-
-    def __init__(self, plan: Plan):
-        self.plan = plan
-        self.measured = any(x.needs_square for x in plan.admit)
-
-    @cached_property
-    def rule(self) -> tuple[str, dict[str, float]]:
-        """The name and the numbers of the rule."""
-        opt = self.plan.shard(0).opt
-        hyper = {k: float(x) for k, x in opt.param_groups[0].items() if isinstance(x, int | float)}
-        return type(opt).__name__, hyper
-
-    def handle(self, number: int) -> Handle:
-        """How a worker of this number reaches the shards, once it is given lines."""
-        return Handle(number, self.plan.placement, *self.rule, connect=no_lines, measured=self.measured)
-
-
-def no_lines(number: int) -> Any:
-    """In simulated time there are none."""
-    raise RuntimeError(f"worker {number} is simulated, and has no lines")

@@ -12,7 +12,7 @@ from ravine.parallel.server.admit import Finite
 from ravine.parallel.server.message import Pull, Push, Reply
 from ravine.parallel.simulate.agents import squared
 from ravine.parallel.simulate.cluster import Cluster
-from ravine.parallel.simulate.methods import Handles, Synchronous
+from ravine.parallel.simulate.methods import Synchronous
 from ravine.parallel.simulate.problems import Problem, Tensors
 from ravine.parallel.simulate.run import Kind, Run, apart
 from ravine.parallel.simulate.site import Site
@@ -75,8 +75,8 @@ class Rounds:
     ):
         self.problem, self.method, self.cluster, self.most, self.record = problem, method, cluster, pushes, record
         self.initial = [x.detach().clone() for x in problem.initial]
-        self.site = Site(method.plan(self.initial), 0, 1, False, True)
-        self.measured = Handles(self.site.plan).measured
+        made = method.planned(self.initial)
+        self.site, self.measured = Site(made.plan, 0, 1, False, True), made.measured
         self.alone = any(isinstance(x, Finite) for x in method.admit)  # each worker looks at what it has found
         self.members = [Member(i, cluster, seed, i < watched) for i in range(cluster.workers)]
         self.now, self.stopped = 0.0, False

@@ -14,7 +14,7 @@ from ravine.parallel.simulate.agents import Agent, Compute, Hired, Life, Plain
 from ravine.parallel.simulate.cluster import Cluster, Draws, once
 from ravine.parallel.simulate.distributions import Uniform
 from ravine.parallel.simulate.events import Events
-from ravine.parallel.simulate.methods import Asynchronous, Handles
+from ravine.parallel.simulate.methods import Asynchronous
 from ravine.parallel.simulate.problems import Problem, Tensors
 from ravine.parallel.simulate.run import Run, Span, apart
 from ravine.parallel.simulate.site import Site
@@ -29,6 +29,11 @@ def stale_of(site: Site, reply: Reply) -> int:
     """How stale the push was that has just been answered; -1 where it was not accepted, or by a shard before this."""
     recent = site.shard.recent
     return recent[-1][2] if recent and reply.status in ("applied", "kept") else -1
+
+
+def no_lines(number: int) -> Any:
+    """In simulated time there are none."""
+    raise RuntimeError(f"worker {number} is simulated, and has no lines")
 
 
 class Token:
@@ -91,14 +96,14 @@ class World(Events):
         self.problem, self.method, self.cluster, self.seed = problem, method, cluster, seed
         self.most, self.record, self.noted = pushes, record, record or pushes is not None
         self.initial = [x.detach().clone() for x in problem.initial]
-        plan = method.plan(self.initial)
+        self.made, self.hire = method.planned(self.initial), method.hire()
+        plan = self.made.plan
         fails = cluster.failures
         self.fails, self.mortal = fails, fails.shard_life is not None
         shards = range(len(plan.placement.places))
         # a cluster without failures of messages needs nobody to count them
         counted = record or fails.of_messages
         self.sites = [Site(plan, i, fails.snapshot, self.mortal, counted) for i in shards]
-        self.handles, self.hire = Handles(plan), method.hire()
         self.direct, self.paired = cluster.direct, cluster.wires.paired
         self.nothing = [torch.full_like(x, torch.nan) for x in self.initial]
         self.lanes = [Lane(i, cluster, seed, i < watched) for i in range(cluster.workers)]
@@ -122,7 +127,7 @@ class World(Events):
         if lane.spans is not None and lane.generation:
             lane.spans.append((lane.began, self.now, "dead"))
         number = lane.i + lane.generation * self.cluster.workers
-        handle = self.handles.handle(number)
+        handle = self.made.handle(number, no_lines)
         lane.agent = Plain(handle) if self.hire is None else Hired(handle, self.initial, self.hire, lambda: self.now)
         lane.life, lane.alive, lane.began = lane.agent.life(), True, self.now
         if lane.lasts is not None:
@@ -322,7 +327,7 @@ class World(Events):
         """The server's parameters, as they were given."""
         whole = [torch.empty_like(x) for x in self.initial]
         for i, site in enumerate(self.sites):
-            for piece, p in zip(self.handles.plan.placement.at(i), site.shard.params, strict=True):
+            for piece, p in zip(self.made.plan.placement.at(i), site.shard.params, strict=True):
                 piece.of(whole[int(piece.name)]).copy_(p.detach())
         return whole
 

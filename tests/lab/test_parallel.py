@@ -103,7 +103,7 @@ def test_a_whole_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     ]
     assert main([*command, "--epochs", "1", "--workers", "2", "--sync-every", "4", "--out", str(tmp_path)]) == 0
     told = json.loads((tmp_path / "parallel.json").read_text())["families"]
-    assert list(told) == ["serial", "localsgd", "downpour"] and set(told) <= set(FAMILIES)
+    assert list(told) == ["serial", "local-sgd", "downpour"] and set(told) <= set(FAMILIES)
     for name, made in told.items():
         (one,) = made["runs"]
         assert one["loss"][-1] < one["loss"][0] and one["gradients"][-1] > 0

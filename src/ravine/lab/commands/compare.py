@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         "--parallel",
         metavar="A,B",
         type=listed,
-        help="families of parallel training instead, with one optimizer: serial, sync, localsgd, diloco, downpour, "
+        help="families of parallel training instead, with one optimizer: serial, sync, local-sgd, diloco, downpour, "
         "easgd, async-diloco; loss against time, gradients and bytes",
     )
     add("--sync-every", metavar="H", type=Whole(), help="with --parallel: local steps of a round (default 16)")

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ravine.cli.answer import Whole, checked, write
-from ravine.typed import hint
 from ravine.visuals import Line, column, curves, ink
 from ravine.visuals.figure import Figure
 
 from ..errors import LabError
-from ..families.families import FAMILIES
+from ..families.families import named
 from ..families.job import Job, Track
 from ..families.run import run
+from ..protocol import sparse
 from ..protocol.devices import cores
 from ..protocol.search import entries
 from ..protocol.study import SELECTION
@@ -48,16 +48,15 @@ class Settings:
 
     def __post_init__(self):
         checked(self, RANGES)
-        for name in self.families:
-            if name not in FAMILIES:
-                raise LabError(f"unknown family '{name}': {hint(name, FAMILIES, 3)}known are {', '.join(FAMILIES)}")
+        object.__setattr__(self, "families", tuple(dict.fromkeys(map(named, self.families))))
 
 
 def compare(asked: Settings) -> None:
     """Choose a rate for each family on the validation data, run it with new seeds, and show what came of it."""
     task = load_task(asked.task, asked.data)
     data = task.load()
-    (entry,) = entries([asked.optimizer])
+    (entry,) = entries([asked.optimizer], served=())
+    sparse.check([entry], task, data)
     if getattr(entry.cls, "matrices", False):
         raise LabError(f"--parallel with {asked.optimizer}: a server has one rule for all weights, and this method is "
                        "for matrices; give another, such as adam")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..protocol.passes import advance, switch
 from ..protocol.search import parsed
 from ..seeding import seed_all
 from ..tasks import Data, Task, load_task
@@ -93,7 +94,6 @@ def batches(job: Job, data: Data, rank: int, workers: int) -> Any:
 def work(job: Job, rank: int, server: Any = None, group: bool = False) -> Done:
     """What a worker does: its part of the gradients. The first of a group looks at the weights now and then; where
     there is a server, the server is looked at."""
-    torch.set_num_threads(1)
     task = load_task(job.task, job.data)
     data, family = task.load(), FAMILIES[job.family]
     model = job.model(task)
@@ -107,9 +107,9 @@ def work(job: Job, rank: int, server: Any = None, group: bool = False) -> Done:
 
     def look(step: int) -> None:
         if server is None and rank == 0 and step in marks:
-            _switch("eval", opt)
+            switch("eval", opt)
             weights = {k: x.detach().clone() for k, x in model.state_dict().items()}
-            _switch("train", opt)
+            switch("train", opt)
             looks.append(Look(time.monotonic(), step * workers, weights))
 
     if group:
@@ -121,7 +121,7 @@ def work(job: Job, rank: int, server: Any = None, group: bool = False) -> Done:
         x, y = next(mine)
         loss = task.objective(model, wrapped(x), y)
         loss.backward()
-        opt.step()
+        advance(opt, loss)
         opt.zero_grad()
         look(step)
     ended = time.monotonic()
@@ -131,10 +131,6 @@ def work(job: Job, rank: int, server: Any = None, group: bool = False) -> Done:
 def _spacing(steps: int, every: int) -> int:
     """Steps between two looks: whole rounds."""
     return max(1, round(steps / POINTS / every)) * every
-
-
-def _switch(form: str, opt: Any) -> None:
-    getattr(opt, form, lambda: None)()
 
 
 def _bytes(job: Job, opt: Any, model: nn.Module, steps: int) -> int:

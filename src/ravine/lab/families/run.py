@@ -1,20 +1,19 @@
 """Run a job: start its workers, look at the weights while they train, and evaluate them when all is over."""
 
-import math
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
-from torch import nn
 
 from ravine.parallel import ParameterServer
 from ravine.parallel.engines.local import LocalWorker
 
 from ..errors import LabError
+from ..protocol.evaluation import evaluated
 from ..tasks import Data, Task
+from ..threads import one_thread
 from .families import FAMILIES
 from .job import POINTS, Done, Job, Look, Track, work
 
@@ -25,20 +24,24 @@ def run(job: Job, task: Task, data: Data) -> Track:
     """What a job measures. Raises LabError where a worker fails."""
     family = FAMILIES[job.family]
     if job.family == "serial":
-        done = [work(job, 0)]
-        return evaluated(job, task, data, done, done[0].looks)
+        with one_thread():
+            done = [work(job, 0)]
+        return tracked(job, task, data, done, done[0].looks)
     if family.rule is None:
         with tempfile.TemporaryDirectory(prefix="ravine-") as folder:
             workers = [LocalWorker(grouped, (job, rank, str(Path(folder, "meet")))) for rank in range(job.workers)]
             done = results(workers, job)
-        return evaluated(job, task, data, done, done[0].looks)
+        return tracked(job, task, data, done, done[0].looks)
     model = job.model(task)
+    if held := [k for k, x in model.named_buffers() if x.is_floating_point()]:
+        raise LabError(f"--parallel {job.family}: the model has buffers ({held[0]} …), as batch norm has, and a server "
+                       "keeps parameters only; leave this family out")  # fmt: skip
     with ParameterServer(model, family.rule(job.make, job.workers)) as server:
         workers = server.hire(served, job.workers, (job,))
         looks = watched(server, workers, job)
         done = results(workers, job)
         looks.append(seen(server, job))
-    return evaluated(job, task, data, done, looks)
+    return tracked(job, task, data, done, looks)
 
 
 def grouped(job: Job, rank: int, meet: str) -> Done:
@@ -79,43 +82,29 @@ def seen(server: ParameterServer, job: Job) -> Look:
 def watched(server: ParameterServer, workers: list[Any], job: Job) -> list[Look]:
     """Look whenever so many more gradients have come, until the workers are at their end."""
     looks, wanted = [seen(server, job)], 0.0
-    while any(not worker.said.poll(0.02) for worker in workers):
+    while any(worker.running for worker in workers):
+        time.sleep(0.02)
         now = seen(server, job)
         if now.gradients >= wanted + job.gradients / POINTS:
             looks.append(now)
             wanted = now.gradients
-        if any(worker.said.poll(0) and worker.process.exitcode for worker in workers):
-            break
     return looks
 
 
-def evaluated(job: Job, task: Task, data: Data, done: list[Done], looks: list[Look]) -> Track:
+def tracked(job: Job, task: Task, data: Data, done: list[Done], looks: list[Look]) -> Track:
     """The losses at all looks."""
     began, sent = min(x.began for x in done), sum(x.bytes for x in done)
-    model, track = job.model(task), Track()
+    model, track = job.model(task).eval(), Track()
     names = [k for k, _ in model.named_parameters()]
     for look in looks:
         weights = look.weights if names[0] in look.weights else dict(zip(names, look.weights.values(), strict=True))
         model.load_state_dict(weights, strict=False)
-        loss, metric = measured(task, model, data.x_valid, data.y_valid)
+        loss, metric = evaluated(task, model, data.x_valid, data.y_valid)
         track.seconds.append(max(0.0, look.at - began))
         track.gradients.append(look.gradients)
         track.bytes.append(sent * look.gradients / job.gradients)
         track.loss.append(loss)
         track.metric.append(metric)
     if data.x_test is not None and data.y_test is not None:
-        track.test = measured(task, model, data.x_test, data.y_test)[0]
+        track.test = evaluated(task, model, data.x_test, data.y_test)[0]
     return track
-
-
-def measured(task: Task, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
-    """Mean loss and metric."""
-    model.eval()
-    loss = metric = 0.0
-    with torch.no_grad():
-        for rows in torch.arange(len(x)).split(1000):
-            output = model(x[rows])
-            loss += len(rows) * float(task.loss(output, y[rows]))
-            metric += len(rows) * float(task.metric(output, y[rows])) if task.metric is not None else 0.0
-    loss, metric = loss / len(x), metric / len(x)
-    return loss if math.isfinite(loss) else math.inf, metric

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,11 +18,10 @@ from ravine.schedules import OneCycle, Scheduler, create
 from ..seeding import seed_all
 from ..tasks import Data, Task
 from . import curriculum
+from .evaluation import bounded, evaluated
 from .passes import Passes, switch
 from .routing import made
 
-ROWS = 1000  # of an evaluation that go through the model at once
-LARGEST = 1e100  # of losses and metrics that are finite: means and squares of such are finite too
 DIVERGED = 10  # times the loss of the seed's own weights: what training loss has no business to reach
 
 
@@ -165,47 +164,18 @@ def _diverged(result: Result, usual: float) -> bool:
 
 def _measure(result: Result, step: int, losses: list[float], task: Task, passes: Passes, data: Data) -> None:
     """Adds a point; `losses` are those of the batches since the last one."""
-    mean = _bounded(sum(losses) / len(losses))
+    mean = bounded(sum(losses) / len(losses))
     loss, metric = _evaluated(task, passes, data.x_valid, data.y_valid)
     result.step.append(step)
     result.train.append(mean)
-    result.deviation.append(_bounded(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses))))
+    result.deviation.append(bounded(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses))))
     result.valid.append(loss)
     result.metric.append(metric)
 
 
 def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Loss and metric over these examples, with model and optimizer in their evaluation form: of the loss the mean, of
-    the metric what it says of all of them together. It is 0 where the task has none."""
+    """Loss and metric over these examples, with model and optimizer in their evaluation form."""
     switch("eval", passes.model, passes.opt)
-    loss, metric, outputs = 0.0, 0.0, list[Any]()
-    with torch.no_grad():
-        for rows in torch.arange(len(x)).split(ROWS):
-            output = passes.forward(x[rows], passes.model)
-            loss += len(rows) * float(task.loss(output, y[rows]))
-            if task.metric is not None:
-                outputs.append(output)
-        if task.metric is not None:
-            metric = float(task.metric(_joined(outputs), y))
+    found = evaluated(task, lambda rows: passes.forward(rows, passes.model), x, y)
     switch("train", passes.model, passes.opt)
-    return _bounded(loss / len(x)), _bounded(metric)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    """The outputs of several passes as if of one; a model may give several tensors, in a tuple, list or dict."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    if isinstance(first, Tensor):
-        return torch.cat(list(parts))
-    if isinstance(first, dict):
-        return {name: _joined([part[name] for part in parts]) for name in first}
-    if isinstance(first, tuple | list):
-        inside = [_joined(one) for one in zip(*parts, strict=True)]
-        return type(first)(*inside) if hasattr(first, "_fields") else type(first)(inside)
-    return first
-
-
-def _bounded(x: float) -> float:
-    """What is so large that means of it overflow is infinite."""
-    return math.copysign(math.inf, x) if abs(x) > LARGEST else x
+    return found

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from ravine.parallel.engines.cluster import exceptions, join, ray
+from ravine.parallel.engines.cluster import join, ray
 
 from ..errors import LabError
 from ..tasks import Data
@@ -72,7 +72,7 @@ class RayWorker:
             for message in self.said:
                 self.mailbox.put((self, ray.get(message)))
             why = "it ended"
-        except exceptions.RayError as error:
+        except ray.exceptions.RayError as error:
             why = type(error).__name__
         self.mailbox.put((self, ("gone", None, why)))
 

@@ -12,9 +12,8 @@ if not os.environ.get("RAY_ADDRESS"):
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as on those: on 127.0.0.1 alone
 
 try:
-    import ray
+    import ray.exceptions
     from ray import cloudpickle
-    from ray import exceptions as exceptions
 except ModuleNotFoundError as error:
     if error.name != "ray":
         raise

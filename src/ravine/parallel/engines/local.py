@@ -161,6 +161,11 @@ class LocalWorker:
         """Of its process."""
         return self.process.pid
 
+    @property
+    def running(self) -> bool:
+        """False once `wait` would return at once."""
+        return self.outcome is None and not self.said.poll(0)
+
     def wait(self, timeout: float | None = None) -> tuple[Any, str | None]:
         """(what the function returned, None), or (None, why there is nothing). TimeoutError if it still runs then."""
         if self.outcome is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ravine.parallel.engines.cluster import exceptions, join, parcel, ray
+from ravine.parallel.engines.cluster import join, parcel, ray
 from ravine.parallel.engines.lines import Ended, Gone, Line, Lines
 from ravine.parallel.server.plan import Plan, open_shard
 from ravine.parallel.server.wire import packed, unpacked
@@ -141,9 +141,9 @@ class RayWorker:
         """(what the function returned, None), or (None, why there is nothing). TimeoutError if it still runs then."""
         try:
             return ray.get(self.said, timeout=timeout)
-        except exceptions.GetTimeoutError:
+        except ray.exceptions.GetTimeoutError:
             raise TimeoutError(f"the worker still runs after {timeout} s") from None
-        except exceptions.RayError as error:
+        except ray.exceptions.RayError as error:
             return None, f"its actor ended: {first(error)}"
 
     def kill(self) -> None:
@@ -161,11 +161,11 @@ class RayLine(Line):
     def attempt(self, message: Any, seconds: float) -> Any:
         try:
             return ray.get(self.actor.answer.remote(message), timeout=seconds)
-        except exceptions.ActorDiedError as error:  # for good: it has no restarts left
+        except ray.exceptions.ActorDiedError as error:  # for good: it has no restarts left
             raise Ended(first(error)) from None
-        except exceptions.RayTaskError as error:
+        except ray.exceptions.RayTaskError as error:
             raise Ended(str(error.cause)) from None
-        except (exceptions.RayError, ConnectionError):
+        except (ray.exceptions.RayError, ConnectionError):
             raise Gone from None
 
 
@@ -190,9 +190,9 @@ def told(said: Any) -> str:
     """What an actor says once it runs, or why it does not."""
     try:
         return ray.get(said, timeout=START)
-    except exceptions.GetTimeoutError:
+    except ray.exceptions.GetTimeoutError:
         return f"the cluster has not started its actor in {START:g} s"
-    except exceptions.RayError as error:
+    except ray.exceptions.RayError as error:
         return first(error)
 
 

@@ -459,6 +459,27 @@ def test_a_grad_scaler_that_passes_over_steps_is_healthy(digits, optimizer):
 # what is told
 
 
+def test_a_step_that_calls_the_step_of_its_parent_is_one_step():
+    """torch runs the hooks of both, once any optimizer of the parent's class has been made."""
+
+    class Ours(torch.optim.SGD):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    updates = []
+    for cls in (torch.optim.SGD, Ours):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 2)
+        with ravine.Monitor(model, opt := cls(model.parameters(), lr=0.1), every=1, tell=None) as monitor:
+            for _ in range(2):
+                opt.zero_grad()
+                model(torch.ones(3, 4)).square().sum().backward()
+                opt.step()
+                monitor.step()
+        updates.append(monitor.history["update_norm"])
+    assert updates[0] == updates[1] and len(updates[0]) == 2
+
+
 def test_the_report_is_a_table_and_words(digits, capsys):
     model = mlp()
     with torch.no_grad():

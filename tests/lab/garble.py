@@ -75,8 +75,8 @@ def column(folder: Path, chance: random.Random) -> str:
                          f"{name} || {name}", f"substr({name}, 2)", f"json_insert({name}, '$.unknown', 1)",
                          f"json_remove({name}, '$.step', '$.seed')", f"replace({name}, ': 1', ': \"1\"')"])  # fmt: skip
     with closing(sqlite3.connect(folder / "trials.sqlite", isolation_level=None)) as db:
-        db.execute("insert or replace into leases values ('x', x'ff', 'never')")
         try:
+            db.execute("insert or replace into leases values ('x', x'ff', 'never')")
             db.execute(f"update or replace {table} set {name} = {odd}")
         except sqlite3.Error as error:
             return f"{table}.{name} = {odd}: {error}"

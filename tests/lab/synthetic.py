@@ -30,19 +30,18 @@ def run(floor: float, speed: float, lost: bool = False) -> Result:
                   None if lost else 1.1 * valid[-1], None if lost else 0.5)  # fmt: skip
 
 
-def method(name: str, cls: type, floor: float, group: str, lost: int = 0, **changes) -> Method:
+def method(name: str, cls: type, floor: float, lost: int = 0, **changes) -> Method:
     """Sixteen points whose best rate is 0.1; `lost` of the five seeds diverge."""
     lrs = [10 ** (-3 + 3 * ((5 * i) % 16) / 15) for i in range(16)]  # no two alike, in no order
     tried = tuple(
-        Tried({"lr": lr, "1-beta1": 0.02 * (i + 1)}, (run(floor + abs(math.log10(lr / 0.1)), 5, lr > 0.7),))
+        Tried({"lr": lr, "1-beta1": 0.02 * (i + 1)}, run(floor + 0.1 * floor * abs(math.log10(lr / 0.1)), 5, lr > 0.7))
         for i, lr in enumerate(lrs)
     )
     seeds = tuple(run(floor * (1 + 0.05 * i), 5, i < lost) for i in range(5))
     made = Method(
         Card.of(Entry(name, cls, shared=name.lower().endswith("sgd")), {}), {"lr": (1e-3, 1.0), "1-beta1": (0.02, 0.5)},
         tried, dict(tried[2].hyper), seeds,
-        tuple(run(1.0, 2) for _ in range(5)), tuple(run(floor, 4) for _ in range(3)), {}, group,
-        StepTime(1.0, 0.2, 8.0, 3.5), inside=inside(floor),
+        tuple(run(1.0, 2) for _ in range(5)), {}, StepTime(1.0, 0.2, 8.0, 3.5), 4, inside=inside(floor),
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -60,11 +59,11 @@ def inside(size: float = 1.0) -> Inside:
 def outcome() -> Outcome:
     """Five methods: a clear first, two that are level, a stranger without equations or insides, and one that fails."""
     methods = (
-        method("radam", ravine.RAdam, 0.1, "a", edges={"lr": "highest"}),
-        method("adam", ravine.Adam, 0.2, "b"),
-        method("nadam", ravine.NAdam, 0.21, "b"),
-        method("torch.optim:SGD", torch.optim.SGD, 0.5, "c", inside=None),
-        method("sgd", ravine.SGD, 0.4, "", lost=2, tried=tuple(Tried({"lr": lr}, (run(1, 1, True),)) for lr in (1, 2))),
+        method("radam", ravine.RAdam, 0.1, edges={"lr": "highest"}),
+        method("adam", ravine.Adam, 0.2),
+        method("nadam", ravine.NAdam, 0.21),
+        method("torch.optim:SGD", torch.optim.SGD, 0.5, inside=None),
+        method("sgd", ravine.SGD, 0.4, lost=2, tried=tuple(Tried({"lr": lr}, run(1, 1, True)) for lr in (1, 2))),
     )
     return Outcome(methods, 0.4, 1.0, "NAdam", FACTS)
 

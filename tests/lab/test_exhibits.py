@@ -8,7 +8,7 @@ from itertools import combinations
 
 import pytest
 
-from ravine.lab.report.best_of import band, best_of
+from ravine.lab.protocol.best_of import band, best_of
 from ravine.lab.report.exhibits import exhibits, inks, looks, profile
 from ravine.lab.report.width import envelope, usable
 
@@ -121,5 +121,5 @@ def test_where_everything_diverged_there_still_are_figures():
 
 def test_without_a_search_there_is_none_to_show():
     main = outcome()
-    plain = tuple(replace(m, tried=(), space={}, defaults=(), runner_up=()) for m in main.methods)
+    plain = tuple(replace(m, tried=(), space={}, defaults=()) for m in main.methods)
     assert {"rates", "widths", "best-of"}.isdisjoint(exhibits(replace(main, methods=plain)))

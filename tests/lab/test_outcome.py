@@ -1,6 +1,7 @@
 """What was found follows from the records; the words follow from that."""
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,10 @@ import ravine
 from ravine.lab.protocol.found import About, Card, Facts, Found, chosen
 from ravine.lab.protocol.outcome import Method, Outcome, outcome, reaches, stays_at, steps_of_each
 from ravine.lab.protocol.search import Entry
-from ravine.lab.protocol.statistics import letters
 from ravine.lab.protocol.stopwatch import StepTime
 from ravine.lab.protocol.study import TIERS, Study, Tried
 from ravine.lab.protocol.trial import Result, Trial
-from ravine.lab.protocol.verdict import doubts, speed, whose, words
+from ravine.lab.protocol.verdict import doubts, power, speed, whose, words
 
 from .test_study import finished, result
 
@@ -28,7 +28,7 @@ def method(name: str, losses: list[float], **changes) -> Method:
         Result(5 if math.isinf(x) else None, step=[0, 5], valid=[3.0, x], metric=[0.0, 0.5], test=x) for x in losses
     )
     card = Card.of(Entry(name.lower(), getattr(ravine, name)), {})
-    return replace(Method(card, {}, (), {"lr": 0.1}, runs, (), (), {}, "", TIME), **changes)
+    return replace(Method(card, {}, (), {"lr": 0.1}, runs, (), {}, TIME), **changes)
 
 
 def from_records(studies: list[Study], known: dict[Trial, Result], target: float | None = None) -> Outcome:
@@ -39,21 +39,17 @@ def from_records(studies: list[Study], known: dict[Trial, Result], target: float
 
 def found(**methods: list[float]) -> Outcome:
     made = sorted((method(name, losses) for name, losses in methods.items()), key=lambda m: m.loss)
-    whole = [m for m in made if not m.diverged]
-    groups = iter(letters([m.losses for m in whole]) if whole else [])
-    return Outcome(
-        tuple(m if m.diverged else replace(m, group=next(groups)) for m in made), None, None, made[0].name, FACTS
-    )
+    return Outcome(tuple(made), None, None, made[0].name, FACTS)
 
 
 def test_words():
     assert words(found(SGD=CLEAR, Adam=CLOSE)) == "Adam is ahead. SGD is behind."
     assert words(found(SGD=CLOSE, Adam=[1.01, 1.09, 0.91])) == (
-        "SGD has the lowest loss, but with 3 seeds none of the others can be told from it."
+        "SGD has the lowest loss, but with 3 seeds of each none of the others can be told from it."
     )
-    others = {"NAG": [2.3, 2.31, 2.05], "LAMB": CLEAR}
+    others = {"NAG": [2.3, 2.4, 2.21], "LAMB": CLEAR}
     assert words(found(SGD=CLOSE, Adam=[1.01, 1.09, 0.91], **others)) == (
-        "SGD has the lowest loss; Adam cannot be told from it with 3 seeds. LAMB and NAG are behind."
+        "SGD has the lowest loss; Adam cannot be told from it with 3 seeds of each. LAMB and NAG are behind."
     )
     assert (
         words(found(SGD=LOST, Adam=CLOSE)) == "Adam is the only one that never diverged. SGD diverged with some seed."
@@ -62,7 +58,72 @@ def test_words():
         "Every trial diverged: all learning rates tried are too high for this task."
     )
     assert "SGD did in 1 of 3 runs" in words(found(SGD=LOST))
-    assert "one seed cannot tell skill from luck" in words(found(SGD=[1.0], Adam=[2.0]))
+    assert "one run of each cannot tell skill from luck" in words(found(SGD=[1.0], Adam=[2.0]))
+
+
+def test_the_power_is_told_with_the_verdict():
+    close = found(SGD=CLOSE, Adam=[1.01, 1.09, 0.95])
+    half = close.behind(close.methods[1]).half
+    assert power(close) == (
+        f"A difference of {half:.2g} from SGD ({half:.0%} more loss) is found by half of such comparisons."
+    )
+    assert power(found(SGD=CLOSE)) == power(found(SGD=[1.0], Adam=[2.0])) == ""
+
+
+def test_all_that_is_said_of_a_difference_agrees():
+    """The interval, the letters, the words and the rank, whatever the losses."""
+    rng = random.Random(0)
+    for _ in range(50):
+        names = ("SGD", "Adam", "NAG", "LAMB", "Lion")[: rng.randint(2, 5)]
+        shown = found(**{name: [rng.gauss(1 + 0.3 * i * rng.random(), 0.1) for _ in range(8)]
+                         for i, name in enumerate(names)})  # fmt: skip
+        first, *others = shown.methods
+        for m in others:
+            d = shown.behind(m)
+            apart = not set(shown.groups[m.name]) & set(shown.groups[first.name])
+            assert apart == (d.low > 0) == d.distinct == (m not in shown.level)
+        assert [m.loss for m in shown.methods] == sorted(m.loss for m in shown.methods)
+
+
+def searched(name: str, finals: list[float], tests: list[float], **changes) -> Method:
+    """A method whose points ended with these losses; one that is infinite diverged."""
+    tried = tuple(
+        Tried({"lr": float(i + 1)}, Result(5 if math.isinf(v) else None, step=[0, 5], valid=[3.0, v],
+              metric=[0.0, 0.5], test=None if math.isinf(v) else t))
+        for i, (v, t) in enumerate(zip(finals, tests, strict=True))
+    )  # fmt: skip
+    return method(name, CLOSE, **{"tried": tried, "search": 2, **changes})
+
+
+def test_the_verdict_is_about_what_a_search_keeps():
+    """Over all pairs of points the test loss of the one with the lower validation loss."""
+    assert searched("SGD", [1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]).loss == pytest.approx((3 * 5 + 2 * 6 + 7) / 6)
+    assert searched("SGD", [1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0], search=1).loss == pytest.approx(6.5)
+    assert searched("SGD", [1.0, math.inf, math.inf], [5.0, 6.0, 7.0]).loss == pytest.approx((5 + 5 + 3) / 3)
+    assert searched("SGD", [1.0, 1.0], [5.0, 7.0]).confirmed == 1.0  # apart from what new seeds give
+
+
+def test_a_method_that_diverges_now_and_then_in_the_search_has_a_place():
+    often = searched("SGD", [1.0, math.inf, 1.1, math.inf], [1.0, 0.0, 1.1, 0.0])
+    shown = Outcome((searched("Adam", [1.0, 1.1, 1.0, 1.2], [1.0, 1.1, 1.0, 1.2]), often), None, None, "Adam", FACTS)
+    assert shown.groups["SGD"] and math.isfinite(shown.behind(often).half)
+
+
+def test_the_rows_of_the_test_data_are_in_the_interval():
+    """One of three parts makes the difference, in all seeds alike."""
+
+    def runs(*parts: float) -> tuple[Result, ...]:
+        return tuple(
+            Result(
+                step=[0, 5], valid=[3.0, 1.0], metric=[0.0, 0.5], test=sum(parts) / 3 + x, parts=[y + x for y in parts]
+            )
+            for x in (0.0, 0.01, 0.02, 0.015)
+        )
+
+    spread = (method("SGD", CLOSE, tuned=runs(1.0, 1.0, 1.0)), method("Adam", CLOSE, tuned=runs(1.1, 1.1, 1.1)))
+    one = (spread[0], method("Adam", CLOSE, tuned=runs(1.0, 1.0, 1.3)))
+    level = [Outcome(pair, None, None, "SGD", FACTS).level for pair in (spread, one)]
+    assert [len(x) for x in level] == [0, 1]
 
 
 def test_speed_is_told_of_the_easier_target():
@@ -117,23 +178,19 @@ def test_a_comparison_from_its_records():
         )
 
     sgd, adam = study("sgd", ravine.SGD), study("momentum", ravine.Momentum)
-    known = finished(sgd, lambda lr: 1 + abs(math.log10(lr / 0.1))) | finished(adam, lambda lr: 2 + abs(math.log10(lr)))
+    known = finished(sgd, lambda lr: 1 + abs(math.log10(lr / 0.1))) | finished(
+        adam, lambda lr: 2 + abs(math.log10(lr / 10))
+    )
     shown = from_records([adam, sgd], known)
     assert [m.name for m in shown.methods] == ["SGD", "Momentum"]
     first, second = shown.methods
-    assert len(first.tried) == 16 and len(first.tuned) == len(first.defaults) == 5 and len(first.runner_up) == 3
-    assert min(first.tried, key=lambda tried: tried.results[0].final).hyper == first.hyper
-    assert first.group == "a" and second.group == "b" and shown.baseline == "Momentum"
-    assert shown.target == second.loss
-    assert "lr" in second.edges and any("Momentum is best with lr at the highest" in line for line in doubts(shown))
+    assert len(first.tried) == 32 and len(first.tuned) == len(first.defaults) == 5 and first.search == 8
+    assert min(first.tried, key=lambda tried: tried.result.final).hyper == first.hyper
+    assert shown.groups == {"SGD": "a", "Momentum": "b"} and shown.baseline == "Momentum"
+    assert shown.target == second.confirmed
+    assert second.edges == {"1-momentum": "highest"}
+    assert any("Momentum is best with 1-momentum at the highest" in line for line in doubts(shown))
     assert any("Momentum contains SGD and yet lost to it" in line for line in doubts(shown))
-
-
-def test_what_did_better_by_luck_is_told():
-    runner_up = tuple(Result(step=[0, 5], valid=[3.0, 0.5], metric=[0.0, 0.5]) for _ in range(3))
-    shown = Outcome((method("SGD", CLOSE, runner_up=runner_up),), None, None, "SGD", FACTS)
-    assert any("second choice did better" in line for line in doubts(shown))
-    assert doubts(found(SGD=CLOSE)) == []
 
 
 @pytest.mark.parametrize("target", [None, 1.5])
@@ -212,7 +269,7 @@ def test_a_method_that_diverged_shows_no_survivor_s_metric():
 def test_what_every_trial_diverged_of():
     def all_lost(first: float, *at: int, **changes) -> Outcome:
         runs = tuple(curve(first, math.nan, diverged_at=n) for n in at)
-        tried = tuple(Tried({"lr": lr}, (run,)) for lr, run in zip((0.1, 1.0, 10.0), runs, strict=False))
+        tried = tuple(Tried({"lr": lr}, run) for lr, run in zip((0.1, 1.0, 10.0), runs, strict=False))
         one = replace(method("SGD", CLOSE), **{"tuned": runs, "tried": tried, **changes})
         return Outcome((one,), None, None, "SGD", FACTS)
 
@@ -221,7 +278,7 @@ def test_what_every_trial_diverged_of():
     assert (
         words(all_lost(3.0, 30, 20, 10)) == "Every trial diverged: all learning rates tried are too high for this task."
     )
-    found = Tried({"lr": 0.01}, (curve(3.0, 1.0),))
+    found = Tried({"lr": 0.01}, curve(3.0, 1.0))
     assert words(all_lost(3.0, 30, 20, 10, tried=(found,))).startswith("Every run with a new seed diverged, though")
     both = Outcome((all_lost(3.0, 1, 2).methods[0], method("Adam", [math.inf, 1.0])), None, None, "SGD", FACTS)
     assert "Every method diverged with some seed" in words(both)

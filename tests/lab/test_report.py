@@ -58,21 +58,22 @@ def test_what_was_measured_is_in_the_table(full):
             for row in re.findall(r"<tr>.*?</tr>", table, re.S)]  # fmt: skip
     main = outcome()
     assert len(rows) == 1 + 5
-    assert rows[1][0] == ["a"] and rows[1][1] == ["RAdam"] and rows[1][3][0] == f"{main.methods[0].loss:.4f}"
-    assert rows[2][4][0] == f"{main.behind(main.methods[1]).mean:.4f}"
-    assert rows[1][6] == ["50", "30"] and rows[4][6][0] == "never"
-    assert rows[5][3] == ["2", "of", "5", "diverged"] and rows[1][-1] == ["1", "of", "16"]
+    assert rows[1][0] == ["a"] and rows[1][1] == ["RAdam"] and rows[1][2][0] == f"{main.methods[0].loss:.4f}"
+    assert rows[2][4][0] == f"{main.behind(main.methods[1]).mean:.4f}" and rows[1][4] == []
+    assert rows[1][5] == [f"{main.methods[0].confirmed:.4f}"]
+    assert rows[1][7] == ["50", "30"] and rows[4][7][0] == "never"
+    assert rows[5][2] == ["2", "of", "5", "diverged"] and rows[1][-1] == ["1", "of", "16"]
 
 
 def test_each_kind_of_comparison_has_its_page():
     main = outcome()
-    preset = tuple(replace(m, tried=(), space={}, defaults=(), runner_up=(), edges={}) for m in main.methods)
+    preset = tuple(replace(m, tried=(), space={}, defaults=(), edges={}) for m in main.methods)
     facts = replace(main.facts, preset="classic", tier=replace(main.facts.tier, seeds=1))
     text = report.page(replace(main, methods=preset, facts=facts), words(main))
     assert "The settings are the article’s" in text and 'id="trials"' not in text and 'id="rates"' not in text
-    lone = tuple(replace(m, tuned=m.tuned[2:3]) for m in main.methods)
+    lone = tuple(replace(m, tuned=m.tuned[2:3], tried=m.tried[:1]) for m in main.methods)
     text = report.page(replace(main, methods=lone, target=None, easy_target=None), "").split("<script")[0]
-    assert "One seed has no spread" in text and "steps to target" not in text
+    assert "One run of each has no spread" in text and "steps to target" not in text
     assert not re.search(r"\b(nan|inf)\b", text)
     ruined = replace(main.methods[-1], tuned=(main.methods[-1].tuned[0],) * 5)
     assert "5 of 5 diverged" in report.page(replace(main, methods=(ruined,)), "All diverged.")

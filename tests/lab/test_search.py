@@ -19,7 +19,8 @@ ADAM = Entry("adam", ravine.Adam)
 def test_all_of_ours_have_a_row_whose_rates_span_three_decades():
     assert sorted(spaces.SPACES) == sorted(registry())
     for space in spaces.SPACES.values():
-        assert next(iter(space)) == "lr" and math.isclose(space["lr"][1] / space["lr"][0], 1e3)
+        first, ends = next(iter(space.items()))
+        assert first in ("lr", spaces.FOLLOWED) and math.isclose(ends[1] / ends[0], 1e3)
         assert all(low < high for low, high in space.values())
 
 
@@ -67,27 +68,54 @@ def test_what_contains_another_reaches_it():
 
 def test_a_point_is_a_function_of_space_seed_and_number():
     space = spaces.space_of(ravine.Adam)
-    few, many = points(ADAM, space, 4, 0), points(ADAM, space, 16, 0)
+    few, many = points(ADAM, space, 4), points(ADAM, space, 16)
     assert many[:4] == few and len({p.at for p in many}) == 16
     assert points(ADAM, space, 4, 1) != few
-    assert points(ADAM, spaces.widened(space, {"lr": "highest"}), 4, 0) != few
+    assert points(ADAM, spaces.widened(space, {"lr": "highest"}), 4) != few
+
+
+def test_methods_meet_where_their_spaces_are_alike():
+    """The same lr at the same number, whatever else is searched of them."""
+    one, other = (search.entries([name])[0] for name in ("rmsprop", "adamw"))
+    assert one.space["lr"] == other.space["lr"] and len(one.space) != len(other.space)
+    ours, theirs = (points(entry, entry.space, 8) for entry in (one, other))
+    assert [dict(p.at)["lr"] for p in ours] == [dict(p.at)["lr"] for p in theirs]
+
+
+def test_of_a_sum_of_gradients_the_rate_is_searched_that_it_comes_to():
+    """Momentum follows a constant gradient as far as SGD does at lr/(1-momentum), whose range is that of SGD's lr."""
+    (sgd,), (momentum,) = (search.entries([name]) for name in ("sgd", "momentum"))
+    assert momentum.space[spaces.FOLLOWED] == sgd.space["lr"]
+    for point in points(momentum, momentum.space, 8):
+        at, hyper = dict(point.at), dict(point.hyper)
+        assert hyper["lr"] == at["lr"] == pytest.approx(at[spaces.FOLLOWED] * at["1-momentum"], rel=5e-3)
+        assert hyper["momentum"] == pytest.approx(1 - at["1-momentum"])
+    assert spaces.rates(ravine.Momentum) == pytest.approx((1e-3, 1.0))  # at a momentum of 0.9
+    assert spaces.rates(ravine.Momentum, [("momentum", 0.99)]) == pytest.approx((1e-4, 0.1))
+    (said,) = search.entries(["momentum:momentum=0.5"])
+    assert all(dict(p.hyper)["lr"] == pytest.approx(dict(p.at)[spaces.FOLLOWED] / 2, rel=5e-3)
+               for p in points(said, said.space, 4))  # fmt: skip
+    (average,) = search.entries(["momentum:form=average"])
+    assert all(dict(p.hyper)["lr"] == dict(p.at)[spaces.FOLLOWED] for p in points(average, average.space, 4))
+    (lr,) = search.entries(["momentum:lr=0.3"])
+    assert list(lr.space) == ["1-momentum"] and dict(points(lr, lr.space, 1)[0].at)["lr"] == 0.3
 
 
 def test_points_fill_the_space_evenly():
     """Sixteen points: one in each sixteenth of every range, on a log scale."""
     space = spaces.space_of(ravine.Adam)
-    found = [dict(p.at) for p in points(ADAM, space, 16, 0)]
+    found = [dict(p.at) for p in points(ADAM, space, 16)]
     for name, (low, high) in space.items():
         at = sorted(math.floor(16 * math.log(p[name] / low) / math.log(high / low) + 1e-9) for p in found)
         assert sum(abs(a - b) for a, b in zip(at, range(16), strict=True)) <= 2  # rounding to 3 digits may cross
-    assert all(p.hyper[0][0] == "lr" and "betas" in dict(p.hyper) for p in points(ADAM, space, 4, 0))
+    assert all(p.hyper[0][0] == "lr" and "betas" in dict(p.hyper) for p in points(ADAM, space, 4))
 
 
 def test_edges_are_where_nothing_lower_or_higher_was_tried():
     tried = [{"lr": 0.1, "nu": 1.0}, {"lr": 0.2, "nu": 0.5}, {"lr": 0.3, "nu": 0.7}]
-    assert edges(tried[0], tried) == {"lr": "lowest", "nu": "highest"}
-    assert edges(tried[1], tried) == {"nu": "lowest"}
-    assert edges(tried[0], tried[:2]) == {}
+    assert edges(tried[0], tried, tried[0]) == {"lr": "lowest", "nu": "highest"}
+    assert edges(tried[1], tried, tried[0]) == {"nu": "lowest"} and edges(tried[1], tried, ["lr"]) == {}
+    assert edges(tried[0], tried[:2], tried[0]) == {}
 
 
 def test_a_space_is_widened_where_asked():
@@ -143,7 +171,7 @@ def test_what_settings_say_is_not_searched():
     assert list(free.space) == ["lr", "1-beta1", "1-beta2"] == list(eps.space)
     assert list(lr.space) == ["1-beta1", "1-beta2"] and list(betas.space) == ["lr"]
     for entry in (lr, betas, eps):
-        for point in points(entry, entry.space, 4, 0):
+        for point in points(entry, entry.space, 4):
             assert dict(point.hyper).items() >= dict(entry.hyper).items()
             assert (
                 entry.cls([nn.Parameter(torch.zeros(1))], **dict(point.hyper)).defaults.items()
@@ -151,6 +179,6 @@ def test_what_settings_say_is_not_searched():
             )
             assert "lr" in dict(point.at)  # which is told of every point, searched or not
     (whole,) = search.entries(["sgd:lr=0.5"])
-    assert [(p.at, p.hyper) for p in points(whole, whole.space, 4, 0)] == [((("lr", 0.5),), (("lr", 0.5),))]
+    assert [(p.at, p.hyper) for p in points(whole, whole.space, 4)] == [((("lr", 0.5),), (("lr", 0.5),))] * 4
     assert dict(lr.defaults) == {"lr": 0.1} and dict(eps.defaults) == {"lr": 1e-3, "eps": 1e-4}
-    assert edges({"lr": 0.5}, [{"lr": 0.5}] * 4) == {}
+    assert edges({"lr": 0.5}, [{"lr": 0.5}] * 4, ["lr"]) == {}

@@ -1,61 +1,108 @@
 """The numbers of a textbook, and what they let one say."""
 
 import math
+from itertools import combinations
 
 import numpy
 import pytest
+from scipy import stats
 
-from ravine.lab.protocol.statistics import bootstrap, holm, interval, letters, paired
+from ravine.lab.protocol.best_of import pseudo_values
+from ravine.lab.protocol.statistics import Sample, differences, letters, rows, studentized_range
 
 A, B = [1.0, 2.0, 3.0, 4.0, 5.0], [1.5, 2.4, 3.9, 4.1, 5.6]
 
 
-def test_the_interval_is_student_s():
-    assert interval(B) == pytest.approx((1.5230619, 5.4769381))  # scipy.stats.t.interval(0.95, 4, mean, sem)
-    assert interval([1.0]) == (-math.inf, math.inf)
+def test_two_methods_are_compared_by_the_paired_t_test():
+    found = differences([Sample(A), Sample(B)])[0, 1]
+    wanted = stats.ttest_rel(B, A).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-4)
+    assert found.distinct and found.mean == pytest.approx(0.5)
+    shift = [10.0, -3.0, 100.0, 0.0, 7.0]  # what a seed does to both
+    moved = differences([Sample([a + s for a, s in zip(A, shift, strict=True)]),
+                         Sample([b + s for b, s in zip(B, shift, strict=True)])])[0, 1]  # fmt: skip
+    assert moved.half == pytest.approx(found.half)
 
 
-def test_the_paired_test_is_scipy_s_and_forgets_what_a_seed_does_to_both():
-    found = paired(A, B)
-    assert found.p == pytest.approx(0.018541393)  # scipy.stats.ttest_rel(B, A)
-    assert found.mean == pytest.approx(0.5)
-    shift = [10.0, -3.0, 100.0, 0.0, 7.0]
-    moved = paired([a + s for a, s in zip(A, shift, strict=True)], [b + s for b, s in zip(B, shift, strict=True)])
-    assert moved.p == pytest.approx(found.p)
-    assert paired(B, A).mean == pytest.approx(-0.5)
+@pytest.mark.parametrize("k", [2, 3, 8, 15])
+@pytest.mark.parametrize("freedom", [1.5, 3, 6.3, 31, 200])
+def test_the_studentized_range_is_scipy_s(k, freedom):
+    assert studentized_range(k, freedom) == pytest.approx(stats.studentized_range.ppf(0.95, k, freedom), rel=2e-4)
 
 
-def test_a_difference_is_seen_where_it_is_larger_than_what_can_be():
-    noise = numpy.random.default_rng(0).normal(size=5)
-    edge = paired([0.0] * 5, list(noise)).detectable
-    centred = noise - noise.mean()
-    assert paired([0.0] * 5, list(centred + 0.99 * edge)).p > 0.05 > paired([0.0] * 5, list(centred + 1.01 * edge)).p
+def test_more_methods_widen_every_interval():
+    alone = differences([Sample(A), Sample(B)])[0, 1]
+    beside = differences([Sample(A), Sample(B), Sample(A[::-1])])[0, 1]
+    assert beside.half > alone.half and not beside.distinct
 
 
-def test_one_seed_shows_nothing():
-    assert paired([1.0], [2.0]).p == 1
-    assert paired([1.0, 1.0], [1.0, 1.0]).p == 1
+@pytest.mark.parametrize("methods", [2, 8])
+def test_of_methods_that_are_alike_some_are_distinct_in_one_of_twenty(methods):
+    rng, wrong = numpy.random.default_rng(0), 0
+    for _ in range(400):
+        found = differences([Sample(rng.normal(size=12).tolist()) for _ in range(methods)])
+        wrong += any(d.distinct for d in found.values())
+    assert 0.02 <= wrong / 400 <= 0.08
 
 
-@pytest.mark.parametrize("n, least", [(5, 0.88), (10, 0.94)])
-def test_the_bootstrap_holds_the_truth_about_as_often_as_it_says(n, least):
-    draws = numpy.random.default_rng(1).normal(size=(300, n))
-    held = [low <= 0 <= high for low, high in map(bootstrap, draws.tolist())]
-    assert least <= numpy.mean(held) <= 0.995
+def test_the_rows_add_what_a_difference_owes_to_them():
+    """x = seed + row + rest: the variance of the mean is that of seeds / n, of rows / b and of the rest / n b."""
+    rng, means, owed, seeds = numpy.random.default_rng(1), [], [], []
+    for _ in range(600):
+        x = 0.3 * rng.normal(size=(8, 1)) + 2.0 * rng.normal(size=(1, 20)) + rng.normal(size=(8, 20))
+        means.append(x.mean())
+        owed.append(rows(x))
+        seeds.append(x.mean(1).var(ddof=1) / 8)
+    assert numpy.mean(owed) == pytest.approx(4.0 / 20, rel=0.1)
+    assert numpy.mean(owed) + numpy.mean(seeds) == pytest.approx(numpy.var(means), rel=0.15)
+    assert rows(numpy.ones((5, 20))) == 0.0
 
 
-def test_holm():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0]) and holm([]) == []
+def test_a_difference_of_a_few_rows_is_not_found_by_many_seeds():
+    """Two methods that differ, alike in all seeds, by one row of fifty."""
+    parts = numpy.zeros((30, 50))
+    parts[:, 7] = 1.0
+    seeds = numpy.random.default_rng(0).normal(size=30) * 1e-4
+    values, other = Sample(list(seeds), parts * 0), Sample([x + 0.02 for x in -seeds], parts)
+    assert differences([Sample(values.values), Sample(other.values)])[0, 1].distinct
+    assert not differences([values, other])[0, 1].distinct
+
+
+def test_one_run_shows_nothing():
+    (lone,) = differences([Sample([1.0]), Sample([2.0])]).values()
+    assert lone.mean == 1.0 and lone.half == math.inf and not lone.distinct
+    (same,) = differences([Sample([1.0, 1.0]), Sample([1.0, 1.0])]).values()
+    assert same.half == 0.0 and not same.distinct
+    assert differences([Sample([1.0, 1.0]), Sample([2.0, 2.0])])[0, 1].distinct
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 6])
+def test_pseudo_values_are_the_jackknife_of_the_mean_over_all_searches(k):
+    rng = numpy.random.default_rng(k)
+    by, x = rng.random(7), rng.random((7, 2))
+
+    def mean(trials):
+        return numpy.mean([x[min(pick, key=lambda i: by[i])] for pick in combinations(trials, k)], axis=0)
+
+    wanted = [7 * mean(range(7)) - 6 * mean([j for j in range(7) if j != i]) for i in range(7)]
+    found = pseudo_values(by, x, k)
+    numpy.testing.assert_allclose(found, wanted)
+    numpy.testing.assert_allclose(found.mean(0), mean(range(7)))
+    numpy.testing.assert_allclose(pseudo_values(by, x[:, 0], k), found[:, 0])
+    assert k > 1 or numpy.allclose(found, x)
+
+
+def test_the_spread_of_pseudo_values_is_that_of_the_estimate():
+    rng, found, claimed = numpy.random.default_rng(3), [], []
+    for _ in range(400):
+        x = rng.gamma(2.0, size=32)
+        values = pseudo_values(x, x, 8)
+        found.append(values.mean())
+        claimed.append(values.var(ddof=1) / 32)
+    assert 0.9 <= numpy.mean(claimed) / numpy.var(found) <= 1.5  # the jackknife errs on the wide side
 
 
 def test_letters():
-    near = [1.0, 1.1, 1.2, 1.05, 0.99]
-    same = [1.01, 1.09, 1.21, 1.04, 1.0]
-    far = [2.0, 2.1, 2.2, 2.05, 2.0]
-    assert letters([near, same, far]) == ["a", "a", "b"]
-    assert letters([near]) == ["a"]
-    rough = [0.0, 2.0, -2.0, 1.0, -1.0]  # differences to it spread: 1 cannot be seen, 3 can
-    chain = [[0.0] * 5, [1.0 + x for x in rough], [3.0 + 0.1 * x for x in rough]]
-    assert [round(paired(chain[i], chain[j]).p, 2) for i, j in ((0, 1), (1, 2), (0, 2))] == [0.23, 0.03, 0.0]
-    assert letters(chain) == ["a", "ab", "b"]  # 0.03, doubled for those that are left, is not enough
+    assert letters(3, {(0, 2), (1, 2)}) == ["a", "a", "b"]
+    assert letters(1, set()) == ["a"] and letters(0, set()) == []
+    assert letters(3, {(0, 2)}) == ["a", "ab", "b"]

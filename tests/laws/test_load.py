@@ -335,6 +335,20 @@ def test_garbled_state_dicts_by_the_thousand(cls, seed):
     assert fuzz(cls, f"{cls.__name__} {seed}", 100) < 100
 
 
+@pytest.mark.parametrize("name, key", [("soap", "QL"), ("shampoo", "L"), ("splus", "R"), ("kron", "QR")])
+@pytest.mark.parametrize("storage", [None, "float32"])
+def test_a_factor_that_was_saved_in_bf16_is_gone_on_with(name, key, storage):
+    """It stays in bf16, as it came, and each step rounds it to the nearest."""
+    opt = trained(ravine.optim.registry()[name], storage=storage)
+    given = opt.state_dict()
+    place = next(i for i, state in given["state"].items() if key in state)
+    given["state"][place][key] = given["state"][place][key].bfloat16()
+    opt.load_state_dict(given)
+    walk(opt, 2, first=2)
+    kept = opt.state[of(opt)[place]][key]
+    assert kept.dtype == torch.bfloat16 and kept.isfinite().all()
+
+
 # what fits, by name
 
 

@@ -209,6 +209,25 @@ def test_all_batches_since_the_last_step_count_and_none_before():
     torch.testing.assert_close(torch.tensor(clip.logits["Attention"]), most[1], rtol=1e-5, atol=0)
 
 
+def test_a_step_that_calls_the_step_of_its_parent_is_one_step():
+    """torch runs the hooks of both, once any optimizer of the parent's class has been made."""
+
+    class Ours(torch.optim.SGD):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    weights = []
+    for cls in (torch.optim.SGD, Ours):
+        model, xs = fresh(Attention), batches(3)
+        opt = cls(model.parameters(), lr=0.0)
+        QKClip(opt, model, HEADS, tau=1.0, every=2)
+        for x in xs:
+            passes(model, [x])
+            opt.step()
+        weights.append(model.q_proj.weight.detach().clone())
+    assert torch.equal(*weights)
+
+
 @pytest.mark.parametrize("limit", [2**24, 100])
 def test_causal_pairs_and_the_other_scale(limit, monkeypatch):
     monkeypatch.setattr("ravine.loop.qk_clip.AT_ONCE", limit)  # and some queries at a time

@@ -31,6 +31,8 @@ from ravine.parallel.server.parameter_server import ParameterServer
 
 if __name__ == "__main__":
     join()
+    while ray.cluster_resources().get("CPU", 0) < 4:  # both nodes: shards are spread over those that are known
+        time.sleep(0.1)
     made = {"checkpoint": sys.argv[1], "checkpoint_every": 5, "patience": 120.0, "engine": "ray"}
     with ParameterServer(model(), "sgd:lr=0.001", shards=2, resources={"resources": {"near": 1}}, **made) as server:
         worker = server.hire(train, 1, ("downpour", 300, 0.05))[0]

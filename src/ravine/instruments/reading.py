@@ -27,6 +27,7 @@ class Reading:
         self.sampler = Sampler([p.shape for p in self.params])
         self.histograms = False
         self.all = tuple(range(len(self.params)))
+        self.within = 0  # steps in each other: a subclass whose step() calls super().step() runs all hooks twice
         self.done = False  # False while the step has not been made, as where a GradScaler has passed over it
         self.old: list[Tensor] = []
         self.sizes: Tensor | None = None
@@ -37,7 +38,7 @@ class Reading:
     def arm(self, histograms: bool) -> None:
         """The next step is read, with histograms or without."""
         released = is_released(self.opt)  # then weights move in backward, and are not caught
-        self.done, self.histograms = False, histograms and not released
+        self.within, self.done, self.histograms = 0, False, histograms and not released
         self.norms, self.gradients, self.updates, self.sizes = {}, None, None, None
 
     @property
@@ -48,6 +49,9 @@ class Reading:
     @torch.no_grad()
     def begin(self, *_: Any) -> None:
         """Before the step."""
+        self.within += 1
+        if self.within > 1:
+            return
         self.old = [] if self.compiled else [p.detach().clone() for p in self.params]
         if self.histograms:
             self.sizes = self.sampler.take(self.params, self.all)
@@ -55,7 +59,8 @@ class Reading:
     @torch.no_grad()
     def finish(self, *_: Any) -> None:
         """After it, while the gradients are still there."""
-        if getattr(self.opt, "found_inf", None):  # of torch's GradScaler: nothing has moved
+        self.within -= 1
+        if self.within or getattr(self.opt, "found_inf", None):  # of GradScaler: nothing has moved
             return
         self.done = True
         grads = [p.grad for p in self.params]

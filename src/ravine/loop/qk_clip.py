@@ -145,6 +145,8 @@ class QKClip:
             self.handles.append(x.module.register_forward_hook(Hook(self.called, x)))
             for at, layer in enumerate(x.layers):
                 self.handles.append(layer.register_forward_hook(Hook(self.returned, x, at)))
+        self.within = 0  # steps in each other: a subclass whose step() calls super().step() runs all hooks twice
+        self.handles.append(opt.register_step_pre_hook(self.begin))
         self.handles.append(opt.register_step_post_hook(self.step))  # which keeps this alive
 
     @property
@@ -174,7 +176,7 @@ class QKClip:
 
     def called(self, x: Watched, *_: Any) -> None:
         """A module is done: its queries and keys must have met."""
-        met, x.met = x.met, False
+        met, x.met, self.within = x.met, False, 0
         if self.due and torch.is_grad_enabled() and not met:
             raise RuntimeError(unseen(x))
 
@@ -198,9 +200,16 @@ class QKClip:
             most = torch.maximum(most, logits.amax((0, 2, 3)))
         return most * (q.shape[-1] ** -0.5 if self.scale is None else self.scale)
 
+    def begin(self, *_: Any) -> None:
+        """The optimizer calls it before its step."""
+        self.within += 1
+
     @torch.no_grad()
     def step(self, *_: Any) -> None:
         """Clip what the passes since the last step have seen; the optimizer calls it after its step."""
+        self.within -= 1
+        if self.within > 0:
+            return
         due, self.count = self.due, self.count + 1
         if not due:
             return

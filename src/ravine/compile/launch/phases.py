@@ -92,8 +92,9 @@ class Launch(Tables):
             to.copy_(value)
 
     def rounded(self, b: Bound, k: str, made: Tensor, place: int) -> Tensor:
-        """What is written into a state that matrix work alone touches: to bf16 by stochastic rounding."""
-        if b.state[b.keys[k]].dtype != torch.bfloat16:
+        """What is written into a state that matrix work alone touches: to bf16 by stochastic rounding where
+        storage="bf16" asks for it, and else to the nearest, as into a state that was loaded so."""
+        if b.state[b.keys[k]].dtype != torch.bfloat16 or not self.plan.chance:
             return made
         numbers = self.row_of(b)
         seed, t = (int(numbers[self.plan.numbers.index(x)]) for x in self.plan.chance)

@@ -121,7 +121,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{NAMED} (default {','.join(DEFAULT)})",
     )
     add("--epochs", metavar="N", type=RANGES["epochs"], help="how long each trial is (default: the task's)")
-    add("--points", metavar="N", type=RANGES["points"], help="settings that are tried of each optimizer (default 16)")
+    add("--points", metavar="N", type=RANGES["points"], help="settings that are tried of each optimizer (default 32)")
+    add("--search-seed", metavar="N", type=RANGES["search_seed"], default=0, help="another one tries other settings")
     add(
         "--seeds",
         metavar="N",

@@ -153,19 +153,19 @@ def _found(
     makes = [maker(entry, does, common) for entry in entries]
     if settings.carry_over:
         makes = carried_over(entries, makes)
-    studies = [Study(entry, tier, make, settings.extend, fixed=settings.preset is not None)
+    studies = [Study(entry, tier, make, settings.extend, settings.preset is not None, settings.search_seed)
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-len(data.x) // task.batch)
     known, failed = _run(studies, records, trackers, steps, name, data, settings)
     studies = [study for study in studies if study.entry.name not in failed]
     missing = [f"{entry.label} has no row: {failed[entry.name]}" for entry in entries if entry.name in failed]
-    best = [(study.best(known), study.entry) for study in studies]
+    best = [(study.chosen(known)[1][0], study.entry) for study in studies]
     times = _times([(t, e) for t, e in best], task, data, missing)
     looks = [_tried(lambda t=t, e=e: _look(records, t, e.cls, task, data), f"{e.label}: what happens inside", missing)
              for t, e in best]  # fmt: skip
     facts = Facts(
         about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
-        settings.computed, Made.here(),
+        settings.search_seed, settings.computed, Made.here(),
     )  # fmt: skip
     methods = [chosen(study, known, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
     return Found(facts, tuple(methods), target, tuple(missing))

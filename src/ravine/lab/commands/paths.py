@@ -91,7 +91,20 @@ class Training:
         recorder = PathRecorder(model, every=max(1, steps // SNAPSHOTS))
 
         def follow(opt: torch.optim.Optimizer) -> None:
-            opt.register_step_post_hook(lambda *_: recorder.step())
+            within = 0  # steps in each other: a subclass whose step() calls super().step() runs all hooks twice
+
+            def begin(*_: object) -> None:
+                nonlocal within
+                within += 1
+
+            def end(*_: object) -> None:
+                nonlocal within
+                within -= 1
+                if not within:
+                    recorder.step()
+
+            opt.register_step_pre_hook(begin)
+            opt.register_step_post_hook(end)
 
         with recorder:
             run(self.trial(entry, lr, self.asked.seed), self.task, self.data, entry.cls, model, meet=follow)

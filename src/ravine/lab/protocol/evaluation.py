@@ -2,29 +2,40 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..tasks import Task
 
-ROWS = 1000  # that go through the model at once
+ROWS = 1000  # that go through the model at once, at most
+PARTS = 50  # of the rows that a verdict is about: what their losses differ by says what it owes to them
 LARGEST = 1e100  # of losses and metrics that are finite: means and squares of such are finite too
 
 
-def evaluated(task: Task, forward: Callable[[Tensor], Any], x: Tensor, y: Tensor) -> tuple[float, float]:
+class Evaluation(NamedTuple):
     """Of the loss the mean, of the metric what it says of all examples together; it is 0 where the task has none."""
-    loss, metric, outputs = 0.0, 0.0, list[Any]()
+
+    loss: float
+    metric: float
+    parts: list[float]  # the loss over each so many rows in their order, all but the last of the same number
+
+
+def evaluated(task: Task, forward: Callable[[Tensor], Any], x: Tensor, y: Tensor, parts: int = 1) -> Evaluation:
+    """In at least so many parts, while there are rows."""
+    metric, losses, outputs = 0.0, list[float](), list[Any]()
+    split = torch.arange(len(x)).split(min(ROWS, -(-len(x) // parts)))
     with torch.no_grad():
-        for rows in torch.arange(len(x)).split(ROWS):
+        for rows in split:
             output = forward(x[rows])
-            loss += len(rows) * float(task.loss(output, y[rows]))
+            losses.append(bounded(float(task.loss(output, y[rows]))))
             if task.metric is not None:
                 outputs.append(output)
         if task.metric is not None:
             metric = float(task.metric(_joined(outputs), y))
-    return bounded(loss / len(x)), bounded(metric)
+    loss = sum(len(rows) * loss for rows, loss in zip(split, losses, strict=True)) / len(x)
+    return Evaluation(bounded(loss), bounded(metric), losses)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

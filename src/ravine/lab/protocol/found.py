@@ -22,7 +22,7 @@ from .evidence import Traits, traits
 from .inside import Inside
 from .search import Entry
 from .stopwatch import StepTime
-from .study import SELECTION, Study, Tier
+from .study import Study, Tier, selection_seeds
 from .trial import Result, Trial
 
 
@@ -79,13 +79,14 @@ class Facts:
     preset: str | None
     carry_over: bool
     schedule: str
+    search_seed: int = 0
     computed: str = "on cpu in float32"
     made: Made | None = None
 
     @property
     def selection_seeds(self) -> tuple[int, ...]:
         """With which points are chosen."""
-        return () if self.preset else tuple(SELECTION + i for i in range(self.tier.studies))
+        return () if self.preset else tuple(selection_seeds(self.tier.points, self.search_seed))
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -125,11 +126,10 @@ class Chosen:
 
     card: Card
     space: dict[str, tuple[float, float]]
-    points: tuple[tuple[dict[str, float], tuple[str, ...]], ...]  # in the order of the search
-    hyper: dict[str, float]  # of the best, as the space calls it
+    points: tuple[tuple[dict[str, float], str], ...]  # in the order of the search
+    hyper: dict[str, float]  # of the setting to use, as the space calls it
     tuned: tuple[str, ...]
     defaults: tuple[str, ...]
-    runner_up: tuple[str, ...]
     edges: dict[str, str]
     widened: int
     time: StepTime
@@ -148,8 +148,7 @@ class Found:
 
     def keys(self) -> set[str]:
         """Of all trials that a report is made of."""
-        own = {key for m in self.methods for part in (*(keys for _, keys in m.points), m.tuned, m.defaults, m.runner_up)
-               for key in part}  # fmt: skip
+        own = {key for m in self.methods for key in (*(key for _, key in m.points), *m.tuned, *m.defaults)}
         return own.union(*(other.keys() for other in self.sweep))
 
 
@@ -159,20 +158,17 @@ def chosen(study: Study, known: Mapping[Trial, Result], time: StepTime, inside: 
     def keys(trials: Sequence[Trial]) -> tuple[str, ...]:
         return tuple(t.key for t in trials)
 
+    point, runs = study.chosen(known)
+    hyper = dict(point.at)
+    card = Card.of(study.entry, hyper)
     if study.fixed:
-        hyper = dict(study.entry.hyper)
-        return Chosen(
-            Card.of(study.entry, hyper), {}, (), hyper, keys(study.wanted(known)), (), (), {}, 0, time, inside
-        )
+        return Chosen(card, {}, (), hyper, keys(runs), (), {}, 0, time, inside)
     rounds = study.rounds(known)
     last = rounds[-1]
-    best = dict(last.ranked(known)[0].at)
-    confirm = study.wanted(known)[sum(len(r.trials) for r in rounds) + len(study.reference) :]
-    seeds = study.tier.seeds
-    points = tuple((dict(p.at), (t.key,)) for p, t in zip(last.points, last.trials, strict=True))
+    points = tuple((dict(p.at), t.key) for p, t in zip(last.points, last.trials, strict=True))
     return Chosen(
-        Card.of(study.entry, best), last.space, points, best, keys(confirm[:seeds]), keys(study.reference),
-        keys(confirm[seeds:]), last.edges(known), len(rounds) - 1, time, inside,
+        card, last.space, points, hyper, keys(runs), keys(study.reference), last.edges(known), len(rounds) - 1, time,
+        inside,
     )  # fmt: skip
 
 
@@ -180,13 +176,13 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
     """Raises Garbled where it cannot be what a comparison kept: for records that were not written here."""
     facts, methods = found.facts, found.methods
     keeps = partial(must, why="are not what a comparison keeps")
-    keeps(min(facts.epochs, facts.steps, facts.task.batch, facts.tier.studies, facts.tier.seeds) > 0, "its facts")
-    keeps(max(facts.tier.studies, facts.tier.seeds) <= 10_000, "its facts")
+    keeps(min(facts.epochs, facts.steps, facts.task.batch, facts.tier.points, facts.tier.seeds) > 0, "its facts")
+    keeps(0 < facts.tier.search <= facts.tier.points <= 10_000 and facts.tier.seeds <= 10_000, "its facts")
     keeps(len({m.card.label for m in methods}) == len(methods) > 0, "its methods")
     keeps(found.target is None or math.isfinite(found.target), "its target")
     for m in methods:
-        keeps(len(m.tuned) == len(methods[0].tuned) > 0 and len(m.runner_up) <= len(m.tuned), "its seeds")
-        keeps(len(m.points) == len(methods[0].points) and all(keys for _, keys in m.points), "its points")
+        keeps(len(m.tuned) == len(methods[0].tuned) > 0, "its seeds")
+        keeps(len(m.points) == len(methods[0].points), "its points")
         keeps(all(set(m.space) <= set(at) == set(m.hyper) for at, _ in m.points), "its points")
         ends = [x for pair in m.space.values() for x in pair]
         values = [*m.hyper.values(), *(x for at, _ in m.points for x in at.values()), *ends]
@@ -194,7 +190,7 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
         keeps(all(0 < low <= high for low, high in m.space.values()), "its spaces")
         keeps(all(at["lr"] > 0 for at, _ in m.points), "its points")
         keeps(set(m.edges) <= set(m.hyper), "its edges")
-        for keys in (m.tuned, m.defaults, m.runner_up):
+        for keys in (m.tuned, m.defaults):
             ended = [r for key in keys if (r := results[key]).diverged_at is None]
             keeps(all(r.step == ended[0].step for r in ended), "its steps")
         if m.inside is not None:

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean, median
 from typing import Any
 
 from .found import Card, Chosen, Facts, Found
 from .inside import Inside
+from .judged import metric, sample, score
 from .spaces import CONTAINS
-from .statistics import LEVEL, Difference, holm, letters, paired
+from .statistics import Difference, Sample, differences, letters
 from .stopwatch import StepTime
 from .study import Tried
 from .trial import Result
@@ -25,13 +27,12 @@ class Method:
     card: Card
     space: dict[str, tuple[float, float]]
     tried: tuple[Tried, ...]  # in the order of the search
-    hyper: dict[str, float]  # of the best, as the space calls it
-    tuned: tuple[Result, ...]  # the best point with new seeds, in the same order for every method
+    hyper: dict[str, float]  # of the setting to use, as the space calls it
+    tuned: tuple[Result, ...]  # this setting with new seeds, in the same order for every method
     defaults: tuple[Result, ...]
-    runner_up: tuple[Result, ...]
     edges: dict[str, str]  # where the best value lies at the edge of the space, and at which end
-    group: str  # methods that share a letter cannot be told apart; empty where a seed diverged
     time: StepTime
+    search: int = 1  # points of a search that the verdict is about
     widened: int = 0  # times that its space was
     inside: Inside | None = None  # what a monitor saw in one run of the best point
 
@@ -45,9 +46,21 @@ class Method:
         """At the end of each tuned run, on the data that the verdict is about; infinite where it diverged."""
         return [score(r) for r in self.tuned]
 
+    @cached_property
+    def sample(self) -> Sample:
+        """What the verdict is about: the loss to be expected of a search of so many points; of a method that is not
+        searched that of a run."""
+        runs = [p.result for p in self.tried]
+        return sample(runs, self.search) if runs else sample(self.tuned, 1)
+
     @property
     def loss(self) -> float:
-        """Their mean."""
+        """Its mean; infinite where the setting to use diverges with a new seed, and so do the next best."""
+        return math.inf if self.diverged else fmean(self.sample.values)
+
+    @property
+    def confirmed(self) -> float:
+        """The mean loss of the setting to use with new seeds; infinite where one diverged."""
         return fmean(self.losses)
 
     @property
@@ -75,18 +88,6 @@ class Method:
     def moved(self) -> bool:
         """Whether any loss of a tuned run is another than before its first step."""
         return any(len(set(r.valid)) > 1 for r in self.tuned)
-
-
-def score(result: Result) -> float:
-    """The loss that the verdict is about: of the test part, of the validation part where there is no other."""
-    if result.test is None or math.isinf(result.final):
-        return result.final
-    return result.test if math.isfinite(result.test) else math.inf
-
-
-def metric(result: Result) -> float:
-    """The metric at the end, of the same part."""
-    return result.metric[-1] if result.test_metric is None else result.test_metric
 
 
 @dataclass(frozen=True)
@@ -122,36 +123,48 @@ class Outcome:
         """Of the tuned runs."""
         return len(self.methods[0].tuned)
 
+    @cached_property
+    def differences(self) -> dict[tuple[str, str], Difference]:
+        """Of all pairs of methods of which none diverged, in their order: one correction for all that is said."""
+        whole = [m for m in self.methods if not m.diverged]
+        found = differences([m.sample for m in whole]) if len({len(m.sample.values) for m in whole}) == 1 else {}
+        return {(whole[i].name, whole[j].name): difference for (i, j), difference in found.items()}
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Of each method its letters: those that share one cannot be told apart; none where one diverged."""
+        names = [m.name for m in self.methods if not m.diverged]
+        apart = {(names.index(a), names.index(b)) for (a, b), d in self.differences.items() if d.distinct}
+        return {m.name: "" for m in self.methods} | dict(zip(names, letters(len(names), apart), strict=True))
+
     def behind(self, method: Method) -> Difference | None:
         """How far a method lies behind the best; None for the best itself, and where a run diverged."""
-        best = self.methods[0]
-        if method is best or method.diverged or best.diverged:
-            return None
-        return paired(best.losses, method.losses)
+        return self.differences.get((self.methods[0].name, method.name))
 
     @property
     def level(self) -> list[Method]:
         """Those that cannot be told from the best."""
-        first, *others = self.methods
-        return [m for m in others if set(m.group) & set(first.group)]
+        return [m for m in self.methods if (d := self.behind(m)) is not None and not d.distinct]
+
+    @property
+    def seen(self) -> float | None:
+        """The difference from the best that such a comparison finds in half of the cases: the median over the others;
+        None where there are none, or one run each."""
+        found = [d.half for m in self.methods if (d := self.behind(m)) is not None and math.isfinite(d.half)]
+        return median(found) if found else None
 
     def excluded(self) -> list[tuple[Method, Method]]:
         """Methods that lost, by more than noise, to one that they contain: their search was too small."""
         by = {m.card.ours: m for m in self.methods if not (m.diverged or m.card.settings)}  # those change the space
         pairs = [(by[m], by[c]) for m in by for c in CONTAINS.get(m, ()) if c in by]
-        lost = [(m, c, paired(c.losses, m.losses)) for m, c in pairs if m.loss > c.loss]
-        corrected = holm([difference.p for *_, difference in lost])
-        return [(m, c) for (m, c, _), p in zip(lost, corrected, strict=True) if p < LEVEL]
+        return [(m, c) for m, c in pairs if (d := self.differences.get((c.name, m.name))) is not None and d.distinct]
 
 
 def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
     """The methods in the order of their test loss, from the keys of their trials and the results of these."""
-    made = [_method(chosen, results) for chosen in found.methods]
+    made = [_method(chosen, results, found.facts.tier.search) for chosen in found.methods]
     made, missing, untested = _tested(made)
-    made.sort(key=lambda m: (m.loss, m.diverged))
-    whole = [m for m in made if not m.diverged]
-    groups = dict(zip((m.name for m in whole), letters([m.losses for m in whole]), strict=True)) if whole else {}
-    methods = tuple(replace(m, group=groups.get(m.name, "")) for m in made)
+    methods = tuple(sorted(made, key=lambda m: (m.loss, m.diverged)))
     baseline = next((m for m in methods if m.card.ours in BASELINES and not m.diverged), methods[0])
     target, easy = found.target, None
     if target is None and not baseline.diverged:
@@ -163,14 +176,14 @@ def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
     return Outcome(methods, target, easy, baseline.name, found.facts, tuple(sweep), said, untested)
 
 
-def _method(chosen: Chosen, results: Mapping[str, Result]) -> Method:
+def _method(chosen: Chosen, results: Mapping[str, Result], search: int) -> Method:
     def of(keys: Sequence[str]) -> tuple[Result, ...]:
         return tuple(results[key] for key in keys)
 
     return Method(
-        chosen.card, chosen.space, tuple(Tried(at, of(keys)) for at, keys in chosen.points), chosen.hyper,
-        of(chosen.tuned), of(chosen.defaults), of(chosen.runner_up), chosen.edges, "", chosen.time, chosen.widened,
-        chosen.inside,
+        chosen.card, chosen.space, tuple(Tried(at, results[key]) for at, key in chosen.points), chosen.hyper,
+        of(chosen.tuned), of(chosen.defaults), chosen.edges, chosen.time, search if chosen.space else 1,
+        chosen.widened, chosen.inside,
     )  # fmt: skip
 
 
@@ -179,8 +192,9 @@ def _tested(methods: Sequence[Method]) -> tuple[list[Method], list[str], bool]:
     validation data."""
     ended = [r for m in methods for r in (*m.tuned, *m.defaults) if r.diverged_at is None and r.test is not None]
     if ended and not any(math.isfinite(r.test or 0.0) for r in ended):
-        part = [{name: tuple(replace(r, test=None, test_metric=None) for r in getattr(m, name))
-                 for name in ("tuned", "defaults", "runner_up")} for m in methods]  # fmt: skip
+        part = [{"tried": tuple(replace(p, result=_untested(p.result)) for p in m.tried)} |
+                {name: tuple(map(_untested, getattr(m, name))) for name in ("tuned", "defaults")}
+                for m in methods]  # fmt: skip
         said = ("The test loss is not finite in any run, as where a row of the test data holds a NaN: the verdict is "
                 "about the validation data.")  # fmt: skip
         return [replace(m, **runs) for m, runs in zip(methods, part, strict=True)], [said], True
@@ -190,6 +204,10 @@ def _tested(methods: Sequence[Method]) -> tuple[list[Method], list[str], bool]:
             said.append(f"{m.name}: the test loss is not finite in {lost} of {len(m.tuned)} runs, which count as "
                         "diverged.")  # fmt: skip
     return list(methods), said, False
+
+
+def _untested(result: Result) -> Result:
+    return replace(result, test=None, test_metric=None)
 
 
 def _unmeasured(methods: Sequence[Method], name: str | None) -> list[str]:

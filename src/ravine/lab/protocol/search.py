@@ -1,8 +1,7 @@
-"""How a space is searched: scrambled Sobol points, each a pure function of (space, seed, number)."""
+"""How a space is searched: scrambled Sobol points, each a pure function of (space, search, number)."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +54,7 @@ class Entry:
 
     def built(self, at: Mapping[str, float]) -> tuple[tuple[str, Any], ...]:
         """What a point of the space is built with."""
-        return tuple(beside(self.cls, arguments(self.cls, at) | dict(self.hyper)).items())
+        return tuple(beside(self.cls, arguments(self.cls, at, self.hyper) | dict(self.hyper)).items())
 
     @property
     def defaults(self) -> tuple[tuple[str, Any], ...] | None:
@@ -66,36 +65,41 @@ class Entry:
 
 @dataclass(frozen=True)
 class Point:
-    """One setting that is tried: what the space calls it, and what the constructor takes."""
+    """One setting that is tried: what the space calls it, its rate in any case, and what the constructor takes."""
 
     at: tuple[tuple[str, float], ...]
     hyper: tuple[tuple[str, Any], ...]
 
 
-def points(entry: Entry, space: Space, n: int, seed: int) -> list[Point]:
-    """The first `n` of a scrambled Sobol sequence, on a log scale; numbers of 3 digits so that they can be typed."""
-    fixed = {k: x for k, x in entry.hyper if k == "lr"}  # every point tells its rate
-    if not space:
-        return [Point(tuple(fixed.items()), entry.hyper)]
-    name = f"{seed} {sorted(space.items())}"
-    scramble = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+DIMENSIONS = 32  # of the sequence: of each space the first ones, so that these are the same for all
+
+
+def points(entry: Entry, space: Space, n: int, number: int = 0) -> list[Point]:
+    """The first `n` of a scrambled Sobol sequence, on a log scale; numbers of 3 digits so that they can be typed.
+
+    The i-th point lies at the same place of each space: what two methods have in common, as the range of lr, they meet
+    at the same values and with the same seed, and their difference owes less to the search. Another `number` is another
+    scramble. Where there is nothing to search it is one setting n times.
+    """
     out: list[Point] = []
-    for cube in SobolEngine(len(space), scramble=True, seed=scramble).draw(n).tolist():
-        at = fixed | {
+    for cube in SobolEngine(DIMENSIONS, scramble=True, seed=number).draw(n).tolist():
+        at = {
             name: float(f"{low * (high / low) ** u:.3g}")
-            for u, (name, (low, high)) in zip(cube, space.items(), strict=True)
+            for u, (name, (low, high)) in zip(cube, space.items(), strict=False)
         }
-        out.append(Point(tuple(at.items()), entry.built(at)))
+        built = entry.built(at)
+        out.append(Point(tuple((at | {k: x for k, x in built if k == "lr"}).items()), built))
     return out
 
 
-def edges(at: dict[str, float], tried: Sequence[dict[str, float]]) -> dict[str, str]:
-    """The hyperparameters of the best point that were tried no lower, or no higher: better ones may lie beyond."""
+def edges(at: dict[str, float], tried: Sequence[dict[str, float]], names: Iterable[str]) -> dict[str, str]:
+    """Those of the hyperparameters that were tried no lower, or no higher, than at the best point: better ones may lie
+    beyond."""
     if len(tried) < 3:
         return {}
-    ends = {name: (min(t[name] for t in tried), max(t[name] for t in tried)) for name in at}
-    return {name: "lowest" if x == low else "highest" for name, x in at.items()
-            for low, high in [ends[name]] if low < high and x in (low, high)}  # fmt: skip
+    ends = {name: (min(t[name] for t in tried), max(t[name] for t in tried)) for name in names}
+    return {name: "lowest" if at[name] == low else "highest" for name, (low, high) in ends.items()
+            if low < high and at[name] in (low, high)}  # fmt: skip
 
 
 def entries(names: Sequence[str], served: Collection[str] = SOURCES) -> list[Entry]:

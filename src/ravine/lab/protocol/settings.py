@@ -17,7 +17,12 @@ PRESETS = ("classic",)
 CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to train on, validated on the test images
 
 
-RANGES = {"epochs": Whole(1, 10**6), "seeds": Whole(1, 1000), "points": Whole(1, 10_000)}
+RANGES = {
+    "epochs": Whole(1, 10**6),
+    "seeds": Whole(1, 1000),
+    "points": Whole(1, 10_000),
+    "search_seed": Whole(0, 1000),
+}
 
 
 def examples(batch: str, option: str = "--batch") -> int:
@@ -38,6 +43,7 @@ class Settings:
     epochs: int | None = None
     seeds: int | None = None
     points: int | None = None
+    search_seed: int = 0
     extend: bool = False
     batch: str | None = None
     batch_sweep: tuple[str, ...] = ()
@@ -106,6 +112,6 @@ class Settings:
     def work(self) -> Tier:
         """The tier, with what was asked for in its place."""
         tier = TIERS[self.tier]
-        return replace(tier, seeds=self.seeds or tier.seeds, points=self.points or tier.points,
-                       defaults=min(self.seeds or tier.defaults, tier.defaults),
-                       runner_up=min(self.seeds or tier.runner_up, tier.runner_up))  # fmt: skip
+        points, seeds = self.points or tier.points, self.seeds or tier.seeds
+        defaults, search = min(seeds, tier.defaults), max(1, points * tier.search // tier.points)
+        return replace(tier, points=points, search=search, seeds=seeds, defaults=defaults)

@@ -2,14 +2,16 @@
 
 Every range is log-uniform. lr spans three decades for everybody, and the middle is where the literature's default for
 a small network lies. A tier takes the first hyperparameters of a row: smoke lr alone, standard three, full all.
-"1-beta1" is the distance of β₁ from one, since 0.9 and 0.99 differ as 0.1 and 0.01 do.
+"1-beta1" is the distance of β₁ from one, since 0.9 and 0.99 differ as 0.1 and 0.01 do. Where the buffer of a momentum
+is a sum, m ← β m + g, what is searched is lr/(1-momentum), how far a constant gradient is followed: its range is that
+of SGD's lr, whatever the momentum.
 
 The ranges beside lr are those of AlgoPerf (Dahl et al. 2023, https://arxiv.org/abs/2306.07179) where it has one,
 else centred on the paper's default. Where one method contains another (CONTAINS), its space reaches the setting at
 which they are the same, as Choi et al. 2019 ask (https://arxiv.org/abs/1910.05446).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import signature
 from typing import Any
 
@@ -20,10 +22,9 @@ Space = dict[str, Range]
 _RATES: dict[Range, str] = {
     (1e-1, 1e2): "lars",
     (3e-2, 3e1): "dadaptadam dadaptsgd dog dowg ldog momo prodigy schedulefreeplus schedulefreesgd",
-    (1e-2, 1e1): "adadelta asgd qhm sgd sgdp",
+    (1e-2, 1e1): "adadelta asgd momentum nag qhm sgd sgdp sgdw",
     (5e-3, 5e0): "adahessian",
-    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo dion2 fulladagrad kfac lamb momentum muon nag normuon scion sgdw "
-                  "sm3 splus",
+    (1e-3, 1e0): "adafactor adagrad adagradrda aggmo dion2 fulladagrad kfac lamb muon normuon scion sm3 splus",
     (3e-4, 3e-1): "apollo galore madgrad momoadam shampoo",
     (1e-4, 1e-1): "adam adam2k adameps adamax adammini adamp adamuon adamw adan adabelief ademamix adopt amsgrad "
                   "klshampoo klsoap kron laprop lpadam mars marsm nadam novograd qhadam radam rmsprop "
@@ -31,6 +32,7 @@ _RATES: dict[Range, str] = {
     (1e-5, 1e-2): "came lion rprop signsgd signum simplifiedademamix sophiag sophiah",
 }  # fmt: skip
 _MOMENTUM: Space = {"1-momentum": (5e-3, 1.0)}  # as far as none, which is SGD
+_SUMMED = ("momentum", "nag", "sgdw")
 _BETAS: Space = {"1-beta1": (2e-2, 0.5), "1-beta2": (1e-4, 0.1)}
 _DECAYED: Space = {"1-beta1": (2e-2, 0.5), "weight_decay": (5e-3, 1.0), "1-beta2": (1e-4, 0.1)}
 _BESIDE: list[tuple[Space, str]] = [
@@ -65,8 +67,10 @@ _BESIDE: list[tuple[Space, str]] = [
     ({"1-rho": (1e-2, 0.5)}, "adadelta"),
     ({"1-beta1": (1e-2, 1.0), "weight_decay": (1e-3, 1.0)}, "adafactor"),
 ]  # fmt: skip
+FOLLOWED = "lr/(1-momentum)"
 SPACES: dict[str, Space] = {
-    name: {"lr": lr} | next((beside for beside, others in _BESIDE if name in others.split()), {})
+    name: {FOLLOWED if name in _SUMMED else "lr": lr}
+    | next((beside for beside, others in _BESIDE if name in others.split()), {})
     for lr, names in _RATES.items()
     for name in names.split()
 }
@@ -97,10 +101,10 @@ def space_of(cls: type) -> Space:
     Of a method for the matrices of a network the second hyperparameter is the rate of AdamW, which has the rest.
     """
     name = ours(cls)
-    lr, beside = {"lr": around(cls)}, SPACES.get(name or "", {})
+    beside = SPACES.get(name or "", {"lr": around(cls)})
     if getattr(cls, "matrices", False) and name not in SHARED:
-        lr |= {"lr": beside.get("lr", lr["lr"]), REST: SPACES["adamw"]["lr"]}
-    return lr | beside
+        return {"lr": beside["lr"], REST: SPACES["adamw"]["lr"]} | beside
+    return beside
 
 
 def shared(cls: type, hyper: Mapping[str, Any]) -> bool:
@@ -110,8 +114,15 @@ def shared(cls: type, hyper: Mapping[str, Any]) -> bool:
 
 def middle(cls: type) -> float:
     """A rate that is neither high nor low: the middle of those that are tried, of 3 digits."""
-    low, high = space_of(cls)["lr"]
+    low, high = rates(cls)
     return float(f"{(low * high) ** 0.5:.3g}")
+
+
+def rates(cls: type, said: Iterable[tuple[str, Any]] = ()) -> Range:
+    """The range of lr, at the momentum that is said, or the default."""
+    (name, ends), *_ = space_of(cls).items()
+    low, high = (arguments(cls, {name: x}, said)["lr"] for x in ends)
+    return low, high
 
 
 def around(cls: type) -> Range:
@@ -143,16 +154,20 @@ def widened(space: Space, edges: Mapping[str, str]) -> Space:
     return wider
 
 
-def arguments(cls: type, point: Mapping[str, float]) -> dict[str, Any]:
-    """What the constructor takes for a point of the space: "1-beta1" is one part of its betas."""
+def arguments(cls: type, point: Mapping[str, float], said: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
+    """What the constructor takes for a point of the space: "1-beta1" is one part of its betas, and of lr/(1-momentum)
+    the momentum is that of the point, else what is said, else the default."""
     taken = signature(cls).parameters
+    usual = {name: x.default for name, x in taken.items()} | dict(said)
     out: dict[str, Any] = {}
     for name, x in point.items():
-        if not name.startswith("1-"):
-            out[name] = x
-            continue
         field, value = name[2:], round(1 - x, 10)
-        if field not in taken and field.startswith("beta"):
+        if name == FOLLOWED:
+            rest = 1.0 if usual.get("form") == "average" else point.get("1-momentum", 1 - usual["momentum"])
+            out["lr"] = float(f"{x * rest:.3g}")
+        elif not name.startswith("1-"):
+            out[name] = x
+        elif field not in taken and field.startswith("beta"):
             betas = list(out.get("betas", taken["betas"].default))
             betas[int(field[4:]) - 1] = value
             out["betas"] = tuple(betas)

@@ -13,45 +13,51 @@ from .search import Entry, Point, edges, points
 from .spaces import Space, widened
 from .trial import Result, Trial
 
-SELECTION = 1000  # the first seed that points are chosen with: none of these is reported
+SELECTION = 1000  # the first seed of the search, whose points have a seed each: none of these is among the new ones
 WIDER = 3  # times that a space may be widened with --extend
+FALLBACKS = 3  # points, best first, that may be run with new seeds: the first whose runs all end is reported
 
 Hyper = tuple[tuple[str, Any], ...]
 Make = Callable[[Hyper, int], Trial]  # of hyperparameters and a seed
+Known = Mapping[Trial, Result]
 
 
 @dataclass(frozen=True)
 class Tier:
-    """How much work for each optimizer. A point is tried with one seed, in `studies` independent searches; the best one
-    is run again with new seeds, so is the next best with some, and so are the defaults."""
+    """How much work for each optimizer: points, each tried with a seed of its own; the best one again with new seeds;
+    and the defaults. The verdict is about what a search of `search` of the points is to be expected to find."""
 
     points: int
-    studies: int
+    search: int
     dimensions: int | None  # hyperparameters that are searched; None: all of the space
     seeds: int
-    runner_up: int
     defaults: int
     share: float  # of the task's epochs
 
     @property
     def trials(self) -> int:
-        """For one optimizer, while no space is widened."""
-        return self.points * self.studies + self.seeds + self.runner_up + self.defaults
+        """For one optimizer, while no space is widened and no chosen point diverges."""
+        return self.points + self.seeds + self.defaults
 
 
 TIERS = {
-    "smoke": Tier(points=4, studies=1, dimensions=1, seeds=2, runner_up=0, defaults=1, share=0.1),
-    "standard": Tier(points=16, studies=1, dimensions=3, seeds=5, runner_up=3, defaults=5, share=1.0),
-    "full": Tier(points=16, studies=3, dimensions=None, seeds=10, runner_up=3, defaults=10, share=1.0),
+    "smoke": Tier(points=8, search=4, dimensions=1, seeds=2, defaults=1, share=0.1),
+    "standard": Tier(points=32, search=8, dimensions=3, seeds=5, defaults=5, share=1.0),
+    "full": Tier(points=128, search=32, dimensions=None, seeds=10, defaults=10, share=1.0),
 }
+
+
+def selection_seeds(points: int, number: int) -> range:
+    """Of the points of a search, another one each."""
+    return range(first := SELECTION * (1 + 1000 * number), first + points)
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One point of the search: where it lies in the space, and its results, which are of the validation data alone."""
+    """One point of the search: where it lies in the space, and its result."""
 
     hyper: dict[str, float]
-    results: tuple[Result, ...]
+    result: Result
 
 
 @dataclass(frozen=True)
@@ -62,20 +68,25 @@ class Round:
     points: tuple[Point, ...]
     trials: tuple[Trial, ...]
 
-    def tried(self, known: Mapping[Trial, Result]) -> list[Tried]:
+    def finished(self, known: Known) -> bool:
+        """Whether all points are known."""
+        return all(trial in known for trial in self.trials)
+
+    def tried(self, known: Known) -> list[Tried]:
         """What each point gave."""
-        return [Tried(dict(p.at), (known[t],)) for p, t in zip(self.points, self.trials, strict=True)]
+        return [Tried(dict(p.at), known[t]) for p, t in zip(self.points, self.trials, strict=True)]
 
-    def ranked(self, known: Mapping[Trial, Result]) -> list[Point]:
-        """The points, best first."""
-        return [p for p, _ in sorted(zip(self.points, self.trials, strict=True), key=lambda x: known[x[1]].final)]
+    def ranked(self, known: Known) -> list[Point]:
+        """The points, best first; those that diverged are left out where others did not."""
+        order = sorted(zip(self.points, self.trials, strict=True), key=lambda x: known[x[1]].final)
+        return [p for p, t in order if math.isfinite(known[t].final)] or [p for p, _ in order]
 
-    def edges(self, known: Mapping[Trial, Result]) -> dict[str, str]:
+    def edges(self, known: Known) -> dict[str, str]:
         """Where a better point may lie outside of the space; below it, if everything in it diverges."""
-        best, values = dict(self.ranked(known)[0].at), [dict(p.at) for p in self.points]
         if all(math.isinf(known[t].final) for t in self.trials):
-            return {"lr": "lowest"} if "lr" in self.space else {}
-        return edges(best, values)
+            return {name: "lowest" for name in self.space if name.startswith("lr")}
+        best, *_ = self.ranked(known)
+        return edges(dict(best.at), [dict(p.at) for p in self.points], self.space)
 
 
 @dataclass(frozen=True)
@@ -87,44 +98,55 @@ class Study:
     make: Make
     extend: bool = False
     fixed: bool = False  # nothing is searched: the entry says all (the classic preset)
+    number: int = 0  # another has other points and seeds
 
-    def wanted(self, known: Mapping[Trial, Result]) -> list[Trial]:
+    def wanted(self, known: Known) -> list[Trial]:
         """All trials that can be named by now, known ones too."""
         if self.fixed:
             return self._seeds(self.entry.hyper, self.tier.seeds)
         rounds = self.rounds(known)
         out = [trial for searched in rounds for trial in searched.trials] + self.reference
-        if any(trial not in known for trial in rounds[-1].trials):
+        if not rounds[-1].finished(known):
             return out
-        best, *others = rounds[-1].ranked(known)
-        out += self._seeds(best.hyper, self.tier.seeds)
-        return out + (self._seeds(others[0].hyper, self.tier.runner_up) if others else [])
+        return out + [trial for _, runs in self._confirmed(rounds[-1], known) for trial in runs]
 
-    def best(self, known: Mapping[Trial, Result]) -> Trial:
-        """The first of the runs that are reported."""
+    def chosen(self, known: Known) -> tuple[Point, list[Trial]]:
+        """The setting to use, and its runs with new seeds: the best of the search, or the next where it diverges with a
+        new seed. Where each of three does, it is the best again."""
         if self.fixed:
-            return self.make(self.entry.hyper, 0)
-        return self.make(self.rounds(known)[-1].ranked(known)[0].hyper, 0)
+            return Point(self.entry.hyper, self.entry.hyper), self._seeds(self.entry.hyper, self.tier.seeds)
+        confirmed = self._confirmed(self.rounds(known)[-1], known)
+        lost = [any(math.isinf(known[run].final) for run in runs) for _, runs in confirmed]
+        return confirmed[0 if all(lost) else -1]
+
+    def _confirmed(self, searched: Round, known: Known) -> list[tuple[Point, list[Trial]]]:
+        """The points that are run with new seeds, up to the first whose runs do not diverge."""
+        out: list[tuple[Point, list[Trial]]] = []
+        for point in searched.ranked(known)[:FALLBACKS]:
+            out.append((point, self._seeds(point.hyper, self.tier.seeds)))
+            if not any(run in known and math.isinf(known[run].final) for run in out[-1][1]):
+                break
+        return out
 
     @property
     def reference(self) -> list[Trial]:
         """The defaults, untuned."""
         return [] if self.entry.defaults is None else self._seeds(self.entry.defaults, self.tier.defaults)
 
-    def rounds(self, known: Mapping[Trial, Result]) -> list[Round]:
+    def rounds(self, known: Known) -> list[Round]:
         """The searches: the first, and with `extend` as many points in a wider space while the best lies at an edge."""
         space = dict(list(self.entry.space.items())[: self.tier.dimensions])
         out = [self._round(space)]
-        while self.extend and len(out) <= WIDER and all(t in known for t in out[-1].trials):
+        while self.extend and len(out) <= WIDER and out[-1].finished(known):
             if not (found := out[-1].edges(known)):
                 break
             out.append(self._round(widened(out[-1].space, found)))
         return out
 
     def _round(self, space: Space) -> Round:
-        found = [(p, study) for study in range(self.tier.studies)
-                 for p in points(self.entry, space, self.tier.points, study)]  # fmt: skip
-        return Round(space, tuple(p for p, _ in found), tuple(self.make(p.hyper, SELECTION + s) for p, s in found))
+        found = points(self.entry, space, self.tier.points, self.number)
+        seeds = selection_seeds(self.tier.points, self.number)
+        return Round(space, tuple(found), tuple(self.make(p.hyper, s) for p, s in zip(found, seeds, strict=True)))
 
     def _seeds(self, hyper: Hyper, n: int) -> list[Trial]:
         return [self.make(hyper, seed) for seed in range(n)]

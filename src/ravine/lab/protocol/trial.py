@@ -18,7 +18,7 @@ from ravine.schedules import OneCycle, Scheduler, create
 from ..seeding import seed_all
 from ..tasks import Data, Task
 from . import curriculum
-from .evaluation import bounded, evaluated
+from .evaluation import PARTS, Evaluation, bounded, evaluated
 from .passes import Passes, switch
 from .routing import made
 
@@ -73,6 +73,7 @@ class Result:
     deviation: list[float] = field(default_factory=list)
     test: float | None = None  # loss and metric at the end, on the part that nothing was chosen on
     test_metric: float | None = None
+    parts: list[float] = field(default_factory=list)  # the loss over parts of the rows that a verdict is about
 
     @property
     def final(self) -> float:
@@ -125,7 +126,9 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                 tell(step)
                 losses, started = [], time.perf_counter()
     if data.x_test is not None and data.y_test is not None:
-        result.test, result.test_metric = _evaluated(task, passes, data.x_test, data.y_test)
+        result.test, result.test_metric, result.parts = _evaluated(task, passes, data.x_test, data.y_test, PARTS)
+    else:
+        result.parts = _evaluated(task, passes, data.x_valid, data.y_valid, PARTS).parts
     switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
 
@@ -165,7 +168,7 @@ def _diverged(result: Result, usual: float) -> bool:
 def _measure(result: Result, step: int, losses: list[float], task: Task, passes: Passes, data: Data) -> None:
     """Adds a point; `losses` are those of the batches since the last one."""
     mean = bounded(sum(losses) / len(losses))
-    loss, metric = _evaluated(task, passes, data.x_valid, data.y_valid)
+    loss, metric, _ = _evaluated(task, passes, data.x_valid, data.y_valid)
     result.step.append(step)
     result.train.append(mean)
     result.deviation.append(bounded(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses))))
@@ -173,9 +176,9 @@ def _measure(result: Result, step: int, losses: list[float], task: Task, passes:
     result.metric.append(metric)
 
 
-def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor) -> tuple[float, float]:
+def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor, parts: int = 1) -> Evaluation:
     """Loss and metric over these examples, with model and optimizer in their evaluation form."""
     switch("eval", passes.model, passes.opt)
-    found = evaluated(task, lambda rows: passes.forward(rows, passes.model), x, y)
+    found = evaluated(task, lambda rows: passes.forward(rows, passes.model), x, y, parts)
     switch("train", passes.model, passes.opt)
     return found

@@ -7,9 +7,10 @@ from contextlib import suppress
 from ravine.schedules import ExponentialWarmup, UntunedWarmup, Warmup, create
 
 from .found import Facts
-from .outcome import BASELINES, Method, Outcome, score
+from .judged import sample
+from .outcome import BASELINES, Method, Outcome
 from .spaces import UNSCHEDULED
-from .statistics import LEVEL, paired
+from .statistics import differences
 
 
 def words(found: Outcome) -> str:
@@ -24,17 +25,17 @@ def words(found: Outcome) -> str:
     behind = [m for m in finite if m not in level]
     if not others:
         text = f"{first.name} reaches a loss of {first.loss:.3g}."
-    elif found.seeds == 1:
-        text = f"{first.name} has the lowest loss, but one seed cannot tell skill from luck: run more."
+    elif found.seen is None and finite:
+        text = f"{first.name} has the lowest loss, but one run of each cannot tell skill from luck: run more."
         behind = []
     elif not finite:
         text = f"{first.name} is the only one that never diverged."
     elif not level:
         text = f"{first.name} is ahead."
     elif not behind:
-        text = f"{first.name} has the lowest loss, but with {found.seeds} seeds none of the others can be told from it."
+        text = f"{first.name} has the lowest loss, but with {_runs(first)} none of the others can be told from it."
     else:
-        text = f"{first.name} has the lowest loss; {_list(level)} cannot be told from it with {found.seeds} seeds."
+        text = f"{first.name} has the lowest loss; {_list(level)} cannot be told from it with {_runs(first)}."
     if behind:
         text += f" {_list(behind)} {'is' if len(behind) == 1 else 'are'} behind."
     if lost:
@@ -42,10 +43,23 @@ def words(found: Outcome) -> str:
     return text
 
 
+def _runs(method: Method) -> str:
+    return f"{len(method.sample.values)} {'trials' if method.tried else 'seeds'} of each"
+
+
+def power(found: Outcome) -> str:
+    """How large a difference must be to be found; empty where nothing is compared."""
+    if found.seen is None:
+        return ""
+    best = found.methods[0]
+    share = f" ({found.seen / best.loss:.0%} more loss)" if best.loss > 0 else ""
+    return f"A difference of {found.seen:.2g} from {best.name}{share} is found by half of such comparisons."
+
+
 def _lost(found: Outcome) -> str:
     """Why no run has a result: a rate that is too high is not the only reason."""
     runs = [r for m in found.methods for r in m.tuned]
-    search = [(p.hyper.get("lr"), r) for m in found.methods for p in m.tried for r in p.results]
+    search = [(p.hyper.get("lr"), p.result) for m in found.methods for p in m.tried]
     if not any(math.isfinite(loss) for r in runs for loss in r.valid[:1]):
         return "No loss is a finite number, even before the first step: a fault of the task's data, model or loss."
     if any(r.diverged_at is None for _, r in search):
@@ -96,14 +110,6 @@ def doubts(found: Outcome) -> list[str]:
     for method, contained in found.excluded():
         out.append(f"{method.name} contains {contained.name} and yet lost to it: its search was too small, it is "
                    "not worse")  # fmt: skip
-    for m in found.methods:
-        if m.runner_up and not m.diverged and all(math.isfinite(r.final) for r in m.runner_up):
-            n = len(m.runner_up)
-            best = sum(r.final for r in m.tuned[:n]) / n
-            second = sum(r.final for r in m.runner_up) / n
-            if second < best:
-                out.append(f"{m.name}'s second choice did better than its first with new seeds: more points or seeds "
-                           "may change its place")  # fmt: skip
     return [*out, *_untuned(found)]
 
 
@@ -138,13 +144,13 @@ def _untuned(found: Outcome) -> list[str]:
     """Methods whose chosen setting is worse than their defaults."""
     out: list[str] = []
     for m in found.methods:
-        if m.usual is None or not m.usual < m.loss:
+        if m.usual is None or not m.usual < m.confirmed:
             continue
-        losses = [score(r) for r in m.defaults]
-        n = len(losses)
-        luck = m.diverged == 0 and n > 1 and paired(losses, m.losses[:n]).p >= LEVEL
-        why = f"{n} seed{'s' * (n > 1)} cannot tell that from luck" if luck or n < 2 else "its search was too small"
-        loss = "diverged" if m.diverged else f"{m.loss:.4g}"
+        n = min(len(m.defaults), len(m.tuned))
+        runs = [sample(r[:n], 1) for r in (m.defaults, m.tuned)]
+        luck = m.diverged == 0 and not differences(runs)[0, 1].distinct
+        why = f"{n} seed{'s' * (n > 1)} cannot tell that from luck" if luck else "its search was too small"
+        loss = "diverged" if m.diverged else f"{m.confirmed:.4g}"
         out.append(f"{m.name} is better at its defaults ({m.usual:.4g}) than at the setting that was chosen ({loss}): "
                    f"{why}")  # fmt: skip
     return out

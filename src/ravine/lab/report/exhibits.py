@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 from ravine import visuals
 from ravine.visuals import Ink
 from ravine.visuals.figure import Figure
 
+from ..protocol.best_of import band, best_of
 from ..protocol.inside import Inside
 from ..protocol.outcome import Method, Outcome, steps_of_each
-from .best_of import band, best_of
 from .width import envelope, usable
 
 TITLES = {
@@ -183,22 +182,21 @@ def _targets(outcome: Outcome) -> dict[str, float]:
 
 
 def _points(method: Method) -> tuple[list[float], list[float]]:
-    """The rates tried, and the mean final validation loss at each."""
-    return [p.hyper["lr"] for p in method.tried], [fmean(r.final for r in p.results) for p in method.tried]
+    """The rates tried, and the final validation loss at each."""
+    return [p.hyper["lr"] for p in method.tried], [p.result.final for p in method.tried]
 
 
 def _scan(method: Method, ink: Mapping[str, Ink]) -> visuals.Scan:
     lrs, losses = _points(method)
     chosen = min(range(len(losses)), key=losses.__getitem__)
-    runs = [[r.final for r in p.results] for p in method.tried]
-    return visuals.Scan(method.name, ink[method.name], lrs, runs, chosen, envelope(lrs, losses))
+    return visuals.Scan(method.name, ink[method.name], lrs, [[x] for x in losses], chosen, envelope(lrs, losses))
 
 
 def _width(method: Method, ink: Mapping[str, Ink]) -> visuals.Width | None:
     lrs, losses = _points(method)
     found = usable(lrs, losses)
     return found and visuals.Width(
-        method.name, ink[method.name], method.space["lr"], (found.low, found.high),
+        method.name, ink[method.name], method.space.get("lr", (min(lrs), max(lrs))), (found.low, found.high),
         lrs[losses.index(min(losses))], str(found),
     )  # fmt: skip
 
@@ -207,10 +205,7 @@ def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
     """A trial that diverged counts as the loss before its first step: who meets one is left with that."""
     lines = []
     for method in methods[::-1]:
-        losses = [
-            fmean(r.valid[0] if any(math.isinf(other.final) for other in p.results) else r.final for r in p.results)
-            for p in method.tried
-        ]
+        losses = [p.result.valid[0] if math.isinf(p.result.final) else p.result.final for p in method.tried]
         low, high = band(losses)
         k = list(range(1, len(losses) + 1))
         lines.append(visuals.Band(method.name, ink[method.name], k, best_of(losses), low, high))

@@ -15,9 +15,9 @@ from ravine.visuals.engine import engine
 
 from ..protocol.found import Made
 from ..protocol.inside import MOST
+from ..protocol.judged import score
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
-from ..protocol.statistics import interval
-from ..protocol.verdict import doubts, whose
+from ..protocol.verdict import doubts, power, whose
 from .equations import mathml
 from .exhibits import TITLES, Times, exhibits, inks, looks, profile
 
@@ -37,10 +37,11 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         infinity=math.inf,
         verdict=verdict,
         doubts=doubts(outcome),
-        detectable=[d.detectable for m in outcome.methods if (d := outcome.behind(m)) and math.isfinite(d.detectable)],
+        power=power(outcome),
         judged=outcome.judged,
         whose=whose(outcome),
-        log_strip=_range(outcome)[0] > 0,
+        score=score,
+        zero=100 * _part(0.0, *_range(outcome)),
         points=len(outcome.methods[0].tried),
         names=list(dict.fromkeys(key for m in outcome.methods for p in m.tried for key in p.hyper)),
         rows=[_row(m, ink[m.name], outcome) for m in outcome.methods],
@@ -69,18 +70,17 @@ def _template() -> Template:
 def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
     """A row of the verdict, and what the sections below show of the method."""
     low, high = _range(outcome)
-    whole = method.losses and not method.diverged
+    d = outcome.behind(method)
     return {
         "method": method, "name": method.name, "ink": ink,
-        "loss": (method.loss, *(interval(method.losses) if whole else (math.inf, math.inf))),
-        "metric": (fmean(method.metrics), *interval(method.metrics)) if method.metrics else None,
-        "behind": outcome.behind(method),
-        "seeds": [100 * _part(v, low, high) for v in method.losses if math.isfinite(v)],
+        "group": outcome.groups[method.name],
+        "metric": fmean(method.metrics) if method.metrics else None,
+        "behind": d,
+        "forest": [100 * _part(x, low, high) for x in (d.low, d.mean, d.high)] if d and math.isfinite(d.half) else [],
         "defaults": method.usual,
         "steps": [(reaches(method.tuned, t), stays_at(method.tuned, t))
                   for t in (outcome.target, outcome.easy_target) if t is not None],
-        "diverged": [(p, r) for p in method.tried for r in p.results if r.diverged_at is not None],
-        "searched": sum(len(p.results) for p in method.tried),
+        "diverged": [p for p in method.tried if p.result.diverged_at is not None],
         "seconds": sorted(r.seconds for r in method.tuned)[len(method.tuned) // 2],
         "meaning": method.card.meaning,
         "equations": Markup(mathml(method.card.equations)) if method.card.equations else Markup(),
@@ -88,18 +88,16 @@ def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
 
 
 def _range(outcome: Outcome) -> tuple[float, float]:
-    """What the strips in the table span: all scores, and a little air."""
-    finals = [loss for m in outcome.methods for loss in m.losses if math.isfinite(loss)] or [1.0]
-    low, high = min(finals), max(finals)
-    if low > 0:
-        return low / 1.05, high * 1.05
+    """What the forest plot in the table spans: all intervals, zero, and a little air."""
+    found = [d for m in outcome.methods if (d := outcome.behind(m)) and math.isfinite(d.half)]
+    low, high = min([0.0, *(d.low for d in found)]), max([0.0, *(d.high for d in found)])
     air = 0.05 * (high - low) + 1e-9
     return low - air, high + air
 
 
 def _part(value: float, low: float, high: float) -> float:
-    """Where in the range a value lies, from 0 to 1; on a logarithmic scale where there is one."""
-    return math.log(value / low) / math.log(high / low) if low > 0 else (value - low) / (high - low)
+    """Where in the range a value lies, from 0 to 1."""
+    return (value - low) / (high - low)
 
 
 def _json(charts: dict[str, dict[str, Any]]) -> Markup:

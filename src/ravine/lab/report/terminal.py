@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
-from ..protocol.statistics import interval
-from ..protocol.verdict import doubts, speed, whose, words
+from ..protocol.verdict import doubts, power, speed, whose, words
 
 
 def show(found: Outcome, page: Path) -> None:
@@ -16,23 +15,22 @@ def show(found: Outcome, page: Path) -> None:
     console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
     metric = [task.metric] if task.metric else []
     loss = f"{found.judged} loss"
-    titles = ("", "optimizer", loss, *metric, "target: first, stays", "best lr", "ms/step")
+    titles = ("", "optimizer", loss, "behind", *metric, "target: first, stays", "best lr", "ms/step")
     table = Table(*titles, box=None, pad_edge=False)
     for m in found.methods:
         accuracy = f"{sum(m.metrics) / len(m.metrics):.4f}" if m.metrics else ""
         table.add_row(
-            m.group, m.name, mean(m),
+            found.groups[m.name], m.name, "diverged" if m.diverged else f"{m.loss:.4f}", behind(found, m),
             *([accuracy] if metric else []), arrival(m, found.target), rate(m),
             f"{m.time.whole:.2f}" if math.isfinite(m.time.whole) else "",
         )  # fmt: skip
     console.print(table)
-    console.print(
-        "± is the 95 % interval of the mean; optimizers that share a letter cannot be told apart", style="dim"
-    )
+    console.print(f"{meaning(found)}; ± is an interval that holds for all at once in 95 % of comparisons; optimizers "
+                  "that share a letter cannot be told apart", style="dim", soft_wrap=True)  # fmt: skip
     if found.target is not None:
         console.print(f"target: a validation loss of {found.target:.4g}, {whose(found)}; the step that first reaches "
                       "it, and that from which on the loss stays there", style="dim", soft_wrap=True)  # fmt: skip
-    console.print(f"\n{words(found)}{' ' if speed(found) else ''}{speed(found)}", soft_wrap=True)
+    console.print("\n" + " ".join(filter(None, (words(found), power(found), speed(found)))), soft_wrap=True)
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)
     console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)
@@ -50,13 +48,20 @@ def arrival(m: Method, target: float | None) -> str:
 
 def rate(m: Method) -> str:
     """The best, with a star at its edge; and the names of others that lie at theirs."""
-    others = [f" ({name}*)" for name in m.edges if name != "lr"]
-    return f"{m.hyper['lr']:g}{'*' * ('lr' in m.edges)}{''.join(others)}"
+    others = [f" ({name}*)" for name in m.edges if not name.startswith("lr")]
+    return f"{m.hyper['lr']:g}{'*' * (len(others) < len(m.edges))}{''.join(others)}"
 
 
-def mean(m: Method) -> str:
-    """The mean loss and its 95 % interval."""
-    if m.diverged:
-        return "diverged"
-    half = interval(m.losses)[1] - m.loss
-    return f"{m.loss:.4f} ± {half:.4f}" if math.isfinite(half) else f"{m.loss:.4f}"
+def behind(found: Outcome, m: Method) -> str:
+    """How much more its loss is than that of the best, and the interval."""
+    if (d := found.behind(m)) is None:
+        return ""
+    return f"{d.mean:.4f} ± {d.half:.4f}" if math.isfinite(d.half) else f"{d.mean:.4f}"
+
+
+def meaning(found: Outcome) -> str:
+    """What the loss is of."""
+    n, search = found.facts.tier.points, found.methods[0].search
+    if not found.methods[0].tried:
+        return f"{found.judged} loss is the mean over the seeds"
+    return f"{found.judged} loss is that to be expected of a search of {search} settings, from the {n} tried of each"

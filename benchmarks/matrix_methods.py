@@ -31,7 +31,7 @@ from bench import RESULTS, command_line, machine
 
 from ravine.lab.protocol.outcome import Method, Outcome, stays_at, steps_of_each
 from ravine.lab.protocol.resume import found as read
-from ravine.lab.protocol.statistics import letters
+from ravine.lab.protocol.statistics import Sample, differences, letters
 
 HERE = Path(__file__).parent
 POINTS, SEEDS = 6, 5  # rates that are tried of each method, and new seeds of the best one
@@ -40,11 +40,12 @@ METHODS = ("adamw", "muon", "normuon", "soap", "shampoo:average=True:graft=adam:
 PROTOCOL = (
     f"Of each method {POINTS} rates over three decades are tried with one seed, for the whole length under a cosine "
     f"schedule; everything else is at its defaults, and AdamW beside a method for matrices has a rate in a fixed "
-    f"proportion. The best rate by validation loss is run with {SEEDS} new seeds, the same for all methods. 'loss' is "
-    "the test loss at the end. 'steps' are those to the easier target, which is the validation loss of AdamW after "
-    "60 % of its run, by the mean over the seeds; 'seconds' are these steps times the time of a step. Methods that "
-    "share a letter cannot be told apart: paired t-tests over the seeds, of losses or of the logarithms of steps and "
-    "seconds of each seed, with Holm's correction. A method that missed the target with any seed has no letter there."
+    f"proportion. 'loss' is the test loss to be expected of a search, as ravine compare has it; the best rate by "
+    f"validation loss is run with {SEEDS} new seeds, the same for all methods. 'steps' are those to the easier "
+    "target, which is the validation loss of AdamW after 60 % of its run, by the mean over the seeds; 'seconds' are "
+    "these steps times the time of a step. Methods that share a letter cannot be told apart: losses as ravine compare "
+    "says it, steps and seconds by the logarithms of each seed. A method that missed the target with any seed has no "
+    "letter there."
 )
 
 
@@ -60,7 +61,7 @@ def ran(task: str, methods: str, out: Path) -> Outcome:
 def told(found: Outcome) -> dict[str, Any]:
     """What is kept of a comparison."""
     target = math.inf if found.easy_target is None else found.easy_target
-    rows = {m.name: row(m, target) for m in found.methods}
+    rows = {m.name: row(m, target) | {"letters": found.groups[m.name]} for m in found.methods}
     each = {m.name: steps_of_each(m.tuned, target) for m in found.methods}
     seconds = {m.name: [steps * m.time.whole / 1e3 for steps in each[m.name]] for m in found.methods}
     for what, values in (("steps", each), ("seconds", seconds)):
@@ -78,7 +79,6 @@ def row(m: Method, target: float) -> dict[str, Any]:
         "settings": m.hyper,
         "loss": m.loss if math.isfinite(m.loss) else None,
         "losses": [x if math.isfinite(x) else None for x in m.losses],
-        "letters": m.group,
         "ms a step": m.time.whole,
         "ms of the optimizer": m.time.update,
         "steps": steps if math.isfinite(steps) else None,
@@ -90,7 +90,8 @@ def lettered(values: Mapping[str, Sequence[float]]) -> dict[str, str]:
     """{method: its letters} of steps or seconds of each seed, the fewest first; none where a seed missed."""
     whole = {name: [math.log(x) for x in each] for name, each in values.items() if all(map(math.isfinite, each))}
     order = sorted(whole, key=lambda name: fmean(whole[name]))
-    found = dict(zip(order, letters([whole[name] for name in order]), strict=True)) if len(order) > 1 else {}
+    apart = {pair for pair, d in differences([Sample(whole[name]) for name in order]).items() if d.distinct}
+    found = dict(zip(order, letters(len(order), apart), strict=True)) if len(order) > 1 else {}
     return {name: found.get(name, "") for name in values}
 
 

@@ -145,7 +145,7 @@ def main() -> None:
     """All tasks, methods and tiers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder that has fashion-mnist/ and adult/")
-    parser.add_argument("--searches", type=int, default=64, help="of each task and method (default 64)")
+    parser.add_argument("--searches", type=int, default=40, help="of each task and method (default 40)")
     parser.add_argument("--halved", type=int, default=16, help="searches of the handicapped Adam (default 16)")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--work", type=Path, default=Path("runs/null"))

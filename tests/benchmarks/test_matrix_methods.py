@@ -33,7 +33,7 @@ def test_what_is_kept_says_steps_and_seconds():
     kept = script.told(one)
     first = one.methods[0]
     row = kept["methods"][first.name]
-    assert row["loss"] == pytest.approx(first.loss) and row["letters"] == first.group
+    assert row["loss"] == pytest.approx(first.loss) and row["letters"] == one.groups[first.name]
     assert row["seconds"] == pytest.approx(row["steps"] * first.time.whole / 1e3)
     table = script.tables({"tasks": {"line": kept}})
     assert table.count("\n| ") == len(one.methods) + 1

@@ -91,7 +91,7 @@ def test_resuming_asks_what_it_runs(copied, capsys):
     assert "--trust goes with --resume" in capsys.readouterr().err
     for arguments in (["--trust"], ["--task", "mine:task", "--optimizers", "sgd,mine:Mine"]):
         assert main(["compare", "--resume", "kept", *arguments, "--workers", "1"]) == 0
-        assert (copied / "imported").exists() and "16 of 16 trials are in the records" in capsys.readouterr().out
+        assert (copied / "imported").exists() and "12 of 12 trials are in the records" in capsys.readouterr().out
 
 
 def test_a_folder_of_an_older_ravine_says_what_to_do(copied, capsys):
@@ -106,7 +106,7 @@ def test_a_comparison_that_is_begun_again_has_found_nothing_yet(copied, monkeypa
     monkeypatch.setattr("ravine.lab.protocol.sparse.check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["compare", "--task", "mine:task", "--out", "kept", "--seeds", "3", "--workers", "1"]) == 130
     with Reading(Path("kept")) as records:
-        assert records.recalled("found") is None and len(list(records.rows())) == 16
+        assert records.recalled("found") is None and len(list(records.rows())) == 12
 
 
 def test_trials_that_cannot_be_read_are_run_again_and_the_rest_kept(copied, capsys):
@@ -187,7 +187,7 @@ def test_a_disk_that_is_read_only(copied, tmp_path, left):
         tmp_path / "copy",
         f"""
 with Reading(Path({str(tmp_path / "copy")!r})) as records:
-    assert len(list(records.rows())) == 16 and records.recalled("found")
+    assert len(list(records.rows())) == 12 and records.recalled("found")
     seen = records.db.execute("select count(*) from trials where status = 'seen'").fetchone()[0]
     assert seen == {bool(left)}
 """,

@@ -74,7 +74,7 @@ away = False
 class Odd(torch.nn.Linear):
     def forward(self, x):
         out = super().forward(x)
-        return out * float("nan") if away and torch.equal(x, test) else out
+        return out * float("nan") if away and (x[:1] == test).all(1).any() else out
 
 test = data()[4]
 """

@@ -14,6 +14,7 @@ if not os.environ.get("RAY_ADDRESS"):
 try:
     import ray.exceptions
     from ray import cloudpickle
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ModuleNotFoundError as error:
     if error.name != "ray":
         raise
@@ -35,6 +36,11 @@ def join(cpus: int | None = None) -> bool:
             f"RAY_ADDRESS is {os.environ.get('RAY_ADDRESS')!r}, and no Ray cluster answers there: {error}"
         ) from None
     return True
+
+
+def nodes() -> list[Any]:
+    """Of each node of the cluster how an actor is put there, or elsewhere where it has died."""
+    return [NodeAffinitySchedulingStrategy(node["NodeID"], soft=True) for node in ray.nodes() if node["Alive"]]
 
 
 def parcel(x: Any) -> bytes:

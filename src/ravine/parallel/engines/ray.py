@@ -11,11 +11,12 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import torch
 
-from ravine.parallel.engines.cluster import join, parcel, ray
+from ravine.parallel.engines.cluster import join, nodes, parcel, ray
 from ravine.parallel.engines.lines import Ended, Gone, Line, Lines
 from ravine.parallel.server.plan import Plan, open_shard
 from ravine.parallel.server.wire import packed, unpacked
@@ -44,9 +45,10 @@ class Ray:
                         f"has {have.get(kind, 0):g}"
                     )
             again = restarts if plan.folder is not None else 0
-            made: Any = ray.remote(num_cpus=0, max_restarts=again, scheduling_strategy="SPREAD")(ShardActor)
-            path = [os.getcwd(), *sys.path]
-            self.shards = [made.remote(path, parcel(plan.part(i)), i) for i in plan.placement.places]
+            made: Any = ray.remote(num_cpus=0, max_restarts=again)(ShardActor)
+            path, at = [os.getcwd(), *sys.path], cycle(nodes())
+            self.shards = [made.options(scheduling_strategy=next(at)).remote(path, parcel(plan.part(i)), i)
+                           for i in plan.placement.places]  # fmt: skip
             for i, shard in enumerate(self.shards):
                 if why := told(shard.ready.remote()):
                     raise RuntimeError(f"ParameterServer: shard {i} does not start: {why}")

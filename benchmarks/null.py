@@ -29,7 +29,7 @@ from bench import RESULTS, command_line, machine
 
 import ravine
 from ravine.lab.protocol.judged import sample
-from ravine.lab.protocol.search import Entry, entries
+from ravine.lab.protocol.search import Entry, entries, neighbours, places
 from ravine.lab.protocol.statistics import Sample, differences
 from ravine.lab.protocol.study import TIERS, Study
 from ravine.lab.protocol.trial import Result, Trial, run
@@ -94,16 +94,18 @@ def pool(
 
 
 def drawn(searches: Sequence[Sequence[Result]], tier: str, names: int) -> Iterator[list[Sample]]:
-    """Comparisons of so many names of one method, a search each; a full one is made of the trials of smaller ones."""
-    rng, need = np.random.default_rng(names), TIERS[tier].points
-    runs = [r for x in searches for r in x]
+    """Comparisons of so many names of one method, a search each; a full one is made of several smaller ones."""
+    rng, each = np.random.default_rng(names), TIERS[tier].points // len(searches[0])
     for _ in range(REPEATS):
-        if need <= len(searches[0]):
-            taken = [searches[i] for i in rng.choice(len(searches), names, replace=False)]
-        else:
-            order = rng.permutation(len(runs))
-            taken = [[runs[i] for i in order[k * need : (k + 1) * need]] for k in range(names)]
-        yield [sample(x, TIERS[tier].search) for x in taken]
+        order = rng.choice(len(searches), names * each, replace=False)
+        yield [seen(searches, order[k * each : (k + 1) * each], tier) for k in range(names)]
+
+
+def seen(searches: Sequence[Sequence[Result]], numbers: Sequence[int], tier: str) -> Sample:
+    """What `ravine compare` makes of these searches, as if they were one."""
+    runs = [r for i in numbers for r in searches[i]]
+    at = torch.cat([places(len(searches[i]), int(i)) for i in numbers])
+    return sample([runs[i] for i in neighbours(at)], TIERS[tier].search, True)
 
 
 def more(x: Sample, factor: float) -> Sample:
@@ -132,8 +134,7 @@ def planted(searches: Sequence[Sequence[Result]], tier: str) -> dict[str, Any]:
 
 def halved(whole: Sequence[Sequence[Result]], lost: Sequence[Sequence[Result]], tier: str) -> dict[str, Any]:
     """Adam, and Adam that loses every second step."""
-    k = TIERS[tier].search
-    a, b = [sample(x, k) for x in whole[: len(lost)]], [sample(x, k) for x in lost]
+    a, b = [[seen(x, [i], tier) for i in range(len(lost))] for x in (whole, lost)]
     levels = [float(np.mean([np.mean(x.values) for x in side])) for side in (a, b)]
     same = [differences([x, y])[0, 1].low > 0 for x, y in zip(a, b, strict=True)]
     own = [differences([x, y])[0, 1].low > 0 for i, x in enumerate(a) for j, y in enumerate(b) if i != j]

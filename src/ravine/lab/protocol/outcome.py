@@ -10,6 +10,7 @@ from typing import Any
 from .found import Card, Chosen, Facts, Found
 from .inside import Inside
 from .judged import metric, sample, score
+from .search import neighbours, places
 from .spaces import CONTAINS
 from .statistics import Difference, Sample, differences, letters
 from .stopwatch import StepTime
@@ -33,6 +34,7 @@ class Method:
     edges: dict[str, str]  # where the best value lies at the edge of the space, and at which end
     time: StepTime
     search: int = 1  # points of a search that the verdict is about
+    beside: tuple[int, ...] = ()  # the numbers of the points that were tried, neighbours beside each other
     widened: int = 0  # times that its space was
     inside: Inside | None = None  # what a monitor saw in one run of the best point
 
@@ -50,8 +52,8 @@ class Method:
     def sample(self) -> Sample:
         """What the verdict is about: the loss to be expected of a search of so many points; of a method that is not
         searched that of a run."""
-        runs = [p.result for p in self.tried]
-        return sample(runs, self.search) if runs else sample(self.tuned, 1)
+        runs = [self.tried[i].result for i in self.beside or range(len(self.tried))]
+        return sample(runs, self.search, bool(self.beside)) if runs else sample(self.tuned, 1)
 
     @property
     def loss(self) -> float:
@@ -162,7 +164,7 @@ class Outcome:
 
 def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
     """The methods in the order of their test loss, from the keys of their trials and the results of these."""
-    made = [_method(chosen, results, found.facts.tier.search) for chosen in found.methods]
+    made = [_method(chosen, results, found.facts) for chosen in found.methods]
     made, missing, untested = _tested(made)
     methods = tuple(sorted(made, key=lambda m: (m.loss, m.diverged)))
     baseline = next((m for m in methods if m.card.ours in BASELINES and not m.diverged), methods[0])
@@ -176,14 +178,17 @@ def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
     return Outcome(methods, target, easy, baseline.name, found.facts, tuple(sweep), said, untested)
 
 
-def _method(chosen: Chosen, results: Mapping[str, Result], search: int) -> Method:
+def _method(chosen: Chosen, results: Mapping[str, Result], facts: Facts) -> Method:
     def of(keys: Sequence[str]) -> tuple[Result, ...]:
         return tuple(results[key] for key in keys)
 
+    tried = tuple(Tried(at, results[key]) for at, key in chosen.points)
+    search, beside = 1, tuple[int, ...]()
+    if chosen.space:
+        search, beside = facts.tier.search, tuple(neighbours(places(len(tried), facts.search_seed)))
     return Method(
-        chosen.card, chosen.space, tuple(Tried(at, results[key]) for at, key in chosen.points), chosen.hyper,
-        of(chosen.tuned), of(chosen.defaults), chosen.edges, chosen.time, search if chosen.space else 1,
-        chosen.widened, chosen.inside,
+        chosen.card, chosen.space, tried, chosen.hyper, of(chosen.tuned), of(chosen.defaults), chosen.edges,
+        chosen.time, search, beside, chosen.widened, chosen.inside,
     )  # fmt: skip
 
 

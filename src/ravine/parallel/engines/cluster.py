@@ -16,7 +16,7 @@ try:
     from ray import cloudpickle
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ModuleNotFoundError as error:
-    if error.name != "ray":
+    if str(error.name).split(".")[0] != "ray":
         raise
     raise ModuleNotFoundError('engine="ray" needs Ray: pip install "ravine[ray]"', name="ray") from None
 

@@ -65,7 +65,7 @@ class Batches:
 
 def test(task: Task, data: Data, asked: Settings) -> RangeTest:
     """The range test, each seed with weights of its own."""
-    (entry,) = entries([asked.optimizer])
+    (entry,) = entries([asked.optimizer], schedules=False)
     if "lr" in dict(entry.hyper):
         raise LabError(f"--optimizer {asked.optimizer}: the range test tries every rate; leave lr out")
     lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")

@@ -11,11 +11,12 @@ from typing import Any
 
 import ravine
 from ravine.cli.answer import Parser, Whole, checked
-from ravine.schedules import find
+from ravine.schedules.written import written
 
 from ..errors import LabError, extra
 from ..protocol import curvature, routing, sparse
 from ..protocol.devices import check, devices, kind
+from ..protocol.given_spaces import spaced
 from ..protocol.records import Known, Records
 from ..protocol.search import Entry, entries
 from ..protocol.spaces import REST, Space
@@ -25,7 +26,7 @@ from ..protocol.trials import maker
 from ..sweep.live import Live
 from ..sweep.sweep import TrialFailed, sweep
 from ..tasks import Task, load_task
-from . import answer, given, of_optimizer, of_task
+from . import answer, given, of_optimizer, of_space, of_task
 
 ROUND = 4  # points that are asked for at once, however many workers there are: so that these change nothing
 
@@ -43,6 +44,7 @@ class Settings:
     task: str = "digits"
     data: Path | None = None
     optimizer: str = "adam"
+    space: tuple[str, ...] = ()
     trials: int = 50
     seeds: int = 1
     confirm: int = 5
@@ -55,8 +57,8 @@ class Settings:
     def __post_init__(self):
         checked(self, RANGES)
         try:
-            object.__setattr__(self, "schedule", find(self.schedule).name)
-        except ValueError as error:
+            object.__setattr__(self, "schedule", written(self.schedule))
+        except (ValueError, TypeError) as error:
             raise LabError(f"--schedule: {error}") from error
 
 
@@ -136,7 +138,7 @@ class Tuning:
 def tune(asked: Settings) -> str:
     """Runs what is not in the records yet, and says what was found."""
     task = load_task(asked.task, asked.data)
-    (entry,) = entries([asked.optimizer])
+    (entry,) = spaced(entries([asked.optimizer]), asked.space, task.spaces, task.name)
     if not entry.space:
         raise LabError(f"--optimizer {asked.optimizer}: its settings leave nothing to search; leave one out")
     crew = devices(asked.workers)
@@ -276,6 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     add, usual = parser.add_argument, Settings
     of_task(parser, usual.task)
     of_optimizer(parser, usual.optimizer)
+    of_space(parser)
     add("--trials", metavar="N", type=RANGES["trials"], help=f"settings that are tried (default {usual.trials})")
     add("--seeds", metavar="N", type=RANGES["seeds"], help=f"runs of each, whose mean counts (default {usual.seeds})")
     add(

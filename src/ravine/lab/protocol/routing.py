@@ -18,6 +18,8 @@ from ravine.optim import AdamW
 
 from ..errors import LabError
 from ..tasks import Task
+from .closure import asks
+from .recipe import made_of, of_model, returned
 from .spaces import REST, middle, shared
 
 if TYPE_CHECKING:
@@ -28,9 +30,9 @@ def made(cls: Any, model: nn.Module, hyper: Mapping[str, Any]) -> torch.optim.Op
     """The optimizer of a class for a model; AdamW has what a method for matrices is not made for, at rest_lr where the
     hyperparameters say that, else at its default."""
     if not getattr(cls, "matrices", False):
-        return cls(model.parameters(), **hyper)
-    own = {k: x for k, x in hyper.items() if k != REST}
-    return routed(cls, model, own, {"lr": hyper[REST]} if REST in hyper else {})
+        return returned(cls(of_model(cls, model), **hyper), cls)
+    own = {**getattr(cls, "given", {}), **{k: x for k, x in hyper.items() if k != REST}}
+    return routed(made_of(cls), model, own, {"lr": hyper[REST]} if REST in hyper else {})  # pyright: ignore[reportArgumentType]
 
 
 def beside(cls: type, hyper: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,11 +49,18 @@ def ratio(cls: type, hyper: Mapping[str, Any]) -> float:
     return 1.0 if not getattr(cls, "matrices", False) or shared(cls, hyper) else middle(AdamW) / middle(cls)
 
 
-def check(entries: Iterable[Entry], task: Task) -> None:
-    """Raise LabError where a method for matrices finds none inside the model of a task."""
+def check(entries: Iterable[Entry], task: Task, precision: str = "float32") -> None:
+    """Raise LabError where an optimizer cannot be made for the model of a task, at both ends of its space."""
+    model = task.model()
     for entry in entries:
-        if getattr(entry.cls, "matrices", False):
+        for end in (0, 1):
             try:
-                made(entry.cls, task.model(), dict(entry.hyper))
-            except ValueError as error:
-                raise LabError(f"optimizer '{entry.name}' on task '{task.name}': {error}") from error
+                opt = made(entry.cls, model, dict(entry.built(entry.corner(end))))
+            except Exception as error:  # of a constructor or a function that may be the person's
+                kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+                raise LabError(
+                    f"optimizer '{entry.name}' on task '{task.name}': {kind}{' '.join(str(error).split())}"
+                ) from error
+        if precision == "fp16" and asks(opt):
+            raise LabError(f"optimizer '{entry.name}' asks for the loss itself, and --precision fp16 scales it: "
+                           "take bf16")  # fmt: skip

@@ -11,7 +11,7 @@ from ravine.schedules.by_name import create, find
 from ravine.schedules.schedule import Schedule
 from ravine.typed import assigned, divided, listed
 
-_PART = re.compile(r"([^=()]+?)\s*(?:=\s*([^=()]+)|\((.*)\))?")
+_PART = re.compile(r"([^=()]+?)\s*(?:=\s*([^=]+)|\((.*)\))?")
 _LONG = 10**6  # steps of a run that a schedule is tried for before the run's own length is known
 
 

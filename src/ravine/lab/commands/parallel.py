@@ -26,6 +26,7 @@ from ..protocol.given_spaces import spaced
 from ..protocol.recipe import Recipe
 from ..protocol.routing import made
 from ..protocol.search import entries
+from ..protocol.spaces import for_matrices
 from ..protocol.study import SELECTION
 from ..tasks import Data, Task, load_task
 
@@ -61,7 +62,7 @@ def compare(asked: Settings) -> None:
     data = task.load()
     (entry,) = spaced(entries([asked.optimizer], served=(), schedules=False), (), task.spaces, task.name)
     sparse.check([entry], task, data)
-    if getattr(entry.cls, "matrices", False):
+    if for_matrices(entry.cls):
         raise LabError(f"--parallel with {asked.optimizer}: a server has one rule for all weights, and this method is "
                        "for matrices; give another, such as adam")  # fmt: skip
     if issubclass(entry.cls, Recipe) or asks(made(entry.cls, task.model(), dict(entry.built(entry.corner(0))))):

@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -17,9 +18,10 @@ from ..errors import LabError, extra
 from ..protocol import curvature, routing, sparse
 from ..protocol.devices import check, devices, kind
 from ..protocol.given_spaces import spaced
+from ..protocol.recipe import made_of
 from ..protocol.records import Known, Records
 from ..protocol.search import Entry, entries
-from ..protocol.spaces import REST, Space
+from ..protocol.spaces import REST, Space, for_matrices
 from ..protocol.study import SELECTION, Hyper, Make
 from ..protocol.trial import Result, Trial
 from ..protocol.trials import maker
@@ -253,15 +255,21 @@ def spread(values: Sequence[float | None]) -> str:
 
 def python(cls: type, hyper: Hyper) -> str:
     """What to write to use it."""
-    name = (
-        f"ravine.{cls.__name__}" if getattr(ravine, cls.__name__, None) is cls else f"{cls.__module__}.{cls.__name__}"
-    )
-    said = dict(hyper)
+    rule, said = made_of(cls), dict(getattr(cls, "given", {})) | dict(hyper)
     rest = {"lr": said.pop(REST)} if REST in said else {}
-    given = ", ".join(f"{field}={x!r}" for field, x in (said | ({"rest": rest} if rest else {})).items())
-    if getattr(cls, "matrices", False):
-        return f'opt = ravine.create("{cls.__name__.lower()}", model, {given})'
-    return f"opt = {name}(model.parameters(), {given})"
+    given = ", ".join(f"{field}={x!r}" for field, x in said.items())
+    if getattr(ravine, rule.__name__, None) is rule:
+        if for_matrices(rule):
+            given += f", rest={rest!r}" if rest else ""
+            return f'opt = ravine.create("{rule.__name__.lower()}", model, {given})'
+        return f"opt = ravine.{rule.__name__}(model.parameters(), {given})"
+    name = f"{cls.__module__}.{cls.__name__}"
+    if for_matrices(rule):
+        split = "matrices, others = ravine.groups.split(model)"
+        return f"{split}; opts = {name}(matrices, {given}), ravine.AdamW(others, **{rest!r})"
+    first = next(iter(signature(cls).parameters), "")
+    taken = {"model": "model", "named_parameters": "model.named_parameters()"}.get(first, "model.parameters()")
+    return f"opt = {name}({taken}, {given})"
 
 
 def main(argv: list[str]) -> int:

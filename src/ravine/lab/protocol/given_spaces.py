@@ -20,7 +20,7 @@ from ravine.typed import hint, listed
 from ..errors import LabError
 from .named import named
 from .recipe import open_ended
-from .spaces import REST, Range, Space, method, takes
+from .spaces import REST, Range, Space, for_matrices, method, takes
 
 if TYPE_CHECKING:
     from .search import Entry
@@ -110,8 +110,8 @@ def _ranges(every: Sequence[Given], entry: "Entry") -> Space:
 
 
 def _check(name: str, entry: "Entry", one: Given) -> None:
-    beside = name == REST and getattr(entry.cls, "matrices", False)
+    beside = name == REST and for_matrices(entry.cls)
     if not (beside or takes(entry.cls, name) or open_ended(entry.cls)):
-        known = list(signature(entry.cls).parameters)
-        known = [k for k in known if k not in ("params", "model")] + ["1-beta1", "1-beta2"] * ("betas" in known)
+        known = [f"1-beta{i}" for i in range(1, 4)] + list(signature(entry.cls).parameters)
+        known = [k for k in known if takes(entry.cls, k) and k not in ("params", "betas")]
         raise LabError(f"{one.said}: {entry.name} has no '{name}': {hint(name, known)}it takes {', '.join(known)}")

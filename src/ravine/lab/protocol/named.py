@@ -18,7 +18,7 @@ from ravine.typed import divided
 from ..errors import LabError
 from .curvature import SOURCES
 from .recipe import modified, open_ended, somebodys
-from .spaces import REST
+from .spaces import REST, for_matrices
 
 BESIDE = ("schedule", "mods", REST)
 
@@ -64,7 +64,7 @@ def _found(plain: str, served: Collection[str]) -> tuple[type, dict[str, Any]]:
 
 
 def _rate(typed: str, cls: type, text: str) -> float:
-    if not getattr(cls, "matrices", False):
+    if not for_matrices(cls):
         raise LabError(f"optimizer '{typed}': {REST} is the rate of AdamW beside a method for matrices; "
                        f"{cls.__name__} has all weights itself")  # fmt: skip
     try:

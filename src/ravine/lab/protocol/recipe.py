@@ -61,12 +61,16 @@ def recipe(make: Callable[..., Any], name: str, module: str, cls: type | None = 
 
 
 def somebodys(typed: str) -> tuple[type, dict[str, Any]] | None:
-    """The recipe of the function or partial at module:name, and its plain settings; None of a class."""
+    """The recipe of the function or partial at module:name, and its plain settings; None of a class, which is read as
+    one."""
     found, (module, _, name) = own(typed, "optimizer"), typed.partition(":")
     root: Any = cast(Any, found).func if isinstance(found, partial) else found
     cls: type | None = root if isclass(root) and issubclass(root, torch.optim.Optimizer) else None
-    if isclass(found) or not (cls or isfunction(root)):
-        return None  # which is read, or refused, as a class
+    if isclass(found):
+        return None
+    if not (cls or isfunction(root)):
+        raise LabError(f"optimizer '{typed}' is a {type(found).__name__}: it must be a class derived from torch.optim."
+                       "Optimizer or ravine.Optimizer, or a function or partial that makes one")  # fmt: skip
     if isinstance(found, partial) and found.args:
         raise LabError(f"optimizer '{typed}' is a partial with arguments by place, of which the first are the "
                        "parameters: give them by name, as functools.partial(ravine.Adam, eps=1e-4)")  # fmt: skip
@@ -112,16 +116,22 @@ def _modifiers(text: str, typed: str) -> tuple[list[Modifier], str]:
         calls = tree.elts if isinstance(tree, ast.List | ast.Tuple) else [tree]
         return [_modifier(call) for call in calls], ast.unparse(ast.List(calls)).replace(" ", "")
     except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError) as error:
-        say = "" if isinstance(error, SyntaxError) else f" ({error})"
-        raise LabError(f"optimizer '{typed}': mods={text} must be modifiers as in Python, such as "
-                       f"mods=[ClipNorm(1.0),EMA(0.999)]{say}") from error  # fmt: skip
+        why = "this is no Python" if isinstance(error, SyntaxError) else str(error)
+        raise LabError(
+            f"optimizer '{typed}': {why}; modifiers are written as mods=[ClipNorm(1.0),EMA(0.999)]"
+        ) from error
 
 
 def _modifier(call: ast.expr) -> Modifier:
+    whole = f"{ast.unparse(call)} is no modifier with plain numbers"
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-        raise ValueError(f"{ast.unparse(call)} is not one")
+        raise ValueError(whole)
     if call.func.id not in MODIFIERS:
         name = call.func.id
         raise ValueError(f"no modifier is called {name}: {hint(name, MODIFIERS)}there are {', '.join(MODIFIERS)}")
-    named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
-    return MODIFIERS[call.func.id](*map(ast.literal_eval, call.args), **named)
+    try:
+        named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        places = [ast.literal_eval(x) for x in call.args]
+    except ValueError:
+        raise ValueError(whole) from None
+    return MODIFIERS[call.func.id](*places, **named)

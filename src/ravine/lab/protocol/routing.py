@@ -14,30 +14,39 @@ import torch
 from torch import nn
 
 from ravine.catalog.create import routed
+from ravine.groups import split
 from ravine.optim import AdamW
+from ravine.optimizer import Optimizer
 
 from ..errors import LabError
 from ..tasks import Task
+from .both import Both
 from .closure import asks
 from .recipe import made_of, of_model, returned
-from .spaces import REST, middle, shared
+from .spaces import REST, for_matrices, middle, shared
 
 if TYPE_CHECKING:
     from .search import Entry
 
 
 def made(cls: Any, model: nn.Module, hyper: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The optimizer of a class for a model; AdamW has what a method for matrices is not made for, at rest_lr where the
-    hyperparameters say that, else at its default."""
-    if not getattr(cls, "matrices", False):
+    """The optimizer of a class, or of a recipe, for a model; AdamW has what a method for matrices is not made for, at
+    rest_lr where the hyperparameters say that, else at its default."""
+    if not for_matrices(cls):
         return returned(cls(of_model(cls, model), **hyper), cls)
     own = {**getattr(cls, "given", {}), **{k: x for k, x in hyper.items() if k != REST}}
-    return routed(made_of(cls), model, own, {"lr": hyper[REST]} if REST in hyper else {})  # pyright: ignore[reportArgumentType]
+    rest, rule = {"lr": hyper[REST]} if REST in hyper else {}, made_of(cls)
+    if issubclass(rule, Optimizer):
+        return routed(rule, model, own, rest)
+    inside, others = split(model)
+    if not inside:
+        raise ValueError(f"{type(model).__name__} has no matrix inside it for {rule.__name__}")
+    return Both(rule(inside, **own), *([AdamW(others, **rest)] if others else []))
 
 
 def beside(cls: type, hyper: Mapping[str, Any]) -> dict[str, Any]:
     """Hyperparameters with the rate of AdamW among them, where it is a method for matrices and they do not say it."""
-    if not getattr(cls, "matrices", False) or REST in hyper:
+    if not for_matrices(cls) or REST in hyper:
         return dict(hyper)
     return {**hyper, REST: float(f"{hyper['lr'] * ratio(cls, hyper):.3g}")}
 
@@ -46,7 +55,7 @@ def ratio(cls: type, hyper: Mapping[str, Any]) -> float:
     """Of AdamW's rate to that of the method."""
     if REST in hyper and "lr" in hyper:
         return hyper[REST] / hyper["lr"]
-    return 1.0 if not getattr(cls, "matrices", False) or shared(cls, hyper) else middle(AdamW) / middle(cls)
+    return 1.0 if not for_matrices(cls) or shared(cls, hyper) else middle(AdamW) / middle(cls)
 
 
 def check(entries: Iterable[Entry], task: Task, precision: str = "float32") -> None:

@@ -120,7 +120,7 @@ def space_of(cls: type) -> Space:
     """
     name = method(cls)
     lr, beside = {"lr": around(cls)}, SPACES.get(name or "", {})
-    if getattr(cls, "matrices", False) and name not in SHARED:
+    if for_matrices(cls) and name not in SHARED:
         lr |= {"lr": beside.get("lr", lr["lr"]), REST: SPACES["adamw"]["lr"]}
     return {k: ends for k, ends in (lr | beside).items() if k in lr or takes(cls, k)}
 
@@ -158,6 +158,13 @@ def ours(cls: type) -> str | None:
 def method(cls: type) -> str | None:
     """The name in our registry of the method that a class is one of: ours, torch's, or one that is called so."""
     return ours(cls) or _called(cls.__name__ if made_of(cls) is Optimizer else made_of(cls).__name__)
+
+
+def for_matrices(cls: type) -> bool:
+    """Whether the method is for the matrices inside a network: torch's class of one, too."""
+    from ravine.optim import registry
+
+    return getattr(cls, "matrices", False) or registry()[ours(cls) or "sgd"].matrices
 
 
 @cache

@@ -22,7 +22,7 @@ from ..errors import LabError
 from ..tasks import Task
 from .both import Both
 from .closure import asks
-from .recipe import made_of, of_model, returned
+from .recipe import Recipe, made_of, of_model, returned
 from .spaces import REST, for_matrices, middle, shared
 
 if TYPE_CHECKING:
@@ -67,9 +67,10 @@ def check(entries: Iterable[Entry], task: Task, precision: str = "float32") -> N
                 opt = made(entry.cls, model, dict(entry.built(entry.corner(end))))
             except Exception as error:  # of a constructor or a function that may be the person's
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-                raise LabError(
-                    f"optimizer '{entry.name}' on task '{task.name}': {kind}{' '.join(str(error).split())}"
-                ) from error
+                text = f"optimizer '{entry.name}' on task '{task.name}': {kind}{' '.join(str(error).split())}"
+                if not isinstance(error, LabError) and issubclass(entry.cls, Recipe):
+                    text += "; a function is given the parameters and hyperparameters, and must return an optimizer"
+                raise LabError(text) from error
         if precision == "fp16" and asks(opt):
             raise LabError(f"optimizer '{entry.name}' asks for the loss itself, and --precision fp16 scales it: "
                            "take bf16")  # fmt: skip

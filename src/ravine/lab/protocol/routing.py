@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+import ravine
 from ravine.catalog.create import routed
-from ravine.groups import split
 from ravine.optim import AdamW
 from ravine.optimizer import Optimizer
 
@@ -38,7 +38,7 @@ def made(cls: Any, model: nn.Module, hyper: Mapping[str, Any]) -> torch.optim.Op
     rest, rule = {"lr": hyper[REST]} if REST in hyper else {}, made_of(cls)
     if issubclass(rule, Optimizer):
         return routed(rule, model, own, rest)
-    inside, others = split(model)
+    inside, others = ravine.groups.split(model)
     if not inside:
         raise ValueError(f"{type(model).__name__} has no matrix inside it for {rule.__name__}")
     return Both(rule(inside, **own), *([AdamW(others, **rest)] if others else []))

@@ -63,8 +63,11 @@ BESIDE = (
     "visuals",
 )  # no trial needs them
 LAB = (
+    "lab/protocol/both.py",
+    "lab/protocol/closure.py",
     "lab/protocol/curriculum.py",
     "lab/protocol/passes.py",
+    "lab/protocol/recipe.py",
     "lab/protocol/routing.py",
     "lab/protocol/trial.py",
     "lab/seeding.py",

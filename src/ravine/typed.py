@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -27,8 +26,20 @@ def hint(typed: str, known: Iterable[str], most: int = 1, least: float = 0.5) ->
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """What was typed with commas; those in parentheses, as in betas=(0.9,0.99), divide nothing."""
-    return tuple(part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip())
+    """What was typed with commas; those in brackets, as in betas=(0.9,0.99), divide nothing."""
+    return tuple(part for part in divided(text, ",") if part)
+
+
+def divided(text: str, at: str) -> list[str]:
+    """The parts between letters `at` that stand in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth = max(0, depth + (letter in "([") - (letter in ")]"))
+        if letter == at and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
 
 
 def assigned(text: str, example: str = "end=0.1") -> tuple[str, Any]:

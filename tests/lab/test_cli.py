@@ -24,7 +24,7 @@ from .conftest import COMMAND
         ("compare --optimizers sgd,adm", "unknown optimizer 'adm': did you mean adam"),
         ("compare --optimizers ,", "--optimizers: name at least one"),
         ("compare --optimizers sgd,sgd", "each may be named once"),
-        ("compare --optimizers json:loads", "must be a class derived from torch.optim.Optimizer"),
+        ("compare --optimizers json:loads", "and must return an optimizer"),
         ("compare --epochs 0", "--epochs: must be 1 or more, and is 0"),
         ("compare --seeds -1", "--seeds: must be 1 or more, and is -1"),
         ("compare --epochs many", "--epochs: 'many' is not a whole number (see ravine compare --help)"),

@@ -6,6 +6,7 @@ import torch
 from ravine.cli import main
 from ravine.lab.commands import paths
 from ravine.lab.errors import LabError
+from ravine.lab.protocol.given_spaces import spaced
 from ravine.lab.protocol.search import entries
 from ravine.lab.protocol.spaces import middle, space_of
 from ravine.lab.protocol.study import SELECTION
@@ -77,9 +78,8 @@ def test_mistakes_are_told_before_anything_is_trained(argv, message, capsys, mon
     assert message in capsys.readouterr().err
 
 
-def test_rates_that_all_diverge_are_said(monkeypatch):
+def test_rates_that_all_diverge_are_said():
     it = training(rates=2)
-    (entry,) = entries(["sgd"])
-    monkeypatch.setattr(paths, "space_of", lambda cls: {"lr": (1e8, 1e9)})
+    (entry,) = spaced(entries(["sgd"]), ["sgd:lr=1e8..1e9"], (), "digits")
     with one_thread(), pytest.raises(LabError, match=r"sgd: it diverged at every rate from 1e\+08 to 1e\+09"):
         it.rate(entry)

@@ -109,12 +109,12 @@ def find(typed: str) -> tuple[type[Optimizer], dict[str, Any]]:
     >>> find("adam:eps=1e-4:betas=(0.9,0.99)")[1]
     {'eps': 0.0001, 'betas': (0.9, 0.99)}
     """
-    name, *settings = typed.split(":")
+    name, *said = typed.split(":")
     called = _called()
     if plain(name) not in called:
         raise CatalogError(_unknown(name, "`ravine list` has them all"))
     cls, implied = called[plain(name)]
-    return cls, dict(implied) | _set(cls, implied, settings, typed)
+    return cls, dict(implied) | settings(cls, implied, said, typed)
 
 
 def find_or_own(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
@@ -131,7 +131,7 @@ def find_or_own(typed: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any]
         )
     if issubclass(cls, Optimizer):
         _traced(cls, typed)
-    return cls, _set(cls, {}, rest[1:], typed)
+    return cls, settings(cls, {}, rest[1:], typed)
 
 
 def find_to_train(typed: str, served: Collection[str] = ()) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
@@ -139,12 +139,12 @@ def find_to_train(typed: str, served: Collection[str] = ()) -> tuple[type[torch.
 
     served: names of methods that are given more there.
     """
-    cls, settings = find_or_own(typed)
+    cls, said = find_or_own(typed)
     if cls.__name__.lower() not in served and (more := beyond_the_loss(cls)):
         raise CatalogError(
             f"optimizer '{typed}' takes {', '.join(more)}, which this command does not give; train it in a loop"
         )
-    return cls, settings
+    return cls, said
 
 
 def beyond_the_loss(cls: type) -> list[str]:
@@ -154,10 +154,10 @@ def beyond_the_loss(cls: type) -> list[str]:
 
 def find_rule(typed: str) -> tuple[type[Optimizer], dict[str, Any]]:
     """As `find_or_own`, of what has equations and a plan: a class derived from ravine.Optimizer."""
-    cls, settings = find_or_own(typed)
+    cls, said = find_or_own(typed)
     if not issubclass(cls, Optimizer):
         raise CatalogError(f"'{typed}' is not derived from ravine.Optimizer: it has no equations and no plan to show")
-    return cls, settings
+    return cls, said
 
 
 def _traced(cls: type[Optimizer], typed: str) -> None:
@@ -169,17 +169,20 @@ def _traced(cls: type[Optimizer], typed: str) -> None:
         raise CatalogError(f"optimizer '{typed}'{at and f' at {at}'}: {type(error).__name__}: {error}") from error
 
 
-def written(typed: str, cls: type, settings: Mapping[str, Any]) -> str:
+def written(typed: str, cls: type, said: Mapping[str, Any]) -> str:
     """The one name of what was typed so: of our methods the class in lower case with its settings, else as it was."""
     if is_own(typed):
         return typed
-    return ":".join([cls.__name__.lower(), *(f"{k}={x!r}".replace(" ", "") for k, x in settings.items())])
+    return ":".join([cls.__name__.lower(), *(f"{k}={x!r}".replace(" ", "") for k, x in said.items())])
 
 
 def is_own(typed: str) -> bool:
-    """Whether `typed` is somebody's own class at module:Class, and not a method with settings, as adam:eps=1e-4."""
+    """Whether `typed` is somebody's own class at module:Class, and not a method with settings, as adam:eps=1e-4.
+
+    A module may be called as a method is, as schedulefree: then a capital says that a class follows.
+    """
     name, *rest = typed.split(":")
-    return bool(rest) and "=" not in rest[0] and plain(name) not in _called()
+    return bool(rest) and "=" not in rest[0] and (plain(name) not in _called() or rest[0][:1].isupper())
 
 
 def _called() -> dict[str, tuple[type[Optimizer], Mapping[str, Any]]]:
@@ -189,14 +192,17 @@ def _called() -> dict[str, tuple[type[Optimizer], Mapping[str, Any]]]:
     return other | {plain(x): (cls, {}) for x, cls in known.items()}
 
 
-def _set(cls: type, implied: Mapping[str, Any], settings: Sequence[str], typed: str) -> dict[str, Any]:
-    """The settings that are written after a name, checked as the class would."""
+def settings(
+    cls: type, implied: Mapping[str, Any], said: Sequence[str], typed: str, any_name: bool = False
+) -> dict[str, Any]:
+    """The settings that are written after a name, checked as the class would; `any_name` where it may take others than
+    its signature has."""
     try:
-        given = dict(assigned(text, "lr=0.1") for text in settings)
+        given = dict(assigned(text, "lr=0.1") for text in said)
         if issubclass(cls, Optimizer):
             given = settle(cls, given)
             cls.validate({k: default for k, (_, default) in fields(cls).items()} | dict(implied) | given)
-        elif unknown := given.keys() - (takes := signature(cls).parameters):
+        elif not any_name and (unknown := given.keys() - (takes := signature(cls).parameters)):
             name = min(unknown)
             raise TypeError(f"{cls.__name__} has no '{name}': {hint(name, takes)}It takes {', '.join(takes)}")
     except (TypeError, ValueError) as error:

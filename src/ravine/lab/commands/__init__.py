@@ -11,7 +11,10 @@ from ravine.cli.answer import answer as answered
 from ..sweep.sweep import TrialFailed
 from ..tasks import TASKS
 
-NAMED = "as in `ravine list`, with settings as in adam:eps=1e-4, or your own as module:Class"
+NAMED = (
+    "as in `ravine list`, or your own as module:Class or module:function; with settings as in adam:eps=1e-4, "
+    "adam:schedule=warmup=500*cosine"
+)
 KEPT = "what was finished is kept, run the same command to go on"
 
 
@@ -34,6 +37,25 @@ def of_task(parser: argparse.ArgumentParser, default: str) -> None:
 def of_optimizer(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds what names one optimizer."""
     parser.add_argument("--optimizer", metavar="NAME", help=f"{NAMED} (default {default})")
+
+
+class _Appended(argparse.Action):
+    """Each time that it is said something is added: a tuple, which is empty where nothing was said."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), values))
+
+
+def of_space(parser: argparse.ArgumentParser) -> None:
+    """Adds what is searched in the place of the published spaces."""
+    parser.add_argument(
+        "--space",
+        metavar="NAME:A=LOW..HIGH",
+        action=_Appended,
+        default=(),
+        help="ranges in the place of the published ones, as adam:lr=1e-5..1e-2,1-beta1=0.02..0.5, once for each "
+        "method; or finetune: every rate at a hundredth",
+    )
 
 
 def given(parser: argparse.ArgumentParser, argv: list[str]) -> dict[str, Any]:

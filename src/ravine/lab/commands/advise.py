@@ -26,7 +26,7 @@ def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     chosen = by[choose(losses, expected(here, seen), trust=1.0 if whole else 0.5)]
     first = min(found.methods, key=lambda m: m.validation)
     others = [m.name for m in found.methods if m is not chosen]
-    lines = [f"Use {chosen.name} with {_settings(chosen)}, schedule {found.facts.schedule}."]
+    lines = [f"Use {chosen.name} with {_settings(chosen)}, schedule {chosen.card.schedule or found.facts.schedule}."]
     if math.isinf(first.validation):
         return "\n".join([f"No advice: {words(found)}", *doubts(found)])
     if whole:

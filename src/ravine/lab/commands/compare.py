@@ -20,7 +20,7 @@ from ..report.export import FORMATS
 from ..sweep.sweep import ENGINES
 from ..tasks import TASKS
 from ..trackers import TRACKERS
-from . import NAMED, answer
+from . import NAMED, answer, of_space
 from .comparison import compare, rewrite
 
 
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         type=listed,
         help=f"{NAMED} (default {','.join(DEFAULT)})",
     )
+    of_space(parser)
     add("--epochs", metavar="N", type=RANGES["epochs"], help="how long each trial is (default: the task's)")
     add("--points", metavar="N", type=RANGES["points"], help="settings that are tried of each optimizer (default 32)")
     add("--search-seed", metavar="N", type=RANGES["search_seed"], default=0, help="another one tries other settings")

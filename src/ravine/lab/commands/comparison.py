@@ -17,6 +17,7 @@ from ..protocol import curriculum, curvature, routing, search, sparse, stopwatch
 from ..protocol import devices as where
 from ..protocol.decode import Garbled, decoded
 from ..protocol.found import About, Facts, Found, Made, chosen
+from ..protocol.given_spaces import spaced
 from ..protocol.inside import Inside, look
 from ..protocol.outcome import Outcome, outcome
 from ..protocol.reading import Reading, Row
@@ -105,6 +106,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         entries = search.classic(settings.optimizers)
     else:
         entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
+        entries = spaced(entries, settings.space, task.spaces, task.name)
     metric = task.metric_name if task.metric else None
     usual = {entry.name: entry.defaults for entry in entries}
     if settings.export:
@@ -120,7 +122,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         for batch in (settings.batch, *settings.batch_sweep):
             _batch(batch, task, data, "--batch" if batch == settings.batch else "--batch-sweep")
         task.rehearse(data)  # what is wrong with the task is said before what is wrong with an optimizer
-        routing.check(entries, task)
+        routing.check(entries, task, settings.precision)
         sparse.check(entries, task, data)
         curvature.check(entries, task, data, settings.precision, settings.compile)
 

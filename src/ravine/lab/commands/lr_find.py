@@ -17,6 +17,7 @@ from ..errors import LabError, extra
 from ..protocol import curvature, routing, sparse
 from ..protocol.range_test import rates, rise
 from ..protocol.search import entries
+from ..protocol.spaces import for_matrices
 from ..protocol.suggestion import ADAPTIVE, RangeTest, read
 from ..seeding import seed_all
 from ..tasks import Data, Task, load_task
@@ -65,7 +66,7 @@ class Batches:
 
 def test(task: Task, data: Data, asked: Settings) -> RangeTest:
     """The range test, each seed with weights of its own."""
-    (entry,) = entries([asked.optimizer])
+    (entry,) = entries([asked.optimizer], schedules=False)
     if "lr" in dict(entry.hyper):
         raise LabError(f"--optimizer {asked.optimizer}: the range test tries every rate; leave lr out")
     lrs = rates(asked.low, asked.high, asked.steps, "linear" if asked.linear else "geometric")
@@ -100,7 +101,7 @@ def told(found: RangeTest, asked: Settings) -> str:
 def beside(asked: Settings) -> list[str]:
     """What else has risen: the rate of AdamW beside a method for matrices."""
     (entry,) = entries([asked.optimizer])
-    if not getattr(entry.cls, "matrices", False):
+    if not for_matrices(entry.cls):
         return []
     part = routing.ratio(entry.cls, dict(entry.hyper))
     how = "at the same rate" if part == 1 else f"at {part:g} times this rate"

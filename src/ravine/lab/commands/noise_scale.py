@@ -13,6 +13,7 @@ from ravine.instruments.noise_scale import BLOCKS, Estimate, fieller
 from ravine.instruments.noisy_quadratic import GOAL, KINDS
 
 from ..errors import LabError
+from ..protocol.closure import asks
 from ..protocol.passes import advance, switch
 from ..protocol.routing import made
 from ..protocol.search import entries
@@ -63,7 +64,7 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     x, y = data.x, data.y
     if len(x) < asked.batch:
         raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(x)} examples to train on")
-    (entry,) = entries([asked.optimizer], served=())
+    (entry,) = entries([asked.optimizer], served=(), schedules=False)
     said = dict(entry.hyper)
     if "lr" in said and asked.lr is not None:
         raise LabError(f"--lr {asked.lr:g}: --optimizer {asked.optimizer} has a rate of its own; leave one of them out")
@@ -71,6 +72,8 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     seed_all(asked.seed)
     model = task.model()
     opt = made(entry.cls, model, dict(entry.built({"lr": lr})))
+    if asks(opt):
+        raise LabError(f"--optimizer {asked.optimizer} asks for gradients itself: the noise of a step is not known")
     switch("train", model, opt)
     order = torch.Generator().manual_seed(asked.seed)
     losses: list[float] = []

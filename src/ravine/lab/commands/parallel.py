@@ -20,8 +20,13 @@ from ..families.families import named
 from ..families.job import Job, Track
 from ..families.run import run
 from ..protocol import sparse
+from ..protocol.closure import asks
 from ..protocol.devices import cores
+from ..protocol.given_spaces import spaced
+from ..protocol.recipe import Recipe
+from ..protocol.routing import made
 from ..protocol.search import entries
+from ..protocol.spaces import for_matrices
 from ..protocol.study import SELECTION
 from ..tasks import Data, Task, load_task
 
@@ -55,11 +60,14 @@ def compare(asked: Settings) -> None:
     """Choose a rate for each family on the validation data, run it with new seeds, and show what came of it."""
     task = load_task(asked.task, asked.data)
     data = task.load()
-    (entry,) = entries([asked.optimizer], served=())
+    (entry,) = spaced(entries([asked.optimizer], served=(), schedules=False), (), task.spaces, task.name)
     sparse.check([entry], task, data)
-    if getattr(entry.cls, "matrices", False):
+    if for_matrices(entry.cls):
         raise LabError(f"--parallel with {asked.optimizer}: a server has one rule for all weights, and this method is "
                        "for matrices; give another, such as adam")  # fmt: skip
+    if issubclass(entry.cls, Recipe) or asks(made(entry.cls, task.model(), dict(entry.built(entry.corner(0))))):
+        raise LabError(f"--parallel with {asked.optimizer}: the families take a class whose steps need gradients "
+                       "alone, and no function, modifiers or closure; give another, such as adam")  # fmt: skip
     folder = asked.out or Path("runs") / f"{task.folder}-parallel"
     try:
         folder.mkdir(parents=True, exist_ok=True)

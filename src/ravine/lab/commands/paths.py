@@ -17,8 +17,8 @@ from ravine.typed import listed
 
 from ..errors import LabError, extra
 from ..protocol import curvature, routing, sparse
+from ..protocol.given_spaces import spaced
 from ..protocol.search import Entry, entries
-from ..protocol.spaces import middle, space_of
 from ..protocol.study import SELECTION
 from ..protocol.trial import Trial, run
 from ..seeding import SEEDS, seed_all
@@ -68,15 +68,16 @@ class Training:
 
     def trial(self, entry: Entry, lr: float, seed: int) -> Trial:
         """One training."""
-        return Trial(self.task.name, entry.name, entry.built({"lr": lr}), seed, self.epochs, self.batch, content="")
+        return Trial(self.task.name, entry.name, entry.built({"lr": lr}), seed, self.epochs, self.batch, content="",
+                     schedule=entry.schedule or "constant")  # fmt: skip
 
     def rate(self, entry: Entry) -> float:
         """Of rates over the published space of lr the one with the lowest validation loss; of one, its middle."""
         if "lr" in dict(entry.hyper):
             return dict(entry.hyper)["lr"]
+        low, high = entry.space["lr"]
         if self.asked.rates == 1:
-            return middle(entry.cls)
-        low, high = space_of(entry.cls)["lr"]
+            return float(f"{(low * high) ** 0.5:.3g}")
         each = [low * (high / low) ** (i / (self.asked.rates - 1)) for i in range(self.asked.rates)]
         tried = {lr: run(self.trial(entry, lr, SELECTION), self.task, self.data, entry.cls)[0].final for lr in each}
         best = min(tried, key=tried.__getitem__)
@@ -151,7 +152,7 @@ def _run(argv: list[str]) -> None:
     with one_thread():
         data = task.load()
         task.rehearse(data)
-        chosen = entries(asked.optimizers)
+        chosen = spaced(entries(asked.optimizers), (), task.spaces, task.name)
         routing.check(chosen, task)
         sparse.check(chosen, task, data)
         curvature.check(chosen, task, data)

@@ -5,27 +5,30 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import ravine
 from ravine.cli.answer import Parser, Whole, checked
-from ravine.schedules import find
+from ravine.schedules.written import written
 
 from ..errors import LabError, extra
 from ..protocol import curvature, routing, sparse
 from ..protocol.devices import check, devices, kind
+from ..protocol.given_spaces import spaced
+from ..protocol.recipe import made_of
 from ..protocol.records import Known, Records
 from ..protocol.search import Entry, entries
-from ..protocol.spaces import REST, Space
+from ..protocol.spaces import REST, Space, for_matrices
 from ..protocol.study import SELECTION, Hyper, Make
 from ..protocol.trial import Result, Trial
 from ..protocol.trials import maker
 from ..sweep.live import Live
 from ..sweep.sweep import TrialFailed, sweep
 from ..tasks import Task, load_task
-from . import answer, given, of_optimizer, of_task
+from . import answer, given, of_optimizer, of_space, of_task
 
 ROUND = 4  # points that are asked for at once, however many workers there are: so that these change nothing
 
@@ -43,6 +46,7 @@ class Settings:
     task: str = "digits"
     data: Path | None = None
     optimizer: str = "adam"
+    space: tuple[str, ...] = ()
     trials: int = 50
     seeds: int = 1
     confirm: int = 5
@@ -55,8 +59,8 @@ class Settings:
     def __post_init__(self):
         checked(self, RANGES)
         try:
-            object.__setattr__(self, "schedule", find(self.schedule).name)
-        except ValueError as error:
+            object.__setattr__(self, "schedule", written(self.schedule))
+        except (ValueError, TypeError) as error:
             raise LabError(f"--schedule: {error}") from error
 
 
@@ -136,7 +140,7 @@ class Tuning:
 def tune(asked: Settings) -> str:
     """Runs what is not in the records yet, and says what was found."""
     task = load_task(asked.task, asked.data)
-    (entry,) = entries([asked.optimizer])
+    (entry,) = spaced(entries([asked.optimizer]), asked.space, task.spaces, task.name)
     if not entry.space:
         raise LabError(f"--optimizer {asked.optimizer}: its settings leave nothing to search; leave one out")
     crew = devices(asked.workers)
@@ -251,15 +255,21 @@ def spread(values: Sequence[float | None]) -> str:
 
 def python(cls: type, hyper: Hyper) -> str:
     """What to write to use it."""
-    name = (
-        f"ravine.{cls.__name__}" if getattr(ravine, cls.__name__, None) is cls else f"{cls.__module__}.{cls.__name__}"
-    )
-    said = dict(hyper)
+    rule, said = made_of(cls), dict(getattr(cls, "given", {})) | dict(hyper)
     rest = {"lr": said.pop(REST)} if REST in said else {}
-    given = ", ".join(f"{field}={x!r}" for field, x in (said | ({"rest": rest} if rest else {})).items())
-    if getattr(cls, "matrices", False):
-        return f'opt = ravine.create("{cls.__name__.lower()}", model, {given})'
-    return f"opt = {name}(model.parameters(), {given})"
+    given = ", ".join(f"{field}={x!r}" for field, x in said.items())
+    if getattr(ravine, rule.__name__, None) is rule:
+        if for_matrices(rule):
+            given += f", rest={rest!r}" if rest else ""
+            return f'opt = ravine.create("{rule.__name__.lower()}", model, {given})'
+        return f"opt = ravine.{rule.__name__}(model.parameters(), {given})"
+    name = f"{cls.__module__}.{cls.__name__}"
+    if for_matrices(rule):
+        split = "matrices, others = ravine.groups.split(model)"
+        return f"{split}; opts = {name}(matrices, {given}), ravine.AdamW(others, **{rest!r})"
+    first = next(iter(signature(cls).parameters), "")
+    taken = {"model": "model", "named_parameters": "model.named_parameters()"}.get(first, "model.parameters()")
+    return f"opt = {name}({taken}, {given})"
 
 
 def main(argv: list[str]) -> int:
@@ -276,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     add, usual = parser.add_argument, Settings
     of_task(parser, usual.task)
     of_optimizer(parser, usual.optimizer)
+    of_space(parser)
     add("--trials", metavar="N", type=RANGES["trials"], help=f"settings that are tried (default {usual.trials})")
     add("--seeds", metavar="N", type=RANGES["seeds"], help=f"runs of each, whose mean counts (default {usual.seeds})")
     add(

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..protocol.named import named
 from ..protocol.passes import advance, switch
-from ..protocol.search import parsed
 from ..seeding import seed_all
 from ..tasks import Data, Task, load_task
 from .families import FAMILIES
@@ -37,8 +37,8 @@ class Job:
     @property
     def make(self) -> Callable[[list[Any]], torch.optim.Optimizer]:
         """The optimizer that was asked for, at this rate, of parameters."""
-        cls, said = parsed(self.optimizer)
-        return partial(cls, **{**said, "lr": self.lr})
+        asked = named(self.optimizer)
+        return partial(asked.cls, **{**asked.hyper, "lr": self.lr})
 
     def model(self, task: Task) -> nn.Module:
         """The weights that all begin with."""

@@ -18,6 +18,7 @@ from ravine.sources.kronecker_factors import Loss
 from ..errors import LabError
 from ..seeding import seed_all
 from ..tasks import Data, Task
+from .recipe import made_of
 from .routing import made
 
 if TYPE_CHECKING:
@@ -87,9 +88,10 @@ class Factored:
 def check(entries: Iterable[Entry], task: Task, data: Data, precision: str = "float32", compiled: bool = False) -> None:
     """One clear error where a trial cannot measure what an optimizer takes; it is tried with a step."""
     for entry in entries:
-        if entry.cls.__name__.lower() not in SOURCES:
+        cls = made_of(entry.cls)
+        if not (issubclass(cls, Optimizer) and cls.__name__.lower() in SOURCES):
             continue
-        factored = entry.cls.__name__ == "KFAC"
+        factored = cls.__name__ == "KFAC"
         what = "factors of the Fisher matrix" if factored else "the Hessian's diagonal"
         needs = f"optimizer '{entry.name}' takes {what}"
         if precision == "fp16":

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ravine.optimizer import Optimizer
+from ravine.schedules import Warmup
+from ravine.schedules.written import read
 
 from ..tasks import Data, Task
 from .decode import must
 from .devices import cores
 from .evidence import Traits, traits
 from .inside import Inside
+from .recipe import made_of
 from .search import Entry
 from .stopwatch import StepTime
 from .study import Study, Tier, selection_seeds
@@ -106,17 +109,20 @@ class Card:
     equations: str = ""  # LaTeX, traced at the best setting
     settings: bool = False  # what was typed sets hyperparameters: its space is another
     warmups: dict[str, int] = field(default_factory=dict[str, int])  # steps of those that the method has itself
+    schedule: str | None = None  # where it is not that of the comparison
 
     @classmethod
     def of(cls, entry: Entry, hyper: Mapping[str, float]) -> "Card":
         """What an entry's class says of itself."""
-        known, latex = inspect.signature(entry.cls).parameters, ""
-        if issubclass(entry.cls, Optimizer):
+        rule = made_of(entry.cls)
+        known, latex = inspect.signature(rule).parameters, ""
+        if issubclass(rule, Optimizer):
             with suppress(Exception):  # of a rule of somebody's own: the report goes without
-                latex = entry.cls.equations(**{name: x for name, x in hyper.items() if name in known})
+                latex = rule.equations(**{name: x for name, x in hyper.items() if name in known})
         meaning = (inspect.getdoc(entry.cls) or "").split("\n", 1)[0]
         return cls(
-            entry.name, entry.label, entry.ours, entry.defaults, meaning, latex, bool(entry.hyper), _warmups(entry)
+            entry.name, entry.label, entry.ours, entry.defaults, meaning, latex, bool(entry.hyper or entry.given),
+            _warmups(entry), entry.scheduled,
         )  # fmt: skip
 
 
@@ -201,9 +207,14 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
 
 
 def _warmups(entry: Entry) -> dict[str, int]:
-    """Hyperparameters that are so many steps of a warm-up, as Adam2k's."""
+    """Hyperparameters that are so many steps of a warm-up, as Adam2k's, and the warm-up of its own schedule."""
     usual = {name: x.default for name, x in inspect.signature(entry.cls).parameters.items()} | dict(entry.hyper)
-    return {name: x for name, x in usual.items() if "warmup" in name and type(x) is int and x > 0}
+    found = {name: x for name, x in usual.items() if "warmup" in name and type(x) is int and x > 0}
+    with suppress(ValueError):  # of schedules that are for longer runs than one step
+        parts = read(entry.schedule, 1).parts() if entry.schedule else ()  # a tenth of the run is a step here
+        if (longest := max((part.steps for part in parts if isinstance(part, Warmup)), default=1)) > 1:
+            found["schedule's warm-up"] = longest
+    return found
 
 
 def _processor() -> str:

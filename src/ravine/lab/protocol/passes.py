@@ -1,13 +1,16 @@
 """How a trial goes forward and back through its model: in which precision, compiled or not."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ravine.optimizer import Optimizer
+from ravine.strategies.strategy import Strategy
 
+from .closure import answered, asks
 from .curvature import backward_of
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -49,11 +52,14 @@ class Passes:
             p.grad = None  # as zero_grad() does, without its search for them at every step
         self.back(loss if self.scaler is None else self.scaler.scale(loss))
 
-    def step(self, loss: Tensor) -> None:
-        """Moves the weights."""
-        if self.scaler is None:
-            advance(self.opt, loss)
+    def move(self, gradients: Callable[[], Tensor]) -> None:
+        """A step. `gradients` goes forward and back: once before it, or whenever the optimizer asks."""
+        if asks(self.opt):
+            answered(self.opt, gradients)
+        elif self.scaler is None:
+            advance(self.opt, gradients())
         else:
+            loss = gradients()
             self.scaler.step(self.opt, **_told(self.opt, loss))
             self.scaler.update()
 
@@ -65,9 +71,12 @@ def switch(form: str, *things: object) -> None:
 
 
 def advance(opt: torch.optim.Optimizer, loss: Tensor) -> None:
-    """A step; ours are told the loss, which some of them need."""
+    """A step with the gradients that are there; ours are told the loss, which some of them need."""
     opt.step(**_told(opt, loss))
 
 
 def _told(opt: torch.optim.Optimizer, loss: Tensor) -> dict[str, Any]:
-    return {"loss": loss.detach()} if isinstance(opt, Optimizer) else {}
+    driven = opt
+    while isinstance(driven, Strategy):
+        driven = driven.optimizer
+    return {"loss": loss.detach()} if isinstance(driven, Optimizer) else {}

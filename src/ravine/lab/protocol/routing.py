@@ -13,29 +13,40 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+import ravine
 from ravine.catalog.create import routed
 from ravine.optim import AdamW
+from ravine.optimizer import Optimizer
 
 from ..errors import LabError
 from ..tasks import Task
-from .spaces import REST, middle, shared
+from .both import Both
+from .closure import asks
+from .recipe import Recipe, made_of, of_model, returned
+from .spaces import REST, for_matrices, middle, shared
 
 if TYPE_CHECKING:
     from .search import Entry
 
 
 def made(cls: Any, model: nn.Module, hyper: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The optimizer of a class for a model; AdamW has what a method for matrices is not made for, at rest_lr where the
-    hyperparameters say that, else at its default."""
-    if not getattr(cls, "matrices", False):
-        return cls(model.parameters(), **hyper)
-    own = {k: x for k, x in hyper.items() if k != REST}
-    return routed(cls, model, own, {"lr": hyper[REST]} if REST in hyper else {})
+    """The optimizer of a class, or of a recipe, for a model; AdamW has what a method for matrices is not made for, at
+    rest_lr where the hyperparameters say that, else at its default."""
+    if not for_matrices(cls):
+        return returned(cls(of_model(cls, model), **hyper), cls)
+    own = {**getattr(cls, "given", {}), **{k: x for k, x in hyper.items() if k != REST}}
+    rest, rule = {"lr": hyper[REST]} if REST in hyper else {}, made_of(cls)
+    if issubclass(rule, Optimizer):
+        return routed(rule, model, own, rest)
+    inside, others = ravine.groups.split(model)
+    if not inside:
+        raise ValueError(f"{type(model).__name__} has no matrix inside it for {rule.__name__}")
+    return Both(rule(inside, **own), *([AdamW(others, **rest)] if others else []))
 
 
 def beside(cls: type, hyper: Mapping[str, Any]) -> dict[str, Any]:
     """Hyperparameters with the rate of AdamW among them, where it is a method for matrices and they do not say it."""
-    if not getattr(cls, "matrices", False) or REST in hyper:
+    if not for_matrices(cls) or REST in hyper:
         return dict(hyper)
     return {**hyper, REST: float(f"{hyper['lr'] * ratio(cls, hyper):.3g}")}
 
@@ -44,14 +55,22 @@ def ratio(cls: type, hyper: Mapping[str, Any]) -> float:
     """Of AdamW's rate to that of the method."""
     if REST in hyper and "lr" in hyper:
         return hyper[REST] / hyper["lr"]
-    return 1.0 if not getattr(cls, "matrices", False) or shared(cls, hyper) else middle(AdamW) / middle(cls)
+    return 1.0 if not for_matrices(cls) or shared(cls, hyper) else middle(AdamW) / middle(cls)
 
 
-def check(entries: Iterable[Entry], task: Task) -> None:
-    """Raise LabError where a method for matrices finds none inside the model of a task."""
+def check(entries: Iterable[Entry], task: Task, precision: str = "float32") -> None:
+    """Raise LabError where an optimizer cannot be made for the model of a task, at both ends of its space."""
+    model = task.model()
     for entry in entries:
-        if getattr(entry.cls, "matrices", False):
+        for end in (0, 1):
             try:
-                made(entry.cls, task.model(), dict(entry.hyper))
-            except ValueError as error:
-                raise LabError(f"optimizer '{entry.name}' on task '{task.name}': {error}") from error
+                opt = made(entry.cls, model, dict(entry.built(entry.corner(end))))
+            except Exception as error:  # of a constructor or a function that may be the person's
+                kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+                text = f"optimizer '{entry.name}' on task '{task.name}': {kind}{' '.join(str(error).split())}"
+                if not isinstance(error, LabError) and issubclass(entry.cls, Recipe):
+                    text += "; a function is given the parameters and hyperparameters, and must return an optimizer"
+                raise LabError(text) from error
+        if precision == "fp16" and asks(opt):
+            raise LabError(f"optimizer '{entry.name}' asks for the loss itself, and --precision fp16 scales it: "
+                           "take bf16")  # fmt: skip

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from ravine.catalog.names import find_to_train, written
-
 from ..errors import LabError
 from ..find import find
 from .curvature import SOURCES
+from .given_spaces import finetuned, instead
+from .named import named
 from .routing import beside
-from .spaces import REST, Space, arguments, default_lr, ours, shared, space_of
+from .spaces import REST, UNSCHEDULED, Range, Space, arguments, default_lr, method, ours, shared, space_of
 
 DEFAULT = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "nadam", "radam")
 # The experiment of the literature: its optimizers at the values its article used.
@@ -34,6 +34,9 @@ class Entry:
     cls: type
     hyper: tuple[tuple[str, Any], ...] = ()
     shared: bool = False  # its class does not say which it is: another has that name, or it has settings
+    schedule: str | None = None  # its own, whatever that of the others is
+    given: tuple[tuple[str, Range], ...] = ()  # ranges in the place of published ones, or beside them
+    finetune: bool = False  # its rates are those of weights that are trained already
 
     @property
     def label(self) -> str:
@@ -46,13 +49,23 @@ class Entry:
         return ours(self.cls) or self.name
 
     @property
+    def scheduled(self) -> str | None:
+        """Its schedule, where that is not the one of the comparison: some methods need none."""
+        return "constant" if self.schedule is None and method(self.cls) in UNSCHEDULED else self.schedule
+
+    @property
     def space(self) -> Space:
-        """What is searched: the published space without what the entry's settings say."""
+        """What is searched: the published space, or a given one, without what the entry's settings say."""
         said = dict(self.hyper).keys()
         space = space_of(self.cls)
+        space = instead(finetuned(space, self.cls) if self.finetune else space, dict(self.given))
         if shared(self.cls, dict(self.hyper)):
             space = {k: ends for k, ends in space.items() if k != REST}
         return {k: ends for k, ends in space.items() if said.isdisjoint(arguments(self.cls, {k: ends[0]}))}
+
+    def corner(self, end: int) -> dict[str, float]:
+        """A point of the space where all is lowest, or with 1 highest."""
+        return {k: x for k, x in self.hyper if k == "lr"} | {k: ends[end] for k, ends in self.space.items()}
 
     def built(self, at: Mapping[str, float]) -> tuple[tuple[str, Any], ...]:
         """What a point of the space is built with."""
@@ -120,39 +133,29 @@ def edges(at: dict[str, float], tried: Sequence[dict[str, float]], names: Iterab
             if low < high and at[name] in (low, high)}  # fmt: skip
 
 
-def entries(names: Sequence[str], served: Collection[str] = SOURCES) -> list[Entry]:
-    """The optimizers called `names`, which may have settings: adam:eps=1e-4. What these say is not searched."""
-    found = [parsed(name, served) for name in names]
-    count = Counter(cls.__name__ for cls, _ in found)
-    out = [Entry(written(name, cls, said), cls, tuple(said.items()), shared=count[cls.__name__] > 1 or bool(said))
-           for name, (cls, said) in zip(names, found, strict=True)]  # fmt: skip
+def entries(typed: Sequence[str], served: Collection[str] = SOURCES, schedules: bool = True) -> list[Entry]:
+    """The optimizers that are typed so, perhaps with settings: adam:eps=1e-4. What these say is not searched.
+
+    schedules: whether one may have a schedule of its own here.
+    """
+    found = [named(name, served) for name in typed]
+    count = Counter(x.cls.__name__ for x in found)
+    out = [Entry(x.name, x.cls, tuple(x.hyper.items()), count[x.cls.__name__] > 1 or x.set, x.schedule) for x in found]
     if twice := [name for name, n in Counter(entry.name for entry in out).items() if n > 1]:
-        raise LabError(f"--optimizers {','.join(names)}: {twice[0]} is named twice")
+        raise LabError(f"--optimizers {','.join(typed)}: {twice[0]} is named twice")
+    for entry in out:
+        if entry.schedule and not schedules:
+            raise LabError(f"optimizer '{entry.name}': this command sets the rates itself; leave out the schedule")
     return out
 
 
 def classic(names: Sequence[str] | None) -> list[Entry]:
     """Those of the classic experiment that are in `names`, each at its one setting."""
     known = {name: Entry(name, optimizer_class(name), tuple(hyper.items())) for name, hyper in CLASSIC}
-    typed = [written(name, *find_to_train(name)) for name in names or known]
+    typed = [named(name).name for name in names or known]
     return [find(name, known, "optimizer of the classic preset") for name in typed]
 
 
 def optimizer_class(typed: str) -> type:
     """The class of an optimizer as a trial names it."""
-    return parsed(typed, SOURCES)[0]
-
-
-def parsed(typed: str, served: Collection[str] = SOURCES) -> tuple[type, dict[str, Any]]:
-    """The class and settings that are typed, with AdamW's rate beside a method for matrices: muon:rest_lr=0.003."""
-    rest = [text for text in typed.split(":") if text.startswith(f"{REST}=")]
-    cls, said = find_to_train(":".join(text for text in typed.split(":") if text not in rest), served)
-    for text in rest:
-        if not getattr(cls, "matrices", False):
-            raise LabError(f"optimizer '{typed}': {REST} is the rate of AdamW beside a method for matrices; "
-                           f"{cls.__name__} has all weights itself")  # fmt: skip
-        try:
-            said[REST] = float(text.partition("=")[2])
-        except ValueError:
-            raise LabError(f"optimizer '{typed}': {text} is no rate, such as {REST}=0.003") from None
-    return cls, said
+    return named(typed).cls

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ravine.cli.answer import Whole, checked
-from ravine.schedules import find
+from ravine.schedules.written import written
 
 from ..errors import LabError
 from . import devices as where
@@ -40,6 +40,7 @@ class Settings:
     tasks: tuple[str, ...] = ()
     data: Path | None = None
     optimizers: tuple[str, ...] | None = None
+    space: tuple[str, ...] = ()
     epochs: int | None = None
     seeds: int | None = None
     points: int | None = None
@@ -73,8 +74,8 @@ class Settings:
             raise LabError(
                 f"--preset classic is an experiment on fashion-mnist: leave out --task {','.join(self.tasks)}"
             )
-        if self.preset == "classic" and (self.points is not None or self.extend):
-            raise LabError("--preset classic searches nothing: leave out --points and --extend")
+        if self.preset == "classic" and (self.points is not None or self.extend or self.space):
+            raise LabError("--preset classic searches nothing: leave out --points, --extend and --space")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
         if (self.png or self.pdf) and find_spec("matplotlib") is None:
@@ -89,8 +90,8 @@ class Settings:
             raise LabError("--batch-sweep goes with one task")
         try:
             usual = "constant" if self.preset else "cosine"
-            object.__setattr__(self, "schedule", find(self.schedule or usual).name)
-        except ValueError as error:
+            object.__setattr__(self, "schedule", written(self.schedule or usual))
+        except (ValueError, TypeError) as error:
             raise LabError(f"--schedule: {error}") from error
         if self.optimizers is not None and len(set(self.optimizers)) < len(self.optimizers):
             raise LabError(f"--optimizers {','.join(self.optimizers)}: each may be named once")

@@ -12,8 +12,18 @@ which they are the same, as Choi et al. 2019 ask (https://arxiv.org/abs/1910.054
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
 from inspect import signature
 from typing import Any
+
+from torch.optim import Optimizer
+
+from ravine.catalog import names
+from ravine.catalog.errors import CatalogError
+from ravine.typed import plain
+
+from .recipe import made_of
 
 Range = tuple[float, float]
 Space = dict[str, Range]
@@ -95,21 +105,37 @@ REST = "rest_lr"  # what the rate of AdamW is called beside a method for matrice
 SHARED = ("adamuon",)  # methods for matrices whose step is as long as AdamW's whatever is set
 
 
+SPELLED: Mapping[str, str] = {  # the names of methods in other packages, where ravine's differ
+    **dict.fromkeys(("adamwschedulefree", "adamwschedulefreepaper", "adamwschedulefreereference"), "schedulefreeadamw"),
+    **dict.fromkeys(("sgdschedulefree", "sgdschedulefreereference"), "schedulefreesgd"),
+    "radamschedulefree": "schedulefreeradam",
+    "adamwschedulefreeclosure": "schedulefreeadamw",
+    "sgdschedulefreeclosure": "schedulefreesgd",
+    "radamschedulefreeclosure": "schedulefreeradam",
+    "foreachsoap": "soap",
+}
+
+
 def space_of(cls: type) -> Space:
-    """The table's row, of torch's class of the same method too; for a stranger three decades around its own default.
+    """The table's row of the method, also of another package's class that has its name, without what this constructor
+    does not take; for a stranger three decades around its own default.
 
     Of a method for the matrices of a network the second hyperparameter is the rate of AdamW, which has the rest.
     """
-    name = ours(cls)
+    name = method(cls)
     beside = SPACES.get(name or "", {"lr": around(cls)})
-    if getattr(cls, "matrices", False) and name not in SHARED:
-        return {"lr": beside["lr"], REST: SPACES["adamw"]["lr"]} | beside
-    return beside
+    first, ends = next(iter(beside.items()))
+    if first == FOLLOWED and not takes(cls, "1-momentum"):
+        first = "lr"
+    rates = {first: ends}
+    if for_matrices(cls) and name not in SHARED:
+        rates |= {REST: SPACES["adamw"]["lr"]}
+    return rates | {k: ends for k, ends in beside.items() if takes(cls, k)}
 
 
 def shared(cls: type, hyper: Mapping[str, Any]) -> bool:
     """Whether a step of a method for matrices is as long as AdamW's, so that one rate is for both."""
-    return ours(cls) in SHARED or hyper.get("adjust_lr_fn") == "match_rms_adamw"
+    return method(cls) in SHARED or hyper.get("adjust_lr_fn") == "match_rms_adamw"
 
 
 def middle(cls: type) -> float:
@@ -141,7 +167,30 @@ def ours(cls: type) -> str | None:
     """The name in our registry of this method, which torch's class of the same may be given as."""
     from ravine.optim import registry
 
-    return next((name for name, known in registry().items() if cls in (known, known.twin)), None)
+    return next((name for name, known in registry().items() if made_of(cls) in (known, known.twin)), None)
+
+
+def method(cls: type) -> str | None:
+    """The name in our registry of the method that a class is one of: ours, torch's, or one that is called so."""
+    return ours(cls) or _called(cls.__name__ if made_of(cls) is Optimizer else made_of(cls).__name__)
+
+
+def for_matrices(cls: type) -> bool:
+    """Whether the method is for the matrices inside a network: torch's class of one, too."""
+    from ravine.optim import registry
+
+    return getattr(cls, "matrices", False) or registry()[ours(cls) or "sgd"].matrices
+
+
+@cache
+def _called(name: str) -> str | None:
+    """The method that another package means by a name."""
+    if plain(name) in SPELLED:
+        return SPELLED[plain(name)]
+    with suppress(CatalogError):
+        cls, implied = names.find(name)
+        return None if implied else cls.__name__.lower()
+    return None
 
 
 def widened(space: Space, edges: Mapping[str, str]) -> Space:
@@ -152,6 +201,15 @@ def widened(space: Space, edges: Mapping[str, str]) -> Space:
         most = 1.0 if name.startswith("1-") or name in ("alpha", "fraction", "nu") else float("inf")
         wider[name] = (low / 10, high) if end == "lowest" else (low, min(high * 10, most))
     return wider
+
+
+def takes(cls: type, name: str) -> bool:
+    """Whether the constructor takes what the space calls so: "1-beta1" as a part of its betas, too."""
+    taken, field = signature(cls).parameters, name.removeprefix("1-")
+    if field in taken:
+        return True
+    betas, place = getattr(taken.get("betas"), "default", None), field.removeprefix("beta")
+    return name.startswith("1-beta") and isinstance(betas, tuple | list) and place in map(str, range(1, 1 + len(betas)))
 
 
 def arguments(cls: type, point: Mapping[str, float], said: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:

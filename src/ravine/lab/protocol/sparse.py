@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from ..errors import LabError
 from ..seeding import seed_all
 from ..tasks import Data, Task
+from .closure import answered, asks
 from .passes import advance, switch
 from .routing import made
 from .search import Entry
@@ -31,7 +32,10 @@ def check(entries: Iterable[Entry], task: Task, data: Data) -> None:
         try:
             opt = made(entry.cls, model, dict(entry.built({"lr": middle(entry.cls)})))
             switch("train", opt)
-            advance(opt, loss)
+            if asks(opt):
+                answered(opt, lambda: loss)
+            else:
+                advance(opt, loss)
         except Exception as error:
             raise LabError(
                 f"optimizer '{entry.name}' does not take the gradients of task '{task.name}'{which}{able} "

@@ -82,16 +82,23 @@ class _Runner:
     def turn(self, steps: int = 10) -> None:
         whole = update = 0.0
         for _ in range(steps):
-            start = time.perf_counter()
+            start, passes = time.perf_counter(), 0.0
             rows = torch.randint(len(self.x), (self.batch,))
-            loss = self.task.objective(self.model, self.passes.forward(self.x[rows]), self.y[rows])
-            self.passes.backward(loss)
-            self.wait()
+
+            def gradients(rows: torch.Tensor = rows) -> torch.Tensor:
+                nonlocal passes
+                began = time.perf_counter()
+                loss = self.task.objective(self.model, self.passes.forward(self.x[rows]), self.y[rows])
+                self.passes.backward(loss)
+                self.wait()
+                passes += time.perf_counter() - began
+                return loss
+
             before = time.perf_counter()
-            self.passes.step(loss)
+            self.passes.move(gradients)
             self.wait()
             after = time.perf_counter()
-            update += after - before
+            update += after - before - passes
             whole += after - start
         self.update.append(update / steps)
         self.whole.append(whole / steps)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # pyright: ignore
 
-from ravine.schedules import OneCycle, Scheduler, create
+from ravine.schedules import OneCycle, Scheduler
+from ravine.schedules.written import read
 
 from ..seeding import seed_all
 from ..tasks import Data, Task
@@ -37,7 +38,7 @@ class Trial:
     batch: int
     content: str  # hash of what the task does, of the code and of the versions
     after: str = ""  # key of the trial whose last weights this one starts from (--carry-over)
-    schedule: str = "constant"  # the name of what lr is multiplied by
+    schedule: str = "constant"  # what lr is multiplied by, as ravine.schedules.written has it
     curriculum: str = "none"  # the order of the rows
     device: str = "cpu"  # or cuda, whichever of them
     precision: str = "float32"  # of the passes; weights and states are float32
@@ -111,8 +112,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     for epoch in range(trial.epochs):
         for rows in order(epoch).to(x.device).split(trial.batch):
             batch = x.index_select(0, rows), y.index_select(0, rows)
-            loss = task.objective(model, passes.forward(batch[0]), batch[1])
-            losses.append(_advanced(passes, loss))
+            losses.append(_advanced(passes, lambda b=batch: task.objective(model, passes.forward(b[0]), b[1])))
             schedule.step()
             step += 1
             if step in marks or not math.isfinite(losses[-1]):
@@ -121,7 +121,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                 if _diverged(result, usual):
                     result.diverged_at = step
                     return result, model
-                if trial.schedule == "plateau":
+                if "plateau" in trial.schedule:
                     schedule.report(result.valid[-1])
                 tell(step)
                 losses, started = [], time.perf_counter()
@@ -134,8 +134,9 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
 
 
 def scheduled(opt: torch.optim.Optimizer, name: str, total: int) -> Scheduler:
-    """The schedule of that name for a run of so many steps; one-cycle moves momentum or β₁ too, where there is one."""
-    schedule, group = create(name, total), opt.param_groups[0]
+    """The schedule that is written so, for a run of so many steps; one-cycle moves momentum or β₁ too, where there is
+    one."""
+    schedule, group = read(name, total), opt.param_groups[0]
     if isinstance(schedule, OneCycle) and (group.get("momentum") or "betas" in group):
         return Scheduler(opt, lr=schedule, momentum=schedule.momentum())
     return Scheduler(opt, lr=schedule)
@@ -147,17 +148,23 @@ def evaluation_steps(epochs: int, batches: int) -> set[int]:
     return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
 
 
-def _advanced(passes: Passes, loss: Tensor) -> float:
-    """Back and a step; the loss, infinite where the method refuses to go on with numbers that are not finite."""
+def _advanced(passes: Passes, objective: Callable[[], Tensor]) -> float:
+    """A step; the loss before it, infinite where the method refuses to go on with numbers that are not finite."""
+    seen: list[Tensor] = []
+
+    def gradients() -> Tensor:
+        seen.append(objective())
+        passes.backward(seen[-1])
+        return seen[-1]
+
     try:
-        passes.backward(loss)
-        passes.step(loss)
+        passes.move(gradients)
     except (FloatingPointError, LinAlgError):
         grads = [p.grad.to_dense() for p in passes.params if p.grad is not None]
-        if all(x.isfinite().all() for x in (loss, *passes.params, *grads)):
+        if all(x.isfinite().all() for x in (*seen, *passes.params, *grads)):
             raise
         return math.inf
-    return loss.item()
+    return seen[0].item()
 
 
 def _diverged(result: Result, usual: float) -> bool:

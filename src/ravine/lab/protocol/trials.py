@@ -15,18 +15,18 @@ import torch
 
 import ravine
 
+from .recipe import made_of
 from .search import Entry
-from .spaces import UNSCHEDULED
 from .study import Hyper, Make
 from .trial import Trial
 
 
 def maker(entry: Entry, does: str, common: Mapping[str, Any]) -> Make:
     """Makes the trials of an optimizer. `common` are the fields of Trial that all share, `does` names the task's work;
-    a method that needs no schedule has none."""
+    a method with a schedule of its own, or one that needs none, has that."""
     fields: dict[str, Any] = dict(common) | {"optimizer": entry.name, "content": _content(does, entry)}
-    if entry.ours in UNSCHEDULED:
-        fields["schedule"] = "constant"
+    if entry.scheduled:
+        fields["schedule"] = entry.scheduled
 
     def make(hyper: Hyper, seed: int) -> Trial:
         return Trial(hyper=hyper, seed=seed, **fields)
@@ -63,8 +63,11 @@ BESIDE = (
     "visuals",
 )  # no trial needs them
 LAB = (
+    "lab/protocol/both.py",
+    "lab/protocol/closure.py",
     "lab/protocol/curriculum.py",
     "lab/protocol/passes.py",
+    "lab/protocol/recipe.py",
     "lab/protocol/routing.py",
     "lab/protocol/trial.py",
     "lab/seeding.py",
@@ -89,8 +92,12 @@ def _ours() -> str:
 
 
 def _theirs(cls: type) -> str:
-    """Hash of the files of a stranger's class and of those it derives from."""
-    names = {c.__module__ for c in cls.__mro__ if c.__module__.split(".")[0] not in ("builtins", "ravine", "torch")}
+    """Hash of the files of a stranger's class or function and of the classes it derives from."""
+    names = {
+        c.__module__
+        for c in (*cls.__mro__, *made_of(cls).__mro__)
+        if c.__module__.split(".")[0] not in ("builtins", "ravine", "torch")
+    }
     files = (getattr(sys.modules[name], "__file__", None) for name in names)
     return _hash(Path(file) for file in files if file)
 

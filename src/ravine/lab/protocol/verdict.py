@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ravine.schedules import ExponentialWarmup, UntunedWarmup, Warmup, create
+from ravine.schedules import ExponentialWarmup, UntunedWarmup, Warmup
+from ravine.schedules.written import read
 
 from .found import Facts
 from .judged import sample
@@ -124,7 +125,7 @@ def _still(found: Outcome) -> list[str]:
         elif waits:
             out.append(f"{m.name}: {' and '.join(waits)}, longer than the run of {steps:,}")
     reached = _warmed(found.facts)
-    scheduled = [m for m in found.methods if m.card.ours not in UNSCHEDULED]
+    scheduled = [m for m in found.methods if m.card.schedule is None and m.card.ours not in UNSCHEDULED]
     if scheduled and reached is not None and reached < 0.95:
         out.append(f"the warm-up of schedule {found.facts.schedule} is longer than the run of {steps:,} steps: no rate "
                    f"comes to more than {reached:.0%} of what its table says")  # fmt: skip
@@ -134,7 +135,7 @@ def _still(found: Outcome) -> list[str]:
 def _warmed(facts: Facts) -> float | None:
     """What share of the rate is reached at the end of a schedule that is a warm-up; None of other schedules."""
     with suppress(ValueError):  # records may name another
-        schedule = create(facts.schedule, facts.steps)
+        schedule = read(facts.schedule, facts.steps)
         if any(isinstance(part, Warmup | ExponentialWarmup | UntunedWarmup) for part in schedule.parts()):
             return schedule(facts.steps - 1)
     return None

@@ -55,8 +55,9 @@ class Task:
     `loss(output, target)` is a mean over the rows. `metric(output, target)`, which is only reported, is called with all
     rows of a part at once, so F1, AUC and RMSE are those of the part (None leaves it out).
     `penalty(model)` is added to the training loss alone. `difficulty(data)` gives each training row its level, for a
-    curriculum. `optimizers` are those compared where none are named: for a task that not all can train. `tiny()` is
-    the same task on a few rows that need no files and take seconds.
+    curriculum. `optimizers` are those compared where none are named: for a task that not all can train. `spaces` are in
+    the place of the published ones, as `--space` has them: ("finetune", "adam:lr=1e-5..1e-2"). `tiny()` is the same
+    task on a few rows that need no files and take seconds.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Task:
     penalty: Callable[[nn.Module], Tensor] | None = None
     difficulty: Callable[[Data], Tensor] | None = None
     optimizers: tuple[str, ...] | None = None
+    spaces: tuple[str, ...] = ()
     tiny: Callable[[], "Task"] | None = None
 
     def __post_init__(self):

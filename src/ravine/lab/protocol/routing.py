@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 def made(cls: Any, model: nn.Module, hyper: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The optimizer of a class for a model; AdamW has what a method for matrices is not made for, at rest_lr where the
-    hyperparameters say that, else at its default."""
+    hyperparameters say that, else at its default. Weights that are frozen are left out."""
     if not getattr(cls, "matrices", False):
-        return cls(model.parameters(), **hyper)
+        return cls([p for p in model.parameters() if p.requires_grad], **hyper)
     own = {k: x for k, x in hyper.items() if k != REST}
-    return routed(cls, model, own, {"lr": hyper[REST]} if REST in hyper else {})
+    return routed(cls, model, own, {"lr": hyper[REST]} if REST in hyper else {}, frozen=False)
 
 
 def beside(cls: type, hyper: Mapping[str, Any]) -> dict[str, Any]:

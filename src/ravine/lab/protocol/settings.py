@@ -17,7 +17,8 @@ PRESETS = ("classic",)
 CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to train on, validated on the test images
 
 
-RANGES = {"epochs": Whole(1, 10**6), "seeds": Whole(1, 1000), "points": Whole(1, 10_000)}
+RANGES = {"epochs": Whole(1, 10**6), "seeds": Whole(1, 1000), "points": Whole(1, 10_000),
+          "evaluations": Whole(1, 10**6)}  # fmt: skip
 
 
 def examples(batch: str, option: str = "--batch") -> int:
@@ -39,6 +40,7 @@ class Settings:
     seeds: int | None = None
     points: int | None = None
     extend: bool = False
+    evaluations: int | None = None
     batch: str | None = None
     batch_sweep: tuple[str, ...] = ()
     tier: str = "standard"

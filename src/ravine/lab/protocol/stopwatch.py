@@ -30,7 +30,7 @@ class StepTime:
 
     whole: float  # milliseconds: batch, forward, backward, update
     update: float  # milliseconds of it that the optimizer takes
-    state_bytes: float = math.nan  # bytes that the optimizer keeps for each number of the model
+    state_bytes: float = math.nan  # bytes that the optimizer keeps for each number that is trained
     peak: float = math.nan  # MiB of tensors that a step adds, at most, to those that were there before
 
 
@@ -70,7 +70,7 @@ def measure(
 class _Runner:
     def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
         seed_all(trial.seed)
-        self.task, self.batch, self.x, self.y = task, trial.batch, data.x.to(trial.device), data.y.to(trial.device)
+        self.task, self.batch, self.data = task, trial.batch, data.to(trial.device)
         self.model = task.model().to(trial.device)
         self.opt = made(cls, self.model, dict(trial.hyper))
         self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled, task.loss)
@@ -83,9 +83,8 @@ class _Runner:
         whole = update = 0.0
         for _ in range(steps):
             start = time.perf_counter()
-            rows = torch.randint(len(self.x), (self.batch,))
-            loss = self.task.objective(self.model, self.passes.forward(self.x[rows]), self.y[rows])
-            self.passes.backward(loss)
+            rows = torch.randint(self.data.rows, (self.batch,))
+            loss = self.passes.gradients(self.task, self.data, rows)
             self.wait()
             before = time.perf_counter()
             self.passes.step(loss)
@@ -98,7 +97,7 @@ class _Runner:
 
     def state(self) -> float:
         kept = {id(x): x.nbytes for x in _tensors(self.opt.state_dict()["state"])}
-        return sum(kept.values()) / sum(p.numel() for p in self.model.parameters())
+        return sum(kept.values()) / sum(p.numel() for p in self.passes.params)
 
     def peak(self) -> float:
         """From torch's own account of what it allocates and frees."""

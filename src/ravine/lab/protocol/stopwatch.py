@@ -70,7 +70,8 @@ def measure(
 class _Runner:
     def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
         seed_all(trial.seed)
-        self.task, self.batch, self.data = task, trial.batch, data.to(trial.device)
+        self.task, self.batch = task, trial.batch
+        self.data = Data(data.x, data.y, None, None).to(trial.device)
         self.model = task.model().to(trial.device)
         self.opt = made(cls, self.model, dict(trial.hyper))
         self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled, task.loss)

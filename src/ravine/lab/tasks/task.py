@@ -140,7 +140,12 @@ class Task:
         x, y = take(data.x, rows), take(data.y, rows)
         if self.augment is None:
             return x, y
-        return (self.augment(x), None) if y is None else self.augment(x, y)
+        if y is None:
+            return self.augment(x), None
+        made = self.augment(x, y)
+        if not isinstance(made, tuple | list) or len(made) != 2:
+            raise LabError(f"task '{self.name}': augment(x, y) must return both, and returned {outline(made)}")
+        return made[0], made[1]
 
     def objective(self, model: nn.Module, output: Any, target: Rows) -> Tensor:
         """What a step descends: the loss and, where there is one, the penalty."""

@@ -205,7 +205,7 @@ D = {"x": X, "labels": Y}
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((X, Y), r"must return 6 tensors .*, or the first 4, or 2 or 3 loaders, and returned a tuple of Tensor, Tensor$"),
+        ((X, Y), r"must return 6 tensors .*, or the first 4, or 2 or 3 loaders, and returned a tuple of Tensor"),
         (([D],), "or 2 or 3 loaders, and returned a tuple of list$"),
         ((Ragged(), [D]), r"train loader gives x\['ids'\] in rows of shape \(4,\) in batch 1 and \(5,\) in batch 3: "
          "rows must be alike; pad them all to one length$"),

@@ -118,7 +118,7 @@ def work(job: Job, rank: int, server: Any = None, group: bool = False) -> Done:
     began = time.monotonic()
     look(0)
     for step in range(1, steps + 1):
-        loss = task.gradients(model, data, next(mine), partial(called, wrapped))
+        loss = task.gradients(model, task.drawn(data, next(mine)), partial(called, wrapped))
         advance(opt, loss)
         opt.zero_grad()
         look(step)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..tasks import Rows, Task, count, measured, take
-from ..tasks.rows import joined
+from ..tasks.rows import device_of, joined
 
 LARGEST = 1e100  # of losses and metrics that are finite: means and squares of such are finite too
 
@@ -16,7 +16,7 @@ def evaluated(task: Task, forward: Callable[[Rows], Any], x: Rows, y: Rows) -> t
     """Of the loss the mean, of the metric what it says of all examples together; it is 0 where the task has none."""
     loss, metric, outputs, sizes = 0.0, 0.0, list[Any](), list[int]()
     with torch.no_grad():
-        for rows in torch.arange(count(x)).split(task.evaluation_batch):
+        for rows in torch.arange(count(x), device=device_of(x)).split(task.evaluation_batch):
             output = forward(take(x, rows))
             loss += len(rows) * float(measured(task.loss, output, take(y, rows)))
             sizes.append(len(rows))

@@ -51,7 +51,7 @@ def traits(task: Task, data: Data) -> Traits:
     """One batch forward and backward, and a look at the layers."""
     seed_all(0)
     model = task.model()
-    task.gradients(model, data, data.first(task.batch))
+    task.gradients(model, task.drawn(data, data.first(task.batch)))
     layers = [m for m in model.modules() if any(p.ndim > 1 and p.requires_grad for p in m.parameters(recurse=False))]
     kinds = tuple(kind for kind, types in KINDS.items() if any(isinstance(m, types) for m in model.modules()))
     grads = [p.grad for p in model.parameters() if isinstance(p.grad, Tensor)]

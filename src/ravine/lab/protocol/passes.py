@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ravine.optimizer import Optimizer
 
-from ..tasks import Data, Rows, Task, called
+from ..tasks import Rows, Task, called
 from ..tasks.rows import mapped
 from .curvature import backward_of
 
@@ -46,11 +46,11 @@ class Passes:
             output = called(model, x)
         return mapped(_wide, output)
 
-    def gradients(self, task: Task, data: Data, rows: Tensor) -> Tensor:
+    def gradients(self, task: Task, batch: tuple[Rows, Rows]) -> Tensor:
         """Those of a batch, in place of the last one's; its loss."""
         for p in self.params:
             p.grad = None  # as zero_grad() does, without its search for them at every step
-        return task.gradients(self.model, data, rows, self.forward, self.backward)
+        return task.gradients(self.model, batch, self.forward, self.backward)
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of a loss."""

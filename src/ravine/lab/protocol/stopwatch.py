@@ -84,8 +84,8 @@ class _Runner:
         whole = update = 0.0
         for _ in range(steps):
             start = time.perf_counter()
-            rows = torch.randint(self.data.rows, (self.batch,))
-            loss = self.passes.gradients(self.task, self.data, rows)
+            rows = torch.randint(self.data.rows, (self.batch,)).to(self.data.device)
+            loss = self.passes.gradients(self.task, self.task.drawn(self.data, rows))
             self.wait()
             before = time.perf_counter()
             self.passes.step(loss)

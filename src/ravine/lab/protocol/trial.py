@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.linalg import LinAlgError  # pyright: ignore
 
 from ravine.schedules import OneCycle, Scheduler, create
@@ -101,8 +101,8 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     step, losses = 0, list[float]()
 
     def before(net: nn.Module) -> float:
-        forward = partial(passes.forward, model=net)
-        return task.gradients(net, data, data.first(trial.batch), forward, back=lambda loss: None).item()
+        forward, batch = partial(passes.forward, model=net), task.drawn(data, data.first(trial.batch))
+        return task.gradients(net, batch, forward, back=lambda loss: None).item()
 
     with torch.no_grad():
         first = before(model)
@@ -111,7 +111,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     started = time.perf_counter()
     for epoch in range(trial.epochs):
         for rows in order(epoch).to(data.device).split(trial.batch):
-            losses.append(_advanced(passes, task, data, rows))
+            losses.append(_advanced(passes, task, task.drawn(data, rows)))
             schedule.step()
             step += 1
             if step in marks or not math.isfinite(losses[-1]):
@@ -147,11 +147,11 @@ def evaluation_steps(epochs: int, batches: int, times: int | None = None) -> set
     return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
 
 
-def _advanced(passes: Passes, task: Task, data: Data, rows: Tensor) -> float:
+def _advanced(passes: Passes, task: Task, batch: tuple[Rows, Rows]) -> float:
     """A step on a batch; its loss, infinite where the method refuses to go on with numbers that are not finite."""
     loss = torch.zeros(())
     try:
-        loss = passes.gradients(task, data, rows)
+        loss = passes.gradients(task, batch)
         passes.step(loss)
     except (FloatingPointError, LinAlgError):
         grads = [p.grad.to_dense() for p in passes.params if p.grad is not None]

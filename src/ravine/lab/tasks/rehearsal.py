@@ -107,7 +107,7 @@ def _first(task: Task, model: nn.Module, data: Data) -> float:
         loss.backward()
 
     what = f"the first batch, {_shapes(take(data.x, rows), take(data.y, rows))},"
-    found = call(task, what, lambda: task.gradients(model, data, rows, back=back)).item()
+    found = call(task, what, lambda: task.gradients(model, task.drawn(data, rows), back=back)).item()
     grads = [p.grad.to_dense() for p in model.parameters() if p.grad is not None]
     if not all(grad.isfinite().all() for grad in grads):
         raise LabError(f"{about} is {found:.4g}, and its gradient is not finite before any step: a fault of the model "

@@ -13,10 +13,15 @@ Rows = Any  # Tensor | tuple[Rows, ...] | dict[str, Rows]; None for targets wher
 
 
 def take(x: Rows, index: Tensor) -> Rows:
-    """The rows of these numbers, in their order."""
+    """The rows of these numbers, which are on the same device."""
     if isinstance(x, Tensor):
-        return x.index_select(0, index.to(x.device))
+        return x.index_select(0, index)
     return None if x is None else mapped(lambda part: take(part, index), x)
+
+
+def device_of(x: Rows) -> torch.device:
+    """Where they are."""
+    return next(leaves(x))[1].device
 
 
 def count(x: Rows) -> int:

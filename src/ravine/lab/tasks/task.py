@@ -14,7 +14,7 @@ from ..errors import LabError
 from ..seeding import seed_all
 from .loaders import parted
 from .rehearsal import call, outline, parts, rehearse
-from .rows import Rows, called, count, leaves, measured, moved, take
+from .rows import Rows, called, count, device_of, leaves, measured, moved, take
 
 
 class Data(NamedTuple):
@@ -41,7 +41,7 @@ class Data(NamedTuple):
     @property
     def device(self) -> torch.device:
         """Where it is."""
-        return next(leaves(self.x))[1].device
+        return device_of(self.x)
 
     @property
     def tested(self) -> bool:
@@ -152,22 +152,21 @@ class Task:
         loss = measured(self.loss, output, target)
         return loss if self.penalty is None else loss + self.penalty(model)
 
-    def gradients(self, model: nn.Module, data: Data, rows: Tensor, forward: Callable[[Rows], Any] | None = None,
+    def gradients(self, model: nn.Module, batch: tuple[Rows, Rows], forward: Callable[[Rows], Any] | None = None,
                   back: Callable[[Tensor], object] = Tensor.backward) -> Tensor:  # fmt: skip
         """Adds the gradients of a batch to those that the weights have; its loss. `forward` is what is asked in place
         of the model, and `back` what is done with the loss of each part in place of its backward()."""
-        forward = partial(called, model) if forward is None else forward
+        (x, y), forward = batch, partial(called, model) if forward is None else forward
         if self.accumulate == 1:
-            x, y = self.drawn(data, rows)
             loss = self.objective(model, forward(x), y)
             back(loss)
             return loss
-        whole = torch.zeros((), device=rows.device)
+        whole, rows = None, torch.arange(count(x), device=device_of(x))
         for part in rows.chunk(self.accumulate):
-            x, y = self.drawn(data, part)
-            loss = self.objective(model, forward(x), y) * (len(part) / len(rows))
+            loss = self.objective(model, forward(take(x, part)), take(y, part)) * (len(part) / len(rows))
             back(loss)
-            whole += loss.detach()
+            whole = loss.detach() if whole is None else whole + loss.detach()
+        assert whole is not None
         return whole
 
     def rehearse(self, data: Data) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from ravine.cli import main
 from ravine.lab.protocol.reading import Reading
+from ravine.lab.protocol.resume import found
 
 from .conftest import compared
 
@@ -32,6 +33,12 @@ def loader(rows):
     ids, mask = torch.randint(20, (rows, 5)), (torch.arange(5) < torch.randint(2, 6, (rows, 1))).long()
     labels = (ids[:, 0] > 9).long()
     return DataLoader([dict(zip(("ids", "mask", "labels"), row)) for row in zip(ids, mask, labels)], 8)
+
+class Strict(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        params = list(params)
+        assert all(p.requires_grad for p in params)
+        super().__init__(params, lr)
 
 task = Task(
     "own", lambda: (loader(48), loader(16), loader(16)), Classifier, loss=lambda out, y: out["loss"],
@@ -60,10 +67,13 @@ def said(folder, *arguments):
         ("lr-find --seeds 1 --steps 20", "the loss while lr rises"),
         ("noise-scale --batch 8 --micros 2 --steps 80", "B_simple"),
         ("paths --rates 1 --points 3 --optimizers sgd,muon -o paths.svg", "of the variance of the paths"),
-        ("compare --parallel serial --optimizers adam --points 1 --seeds 1 --workers 2 --out parallel", "serial"),
+        (
+            "compare --parallel serial,downpour --optimizers mine:Strict --points 1 --seeds 1 --workers 2 --out two",
+            "downpour ",
+        ),
     ],
 )
-def test_commands_of_one_process(folder, command, tells):
+def test_commands_of_one_task(folder, command, tells):
     name, *rest = command.split()
     assert tells in said(folder, name, "--task", "mine:task", *rest)
 
@@ -74,6 +84,8 @@ def test_a_comparison_with_few_evaluations(folder, capsys):
     assert "Muon" in printed and "could not be measured" not in printed and "has no row" not in printed
     with Reading(folder / "kept") as records:
         rows = list(records.rows())
+    about = found(folder / "kept")[0].facts.task
+    assert (about.train, about.valid, about.test) == (48, 16, 16)
     assert rows and all(row.result.step == [0, 4, 8, 12] and row.trial.evaluations == 3 for row in rows)
 
 

@@ -1,6 +1,7 @@
 """A model of Hugging Face is a task like any other: examples/hf_task.py."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ pytest.importorskip("plotly", reason="needs the extra 'lab'")
 
 import ravine
 from ravine.cli import main
+from ravine.lab.protocol import routing
 from ravine.lab.protocol.trial import Trial, run
 
 pytestmark = pytest.mark.slow
@@ -33,9 +35,28 @@ def test_it_learns(example):
 
 
 def test_it_masks_what_fills_up(example):
-    model, words = example.Bert().eval(), example.tiny().load().x
-    assert words[:, 8:].max() == 0
-    assert (model(words) - model(words[:, :8])).abs().max() < 1e-5
+    model, x = example.bert().eval(), example.tiny().load().x
+    assert x["input_ids"][:, 8:].max() == 0
+    short = {name: part[:, :8] for name, part in x.items() if name != "labels"}
+    assert (model(**x).logits - model(**short).logits).abs().max() < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # which PEFT reads
+def test_adapters_are_trained_and_nothing_else(example):
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+
+    def model():
+        return peft.get_peft_model(example.bert(), peft.LoraConfig(r=2, target_modules=["query"]))
+
+    task = replace(example.tiny(), model=model, accumulate=2, evaluation_batch=3)
+    data = task.load()
+    task.rehearse(data)
+    trial = Trial("bert", "adamw", (("lr", 0.01),), seed=0, epochs=10, batch=task.batch, content="")
+    result, trained = run(trial, task, data, ravine.AdamW)
+    assert result.valid[-1] < result.valid[0]
+    held = {id(p) for group in routing.made(ravine.AdamW, trained, {}).param_groups for p in group["params"]}
+    names = [name for name, p in trained.named_parameters() if id(p) in held]
+    assert len(names) == 4 and all("lora" in name for name in names)
 
 
 def test_the_command_compares_on_it(tmp_path, monkeypatch, capsys):

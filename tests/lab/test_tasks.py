@@ -99,7 +99,10 @@ def test_the_rehearsal_names_what_the_task_does():
             {"data": lambda: (X, Y[:5], X, Y)},
             r"same number of rows, at least one; their shapes are \(12, 3\) and \(5,\)",
         ),
-        ({"data": lambda: (X, Y, X, Y, X)}, "or the first 4, and returned a tuple of Tensor, Tensor"),
+        (
+            {"data": lambda: (X, Y, X, Y, X)},
+            "or the first 4, or 2 or 3 loaders, and returned a tuple of Tensor, Tensor",
+        ),
         ({"data": lambda: (X, Y, X, Y, X, Y[:3])}, "x_test and y_test must have the same number of rows"),
         ({"data": lambda: (X, Y, X[:0], Y[:0])}, "x_valid and y_valid must have the same number of rows"),
         ({"data": lambda: 1 / 0}, r"data\(\) fails: ZeroDivisionError: division by zero"),

@@ -83,9 +83,11 @@ def create(
     return cls(params, **given)
 
 
-def routed(cls: type[Optimizer], model: nn.Module, given: Mapping[str, Any], rest: Mapping[str, Any]) -> Routed:
+def routed(
+    cls: type[Optimizer], model: nn.Module, given: Mapping[str, Any], rest: Mapping[str, Any], frozen: bool = True
+) -> Routed:
     """The matrices inside a model to a method for them, and all else to AdamW."""
-    inside, others = (factored if cls.layers else split)(model)
+    inside, others = (factored if cls.layers else split)(model, frozen=frozen)
     if not inside:
         raise ValueError(
             f"create: {type(model).__name__} has no matrix inside it for {cls.__name__}: all of its parameters are "

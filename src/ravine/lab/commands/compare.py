@@ -156,6 +156,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--sync-every", metavar="H", type=Whole(), help="with --parallel: local steps of a round (default 16)")
     add("--carry-over", action="store_true", help="with classic: each fit goes on from the weights of the last one's")
     add(
+        "--evaluations",
+        metavar="N",
+        type=RANGES["evaluations"],
+        help="times that a trial looks at the validation data (default: the task's, else each epoch and at least 20)",
+    )
+    add(
         "--schedule",
         metavar="NAME",
         help="what every learning rate is multiplied by over the run: constant, linear, one-cycle … (default cosine)",

@@ -149,7 +149,8 @@ def _found(
     epochs = settings.epochs or math.ceil(tier.share * task.epochs)
     common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
               "curriculum": settings.curriculum, "device": where.kind(settings.devices),
-              "precision": settings.precision, "compiled": settings.compile}  # fmt: skip
+              "precision": settings.precision, "compiled": settings.compile,
+              "evaluations": settings.evaluations}  # fmt: skip
     does = task.rehearse(data)
     about = About.of(task, data)
     makes = [maker(entry, does, common) for entry in entries]
@@ -157,7 +158,7 @@ def _found(
         makes = carried_over(entries, makes)
     studies = [Study(entry, tier, make, settings.extend, settings.preset is not None, settings.search_seed)
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
-    steps = epochs * -(-len(data.x) // task.batch)
+    steps = epochs * -(-data.rows // task.batch)
     known, failed = _run(studies, records, trackers, steps, name, data, settings)
     studies = [study for study in studies if study.entry.name not in failed]
     missing = [f"{entry.label} has no row: {failed[entry.name]}" for entry in entries if entry.name in failed]
@@ -233,9 +234,9 @@ def _batch(asked: str | None, task: Task, data: Data, option: str = "--batch") -
     if asked is None:
         task.fits(data)
         return task.batch
-    batch = len(data.x) if asked == "full" else examples(asked)
-    if batch > len(data.x):
-        raise LabError(f"{option} {asked}: task '{task.name}' has {len(data.x)} examples to train on")
+    batch = data.rows if asked == "full" else examples(asked)
+    if batch > data.rows:
+        raise LabError(f"{option} {asked}: task '{task.name}' has {data.rows} examples to train on")
     return batch
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ravine.cli.answer import Parser, Whole, checked, drawable, replacing
 from ravine.visuals import page, terminal
@@ -20,7 +19,7 @@ from ..protocol.search import entries
 from ..protocol.spaces import for_matrices
 from ..protocol.suggestion import ADAPTIVE, RangeTest, read
 from ..seeding import seed_all
-from ..tasks import Data, Task, load_task
+from ..tasks import Data, Rows, Task, called, load_task
 from ..threads import one_thread
 from . import answer, given, of_optimizer, of_task
 
@@ -55,13 +54,13 @@ class Settings:
 class Batches:
     """The rows in a new order each time, as every trial of the lab has them."""
 
-    x: Tensor
-    y: Tensor
+    task: Task
+    data: Data
     size: int
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in torch.randperm(len(self.x)).split(self.size):
-            yield self.x[rows], self.y[rows]
+    def __iter__(self) -> Iterator[tuple[Rows, Rows]]:
+        for rows in torch.randperm(self.data.rows).split(self.size):
+            yield self.task.drawn(self.data, rows)
 
 
 def test(task: Task, data: Data, asked: Settings) -> RangeTest:
@@ -79,9 +78,9 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
         seed_all(seed)
         model = task.model()
         opt = routing.made(entry.cls, model, dict(entry.built({"lr": asked.low})))
-        batches = Batches(data.x, data.y, asked.batch or task.batch)
-        loss = partial(task.objective, model) if task.penalty else task.loss
-        losses.append(rise(model, [opt], batches, loss, [with_rest * lr for lr in lrs]))
+        batches = Batches(task, data, asked.batch or task.batch)
+        loss = partial(task.objective, model) if task.penalty or data.y is None else task.loss
+        losses.append(rise(model, [opt], batches, loss, [with_rest * lr for lr in lrs], called))
     return read(lrs, losses)
 
 

@@ -19,7 +19,7 @@ from ..protocol.routing import made
 from ..protocol.search import entries
 from ..protocol.spaces import middle
 from ..seeding import SEEDS, seed_all
-from ..tasks import Data, Task, load_task
+from ..tasks import Data, Task, called, load_task, measured
 from . import answer, given, of_optimizer, of_task
 
 PARTS = 4  # of the run, for each of which the noise scale is told: it grows while the loss falls
@@ -61,9 +61,8 @@ class Part:
 
 def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]:
     """Trains, and returns the noise scale of each part of the run and the rate that was taken."""
-    x, y = data.x, data.y
-    if len(x) < asked.batch:
-        raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(x)} examples to train on")
+    if data.rows < asked.batch:
+        raise LabError(f"--batch {asked.batch}: task '{task.name}' has {data.rows} examples to train on")
     (entry,) = entries([asked.optimizer], served=(), schedules=False)
     said = dict(entry.hyper)
     if "lr" in said and asked.lr is not None:
@@ -79,13 +78,14 @@ def measure(task: Task, data: Data, asked: Settings) -> tuple[list[Part], float]
     losses: list[float] = []
     with NoiseScale(model.parameters()) as noise:
         while len(losses) < asked.steps:
-            for rows in torch.randperm(len(x), generator=order).split(asked.batch)[: asked.steps - len(losses)]:
+            for rows in torch.randperm(data.rows, generator=order).split(asked.batch)[: asked.steps - len(losses)]:
                 if len(rows) < asked.batch:
                     continue
                 model.zero_grad()
                 loss = torch.zeros(())
                 for part in rows.chunk(asked.micros):
-                    own = task.loss(model(x[part]), y[part]) / asked.micros
+                    x, y = task.drawn(data, part)
+                    own = measured(task.loss, called(model, x), y) / asked.micros
                     own.backward()
                     noise.micro(len(part))
                     loss += own.detach()

@@ -74,9 +74,9 @@ def compare(asked: Settings) -> None:
     except OSError as error:
         raise LabError(f"{folder}: cannot be made: {error.strerror}") from error
     batch, workers = asked.batch or task.batch, asked.workers or max(2, cores())
-    gradients = (asked.epochs or task.epochs) * -(-len(data.x) // batch) // workers * workers
+    gradients = (asked.epochs or task.epochs) * -(-data.rows // batch) // workers * workers
     if gradients < workers:
-        raise LabError(f"--workers {workers}: {len(data.x)} rows have fewer batches of {batch} than that")
+        raise LabError(f"--workers {workers}: {data.rows} rows have fewer batches of {batch} than that")
     base = Job(asked.task, asked.data, "", asked.optimizer, 0.0, 0, workers, gradients, batch, asked.every)
     found: Found = {}
     kept = Kept(folder / "runs.jsonl", task, data)

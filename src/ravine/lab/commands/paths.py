@@ -22,7 +22,7 @@ from ..protocol.search import Entry, entries
 from ..protocol.study import SELECTION
 from ..protocol.trial import Trial, run
 from ..seeding import SEEDS, seed_all
-from ..tasks import Data, Task, load_task
+from ..tasks import Data, Task, called, load_task, take
 from ..threads import one_thread
 from . import NAMED, answer, given, of_task
 
@@ -88,7 +88,7 @@ class Training:
     def path(self, entry: Entry, lr: float) -> PathRecorder:
         """The weights on the way, with a seed that the rate was not chosen with."""
         seed_all(self.asked.seed)
-        model, steps = self.task.model(), self.epochs * -(-len(self.data.x) // self.batch)
+        model, steps = self.task.model(), self.epochs * -(-self.data.rows // self.batch)
         recorder = PathRecorder(model, every=max(1, steps // SNAPSHOTS))
 
         def follow(opt: torch.optim.Optimizer) -> None:
@@ -113,10 +113,10 @@ class Training:
 
     def plane(self, paths: Mapping[str, PathRecorder]) -> Plane:
         """The training loss of the first rows over the plane of all paths."""
-        x, y = self.data.x[: self.asked.rows], self.data.y[: self.asked.rows]
+        x, y = (take(part, self.data.first(self.asked.rows)) for part in self.data[:2])
 
         def loss(model: nn.Module) -> torch.Tensor:
-            return self.task.objective(model, model(x), y)
+            return self.task.objective(model, called(model, x), y)
 
         try:
             return Plane(next(iter(paths.values())).model, paths, loss, cast(Any, self.asked.centre))
@@ -161,7 +161,7 @@ def _run(argv: list[str]) -> None:
         plane = training.plane({f"{e.label}, lr {lr:g}": training.path(e, lr) for e, lr in rates.items()})
         print(told(plane))
         how = f"best of {asked.rates} by validation loss" if asked.rates > 1 else "the middle of the published space"
-        rows = min(asked.rows, len(data.x))
+        rows = min(asked.rows, data.rows)
         title = f"{task.name}, {training.epochs} epochs: loss of {rows:,} training examples; lr: {how}"
         sheet = plane.draw(title, asked.points)
     try:

@@ -148,8 +148,8 @@ def tune(asked: Settings) -> str:
     with Records(asked.out or Path("runs") / f"tune-{task.folder}") as records:
         data = task.load()
         task = replace(task, batch=asked.batch or task.batch)
-        if asked.batch and asked.batch > len(data.x):
-            raise LabError(f"--batch {asked.batch}: task '{task.name}' has {len(data.x)} examples to train on")
+        if asked.batch and asked.batch > data.rows:
+            raise LabError(f"--batch {asked.batch}: task '{task.name}' has {data.rows} examples to train on")
         task.fits(data)
         does = task.rehearse(data)
         routing.check([entry], task)
@@ -170,7 +170,7 @@ def tune(asked: Settings) -> str:
         ask()
         done = {t: known[t] for t in search.wanted(known) if t in known}
         each = asked.trials * asked.seeds + asked.confirm + len(search.reference)
-        with Live([entry], each, epochs * -(-len(data.x) // task.batch), done) as live:
+        with Live([entry], each, epochs * -(-data.rows // task.batch), done) as live:
             for what, trial, value in sweep(queue, asked.task, asked.data, data, crew, records):
                 if what == "failed":
                     raise TrialFailed(f"{trial.optimizer} at {dict(trial.hyper)} with seed {trial.seed}: {value}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..protocol.named import named
 from ..protocol.passes import advance, switch
 from ..seeding import seed_all
-from ..tasks import Data, Task, load_task
+from ..tasks import Data, Task, called, load_task
 from .families import FAMILIES
 
 POINTS = 20  # times that the weights are looked at
@@ -83,11 +83,11 @@ def batches(job: Job, data: Data, rank: int, workers: int) -> Any:
     """A worker's batches without end: each epoch is shuffled in one way for all, and everyone has a part of it."""
     epoch = 0
     while True:
-        order = torch.randperm(len(data.x), generator=torch.Generator().manual_seed(1000 * job.seed + epoch))
+        order = torch.randperm(data.rows, generator=torch.Generator().manual_seed(1000 * job.seed + epoch))
         mine = order[rank::workers]
         for rows in mine.split(job.batch):
             if len(rows) == job.batch or len(mine) < job.batch:
-                yield data.x[rows], data.y[rows]
+                yield rows
         epoch += 1
 
 
@@ -101,7 +101,7 @@ def work(job: Job, rank: int, server: Any = None, group: bool = False) -> Done:
     if job.family == "sync" and job.workers > 1:
         wrapped = nn.parallel.DistributedDataParallel(model)
     steps, workers = job.gradients // job.workers, job.workers
-    opt = family.worker(job.make(list(model.parameters())), job.every, server)
+    opt = family.worker(job.make(trained(model)), job.every, server)
     mine, looks = batches(job, data, rank, workers), list[Look]()
     marks = set(range(0, steps + 1, _spacing(steps, job.every if family.local else 1))) | {steps}
 
@@ -118,14 +118,17 @@ def work(job: Job, rank: int, server: Any = None, group: bool = False) -> Done:
     began = time.monotonic()
     look(0)
     for step in range(1, steps + 1):
-        x, y = next(mine)
-        loss = task.objective(model, wrapped(x), y)
-        loss.backward()
+        loss = task.gradients(model, task.drawn(data, next(mine)), partial(called, wrapped))
         advance(opt, loss)
         opt.zero_grad()
         look(step)
     ended = time.monotonic()
     return Done(began, ended, steps, _bytes(job, opt, model, steps), looks)
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """Its weights but for those that are frozen."""
+    return [p for p in model.parameters() if p.requires_grad]
 
 
 def _spacing(steps: int, every: int) -> int:
@@ -139,4 +142,4 @@ def _bytes(job: Job, opt: Any, model: nn.Module, steps: int) -> int:
         return opt.client.sent_bytes + opt.client.received_bytes
     if hasattr(opt, "sent_bytes"):
         return opt.sent_bytes
-    return steps * sum(p.numel() * p.element_size() for p in model.parameters()) if job.workers > 1 else 0
+    return steps * sum(p.numel() * p.element_size() for p in trained(model)) if job.workers > 1 else 0

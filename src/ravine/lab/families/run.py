@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ravine.parallel.engines.local import LocalWorker
 
 from ..errors import LabError
 from ..protocol.evaluation import evaluated
-from ..tasks import Data, Task
+from ..tasks import Data, Task, called
 from ..threads import one_thread
 from .families import FAMILIES
 from .job import POINTS, Done, Job, Look, Track, work
@@ -95,16 +96,16 @@ def tracked(job: Job, task: Task, data: Data, done: list[Done], looks: list[Look
     """The losses at all looks."""
     began, sent = min(x.began for x in done), sum(x.bytes for x in done)
     model, track = job.model(task).eval(), Track()
-    names = [k for k, _ in model.named_parameters()]
+    names, forward = [k for k, p in model.named_parameters() if p.requires_grad], partial(called, model)
     for look in looks:
         weights = look.weights if names[0] in look.weights else dict(zip(names, look.weights.values(), strict=True))
         model.load_state_dict(weights, strict=False)
-        loss, metric, _ = evaluated(task, model, data.x_valid, data.y_valid)
+        loss, metric, _ = evaluated(task, forward, data.x_valid, data.y_valid)
         track.seconds.append(max(0.0, look.at - began))
         track.gradients.append(look.gradients)
         track.bytes.append(sent * look.gradients / job.gradients)
         track.loss.append(loss)
         track.metric.append(metric)
-    if data.x_test is not None and data.y_test is not None:
-        track.test = evaluated(task, model, data.x_test, data.y_test).loss
+    if data.tested:
+        track.test = evaluated(task, forward, data.x_test, data.y_test).loss
     return track

@@ -39,10 +39,10 @@ def order(name: str, task: Task, data: Data, epochs: int, seed: int) -> Order:
     check(name, task)
     if name == "none" or task.difficulty is None:
         generator = torch.Generator().manual_seed(seed)
-        return lambda epoch: torch.randperm(len(data.x), generator=generator)
+        return lambda epoch: torch.randperm(data.rows, generator=generator)
     levels = task.difficulty(data)
-    if levels.shape != (len(data.x),):
-        raise LabError(f"task '{task.name}': difficulty(data) must return one number for each of the {len(data.x):,} "
+    if levels.shape != (data.rows,):
+        raise LabError(f"task '{task.name}': difficulty(data) must return one number for each of the {data.rows:,} "
                        f"training rows, and returned a tensor of shape {tuple(levels.shape)}")  # fmt: skip
     rising = pacing.linear(over=epochs / 2, start=1e-9)
     pace = {"baseline": lambda t: 1.0, "mixed": None}.get(name, rising)

@@ -105,8 +105,7 @@ def check(entries: Iterable[Entry], task: Task, data: Data, precision: str = "fl
         opt: Any = made(entry.cls, model, {"lr": 0.0} | dict(entry.hyper))
         try:
             back = backward_of(opt, model, task.loss)
-            loss = task.objective(model, model(data.x[: task.batch]), data.y[: task.batch])
-            back(loss)
+            loss = task.gradients(model, task.drawn(data, data.first(task.batch)), back=back)
             opt.step(loss=loss.detach())
         except Exception as error:  # of layers, some of which are the person's
             lacks = "does not give them" if factored else "has no second derivative"

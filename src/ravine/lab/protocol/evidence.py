@@ -51,14 +51,13 @@ def traits(task: Task, data: Data) -> Traits:
     """One batch forward and backward, and a look at the layers."""
     seed_all(0)
     model = task.model()
-    loss = task.objective(model, model(data.x[: task.batch]), data.y[: task.batch])
-    loss.backward()
-    layers = [m for m in model.modules() if any(p.ndim > 1 for p in m.parameters(recurse=False))]
+    task.gradients(model, task.drawn(data, data.first(task.batch)))
+    layers = [m for m in model.modules() if any(p.ndim > 1 and p.requires_grad for p in m.parameters(recurse=False))]
     kinds = tuple(kind for kind, types in KINDS.items() if any(isinstance(m, types) for m in model.modules()))
     grads = [p.grad for p in model.parameters() if isinstance(p.grad, Tensor)]
     return Traits(
         sum(p.numel() for p in model.parameters() if p.requires_grad), len(layers), kinds,
-        any(g.is_sparse for g in grads), task.batch, -(-len(data.x) // task.batch),
+        any(g.is_sparse for g in grads), task.batch, -(-data.rows // task.batch),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ravine.optimizer import Optimizer
 from ravine.schedules import Warmup
 from ravine.schedules.written import read
 
-from ..tasks import Data, Task
+from ..tasks import Data, Task, count
 from .decode import must
 from .devices import cores
 from .evidence import Traits, traits
@@ -47,8 +47,8 @@ class About:
         """Looks at them."""
         metric, test = task.metric_name if task.metric else None, data.x_test
         return cls(
-            task.name, task.about, metric, task.batch, len(data.x), len(data.x_valid),
-            None if test is None else len(test), traits(task, data),
+            task.name, task.about, metric, task.batch, data.rows, count(data.x_valid),
+            None if test is None else count(test), traits(task, data),
         )  # fmt: skip
 
 

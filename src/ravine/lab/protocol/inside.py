@@ -63,8 +63,8 @@ def look(trial: Trial, task: Task, data: Data, cls: type) -> Inside:
     """Runs the first 2,000 steps of `trial` as they were run before, from the same weights on the same batches, with a
     `ravine.Monitor` that takes about 100 samples."""
     seed_all(trial.seed)
-    model, watching = task.model().to(data.x.device), list[Monitor]()
-    steps = min(MOST, trial.epochs * -(-len(data.x) // trial.batch))
+    model, watching = task.model().to(data.device), list[Monitor]()
+    steps = min(MOST, trial.epochs * -(-data.rows // trial.batch))
 
     def watched(_: Any, **hyper: float) -> torch.optim.Optimizer:
         opt = made(cls, model, hyper)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from ravine.optimizer import Optimizer
 from ravine.strategies.strategy import Strategy
 
+from ..tasks import Rows, Task, called
+from ..tasks.rows import mapped
 from .closure import answered, asks
 from .curvature import backward_of
 
@@ -34,22 +36,27 @@ class Passes:
         self.scaler = torch.amp.GradScaler(device) if precision == "fp16" else None
         if self.scaler is not None:  # the first steps may be skipped: the schedule goes on as it does for all
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-        self.params, self.back = list(model.parameters()), backward_of(opt, model, loss)
+        self.params = [p for p in model.parameters() if p.requires_grad]
+        self.back = backward_of(opt, model, loss)
         self.train: Any = torch.compile(model) if compiled else model
 
-    def forward(self, x: Tensor, model: Any = None) -> Tensor:
+    def forward(self, x: Rows, model: Any = None) -> Any:
         """What the model says of a batch; compiled unless another `model`, or itself, is named."""
         model = self.train if model is None else model
         if self.low is None:
-            return model(x)
+            return called(model, x)
         with torch.autocast(self.device, self.low):
-            output = model(x)
-        return output.float()
+            output = called(model, x)
+        return mapped(_wide, output)
 
-    def backward(self, loss: Tensor) -> None:
-        """The gradients of a loss, in place of the last one's."""
+    def gradients(self, task: Task, batch: tuple[Rows, Rows]) -> Tensor:
+        """Those of a batch, in place of the last one's; its loss."""
         for p in self.params:
             p.grad = None  # as zero_grad() does, without its search for them at every step
+        return task.gradients(self.model, batch, self.forward, self.backward)
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of a loss."""
         self.back(loss if self.scaler is None else self.scaler.scale(loss))
 
     def move(self, gradients: Callable[[], Tensor]) -> None:
@@ -62,6 +69,10 @@ class Passes:
             loss = gradients()
             self.scaler.step(self.opt, **_told(self.opt, loss))
             self.scaler.update()
+
+
+def _wide(x: Any) -> Any:
+    return x.float() if isinstance(x, Tensor) and x.is_floating_point() else x
 
 
 def switch(form: str, *things: object) -> None:

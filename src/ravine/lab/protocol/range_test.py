@@ -89,6 +89,7 @@ def rise(
     batches: Iterable[Any],
     loss: Callable[[Any, Any], Tensor],
     lrs: Sequence[float],
+    forward: Callable[[nn.Module, Any], Any] = nn.Module.__call__,
 ) -> tuple[float, ...]:
     """One test: the loss before any step, and after the step at each rate until it diverges."""
     stream, out = _endless(batches), list[float]()
@@ -99,7 +100,7 @@ def rise(
 
     def measure() -> Tensor:
         x, y = next(stream)
-        return loss(model(x), y)
+        return loss(forward(model, x), y)
 
     def closure() -> Tensor:
         for opt in optimizers:

@@ -41,9 +41,12 @@ def made_of(cls: type) -> type:
 
 def of_model(cls: Any, model: nn.Module) -> Any:
     """What the first argument of a constructor or a function is for: most take the parameters; one that is called
-    `model` is given the model, `named_parameters` the pairs."""
+    `model` is given the model, `named_parameters` the pairs. Frozen ones are left out."""
     first = next(iter(signature(cls).parameters), "")
-    return {"model": model, "named_parameters": model.named_parameters()}.get(first) or model.parameters()
+    if first == "model":
+        return model
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return named if first == "named_parameters" else [p for _, p in named]
 
 
 def recipe(make: Callable[..., Any], name: str, module: str, cls: type | None = None) -> type[Recipe]:

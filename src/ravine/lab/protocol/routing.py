@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 def made(cls: Any, model: nn.Module, hyper: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The optimizer of a class, or of a recipe, for a model; AdamW has what a method for matrices is not made for, at
-    rest_lr where the hyperparameters say that, else at its default."""
+    rest_lr where the hyperparameters say that, else at its default. Weights that are frozen are left out."""
     if not for_matrices(cls):
         return returned(cls(of_model(cls, model), **hyper), cls)
     own = {**getattr(cls, "given", {}), **{k: x for k, x in hyper.items() if k != REST}}
     rest, rule = {"lr": hyper[REST]} if REST in hyper else {}, made_of(cls)
     if issubclass(rule, Optimizer):
-        return routed(rule, model, own, rest)
-    inside, others = ravine.groups.split(model)
+        return routed(rule, model, own, rest, frozen=False)
+    inside, others = ravine.groups.split(model, frozen=False)
     if not inside:
         raise ValueError(f"{type(model).__name__} has no matrix inside it for {rule.__name__}")
     return Both(rule(inside, **own), *([AdamW(others, **rest)] if others else []))

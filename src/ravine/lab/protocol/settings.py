@@ -22,6 +22,7 @@ RANGES = {
     "seeds": Whole(1, 1000),
     "points": Whole(1, 10_000),
     "search_seed": Whole(0, 1000),
+    "evaluations": Whole(1, 10**6),
 }
 
 
@@ -46,6 +47,7 @@ class Settings:
     points: int | None = None
     search_seed: int = 0
     extend: bool = False
+    evaluations: int | None = None
     batch: str | None = None
     batch_sweep: tuple[str, ...] = ()
     tier: str = "standard"

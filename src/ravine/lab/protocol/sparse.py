@@ -21,8 +21,7 @@ def check(entries: Iterable[Entry], task: Task, data: Data) -> None:
     """
     seed_all(0)
     model = task.model()
-    loss = task.objective(model, model(data.x[: task.batch]), data.y[: task.batch])
-    loss.backward()
+    loss = task.gradients(model, task.drawn(data, data.first(task.batch)))
     sparse = [name for name, p in model.named_parameters() if p.grad is not None and p.grad.is_sparse]
     which = f", which are sparse for {', '.join(sparse)}" if sparse else ", which are dense"
     able = f": {', '.join(task.optimizers)} do" if task.optimizers else ""

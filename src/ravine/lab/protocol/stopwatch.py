@@ -30,7 +30,7 @@ class StepTime:
 
     whole: float  # milliseconds: batch, forward, backward, update
     update: float  # milliseconds of it that the optimizer takes
-    state_bytes: float = math.nan  # bytes that the optimizer keeps for each number of the model
+    state_bytes: float = math.nan  # bytes that the optimizer keeps for each number that is trained
     peak: float = math.nan  # MiB of tensors that a step adds, at most, to those that were there before
 
 
@@ -70,7 +70,8 @@ def measure(
 class _Runner:
     def __init__(self, trial: Trial, cls: type, task: Task, data: Data):
         seed_all(trial.seed)
-        self.task, self.batch, self.x, self.y = task, trial.batch, data.x.to(trial.device), data.y.to(trial.device)
+        self.task, self.batch = task, trial.batch
+        self.data = Data(data.x, data.y, None, None).to(trial.device)
         self.model = task.model().to(trial.device)
         self.opt = made(cls, self.model, dict(trial.hyper))
         self.passes = Passes(self.model, self.opt, trial.device, trial.precision, trial.compiled, task.loss)
@@ -83,13 +84,13 @@ class _Runner:
         whole = update = 0.0
         for _ in range(steps):
             start, passes = time.perf_counter(), 0.0
-            rows = torch.randint(len(self.x), (self.batch,))
+            rows = torch.randint(self.data.rows, (self.batch,)).to(self.data.device)
+            batch = self.task.drawn(self.data, rows)
 
-            def gradients(rows: torch.Tensor = rows) -> torch.Tensor:
+            def gradients(batch: Any = batch) -> torch.Tensor:
                 nonlocal passes
                 began = time.perf_counter()
-                loss = self.task.objective(self.model, self.passes.forward(self.x[rows]), self.y[rows])
-                self.passes.backward(loss)
+                loss = self.passes.gradients(self.task, batch)
                 self.wait()
                 passes += time.perf_counter() - began
                 return loss
@@ -105,7 +106,7 @@ class _Runner:
 
     def state(self) -> float:
         kept = {id(x): x.nbytes for x in _tensors(self.opt.state_dict()["state"])}
-        return sum(kept.values()) / sum(p.numel() for p in self.model.parameters())
+        return sum(kept.values()) / sum(p.numel() for p in self.passes.params)
 
     def peak(self) -> float:
         """From torch's own account of what it allocates and frees."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from ravine.schedules import OneCycle, Scheduler
 from ravine.schedules.written import read
 
 from ..seeding import seed_all
-from ..tasks import Data, Task
+from ..tasks import Data, Rows, Task
 from . import curriculum
 from .evaluation import PARTS, Evaluation, bounded, evaluated
 from .passes import Passes, switch
@@ -43,6 +43,7 @@ class Trial:
     device: str = "cpu"  # or cuda, whichever of them
     precision: str = "float32"  # of the passes; weights and states are float32
     compiled: bool = False
+    evaluations: int | None = None  # in place of the task's
 
     @cached_property
     def key(self) -> str:
@@ -87,9 +88,8 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
         meet: Callable[[torch.optim.Optimizer], object] = lambda opt: None) -> tuple[Result, nn.Module]:  # fmt: skip
     """Trains, from `model` as it is or from the seed's own weights, and returns the measurements and the model; `meet`
     is given the optimizer before its first step."""
-    x, y = data.x, data.y
     seed_all(trial.seed)
-    fresh = task.model().to(x.device)
+    fresh = task.model().to(data.device)
     model = fresh if model is None else model
     seed_all(trial.seed)  # dropout too is the same for every optimizer
     order = curriculum.order(trial.curriculum, task, data, trial.epochs, trial.seed)
@@ -97,22 +97,23 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     meet(opt)
     passes = Passes(model, opt, trial.device, trial.precision, trial.compiled, task.loss)
 
-    result, batches = Result(), -(-len(x) // trial.batch)
+    result, batches = Result(), -(-data.rows // trial.batch)
     schedule = scheduled(opt, trial.schedule, trial.epochs * batches)
-    marks = evaluation_steps(trial.epochs, batches)
+    marks = evaluation_steps(trial.epochs, batches, trial.evaluations or task.evaluations)
     step, losses = 0, list[float]()
+
+    def before(net: nn.Module) -> float:
+        forward, batch = partial(passes.forward, model=net), task.drawn(data, data.first(trial.batch))
+        return task.gradients(net, batch, forward, back=lambda loss: None).item()
+
     with torch.no_grad():
-        start = x[: trial.batch], y[: trial.batch]
-        first = task.objective(model, passes.forward(start[0], model), start[1]).item()
-        usual = first
-        if model is not fresh:
-            usual = task.objective(fresh, passes.forward(start[0], fresh), start[1]).item()
+        first = before(model)
+        usual = first if model is fresh else before(fresh)
     _measure(result, 0, [first], task, passes, data)
     started = time.perf_counter()
     for epoch in range(trial.epochs):
-        for rows in order(epoch).to(x.device).split(trial.batch):
-            batch = x.index_select(0, rows), y.index_select(0, rows)
-            losses.append(_advanced(passes, lambda b=batch: task.objective(model, passes.forward(b[0]), b[1])))
+        for rows in order(epoch).to(data.device).split(trial.batch):
+            losses.append(_advanced(passes, partial(passes.gradients, task, task.drawn(data, rows))))
             schedule.step()
             step += 1
             if step in marks or not math.isfinite(losses[-1]):
@@ -125,7 +126,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                     schedule.report(result.valid[-1])
                 tell(step)
                 losses, started = [], time.perf_counter()
-    if data.x_test is not None and data.y_test is not None:
+    if data.tested:
         result.test, result.test_metric, result.parts = _evaluated(task, passes, data.x_test, data.y_test, PARTS)
     else:
         result.parts = _evaluated(task, passes, data.x_valid, data.y_valid, PARTS).parts
@@ -142,23 +143,25 @@ def scheduled(opt: torch.optim.Optimizer, name: str, total: int) -> Scheduler:
     return Scheduler(opt, lr=schedule)
 
 
-def evaluation_steps(epochs: int, batches: int) -> set[int]:
-    """At the end of each epoch, and between them where epochs are few: at least 20 in all, if there are 20 steps."""
+def evaluation_steps(epochs: int, batches: int, times: int | None = None) -> set[int]:
+    """At the end of each epoch, and between them where epochs are few: at least 20 in all, if there are 20 steps. So
+    many times, as far apart, where that is said."""
+    if times is not None:
+        return {round(epochs * batches * (i + 1) / times) for i in range(times)} - {0}
     parts = -(-20 // epochs)
     return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
 
 
-def _advanced(passes: Passes, objective: Callable[[], Tensor]) -> float:
+def _advanced(passes: Passes, gradients: Callable[[], Tensor]) -> float:
     """A step; the loss before it, infinite where the method refuses to go on with numbers that are not finite."""
     seen: list[Tensor] = []
 
-    def gradients() -> Tensor:
-        seen.append(objective())
-        passes.backward(seen[-1])
+    def asked() -> Tensor:
+        seen.append(gradients())
         return seen[-1]
 
     try:
-        passes.move(gradients)
+        passes.move(asked)
     except (FloatingPointError, LinAlgError):
         grads = [p.grad.to_dense() for p in passes.params if p.grad is not None]
         if all(x.isfinite().all() for x in (*seen, *passes.params, *grads)):
@@ -183,7 +186,7 @@ def _measure(result: Result, step: int, losses: list[float], task: Task, passes:
     result.metric.append(metric)
 
 
-def _evaluated(task: Task, passes: Passes, x: Tensor, y: Tensor, parts: int = 1) -> Evaluation:
+def _evaluated(task: Task, passes: Passes, x: Rows, y: Rows, parts: int = 1) -> Evaluation:
     """Loss and metric over these examples, with model and optimizer in their evaluation form."""
     switch("eval", passes.model, passes.opt)
     found = evaluated(task, lambda rows: passes.forward(rows, passes.model), x, y, parts)

@@ -17,6 +17,7 @@ from . import (
     tinyshakespeare,
     tinyshakespeare_lstm,
 )
+from .rows import Rows, called, count, measured, take
 from .task import Data, Task, accuracy
 
 TASKS = {
@@ -52,4 +53,4 @@ def load_task(typed: str, folder: Path | None = None) -> Task:
     return found
 
 
-__all__ = ["TASKS", "Data", "Task", "accuracy", "load_task"]
+__all__ = ["TASKS", "Data", "Rows", "Task", "accuracy", "called", "count", "load_task", "measured", "take"]

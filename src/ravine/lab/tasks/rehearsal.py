@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import LabError
 from ..seeding import seed_all
 from ..threads import one_thread
+from .rows import Rows, called, count, leaves, measured, take
 
 if TYPE_CHECKING:
     from .task import Data, Task
@@ -30,17 +31,16 @@ def rehearse(task: Task, data: Data) -> str:
     """
     seed_all(0)
     model = _fresh(task)
-    x, y = data.x[: task.batch], data.y[: task.batch]
     with one_thread():
-        first = call(task, f"the first batch, {_shapes(x, y)},", _first, task, model, x, y, data)
+        first = _first(task, model, data)
         rest = [_part(task, model, data, *part) for part in parts(data)]
-    if {id(p) for p in model.parameters()} & {id(p) for p in _fresh(task).parameters()}:
+    if _trained(model) & _trained(_fresh(task)):
         raise LabError(f"task '{task.name}': model() must return a new model each time: two of them share weights, so "
                        "each trial would go on where the last one ended")  # fmt: skip
-    digest = hashlib.sha256(repr((first, rest)).encode())
-    for tensor in (*data, *(p.grad for p in model.parameters())):
-        if tensor is None:
-            continue
+    how = [getattr(task, name) for name in ("accumulate", "evaluation_batch", "evaluations")]
+    digest = hashlib.sha256(repr((first, rest, *([how] if how != [1, 1000, None] else []))).encode())
+    tensors = [tensor for rows in data for _, tensor in leaves(rows)]
+    for tensor in (*tensors, *(p.grad for p in model.parameters() if p.grad is not None)):
         tensor = tensor.to_dense() if tensor.is_sparse else tensor
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -61,11 +61,11 @@ def call(task: Task, what: str, function: Callable[..., T], *args: Any) -> T:
         raise LabError(f"task '{task.name}': {what} fails: {message}") from error
 
 
-def parts(data: Data) -> Iterator[tuple[str, Tensor, Tensor]]:
+def parts(data: Data) -> Iterator[tuple[str, Rows, Rows]]:
     """Each with its name."""
     yield "train", data.x, data.y
     yield "valid", data.x_valid, data.y_valid
-    if data.x_test is not None and data.y_test is not None:
+    if data.tested:
         yield "test", data.x_test, data.y_test
 
 
@@ -83,19 +83,31 @@ def _fresh(task: Task) -> nn.Module:
     return model
 
 
-def _first(task: Task, model: nn.Module, x: Tensor, y: Tensor, data: Data) -> float:
-    """The loss of a batch, with its gradients in the model."""
-    loss: Any = task.objective(model, model(x), y)
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise LabError(f"task '{task.name}': the loss must be one number, a mean over the rows, and is {outline(loss)}")
-    found, about = loss.item(), f"task '{task.name}': the loss of the first batch"
-    if not math.isfinite(found):
-        raise LabError(f"{about} is {found} before any step, {_fault(data)}")
-    if found == 0:
-        raise LabError(f"{about} is 0 before any step: there is nothing to learn, and no scale to tell divergence by")
-    if not loss.requires_grad:
-        raise LabError(f"{about} has no gradient: no weight of the model has a part in it")
-    loss.backward()
+def _trained(model: nn.Module) -> set[int]:
+    """Its weights; those that are frozen may be shared."""
+    return {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def _first(task: Task, model: nn.Module, data: Data) -> float:
+    """The loss of the first batch, with its gradients in the model."""
+    about, rows = f"task '{task.name}': the loss of the first batch", data.first(task.batch)
+
+    def back(loss: Any) -> None:
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise LabError(f"task '{task.name}': the loss must be one number, a mean over the rows, and is "
+                           f"{outline(loss)}")  # fmt: skip
+        if not math.isfinite(loss.item()):
+            raise LabError(f"{about} is {loss.item()} before any step, {_fault(data)}")
+        if loss.item() == 0:
+            raise LabError(
+                f"{about} is 0 before any step: there is nothing to learn, and no scale to tell divergence by"
+            )
+        if not loss.requires_grad:
+            raise LabError(f"{about} has no gradient: no weight of the model has a part in it")
+        loss.backward()
+
+    what = f"the first batch, {_shapes(take(data.x, rows), take(data.y, rows))},"
+    found = call(task, what, lambda: task.gradients(model, task.drawn(data, rows), back=back)).item()
     grads = [p.grad.to_dense() for p in model.parameters() if p.grad is not None]
     if not all(grad.isfinite().all() for grad in grads):
         raise LabError(f"{about} is {found:.4g}, and its gradient is not finite before any step: a fault of the model "
@@ -107,21 +119,23 @@ def _first(task: Task, model: nn.Module, x: Tensor, y: Tensor, data: Data) -> fl
     return found
 
 
-def _part(task: Task, model: nn.Module, data: Data, name: str, x: Tensor, y: Tensor) -> tuple[float, float | None]:
+def _part(task: Task, model: nn.Module, data: Data, name: str, x: Rows, y: Rows) -> tuple[float, float | None]:
     """Loss and metric of some rows of a part, in the evaluation form."""
-    odd = [*_holes(x)[:1], *_holes(y)[:1], *_ends(x), *_ends(y)]
-    few = ROWS if name == "valid" else task.batch
-    rows = torch.tensor(list(dict.fromkeys([*odd, *range(min(few, len(x)))])))
+    tensors = [tensor for rows in (x, y) for _, tensor in leaves(rows)]
+    odd = [row for look in (lambda t: _holes(t)[:1], _ends) for tensor in tensors for row in look(tensor)]
+    few = min(ROWS if name == "valid" else task.batch, task.evaluation_batch)
+    rows = torch.tensor(list(dict.fromkeys([*odd, *range(min(few, count(x)))])))
     about = f"the {name} part, {_shapes(x, y)},"
     model.eval()
 
-    def measured() -> tuple[float, float | None]:
+    def judged() -> tuple[float, float | None]:
         with torch.no_grad():
-            output = model(x[rows])
-            loss = float(task.loss(output, y[rows]))
-            return loss, float(task.metric(output, y[rows])) if task.metric and name == "valid" else None
+            output, target = called(model, take(x, rows)), take(y, rows)
+            loss = float(measured(task.loss, output, target))
+            wanted = task.metric if name == "valid" else None
+            return loss, float(measured(wanted, output, target)) if wanted else None
 
-    loss, metric = call(task, about, measured)
+    loss, metric = call(task, about, judged)
     if not math.isfinite(loss) and name != "test":  # of that the verdict says what it can
         raise LabError(f"task '{task.name}': the loss of {about} is {loss} before any step, {_fault(data)}")
     return loss, metric
@@ -129,10 +143,10 @@ def _part(task: Task, model: nn.Module, data: Data, name: str, x: Tensor, y: Ten
 
 def _fault(data: Data) -> str:
     """Where to look, when a loss is no number."""
-    for name, *pair in parts(data):
-        for letter, tensor in zip("xy", pair, strict=True):
+    for part, x, y in parts(data):
+        for name, tensor in (*leaves(x, f"x_{part}"), *leaves(y, f"y_{part}")):
             if n := len(_holes(tensor)):
-                return f"a fault of the data: {letter}_{name} holds NaN or infinity in {n} of {len(tensor)} rows"
+                return f"a fault of the data: {name} holds NaN or infinity in {n} of {len(tensor)} rows"
     return "a fault of the data, the model or the loss, whatever the learning rate"
 
 
@@ -151,5 +165,6 @@ def _ends(x: Tensor) -> list[int]:
     return [int(x.argmin()) // width, int(x.argmax()) // width]
 
 
-def _shapes(x: Tensor, y: Tensor) -> str:
-    return f"x {tuple(x.shape)} {x.dtype} and y {tuple(y.shape)} {y.dtype}"
+def _shapes(x: Rows, y: Rows) -> str:
+    both = (", ".join(f"{k} {tuple(t.shape)} {t.dtype}" for k, t in leaves(z, c)) for z, c in ((x, "x"), (y, "y")))
+    return " and ".join(filter(None, both))

@@ -39,7 +39,7 @@ METHODS = ("adam", "momentum")
 TASKS = {"digits": None, "fashion-mnist": 5, "adult": 5, "noisy-quadratic": 1}  # and epochs, if other than the task's
 ROWS = 2000  # of the larger ones, to train on and to test
 NAMES = (2, 8, 15)
-REPEATS = 1000
+REPEATS = 400
 
 
 class Halved(ravine.Adam):
@@ -96,9 +96,14 @@ def pool(
 def drawn(searches: Sequence[Sequence[Result]], tier: str, names: int) -> Iterator[list[Sample]]:
     """Comparisons of so many names of one method, a search each; a full one is made of several smaller ones."""
     rng, each = np.random.default_rng(names), TIERS[tier].points // len(searches[0])
+    alone = [seen(searches, [i], tier) for i in range(len(searches))] if each == 1 else []
     for _ in range(REPEATS):
         order = rng.choice(len(searches), names * each, replace=False)
-        yield [seen(searches, order[k * each : (k + 1) * each], tier) for k in range(names)]
+        yield (
+            [alone[i] for i in order]
+            if alone
+            else [seen(searches, order[k * each : (k + 1) * each], tier) for k in range(names)]
+        )
 
 
 def seen(searches: Sequence[Sequence[Result]], numbers: Sequence[int], tier: str) -> Sample:
@@ -146,8 +151,8 @@ def main() -> None:
     """All tasks, methods and tiers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder that has fashion-mnist/ and adult/")
-    parser.add_argument("--searches", type=int, default=40, help="of each task and method (default 40)")
-    parser.add_argument("--halved", type=int, default=16, help="searches of the handicapped Adam (default 16)")
+    parser.add_argument("--searches", type=int, default=32, help="of each task and method (default 32)")
+    parser.add_argument("--halved", type=int, default=8, help="searches of the handicapped Adam (default 8)")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--work", type=Path, default=Path("runs/null"))
     parser.add_argument("--workers", type=int, default=2)

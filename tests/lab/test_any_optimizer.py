@@ -124,7 +124,7 @@ def test_a_function_makes_it_from_the_parameters_or_from_the_model():
     opt = made(undecayed.cls, mine.model(), dict(undecayed.built({"lr": 0.2})))
     assert [group["weight_decay"] for group in opt.param_groups] == [0.2, 0.0]
     assert sam.defaults == (("lr", 0.1), ("rho", 0.1)) and list(sam.space) == ["lr"]
-    with pytest.raises(LabError, match="mine_any:wrong returned a generator: it must return an optimizer"):
+    with pytest.raises(LabError, match="mine_any:wrong returned a list: it must return an optimizer"):
         routing.check(entries(["mine_any:wrong"]), mine.task)
 
 

@@ -5,15 +5,17 @@ import random
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 import ravine
 from ravine.lab.protocol.found import About, Card, Facts, Found, chosen
 from ravine.lab.protocol.outcome import Method, Outcome, outcome, reaches, stays_at, steps_of_each
-from ravine.lab.protocol.search import Entry
+from ravine.lab.protocol.search import Entry, entries
 from ravine.lab.protocol.stopwatch import StepTime
 from ravine.lab.protocol.study import TIERS, Study, Tried
 from ravine.lab.protocol.trial import Result, Trial
-from ravine.lab.protocol.verdict import doubts, power, speed, whose, words
+from ravine.lab.protocol.verdict import advised, doubts, power, speed, whose, words
 
 from .test_study import finished, result
 
@@ -59,6 +61,25 @@ def test_words():
     )
     assert "SGD did in 1 of 3 runs" in words(found(SGD=LOST))
     assert "one run of each cannot tell skill from luck" in words(found(SGD=[1.0], Adam=[2.0]))
+
+
+@pytest.mark.parametrize("name, at, line", [
+    ("adam", {"lr": 0.002, "1-beta1": 0.05}, "ravine.create('adam', model, lr=0.002, betas=(0.95, 0.999))"),
+    ("muon", {"lr": 0.02, "rest_lr": 0.003}, "ravine.create('muon', model, lr=0.02, rest={'lr': 0.003})"),
+    ("adam:eps=1e-4", {"lr": 0.002}, "ravine.create('adam', model, lr=0.002, eps=0.0001)"),
+    ("torch.optim:Adam", {"lr": 0.002}, ""),
+])  # fmt: skip
+def test_the_best_is_a_line_to_paste(name, at, line):
+    (entry,) = entries([name])
+    card = Card.of(entry, at)
+    assert card.line == line
+    shown = Outcome((method("SGD", CLOSE, card=card),), None, None, card.label, FACTS)
+    assert advised(shown) == (f"opt = {line}  # schedule cosine" if line else "")
+    if line:
+        made = eval(line, {"ravine": ravine, "model": nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))})
+        assert isinstance(made, torch.optim.Optimizer)
+        assert made.param_groups[0]["lr"] == at["lr"] or made.param_groups[1]["lr"] == at["lr"]
+    assert advised(replace(shown, facts=replace(FACTS, preset="classic"))) == ""
 
 
 def test_the_power_is_told_with_the_verdict():

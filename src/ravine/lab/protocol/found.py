@@ -24,6 +24,7 @@ from .evidence import Traits, traits
 from .inside import Inside
 from .recipe import made_of
 from .search import Entry
+from .spaces import REST, ours
 from .stopwatch import StepTime
 from .study import Study, Tier, selection_seeds
 from .trial import Result, Trial
@@ -110,6 +111,7 @@ class Card:
     settings: bool = False  # what was typed sets hyperparameters: its space is another
     warmups: dict[str, int] = field(default_factory=dict[str, int])  # steps of those that the method has itself
     schedule: str | None = None  # where it is not that of the comparison
+    line: str = ""  # of Python that makes it at its best setting, of ours
 
     @classmethod
     def of(cls, entry: Entry, hyper: Mapping[str, float]) -> "Card":
@@ -122,7 +124,7 @@ class Card:
         meaning = (inspect.getdoc(entry.cls) or "").split("\n", 1)[0]
         return cls(
             entry.name, entry.label, entry.ours, entry.defaults, meaning, latex, bool(entry.hyper or entry.given),
-            _warmups(entry), entry.scheduled,
+            _warmups(entry), entry.scheduled, _line(entry, hyper),
         )  # fmt: skip
 
 
@@ -204,6 +206,16 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
     for other in found.sweep:
         keeps({m.card.label for m in other.methods} == {m.card.label for m in methods}, "its batch sizes")
         sound(replace(other, sweep=()), results)
+
+
+def _line(entry: Entry, hyper: Mapping[str, float]) -> str:
+    if ours(entry.cls) is None or not issubclass(entry.cls, Optimizer):
+        return ""
+    built = dict(entry.built(hyper))
+    if not all(isinstance(x, int | float | str | tuple) for x in built.values()):  # modifiers
+        return ""
+    rest = [f"rest={{'lr': {built.pop(REST)}}}"] if REST in built else []
+    return f"ravine.create({', '.join([repr(entry.ours), 'model', *(f'{k}={x!r}' for k, x in built.items()), *rest])})"
 
 
 def _warmups(entry: Entry) -> dict[str, int]:

@@ -57,6 +57,14 @@ def power(found: Outcome) -> str:
     return f"A difference of {found.seen:.2g} from {best.name}{share} is found by half of such comparisons."
 
 
+def advised(found: Outcome) -> str:
+    """The line of Python that makes the best one; empty where none is to be advised."""
+    first = found.methods[0]
+    if first.diverged or found.facts.preset or not first.card.line:
+        return ""
+    return f"opt = {first.card.line}  # schedule {first.card.schedule or found.facts.schedule}"
+
+
 def _lost(found: Outcome) -> str:
     """Why no run has a result: a rate that is too high is not the only reason."""
     runs = [r for m in found.methods for r in m.tuned]

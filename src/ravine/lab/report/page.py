@@ -17,7 +17,7 @@ from ..protocol.found import Made
 from ..protocol.inside import MOST
 from ..protocol.judged import score
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
-from ..protocol.verdict import doubts, power, whose
+from ..protocol.verdict import advised, doubts, power, whose
 from .equations import mathml
 from .exhibits import TITLES, Times, exhibits, inks, looks, profile
 
@@ -38,6 +38,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         verdict=verdict,
         doubts=doubts(outcome),
         power=power(outcome),
+        advised=advised(outcome),
         judged=outcome.judged,
         whose=whose(outcome),
         score=score,

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
-from ..protocol.verdict import doubts, power, speed, whose, words
+from ..protocol.verdict import advised, doubts, power, speed, whose, words
 
 
 def show(found: Outcome, page: Path) -> None:
@@ -31,6 +31,8 @@ def show(found: Outcome, page: Path) -> None:
         console.print(f"target: a validation loss of {found.target:.4g}, {whose(found)}; the step that first reaches "
                       "it, and that from which on the loss stays there", style="dim", soft_wrap=True)  # fmt: skip
     console.print("\n" + " ".join(filter(None, (words(found), power(found), speed(found)))), soft_wrap=True)
+    if advised(found):
+        console.print(advised(found), soft_wrap=True)
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)
     console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)

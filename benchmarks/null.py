@@ -109,8 +109,11 @@ def drawn(searches: Sequence[Sequence[Result]], tier: str, names: int) -> Iterat
 def seen(searches: Sequence[Sequence[Result]], numbers: Sequence[int], tier: str) -> Sample:
     """What `ravine compare` makes of these searches, as if they were one."""
     runs = [r for i in numbers for r in searches[i]]
-    at = torch.cat([places(len(searches[i]), int(i)) for i in numbers])
+    at = torch.cat([placed(len(searches[i]), int(i)) for i in numbers])
     return sample([runs[i] for i in neighbours(at)], TIERS[tier].search, True)
+
+
+placed = cache(places)
 
 
 def more(x: Sample, factor: float) -> Sample:

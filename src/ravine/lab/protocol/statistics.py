@@ -82,7 +82,7 @@ def _difference(first: Sample, second: Sample, methods: int) -> Difference:
     whole = sum(part for part, _ in owed)
     if whole == 0:
         return Difference(mean, 0.0)
-    freedom = whole * whole / sum(part * part / n for part, n in owed)
+    freedom = round(whole * whole / sum(part * part / n for part, n in owed), 1)
     return Difference(mean, studentized_range(methods, freedom) / math.sqrt(2) * math.sqrt(whole))
 
 
@@ -110,6 +110,7 @@ def rows(x: Floats) -> float:
     return max(0.0, float(numpy.var(x.mean(0), ddof=1)) - residual / n) / b
 
 
+@cache
 def studentized_range(k: int, freedom: float, level: float = LEVEL) -> float:
     """The quantile of the range of k normal numbers by a deviation with so many degrees of freedom. SciPy has it too,
     a hundred times slower."""

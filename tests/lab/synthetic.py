@@ -41,7 +41,7 @@ def method(name: str, cls: type, floor: float, lost: int = 0, **changes) -> Meth
     made = Method(
         Card.of(Entry(name, cls, shared=name.lower().endswith("sgd")), {}), {"lr": (1e-3, 1.0), "1-beta1": (0.02, 0.5)},
         tried, dict(tried[2].hyper), seeds,
-        tuple(run(1.0, 2) for _ in range(5)), {}, StepTime(1.0, 0.2, 8.0, 3.5), 4, inside=inside(floor),
+        tuple(run(1.0, 2) for _ in range(5)), {}, StepTime(1.0, 0.2, 8.0, 3.5, 0.9, 1.2, 0.95), 4, inside=inside(floor),
     )  # fmt: skip
     return replace(made, **changes)
 

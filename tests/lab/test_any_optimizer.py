@@ -232,6 +232,7 @@ def test_the_stopwatch_counts_no_pass_as_the_optimizer_s_and_the_monitor_sees_ea
     trial = Trial("tiny", "mine_any:Greedy", (("lr", 0.1),), seed=0, epochs=2, batch=12, content="")
     (time,) = stopwatch.measure([(trial, mine.Greedy)], mine.task, mine.task.load(), seconds=0.0)
     assert not isinstance(time, Exception) and 0 < time.update < time.whole / 2
+    assert time.low <= time.whole <= time.high and time.cpu > 0
     assert look(trial, mine.task, mine.task.load(), mine.Greedy).step
 
 

@@ -282,6 +282,13 @@ def test_a_warm_up_that_is_longer_than_the_run_is_told():
     assert doubted(method("SGD", CLOSE), facts=replace(facts, schedule="no such")) == ""
 
 
+def test_a_machine_that_was_busy_is_told():
+    idle, busy = (method("SGD", CLOSE, time=StepTime(whole, 0.1, cpu=1.0)) for whole in (1.1, 2.5))
+    assert doubted(idle) == ""
+    assert doubted(busy) == "The machine was busy while steps were timed: they took 2.5 times their processor time"
+    assert doubted(busy, facts=replace(FACTS, computed="on cuda in float32")) == ""
+
+
 def test_a_method_that_diverged_shows_no_survivor_s_metric():
     lost = method("SGD", [math.inf, 1.0, 1.0])
     assert lost.metrics == [] and lost.diverged == 1 and method("SGD", CLOSE).metrics == [0.5] * 3

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, TypeVar
 
 import torch
@@ -32,6 +32,9 @@ class StepTime:
     update: float  # milliseconds of it that the optimizer takes
     state_bytes: float = math.nan  # bytes that the optimizer keeps for each number that is trained
     peak: float = math.nan  # MiB of tensors that a step adds, at most, to those that were there before
+    low: float = math.nan  # quartiles of the whole
+    high: float = math.nan
+    cpu: float = math.nan  # milliseconds of processor time in the whole; less than it where the machine was busy
 
 
 def measure(
@@ -44,8 +47,9 @@ def measure(
 
     def told(i: int) -> StepTime:
         runner = runners[i]
-        whole, update = (1e3 * median(turns[1:]) for turns in (runner.whole, runner.update))  # the first turn warms
-        return StepTime(whole, update, runner.state(), runner.peak())
+        turns = [[1e3 * x for x in each[1:]] for each in (runner.whole, runner.update, runner.cpu)]  # the first warms
+        low, whole, high = quantiles(turns[0], n=4, method="inclusive")
+        return StepTime(whole, median(turns[1]), runner.state(), runner.peak(), low, high, median(turns[2]))
 
     def each(act: Callable[[int], T]) -> dict[int, T]:
         out: dict[int, T] = {}
@@ -79,9 +83,11 @@ class _Runner:
         self.wait = torch.cuda.synchronize if trial.device == "cuda" else lambda: None
         self.whole: list[float] = []
         self.update: list[float] = []
+        self.cpu: list[float] = []
 
     def turn(self, steps: int = 10) -> None:
         whole = update = 0.0
+        worked = time.process_time()
         for _ in range(steps):
             start, passes = time.perf_counter(), 0.0
             rows = torch.randint(self.data.rows, (self.batch,)).to(self.data.device)
@@ -103,6 +109,7 @@ class _Runner:
             whole += after - start
         self.update.append(update / steps)
         self.whole.append(whole / steps)
+        self.cpu.append((time.process_time() - worked) / steps)
 
     def state(self) -> float:
         kept = {id(x): x.nbytes for x in _tensors(self.opt.state_dict()["state"])}

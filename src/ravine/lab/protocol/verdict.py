@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import suppress
+from statistics import median
 
 from ravine.schedules import ExponentialWarmup, UntunedWarmup, Warmup
 from ravine.schedules.written import read
@@ -12,6 +13,8 @@ from .judged import sample
 from .outcome import BASELINES, Method, Outcome
 from .spaces import UNSCHEDULED
 from .statistics import differences
+
+BUSY = 1.2  # times the processor time that a step takes by the clock: more is not the optimizer's
 
 
 def words(found: Outcome) -> str:
@@ -116,6 +119,10 @@ def doubts(found: Outcome) -> list[str]:
         if m.edges:
             at = " and ".join(f"{name} at the {end} value tried" for name, end in m.edges.items())
             out.append(f"{m.name} is best with {at}: a better one may lie beyond; search further with --extend")
+    busy = [m.time.whole / m.time.cpu for m in found.methods if m.time.cpu > 0]
+    if busy and median(busy) > BUSY and found.facts.computed.startswith("on cpu"):
+        out.append(f"The machine was busy while steps were timed: they took {median(busy):.2g} times their processor "
+                   "time")  # fmt: skip
     for method, contained in found.excluded():
         out.append(f"{method.name} contains {contained.name} and yet lost to it: its search was too small, it is "
                    "not worse")  # fmt: skip

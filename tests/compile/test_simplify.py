@@ -40,6 +40,17 @@ def test_factors_of_the_host_meet_and_those_of_elements_stay():
     assert rewrite(node("mul", 2.0, K * X)) is node("mul", 2.0, K) * X
 
 
+def test_signs_go_outwards_through_products_and_sums():
+    """A sum of negated terms is the negative of the sum to the last bit, as maximize=True promises. LLVM would subtract
+    them, and add its partial sums in another order."""
+    assert rewrite(node("mul", -X, Y)) is rewrite(node("mul", X, -Y)) is -(X * Y)
+    assert rewrite(node("div", -X, Y)) is -(X / Y) and rewrite(node("div", -X, -Y)) is X / Y
+    assert rewrite(node("mul", H, -X)) is -(H * X)
+    assert rewrite((-X) ** 2.0) is X * X and rewrite((-X) ** 3.0) is node("mul", X * X, -X)
+    for op, x in (("sum", X), ("every", N)):
+        assert rewrite(node(op, -x, shape=SCALAR)) is -node(op, x, shape=SCALAR)
+
+
 @pytest.mark.parametrize("x", [X, N], ids=["elements", "a number of each tensor"])
 def test_powers_are_products_and_roots(x):
     for b, said in {0.5: sqrt(x), 1.0: x, 2.0: x * x, 3.0: (x * x) * x, 4.0: (x * x) * (x * x)}.items():

@@ -232,7 +232,7 @@ def test_a_gradient_in_another_order_where_the_last_one_lay_is_seen(cls):
         p.grad.copy_(q.grad)
         a.step()
         b.step()
-    near(p, q, 1e-6)
+    near(p, q, 1e-5 if products(a) else 1e-6)  # eigenvectors magnify rounding; read in the wrong order: above 1e-4
 
 
 @every_program

@@ -49,7 +49,10 @@ def test_several_processes_step_as_one(world: int, action: str, names: str, tmp_
 )
 @pytest.mark.parametrize(
     "names",
-    [pytest.param("lamb,prodigy,sm3", id="some"), pytest.param(",".join(ALL), id="all", marks=pytest.mark.slow)],
+    [
+        pytest.param("lamb,prodigy,sm3,normuon", id="some"),
+        pytest.param(",".join(ALL), id="all", marks=pytest.mark.slow),
+    ],
 )
 def test_a_distributed_checkpoint_goes_on_in_another_world(worlds: tuple[int, int], names: str, tmp_path: Path):
     before, after = worlds

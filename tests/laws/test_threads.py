@@ -13,6 +13,9 @@ from ravine.compile.launch.llvm import SERIAL
 
 SHAPES = [(5,), (SERIAL, 2), (4097,), (), (333, 77), (0,), (16,), (8191,)]  # blocks and shares meet at odd places
 COUNTS = (2, 3, 7)
+# After three steps a factor of (333, 77) has rank 231. The rest are eigenvalues of rounding, some 1e-4, which torch
+# makes otherwise with other threads; their roots are those of rounding unless ε is larger.
+EPS = {"Shampoo": {"eps": 0.1}}
 
 
 def shapes(cls):
@@ -24,6 +27,7 @@ def shapes(cls):
 
 def run(cls, threads, dtype=torch.float32, **hyper):
     torch.set_num_threads(threads)
+    hyper = EPS.get(cls.__name__, {}) | hyper
     opt = cls(parameters(shapes(cls), dtype=dtype), **hyper)
     walk(opt, 3)
     return opt
@@ -98,7 +102,7 @@ def test_of_every_type(cls, dtype):
 
 @every_program
 def test_the_number_may_change_between_steps(cls):
-    one, many = run(cls, 1), cls(parameters(shapes(cls)))
+    one, many = run(cls, 1), cls(parameters(shapes(cls)), **EPS.get(cls.__name__, {}))
     for t, threads in enumerate((3, 1, 7)):
         torch.set_num_threads(threads)
         walk(many, 1, first=t)

@@ -33,6 +33,11 @@ def simplify(program: Program, roots: bool = False) -> Program:
 def rewrite(x: Expr) -> Expr:
     """One node, simpler where a rule applies."""
     match x.op, x.src:
+        case "mul" | "div", (a, b) if not x.on_host and "neg" in (a.op, b.op):  # in front of a sum: see below
+            made = rewrite(node(x.op, *(s.src[0] if s.op == "neg" else s for s in (a, b))))
+            return made if a.op == b.op else rewrite(node("neg", made))
+        case "sum" | "every", (a,) if a.op == "neg":  # LLVM subtracts negated terms, in another order than it adds them
+            return node("neg", node(x.op, a.src[0], arg=x.arg, shape=x.shape))
         case "pow", (a, b) if not x.on_host and b.op == "const":
             return power(a, b.arg)
         case "div", (a, b) if not x.on_host and b.on_host and b.op != "const":
@@ -68,7 +73,7 @@ def power(a: Expr, b: object) -> Expr:
         case 1.0:
             return a
         case 2.0 | 4.0:
-            half = power(a, b / 2)
+            half = power(a.src[0] if a.op == "neg" else a, b / 2)
             return node("mul", half, half)
         case 3.0:
             return node("mul", power(a, 2.0), a)

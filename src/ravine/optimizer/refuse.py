@@ -117,10 +117,18 @@ def check_placing(opt: Optimizer, who: str, group: Mapping[str, Any], p: Tensor,
     for k, placements in wanted.items():
         if not isinstance(x := state.get(k), Tensor):
             continue
-        if placing(x) != (here.mesh, placements):
+        mesh, found = placing(x)
+        if mesh != here.mesh or not same_parts(mesh, found, placements):
             raise RuntimeError(f"{who} is {on(p)}, its state {k} {on(x)}; redistribute() it, or delete opt.state[p]")
         if k in full and x.dtype in CODED.values() and not here.whole_blocks(BLOCK):
             raise RuntimeError(f"{who} is {on(p)}, and its state {k} is in codes of whole blocks; delete opt.state[p]")
+
+
+def same_parts(mesh: Any, found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    """True where each process has the same part by both; along an axis of one process that is all, however placed."""
+    return len(found) == len(wanted) and all(
+        x == y or mesh.size(axis) == 1 for axis, (x, y) in enumerate(zip(found, wanted, strict=True))
+    )
 
 
 def on(x: Tensor) -> str:

@@ -77,3 +77,4 @@ EDGES = {
         {"beta1_warmup": 1},
     ]
 }
+IDLE = {"SimplifiedAdEMAMix": lambda change, hyper: change == {"min_beta1"} and hyper["beta1_warmup"] is None}

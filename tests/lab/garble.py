@@ -59,6 +59,7 @@ def field(folder: Path, chance: random.Random) -> str:
     table, key, column = chance.choice([("meta", "name", "value")] * 3 + [("trials", "key", "trial")]
                                        + [("trials", "key", "result")] * 2)  # fmt: skip
     with closing(sqlite3.connect(folder / "trials.sqlite", isolation_level=None)) as db:
+        db.text_factory = lambda text: text.decode("utf-8", "replace")  # of what was damaged before
         rows = db.execute(f"select {key}, {column} from {table} order by {key}").fetchall()
         of, text = chance.choice([row for row in rows if not str(row[0]).startswith("inside")])
         whole = isinstance(text, str) and text and _is_json(text)  # not damaged before

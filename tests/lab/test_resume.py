@@ -35,7 +35,7 @@ def test_resume_runs_what_is_missing_with_the_settings_kept(smoke, unfinished, r
     assert "1 trial was in flight when the last run stopped; it is run again" in printed
     assert "1 trial here is of other code, another task of this name or other versions" in printed
     keys = {row[0] for row in table(smoke[0])}
-    assert [row for row in table(unfinished) if row[0] in keys] == table(smoke[0]) and len(table(unfinished)) == 57
+    assert [row for row in table(unfinished) if row[0] in keys] == table(smoke[0]) and len(table(unfinished)) == 89
     assert "ravine compare --tier smoke" in (unfinished / "report.html").read_text(encoding="utf-8")
 
 

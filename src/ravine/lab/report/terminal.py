@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.verdict import advised, doubts, power, speed, whose, words
@@ -15,8 +15,8 @@ def show(found: Outcome, page: Path) -> None:
     console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
     metric = [task.metric] if task.metric else []
     loss = f"{found.judged} loss"
-    titles = ("", "optimizer", loss, "behind", *metric, "target: first, stays", "best lr", "ms/step")
-    table = Table(*titles, box=None, pad_edge=False)
+    titles = (loss, "behind", *metric, "target: first, stays", "best lr", "ms/step")
+    table = Table("", Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
     for m in found.methods:
         accuracy = f"{sum(m.metrics) / len(m.metrics):.4f}" if m.metrics else ""
         table.add_row(

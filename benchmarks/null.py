@@ -29,7 +29,7 @@ from bench import RESULTS, command_line, machine
 
 import ravine
 from ravine.lab.protocol.judged import sample
-from ravine.lab.protocol.search import Entry, entries, neighbours, places
+from ravine.lab.protocol.search import Entry, entries
 from ravine.lab.protocol.statistics import Sample, differences
 from ravine.lab.protocol.study import TIERS, Study
 from ravine.lab.protocol.trial import Result, Trial, run
@@ -109,11 +109,7 @@ def drawn(searches: Sequence[Sequence[Result]], tier: str, names: int) -> Iterat
 def seen(searches: Sequence[Sequence[Result]], numbers: Sequence[int], tier: str) -> Sample:
     """What `ravine compare` makes of these searches, as if they were one."""
     runs = [r for i in numbers for r in searches[i]]
-    at = torch.cat([placed(len(searches[i]), int(i)) for i in numbers])
-    return sample([runs[i] for i in neighbours(at)], TIERS[tier].search, True)
-
-
-placed = cache(places)
+    return sample(runs, TIERS[tier].search)
 
 
 def more(x: Sample, factor: float) -> Sample:
@@ -165,7 +161,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for task in asked.only:
         for method in METHODS:
-            for kept, tiers in (("smoke", ("smoke",)), ("standard", ("standard", "full"))):
+            for kept, tiers in (("smoke", ("smoke",)), ("standard", ("standard",))):
                 found = pool(task, method, kept, asked.searches, asked.data, asked.work, asked.workers)
                 for tier in tiers:
                     about = {"task": task, "method": method, "tier": tier}

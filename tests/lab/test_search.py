@@ -101,17 +101,6 @@ def test_of_a_sum_of_gradients_the_rate_is_searched_that_it_comes_to():
     assert list(lr.space) == ["1-momentum"] and dict(points(lr, lr.space, 1)[0].at)["lr"] == 0.3
 
 
-@pytest.mark.parametrize("n", [2, 3, 8, 31, 32, 128])
-def test_neighbours_share_a_cell_of_the_first_two_dimensions(n):
-    at = search.places(n, 5)
-    order = search.neighbours(at)
-    assert sorted(order) == list(range(n))
-    if n == 32:  # 32 cells of 1/8 by 1/4 with a point each, two by two
-        near = at[order][:, :2].reshape(16, 2, 2)
-        assert (near.diff(dim=1).abs() <= 0.25).all()
-        assert len({(int(8 * x), int(4 * y)) for x, y in at[:, :2].tolist()}) == 32
-
-
 def test_points_fill_the_space_evenly():
     """Sixteen points: one in each sixteenth of every range, on a log scale."""
     space = spaces.space_of(ravine.Adam)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from ravine.lab.protocol.best_of import pseudo_values
-from ravine.lab.protocol.statistics import Sample, differences, letters, rows, spread, studentized_range
+from ravine.lab.protocol.statistics import Sample, differences, letters, rows, studentized_range
 
 A, B = [1.0, 2.0, 3.0, 4.0, 5.0], [1.5, 2.4, 3.9, 4.1, 5.6]
 
@@ -43,23 +43,6 @@ def test_of_methods_that_are_alike_some_are_distinct_in_one_of_twenty(methods):
         found = differences([Sample(rng.normal(size=12).tolist()) for _ in range(methods)])
         wrong += any(d.distinct for d in found.values())
     assert 0.02 <= wrong / 400 <= 0.08
-
-
-def test_between_neighbours_the_place_in_the_space_is_left_out():
-    """Points that fill a range evenly: their mean owes nothing to how the loss rises over the range."""
-    rng, means, claimed, plain = numpy.random.default_rng(0), [], [], []
-    for _ in range(500):
-        at = (numpy.arange(32) + rng.random(32)) / 32
-        x = (5 * at + 0.1 * rng.normal(size=32)).tolist()
-        means.append(numpy.mean(x))
-        (near, freedom), (whole, _) = spread(x, True), spread(x, False)
-        claimed.append(near / 32)
-        plain.append(whole / 32)
-    assert freedom == 16
-    assert 1.0 <= numpy.mean(claimed) / numpy.var(means) <= 2.5 and numpy.mean(plain) / numpy.var(means) > 50
-    noise = [spread(rng.normal(size=6).tolist(), True)[0] for _ in range(3000)]
-    assert numpy.mean(noise) == pytest.approx(1.0, rel=0.1)
-    assert spread([1.0, 2.0, 7.0], True) == (0.5, 1)  # who has no neighbour adds nothing
 
 
 def test_the_rows_add_what_a_difference_owes_to_them():

@@ -22,10 +22,10 @@ def metric(result: Result) -> float:
     return result.metric[-1] if result.test_metric is None else result.test_metric
 
 
-def sample(runs: Sequence[Result], search: int, neighbours: bool = False) -> Sample:
+def sample(runs: Sequence[Result], search: int) -> Sample:
     """The loss of what a search of so many of these runs keeps, over all such searches: for each run what it adds, and
     the same over parts of the rows. A search keeps the run with the lowest validation loss; where all of its runs
-    diverged, the loss before the first step. `neighbours` says that runs lie beside each other two by two.
+    diverged, the loss before the first step.
     """
     lost = [math.isinf(score(r)) for r in runs]
     kept_by = [r.valid[0] if gone else r.final for r, gone in zip(runs, lost, strict=True)]
@@ -33,8 +33,8 @@ def sample(runs: Sequence[Result], search: int, neighbours: bool = False) -> Sam
     values = pseudo_values(kept_by, numpy.array(losses), search).tolist()
     count = {len(r.parts) for r, gone in zip(runs, lost, strict=True) if not gone}
     if len(count) != 1 or 0 in count:
-        return Sample(values, None, neighbours)
+        return Sample(values)
     parts = numpy.array([[x] * max(count) if gone else r.parts
                          for r, x, gone in zip(runs, losses, lost, strict=True)])  # fmt: skip
     kept = pseudo_values(kept_by, parts, search) if numpy.isfinite(parts).all() else None
-    return Sample(values, kept, neighbours)
+    return Sample(values, kept)

@@ -10,7 +10,6 @@ from typing import Any
 from .found import Card, Chosen, Facts, Found
 from .inside import Inside
 from .judged import metric, sample, score
-from .search import neighbours, places
 from .spaces import CONTAINS
 from .statistics import Difference, Sample, differences, letters
 from .stopwatch import StepTime
@@ -34,7 +33,6 @@ class Method:
     edges: dict[str, str]  # where the best value lies at the edge of the space, and at which end
     time: StepTime
     search: int = 1  # points of a search that the verdict is about
-    beside: tuple[int, ...] = ()  # the numbers of the points that were tried, neighbours beside each other
     widened: int = 0  # times that its space was
     inside: Inside | None = None  # what a monitor saw in one run of the best point
 
@@ -52,8 +50,8 @@ class Method:
     def sample(self) -> Sample:
         """What the verdict is about: the loss to be expected of a search of so many points; of a method that is not
         searched that of a run."""
-        runs = [self.tried[i].result for i in self.beside or range(len(self.tried))]
-        return sample(runs, self.search, bool(self.beside)) if runs else sample(self.tuned, 1)
+        runs = [p.result for p in self.tried]
+        return sample(runs, self.search) if runs else sample(self.tuned, 1)
 
     @property
     def loss(self) -> float:
@@ -183,12 +181,10 @@ def _method(chosen: Chosen, results: Mapping[str, Result], facts: Facts) -> Meth
         return tuple(results[key] for key in keys)
 
     tried = tuple(Tried(at, results[key]) for at, key in chosen.points)
-    search, beside = 1, tuple[int, ...]()
-    if chosen.space:
-        search, beside = facts.tier.search, tuple(neighbours(places(len(tried), facts.search_seed)))
+    search = facts.tier.search if chosen.space else 1
     return Method(
         chosen.card, chosen.space, tried, chosen.hyper, of(chosen.tuned), of(chosen.defaults), chosen.edges,
-        chosen.time, search, beside, chosen.widened, chosen.inside,
+        chosen.time, search, chosen.widened, chosen.inside,
     )  # fmt: skip
 
 

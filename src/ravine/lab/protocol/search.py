@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
@@ -92,17 +91,6 @@ DIMENSIONS = 32  # of the sequence: of each space the first ones, so that these 
 def places(n: int, number: int) -> Tensor:
     """Where the points lie, from 0 to 1."""
     return SobolEngine(DIMENSIONS, scramble=True, seed=number).draw(n)
-
-
-def neighbours(at: Tensor) -> list[int]:
-    """The numbers of points in an order in which those lie beside each other, two by two, that share a cell of the
-    first two dimensions: along Morton's curve, for 2ⁿ points of a Sobol sequence with a point in each smallest cell."""
-    code, rest = torch.zeros(len(at), dtype=torch.int64), at[:, :2].clone()
-    for level in range(max(1, (len(at) - 1).bit_length())):  # each halves the cells, one dimension after the other
-        rest[:, level % 2] *= 2
-        half = rest[:, level % 2] >= 1
-        code, rest[:, level % 2] = 2 * code + half, rest[:, level % 2] - half.to(rest.dtype)
-    return torch.argsort(code, stable=True).tolist()
 
 
 def points(entry: Entry, space: Space, n: int, number: int = 0) -> list[Point]:

@@ -25,12 +25,10 @@ Floats = NDArray[numpy.float64]
 @dataclass(frozen=True)
 class Sample:
     """What one method gave: a value for each seed, and where known those over parts of the rows for each seed; all
-    samples have the same parts. neighbours: the 1st and 2nd value are of points that lie beside each other in a space
-    that the points fill evenly, the 3rd and 4th too, and so on."""
+    samples have the same parts."""
 
     values: Sequence[float]
     parts: Floats | None = None
-    neighbours: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,9 @@ def differences(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
     """Of all pairs (first, second), first < second, of samples with the same seeds: Games and Howell's procedure, where
     each pair has a variance of its own, on paired values, and with what is owed to the rows.
 
-        d ± q(k, ν) / √2 · √V        V = s²/n + r²        ν = V² / ((s²/n)²/f + r⁴/(b − 1))
+        d ± q(k, ν) / √2 · √V        V = s²/n + r²        ν = V² / ((s²/n)²/(n − 1) + r⁴/(b − 1))
 
-    s² is the variance of the n differences (`spread`, of f degrees of freedom), r² is `rows`, q the quantile of the
+    s² is the variance of the n differences, r² is `rows`, q the quantile of the
     studentized range of k methods, ν Satterthwaite's number. Of two methods, and without rows, it is the paired t-test.
     Games & Howell 1976    https://doi.org/10.3102/10769986001002113
     """
@@ -75,8 +73,7 @@ def _difference(first: Sample, second: Sample, methods: int) -> Difference:
     n, mean = len(d), fmean(d)
     if n < 2:
         return Difference(mean, math.inf)
-    squared, freedom = spread(d, first.neighbours or second.neighbours)
-    owed = [(squared / n, freedom)]
+    owed = [(variance(d) / n, n - 1)]
     if first.parts is not None and second.parts is not None and first.parts.shape[1] > 1:
         owed.append((rows(second.parts - first.parts), first.parts.shape[1] - 1))
     whole = sum(part for part, _ in owed)
@@ -84,16 +81,6 @@ def _difference(first: Sample, second: Sample, methods: int) -> Difference:
         return Difference(mean, 0.0)
     freedom = round(whole * whole / sum(part * part / n for part, n in owed), 1)
     return Difference(mean, studentized_range(methods, freedom) / math.sqrt(2) * math.sqrt(whole))
-
-
-def spread(x: Sequence[float], neighbours: bool) -> tuple[float, int]:
-    """The variance of numbers, and its degrees of freedom. Between neighbours it is what the place in the space leaves:
-    half the mean square of their difference. Points that fill a space evenly owe nothing to the rest: collapsed strata,
-    Cochran 1977, Sampling Techniques, section 5A.12."""
-    if not neighbours:
-        return variance(x), len(x) - 1
-    pairs = [b - a for a, b in zip(x[::2], x[1::2], strict=False)]
-    return fmean(d * d for d in pairs) / 2, len(pairs)
 
 
 def rows(x: Floats) -> float:

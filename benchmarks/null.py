@@ -96,20 +96,9 @@ def pool(
 def drawn(searches: Sequence[Sequence[Result]], tier: str, names: int) -> Iterator[list[Sample]]:
     """Comparisons of so many names of one method, a search each; a full one is made of several smaller ones."""
     rng, each = np.random.default_rng(names), TIERS[tier].points // len(searches[0])
-    alone = [seen(searches, [i], tier) for i in range(len(searches))] if each == 1 else []
     for _ in range(REPEATS):
-        order = rng.choice(len(searches), names * each, replace=False)
-        yield (
-            [alone[i] for i in order]
-            if alone
-            else [seen(searches, order[k * each : (k + 1) * each], tier) for k in range(names)]
-        )
-
-
-def seen(searches: Sequence[Sequence[Result]], numbers: Sequence[int], tier: str) -> Sample:
-    """What `ravine compare` makes of these searches, as if they were one."""
-    runs = [r for i in numbers for r in searches[i]]
-    return sample(runs, TIERS[tier].search)
+        order = rng.choice(len(searches), (names, each), replace=False)
+        yield [sample([r for i in numbers for r in searches[i]], TIERS[tier].search) for numbers in order]
 
 
 def more(x: Sample, factor: float) -> Sample:
@@ -138,7 +127,7 @@ def planted(searches: Sequence[Sequence[Result]], tier: str) -> dict[str, Any]:
 
 def halved(whole: Sequence[Sequence[Result]], lost: Sequence[Sequence[Result]], tier: str) -> dict[str, Any]:
     """Adam, and Adam that loses every second step."""
-    a, b = [[seen(x, [i], tier) for i in range(len(lost))] for x in (whole, lost)]
+    a, b = [[sample(x, TIERS[tier].search) for x in side[: len(lost)]] for side in (whole, lost)]
     levels = [float(np.mean([np.mean(x.values) for x in side])) for side in (a, b)]
     same = [differences([x, y])[0, 1].low > 0 for x, y in zip(a, b, strict=True)]
     own = [differences([x, y])[0, 1].low > 0 for i, x in enumerate(a) for j, y in enumerate(b) if i != j]
@@ -161,7 +150,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for task in asked.only:
         for method in METHODS:
-            for kept, tiers in (("smoke", ("smoke",)), ("standard", ("standard",))):
+            for kept, tiers in (("smoke", ("smoke",)), ("standard", ("standard", "full"))):
                 found = pool(task, method, kept, asked.searches, asked.data, asked.work, asked.workers)
                 for tier in tiers:
                     about = {"task": task, "method": method, "tier": tier}

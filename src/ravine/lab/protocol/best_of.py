@@ -23,15 +23,13 @@ def best_of(losses: Sequence[float]) -> list[float]:
     Dodge et al. 2019, Show Your Work    https://arxiv.org/abs/1909.03004    draw the k with replacement; without, as
     here, the estimate is unbiased: Tang et al. 2020    https://arxiv.org/abs/2004.13705
     """
-    n = len(losses)
-    return (np.array([_weights(n, k) for k in range(1, n + 1)]) @ np.sort(losses)).tolist()
+    return (_for_each_k(len(losses)) @ np.sort(losses)).tolist()
 
 
 def band(losses: Sequence[float], resamples: int = 1000, level: float = 0.95) -> tuple[list[float], list[float]]:
     """A percentile bootstrap interval of `best_of`; too narrow where k comes near n, as Tang et al. show."""
     rng, n = np.random.default_rng(0), len(losses)
-    weights = np.array([_weights(n, k) for k in range(1, n + 1)])
-    drawn = np.sort(rng.choice(np.asarray(losses), (resamples, n)), axis=1) @ weights.T
+    drawn = np.sort(rng.choice(np.asarray(losses), (resamples, n)), axis=1) @ _for_each_k(n).T
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low.tolist(), high.tolist()
 
@@ -58,6 +56,10 @@ def pseudo_values(chosen_by: Sequence[float], values: Floats, k: int) -> Floats:
     out = np.empty_like(x)
     out[order] = n * whole - (n - 1) * (before + after)
     return out
+
+
+def _for_each_k(n: int) -> Floats:
+    return np.array([_weights(n, k) for k in range(1, n + 1)])
 
 
 def _weights(n: int, k: int) -> Floats:

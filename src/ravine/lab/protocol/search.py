@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from ..errors import LabError
@@ -88,11 +87,6 @@ class Point:
 DIMENSIONS = 32  # of the sequence: of each space the first ones, so that these are the same for all
 
 
-def places(n: int, number: int) -> Tensor:
-    """Where the points lie, from 0 to 1."""
-    return SobolEngine(DIMENSIONS, scramble=True, seed=number).draw(n)
-
-
 def points(entry: Entry, space: Space, n: int, number: int = 0) -> list[Point]:
     """The first `n` of a scrambled Sobol sequence, on a log scale; numbers of 3 digits so that they can be typed.
 
@@ -101,7 +95,7 @@ def points(entry: Entry, space: Space, n: int, number: int = 0) -> list[Point]:
     scramble. Where there is nothing to search it is one setting n times.
     """
     out: list[Point] = []
-    for cube in places(n, number).tolist():
+    for cube in SobolEngine(DIMENSIONS, scramble=True, seed=number).draw(n).tolist():
         at = {
             name: float(f"{low * (high / low) ** u:.3g}")
             for u, (name, (low, high)) in zip(cube, space.items(), strict=False)

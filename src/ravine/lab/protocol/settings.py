@@ -115,6 +115,5 @@ class Settings:
     def work(self) -> Tier:
         """The tier, with what was asked for in its place."""
         tier = TIERS[self.tier]
-        points, seeds = self.points or tier.points, self.seeds or tier.seeds
-        defaults, search = min(seeds, tier.defaults), max(1, points * tier.search // tier.points)
-        return replace(tier, points=points, search=search, seeds=seeds, defaults=defaults)
+        seeds = self.seeds or tier.seeds
+        return replace(tier, points=self.points or tier.points, seeds=seeds, defaults=min(seeds, tier.defaults))

@@ -60,8 +60,8 @@ def differences(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
 
         d ± q(k, ν) / √2 · √V        V = s²/n + r²        ν = V² / ((s²/n)²/(n − 1) + r⁴/(b − 1))
 
-    s² is the variance of the n differences, r² is `rows`, q the quantile of the
-    studentized range of k methods, ν Satterthwaite's number. Of two methods, and without rows, it is the paired t-test.
+    s² is the variance of the n differences, r² is `rows`, q the quantile of the studentized range of k methods, ν
+    Satterthwaite's number. Of two methods, and without rows, it is the paired t-test.
     Games & Howell 1976    https://doi.org/10.3102/10769986001002113
     """
     return {(i, j): _difference(samples[i], samples[j], len(samples))

@@ -25,14 +25,19 @@ Known = Mapping[Trial, Result]
 @dataclass(frozen=True)
 class Tier:
     """How much work for each optimizer: points, each tried with a seed of its own; the best one again with new seeds;
-    and the defaults. The verdict is about what a search of `search` of the points is to be expected to find."""
+    and the defaults. The verdict is about what a search of a quarter of the points is to be expected to find: of more
+    of them the jackknife does not know the spread."""
 
     points: int
-    search: int
     dimensions: int | None  # hyperparameters that are searched; None: all of the space
     seeds: int
     defaults: int
     share: float  # of the task's epochs
+
+    @property
+    def search(self) -> int:
+        """How many points a search has that the verdict is about."""
+        return max(1, self.points // 4)
 
     @property
     def trials(self) -> int:
@@ -41,9 +46,9 @@ class Tier:
 
 
 TIERS = {
-    "smoke": Tier(points=8, search=4, dimensions=1, seeds=2, defaults=1, share=0.1),
-    "standard": Tier(points=32, search=8, dimensions=3, seeds=5, defaults=5, share=1.0),
-    "full": Tier(points=128, search=32, dimensions=None, seeds=10, defaults=10, share=1.0),
+    "smoke": Tier(points=8, dimensions=1, seeds=2, defaults=1, share=0.1),
+    "standard": Tier(points=32, dimensions=3, seeds=5, defaults=5, share=1.0),
+    "full": Tier(points=128, dimensions=None, seeds=10, defaults=10, share=1.0),
 }
 
 
@@ -71,10 +76,6 @@ class Round:
     def finished(self, known: Known) -> bool:
         """Whether all points are known."""
         return all(trial in known for trial in self.trials)
-
-    def tried(self, known: Known) -> list[Tried]:
-        """What each point gave."""
-        return [Tried(dict(p.at), known[t]) for p, t in zip(self.points, self.trials, strict=True)]
 
     def ranked(self, known: Known) -> list[Point]:
         """The points, best first; those that diverged are left out where others did not."""

@@ -63,7 +63,8 @@ def behind(found: Outcome, m: Method) -> str:
 
 def meaning(found: Outcome) -> str:
     """What the loss is of."""
-    n, search = found.facts.tier.points, found.methods[0].search
+    tier = found.facts.tier
     if not found.methods[0].tried:
         return f"{found.judged} loss is the mean over the seeds"
-    return f"{found.judged} loss is that to be expected of a search of {search} settings, from the {n} tried of each"
+    return (f"{found.judged} loss is that to be expected of a search of {tier.search} setting{'s' * (tier.search > 1)}, "
+            f"from the {tier.points} tried of each")  # fmt: skip

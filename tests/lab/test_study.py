@@ -45,7 +45,7 @@ def test_every_optimizer_gets_the_same_budget(tier, name):
 
 def test_what_a_tier_costs():
     assert {name: tier.trials for name, tier in TIERS.items()} == {"smoke": 11, "standard": 42, "full": 148}
-    assert {name: tier.search for name, tier in TIERS.items()} == {"smoke": 2, "standard": 8, "full": 32}
+    assert {name: tier.search for name, tier in TIERS.items()} == {"smoke": 2, "standard": 8, "full": 16}
 
 
 def test_each_point_has_a_seed_of_its_own_and_the_best_is_run_with_new_ones():

@@ -25,8 +25,7 @@ Known = Mapping[Trial, Result]
 @dataclass(frozen=True)
 class Tier:
     """How much work for each optimizer: points, each tried with a seed of its own; the best one again with new seeds;
-    and the defaults. The verdict is about what a search of a quarter of the points is to be expected to find: of more
-    of them the jackknife does not know the spread."""
+    and the defaults. The verdict is about what a search of some of the points is to be expected to find."""
 
     points: int
     dimensions: int | None  # hyperparameters that are searched; None: all of the space
@@ -36,8 +35,9 @@ class Tier:
 
     @property
     def search(self) -> int:
-        """How many points a search has that the verdict is about."""
-        return max(1, self.points // 4)
+        """How many points a search has that the verdict is about: a quarter, and at most 16. In a larger one a few
+        points decide, and the jackknife takes the spread for less than it is (benchmarks/null.py)."""
+        return max(1, min(16, self.points // 4))
 
     @property
     def trials(self) -> int:

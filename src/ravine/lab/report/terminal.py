@@ -66,5 +66,5 @@ def meaning(found: Outcome) -> str:
     tier = found.facts.tier
     if not found.methods[0].tried:
         return f"{found.judged} loss is the mean over the seeds"
-    return (f"{found.judged} loss is that to be expected of a search of {tier.search} setting{'s' * (tier.search > 1)}, "
-            f"from the {tier.points} tried of each")  # fmt: skip
+    settings = f"{tier.search} setting{'s' * (tier.search > 1)}, from the {tier.points} tried of each"
+    return f"{found.judged} loss is that to be expected of a search of {settings}"

@@ -16,10 +16,13 @@ from inprocess import model
 from work import leaves, raises, returns_a_lambda, sometimes, train
 
 import ravine
+from ravine.parallel.engines.lines import ServerLost
 from ravine.parallel.rules import ElasticCenter
 from ravine.parallel.server.admit import Finite, StalenessLR
+from ravine.parallel.server.message import Leave
 from ravine.parallel.server.parameter_server import ParameterServer
 from ravine.parallel.server.snapshot import write
+from ravine.parallel.workers import Downpour
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,30 @@ def test_a_server_goes_on_from_its_checkpoint_and_numbers_go_on_too(tmp_path):
         ):
             with pytest.raises(RuntimeError, match="it is closed"):
                 ask()
+
+
+@pytest.mark.ci
+def test_threads_end_with_their_worker_and_their_server():
+    before = set(threading.enumerate())
+    with ParameterServer(model(), "sgd:lr=0.1", shards=2) as made:
+        workers = [Downpour(made.handle(), ravine.SGD(model().parameters(), lr=0.1)) for _ in range(3)]
+        alive = threading.active_count()
+        workers.pop().close()
+        workers.clear()  # nobody says goodbye for these
+        settles_at(alive - 6)
+        lines = made.lines
+    for x in set(threading.enumerate()) - before:
+        x.join(10)
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(ServerLost, match="are closed"):
+        lines.post(0, Leave(0))
+
+
+def settles_at(alive):
+    end = time.monotonic() + 10
+    while threading.active_count() > alive and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() == alive
 
 
 @pytest.mark.ci

@@ -32,19 +32,25 @@ class Ended(Exception):
 
 
 class Lines:
-    """A thread for each shard, which sends what is posted, in order."""
+    """A thread for each shard, which sends what is posted, in order. They end with the last who holds this."""
 
     def __init__(self, lines: Sequence[Line]):
-        self.lines = lines
+        self.lines, self.closed = lines, False
+
+    def __del__(self) -> None:
+        self.close()
 
     def post(self, shard: int, request: Request) -> Future[Reply]:
         """Send a request, and go on; the future has the reply, or what went wrong."""
+        if self.closed:
+            raise ServerLost("the lines to the parameter server are closed")
         future = Future[Reply]()
         self.lines[shard].waiting.put((request, future))
         return future
 
     def close(self) -> None:
-        """End the threads, once what was posted is answered."""
+        """End the threads, once what was posted is answered. It may be called twice."""
+        self.closed = True
         for line in self.lines:
             line.waiting.put(None)
 

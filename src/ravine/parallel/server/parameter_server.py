@@ -130,8 +130,8 @@ class ParameterServer:
                 raise ValueError(f"ParameterServer: {folder} has snapshots of shards {saved}, and there are {shards}")
         self.closed = False
         self.engine = started(engine, self.plan, patience, restarts, resources)
+        self.lines = self.engine.connect()(-1)
         try:
-            self.lines = self.engine.connect()(-1)
             self.client = made.handle(-1, self.engine.connect()).client()
             self.count = max(self.metrics()["workers"])  # on a checkpoint, numbers go on: pushes count once
         except BaseException:
@@ -273,6 +273,7 @@ class ParameterServer:
         """End all processes of it, workers that still run too. It may be called twice."""
         self.closed = True
         self.engine.close()
+        self.lines.close()
 
     def open(self) -> None:
         """Raise RuntimeError where it is closed."""

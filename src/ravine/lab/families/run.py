@@ -100,12 +100,12 @@ def tracked(job: Job, task: Task, data: Data, done: list[Done], looks: list[Look
     for look in looks:
         weights = look.weights if names[0] in look.weights else dict(zip(names, look.weights.values(), strict=True))
         model.load_state_dict(weights, strict=False)
-        loss, metric, _ = evaluated(task, forward, data.x_valid, data.y_valid)
+        now = evaluated(task, forward, data.x_valid, data.y_valid)
         track.seconds.append(max(0.0, look.at - began))
         track.gradients.append(look.gradients)
         track.bytes.append(sent * look.gradients / job.gradients)
-        track.loss.append(loss)
-        track.metric.append(metric)
+        track.loss.append(now.loss)
+        track.metric.append(now.metric)
     if data.tested:
         track.test = evaluated(task, forward, data.x_test, data.y_test).loss
     return track

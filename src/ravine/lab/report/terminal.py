@@ -7,29 +7,29 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
-from ..protocol.verdict import advised, doubts, power, speed, whose, words
+from ..protocol.verdict import advised, doubts, easier, power, speed, words
 
 
 def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
     console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
     metric = [task.metric] if task.metric else []
-    loss = f"{found.judged} loss"
-    titles = (loss, "behind", *metric, "target: first, stays", "best lr", "ms/step")
+    target = found.target if found.easy_target is None else found.easy_target
+    titles = (found.measure, "behind", *metric, "target: first, stays", "best lr", "ms/step")
     table = Table("", Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
     for m in found.methods:
         accuracy = f"{sum(m.metrics) / len(m.metrics):.4f}" if m.metrics else ""
         table.add_row(
             found.groups[m.name], m.name, "diverged" if m.diverged else f"{m.loss:.4f}", behind(found, m),
-            *([accuracy] if metric else []), arrival(m, found.target), rate(m),
+            *([accuracy] if metric else []), arrival(m, target), rate(m),
             f"{m.time.whole:.2f}" if math.isfinite(m.time.whole) else "",
         )  # fmt: skip
     console.print(table)
     console.print(f"{meaning(found)}; ± is an interval that holds for all at once in 95 % of comparisons; optimizers "
                   "that share a letter cannot be told apart", style="dim", soft_wrap=True)  # fmt: skip
-    if found.target is not None:
-        console.print(f"target: a validation loss of {found.target:.4g}, {whose(found)}; the step that first reaches "
-                      "it, and that from which on the loss stays there", style="dim", soft_wrap=True)  # fmt: skip
+    if target is not None:
+        console.print(f"target: a validation {found.quantity} of {target:.4g}, {easier(found)}; the step that first "
+                      "reaches it, and that from which on it stays there", style="dim", soft_wrap=True)  # fmt: skip
     console.print("\n" + " ".join(filter(None, (words(found), power(found), speed(found)))), soft_wrap=True)
     if advised(found):
         console.print(advised(found), soft_wrap=True)
@@ -65,6 +65,6 @@ def meaning(found: Outcome) -> str:
     """What the loss is of."""
     tier = found.facts.tier
     if not found.methods[0].tried:
-        return f"{found.judged} loss is the mean over the seeds"
+        return f"{found.measure} is the mean over the seeds"
     settings = f"{tier.search} setting{'s' * (tier.search > 1)}, from the {tier.points} tried of each"
-    return f"{found.judged} loss is that to be expected of a search of {settings}"
+    return f"{found.measure} is that to be expected of a search of {settings}"

@@ -131,6 +131,7 @@ def test_overlap_is_the_same_with_gradients_one_step_older():
                 center[k] = center[k] - 0.05 * grad
             sent = [x.clone() for x in center]
         near(weights(net), weights(twin))
+    worker.close()  # the last push arrives
     near(list(server.parameters().values()), center)
 
 

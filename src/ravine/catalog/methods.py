@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -93,7 +93,7 @@ def methods(by: str = "name", of: Iterable[type[Optimizer]] | None = None) -> li
 class Cited(Protocol):
     """What comes from papers: a method, a schedule, a modifier, a strategy."""
 
-    papers: tuple[str, ...]  # keys of papers.bib, its own first
+    papers: ClassVar[tuple[str, ...]]  # keys of papers.bib, its own first
 
 
 def cited(cls: type[Cited]) -> list[Entry]:

@@ -111,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         dest="tasks",
         type=tasks,
         default=(),
-        help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
+        help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile, and scores "
+        "(default digits)",
     )
     add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add(

@@ -13,7 +13,7 @@ from ravine.cli.answer import write
 
 from .. import report
 from ..errors import LabError
-from ..protocol import curriculum, curvature, routing, search, sparse, stopwatch
+from ..protocol import curriculum, curvature, routing, score, search, sparse, stopwatch
 from ..protocol import devices as where
 from ..protocol.decode import Garbled, decoded
 from ..protocol.found import About, Facts, Found, Made, chosen
@@ -46,19 +46,22 @@ def compare(settings: Settings, command: str) -> None:
     for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
         found[folder] = on(name, task, folder, settings, command)
         _page(found[folder], folder)  # now: what comes next may fail
-    reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
+    several = {o.facts.task.name: o for o in found.values()} if len(names) > 1 else {}
+    reached, whole = (score.times(several), score.scores(several)) if several else (None, None)
     for folder, one in found.items() if reached else ():
-        _page(one, folder, reached)
+        _page(one, folder, reached, whole)
     for folder, one in found.items():
         if settings.export:
             with Reading(folder) as records:
                 _export(records.rows(), one, folder, settings.export)
-        part, several = folder.name, len(names) > 1
+        part = folder.name
         png = settings.png / part if settings.png and several else settings.png
         pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{part}") if settings.pdf and several else settings.pdf
         report.stills(one, png, pdf, reached)
     for folder, one in found.items():
         terminal.show(one, folder / PAGE)
+    if whole:
+        terminal.scores(whole)
 
 
 PAGE = "report.html"
@@ -287,11 +290,11 @@ def _setting(trial: Trial) -> str:
     return f"{', '.join(f'{name} {x}' for name, x in trial.hyper)} with seed {trial.seed}"
 
 
-def _page(found: Outcome, folder: Path, reached: dict[str, dict[str, float]] | None = None) -> None:
+def _page(found: Outcome, folder: Path, reached: score.Times | None = None, scores: score.Scores | None = None) -> None:
     """Whole or not at all: a report that is there stays until the new one is complete."""
     page = folder / PAGE
     try:
-        write(page, report.page(found, f"{words(found)}\n{speed(found)}", reached))
+        write(page, report.page(found, f"{words(found)}\n{speed(found)}", reached, scores))
     except OSError as error:
         raise LabError(f"{page}: cannot be written: {error.strerror}; all trials are recorded, run the same command "
                        "again when it can") from error  # fmt: skip

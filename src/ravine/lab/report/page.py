@@ -17,15 +17,17 @@ from ..protocol.found import Made
 from ..protocol.inside import MOST
 from ..protocol.judged import score
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
+from ..protocol.score import Scores, Times
 from ..protocol.verdict import advised, doubts, power, whose
 from .equations import mathml
-from .exhibits import TITLES, Times, exhibits, inks, looks, profile
+from .exhibits import TITLES, exhibits, inks, looks, profile
 
 HERE = Path(__file__).parent
 
 
-def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
-    """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile."""
+def page(outcome: Outcome, verdict: str, times: Times | None = None, scores: Scores | None = None) -> str:
+    """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile,
+    `scores` over them a table."""
     ink, folder = inks(outcome, times), HERE
     figures = exhibits(outcome)
     if times is not None:
@@ -52,6 +54,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         most_looked=MOST,
         findings={m.name: m.inside.findings for m in outcome.methods if m.inside},
         tasks=list(times or {}),
+        scores=scores,
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "script.js").read_text(encoding="utf-8")),
         charts=_json({"figures": figures, "inside": inside}),

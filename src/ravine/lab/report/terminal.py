@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
+from ..protocol.score import Scores
 from ..protocol.verdict import advised, doubts, power, speed, whose, words
 
 
@@ -36,6 +37,27 @@ def show(found: Outcome, page: Path) -> None:
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)
     console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)
+
+
+def scores(found: Scores) -> None:
+    """Prints the scores over several tasks."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    titles = ("score", f"steps by {found.baseline}", "searches that miss")
+    table = Table(Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
+    for s in found.standings:
+        low, middle, high = found.interval(s)
+        spread = f" [{low:.2f}, {high:.2f}]" if math.isfinite(high) else ""
+        by = "1" if s.name == found.baseline else f"{middle:.2f}{spread}"
+        table.add_row(s.name, f"{s.score:.3f}", by, f"{s.missed:.0%}")
+    console.print(f"\nOver {len(found.tasks)} tasks: {', '.join(found.tasks)}", soft_wrap=True)
+    console.print(table)
+    console.print(
+        "score: the mean height of the performance profile from 1 to 4 times the fastest, as AlgoPerf's; steps: of a "
+        "search to the target, their geometric mean over tasks by the baseline's, and an interval; all intervals hold "
+        "at once in 95 % of comparisons. A search that misses the target counts as if it arrived with the last step",
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 def steps(n: float) -> str:

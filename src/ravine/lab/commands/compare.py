@@ -170,7 +170,12 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--curriculum", choices=CURRICULA, default="none", help="the order of the rows by difficulty, where a task says"
     )
-    add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
+    add(
+        "--target",
+        metavar="LOSS",
+        type=float,
+        help="count and test steps to this validation loss (default: a baseline's)",
+    )
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", help="processes, one thread each (default: one a core); or devices: cuda:0,cuda:1")
     add("--engine", choices=ENGINES, default="processes", help="ray: workers on a Ray cluster, or a local one")

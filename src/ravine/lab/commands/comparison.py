@@ -3,11 +3,11 @@
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ravine.cli.answer import write
 
@@ -16,10 +16,11 @@ from ..errors import LabError
 from ..protocol import curriculum, curvature, routing, score, search, sparse, stopwatch
 from ..protocol import devices as where
 from ..protocol.decode import Garbled, decoded
-from ..protocol.found import About, Facts, Found, Made, chosen
+from ..protocol.found import About, Facts, Found, Made, Plan, chosen
 from ..protocol.given_spaces import spaced
 from ..protocol.inside import Inside, look
 from ..protocol.outcome import Outcome, outcome
+from ..protocol.plan import planned, set_down
 from ..protocol.reading import Reading, Row
 from ..protocol.records import Known, Records
 from ..protocol.settings import CLASSIC, Settings, examples
@@ -129,9 +130,11 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         sparse.check(entries, task, data)
         curvature.check(entries, task, data, settings.precision, settings.compile)
 
+        plan = _planned(settings, entries, task, data, asked, records)
+
         def at(batch: str | None, target: float | None) -> Found:
             sized = replace(task, batch=_batch(batch, task, data))
-            return _found(name, sized, data, entries, records, trackers, settings, command, target)
+            return _found(name, sized, data, entries, records, trackers, settings, command, target, plan)
 
         for trial, result in records:
             trackers.add(trial, result)
@@ -145,11 +148,10 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
 
 def _found(
     name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, trackers: Trackers,
-    settings: Settings, command: str, target: float | None,
+    settings: Settings, command: str, target: float | None, plan: Plan | None,
 ) -> Found:  # fmt: skip
     """At one batch size."""
-    tier = settings.work
-    epochs = settings.epochs or math.ceil(tier.share * task.epochs)
+    tier, epochs = settings.work, _epochs(settings, task)
     common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
               "curriculum": settings.curriculum, "device": where.kind(settings.devices),
               "precision": settings.precision, "compiled": settings.compile,
@@ -171,10 +173,30 @@ def _found(
              for t, e in best]  # fmt: skip
     facts = Facts(
         about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
-        settings.search_seed, settings.computed, Made.here(),
+        settings.search_seed, settings.computed, Made.here(), plan,
     )  # fmt: skip
     methods = [chosen(study, known, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
     return Found(facts, tuple(methods), target, tuple(missing))
+
+
+def _epochs(settings: Settings, task: Task) -> int:
+    return settings.epochs or math.ceil(settings.work.share * task.epochs)
+
+
+WHATEVER = ("data", "out", "workers", "engine", "png", "pdf", "export", "track")  # settings that decide no result
+
+
+def _planned(
+    settings: Settings, entries: Sequence[search.Entry], task: Task, data: Data, asked: Mapping[str, Any],
+    records: Records,
+) -> Plan | None:  # fmt: skip
+    """The test of steps to the target that is asked for, set down before any run."""
+    if settings.target is None or len(entries) < 2:
+        return None
+    steps = _epochs(settings, task) * -(-data.rows // _batch(settings.batch, task, data))
+    decides = {name: x for name, x in asked.items() if name not in WHATEVER}
+    made = planned(settings.target, entries, steps, settings.work, settings.preset is not None, decides)
+    return set_down(made, records)
 
 
 def _at_all_sizes(main: Found, others: Sequence[Found]) -> Found:

@@ -63,7 +63,7 @@ def arrivals(
     rows = [_arrival(at, losses, target, budget) if not lost else (math.log(budget), 1.0, 0.0)
             for at, losses, lost in runs]  # fmt: skip
     logs, missed, apart = pseudo_values(kept_by, numpy.array(rows), search).T.tolist()
-    return Arrivals(tuple(logs), fmean(missed), fmean(apart))
+    return Arrivals(tuple(logs), round(fmean(missed), 9), fmean(apart))
 
 
 def never(runs: int, budget: float) -> Arrivals:

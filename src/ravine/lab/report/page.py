@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
+from ..protocol.examined import examined
 from ..protocol.found import Made
 from ..protocol.inside import MOST
 from ..protocol.judged import score
@@ -43,6 +44,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None, scores: Sco
         advised=advised(outcome),
         judged=outcome.judged,
         whose=whose(outcome),
+        test=examined(outcome),
         score=score,
         zero=100 * _part(0.0, *_range(outcome)),
         points=len(outcome.methods[0].tried),

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
+from ..protocol.examined import told
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.score import Scores
 from ..protocol.verdict import advised, doubts, power, speed, whose, words
@@ -31,7 +32,9 @@ def show(found: Outcome, page: Path) -> None:
     if found.target is not None:
         console.print(f"target: a validation loss of {found.target:.4g}, {whose(found)}; the step that first reaches "
                       "it, and that from which on the loss stays there", style="dim", soft_wrap=True)  # fmt: skip
-    console.print("\n" + " ".join(filter(None, (words(found), power(found), speed(found)))), soft_wrap=True)
+    console.print(
+        "\n" + " ".join(filter(None, (words(found), power(found), speed(found), told(found)))), soft_wrap=True
+    )
     if advised(found):
         console.print(advised(found), soft_wrap=True)
     for line in doubts(found):

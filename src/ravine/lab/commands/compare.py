@@ -146,7 +146,12 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         help="the same at these sizes: steps to target for each",
     )
-    add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
+    add(
+        "--preset",
+        choices=PRESETS,
+        help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature; self-tuning: no search, methods "
+        "that need no rate (Schedule-Free, Prodigy, D-Adaptation, DoG, MoMo) at their defaults, 1.5 times the epochs",
+    )
     add(
         "--parallel",
         metavar="A,B",

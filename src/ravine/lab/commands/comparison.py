@@ -108,6 +108,8 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
     curriculum.check(settings.curriculum, task)
     if settings.preset == "classic":
         entries = search.classic(settings.optimizers)
+    elif settings.preset == "self-tuning":
+        entries = search.self_tuning(settings.optimizers)
     else:
         entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
         entries = spaced(entries, settings.space, task.spaces, task.name)

@@ -20,7 +20,7 @@ from ..report.export import FORMATS
 from ..sweep.sweep import ENGINES
 from ..tasks import TASKS
 from ..trackers import TRACKERS
-from . import NAMED, answer, of_space
+from . import NAMED, answer, logs, of_space
 from .comparison import compare, rewrite
 
 
@@ -41,6 +41,7 @@ def _run(argv: list[str]) -> None:
     parser = _parser()
     asked = vars(parser.parse_args(argv[1:]))
     resume, earlier, trust = asked.pop("resume"), asked.pop("report"), asked.pop("trust")
+    foreign = asked.pop("logs")
     families, every = asked.pop("parallel"), asked.pop("sync_every")
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
     if families:
@@ -48,7 +49,11 @@ def _run(argv: list[str]) -> None:
         return
     if every is not None:
         raise LabError("--sync-every goes with --parallel")
-    if resume is not None:
+    if foreign is not None:
+        for name in sorted(now.keys() - {"out"}):
+            raise LabError(f"--from judges runs that were made already: leave out --{name.replace('_', '-')}")
+        logs.compare(foreign, now.get("out"))
+    elif resume is not None:
         _only(now, f"--resume {resume}", {"tasks", "optimizers", "data", "workers", "engine", *RESULTS})
         compare(*settings_of(resume, now, trust))
     elif trust:
@@ -193,6 +198,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         type=Path,
         help="write the report of an earlier comparison again, from its records alone",
+    )
+    earlier(
+        "--from",
+        metavar="PATH",
+        dest="logs",
+        type=Path,
+        help="judge runs that were made elsewhere: a CSV (docs/logs.md), AlgoPerf's or DeepOBS's logs; nothing is run",
     )
     add("--trust", action="store_true", help="with --resume: import the tasks and optimizers that its records name")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")

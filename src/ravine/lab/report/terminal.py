@@ -42,10 +42,10 @@ def show(found: Outcome, page: Path) -> None:
     console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)
 
 
-def scores(found: Scores) -> None:
+def scores(found: Scores, unit: str = "steps") -> None:
     """Prints the scores over several tasks."""
     console = Console(highlight=False, markup=False, emoji=False)
-    titles = ("score", f"steps by {found.baseline}", "searches that miss")
+    titles = ("score", f"{unit} by {found.baseline}", "searches that miss")
     table = Table(Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
     for s in found.standings:
         low, middle, high = found.interval(s)
@@ -55,9 +55,10 @@ def scores(found: Scores) -> None:
     console.print(f"\nOver {len(found.tasks)} tasks: {', '.join(found.tasks)}", soft_wrap=True)
     console.print(table)
     console.print(
-        "score: the mean height of the performance profile from 1 to 4 times the fastest, as AlgoPerf's; steps: of a "
+        "score: the mean height of the performance profile from 1 to 4 times the fastest, as AlgoPerf's; "
+        f"{unit}: of a "
         "search to the target, their geometric mean over tasks by the baseline's, and an interval; all intervals hold "
-        "at once in 95 % of comparisons. A search that misses the target counts as if it arrived with the last step",
+        "at once in 95 % of comparisons. A search that misses the target counts as if it arrived at the end",
         style="dim",
         soft_wrap=True,
     )

@@ -101,8 +101,14 @@ def test_algoperf_is_scored_as_by_its_rules(tmp_path):
             algoperf(tmp_path, "quick", "librispeech_conformer_pytorch", study, trial, "wer", wer)
             algoperf(tmp_path, "baseline", "librispeech_conformer_pytorch", study, trial, "wer", [(100, 1, 0.5)])
             algoperf(tmp_path, "baseline", "fastmri_tanh_jax", study, trial, "ssim", rows)
+    stray = tmp_path / "quick" / "study_0" / "trial_9" / "eval_measurements.csv"
+    stray.parent.mkdir()
+    stray.touch()
     runs, said = read(tmp_path)
-    assert len(runs) == 24 and said == ["Left out, since they have no target of their own: fastmri_tanh"]
+    assert len(runs) == 24 and said == [
+        f"Left out: 1 of the files, {stray} first; a log of AlgoPerf's lies in SUBMISSION/study_0/WORKLOAD_jax/trial_1",
+        "Left out, since their targets are not the score's: fastmri_tanh",
+    ]
     tasks, scores, unit = judged(runs)
     assert unit == "seconds" and [t.task for t in tasks] == ["fastmri", "librispeech_conformer"]
     assert tasks[0].target == pytest.approx(1 - 0.723653) and tasks[0].given

@@ -26,26 +26,27 @@ MOST = {"accuracy": 1.0, "bleu": 100.0, "mean_average_precision": 1.0, "ssim": 1
 
 
 def runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs in these files, and the workloads that are left out: variants, whose targets are none of the score's. A
-    study is a seed and a trial a setting, as a study is a whole search; `valid` is the metric of the target, or its
-    distance from the most that it can be."""
+    """The runs in these files, and what is left out, a sentence each: variants of workloads, whose targets are none of
+    the score's, and files that lie elsewhere. A study is a seed and a trial a setting, as a study is a whole search;
+    `valid` is the metric of the target, or its distance from the most that it can be."""
     found: list[Run] = []
-    left_out: set[str] = set()
+    variants, stray = set[str](), list[Path]()
     for path in paths:
-        submission, study, workload, trial = _place(path)
+        submission, study, workload, trial = ["", "", "", "", *path.absolute().parts][-5:-1]
         task = re.sub(r"_(jax|pytorch)$", "", workload)
-        if task not in TARGETS:
-            left_out.add(name(task))
+        if not study.startswith("study") or not trial.startswith("trial"):
+            stray.append(path)
+        elif task not in TARGETS:
+            variants.add(name(task))
         elif run := _run(path, task, (name(submission), name(trial), name(study))):
             found.append(run)
-    return found, sorted(left_out)
-
-
-def _place(path: Path) -> tuple[str, str, str, str]:
-    parts = path.absolute().parts[-5:-1]
-    if len(parts) < 4 or not parts[1].startswith("study") or not parts[3].startswith("trial"):
-        raise wrong(path, None, "a log of AlgoPerf's lies in SUBMISSION/study_0/WORKLOAD_jax/trial_1")
-    return parts[0], parts[1], parts[2], parts[3]
+    where = "a log of AlgoPerf's lies in SUBMISSION/study_0/WORKLOAD_jax/trial_1"
+    if stray and not found:
+        raise wrong(stray[0], None, where)
+    said = [f"Left out: {len(stray)} of the files, {stray[0]} first; {where}"] if stray else []
+    if variants:
+        said.append(f"Left out, since their targets are not the score's: {', '.join(sorted(variants))}")
+    return found, said
 
 
 def _run(path: Path, workload: str, who: tuple[str, str, str]) -> Run | None:

@@ -30,8 +30,7 @@ def _folder(root: Path) -> tuple[list[Run], list[str]]:
     files = sorted(Path(at) / name for at, _, names in os.walk(root) for name in names)
     plain = [f for f in files if f.is_file() and not f.is_symlink()]
     if logs := [f for f in plain if f.name in algoperf.NAMES]:
-        runs, left_out = algoperf.runs(logs)
-        return runs, [f"Left out, since they have no target of their own: {', '.join(left_out)}"] if left_out else []
+        return algoperf.runs(logs)
     if logs := [f for f in plain if f.parent == root and f.suffix == ".csv"]:
         return [run for f in logs for run in of_csv(f)], []
     return deepobs.runs([f for f in plain if f.suffix == ".json"], root), []

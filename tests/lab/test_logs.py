@@ -88,6 +88,33 @@ def test_what_diverged_counts_with_its_first_loss():
     assert task.rows[0].value == 2.0 and task.rows[0].arrivals.missed == 0.5
 
 
+def test_the_baseline_is_what_is_called_so():
+    def two(name: str) -> list[Run]:
+        return [run(name, 3.0, 1.0, task=task, target=2.0) for task in ("line", "curve")]
+
+    assert judged(two("a") + two("baseline") + two("AdamW"))[1].baseline == "AdamW"  # the same to us: by name
+    assert judged(two("a") + two("baseline"))[1].baseline == "baseline"
+    assert judged(two("a") + two("b"))[1].baseline == "a"
+
+
+def test_what_a_terminal_would_obey_is_not_printed(tmp_path):
+    (tmp_path / "logs.csv").write_text("task,optimizer,step,valid\nline,S\x1b[2JGD,0,1\n")
+    assert read(tmp_path / "logs.csv")[0][0].optimizer == "S\ufffd[2JGD"
+
+
+def test_a_run_that_is_lost_from_the_start_counts_with_the_worst_start():
+    (task,), _, _ = judged(
+        [run("SGD", math.nan, math.nan, seed="0"), run("SGD", 3.0, 1.0, seed="1"), run("Adam", 5.0, 2.0)]
+    )
+    assert {r.name: r.value for r in task.rows} == {"SGD": (5.0 + 1.0) / 2, "Adam": 2.0}
+
+
+def test_where_the_baseline_diverged_there_is_no_target(tmp_path, ravine_command):
+    write([run("AdamW", 3.0, math.nan), run("SGD", 3.0, 1.0)], tmp_path / "logs.csv")
+    status, printed = ravine_command("compare", "--from", "logs.csv", cwd=tmp_path)
+    assert status == 0 and "line: no target: the baseline diverged" in printed
+
+
 def test_algoperf_is_scored_as_by_its_rules(tmp_path):
     """The median over studies of the fastest trial, to the first evaluation at the target."""
     below, reached = 0.70, 0.75  # of fastmri's ssim, 0.723653
@@ -179,6 +206,10 @@ def test_other_mistakes_are_one_line(tmp_path, ravine_command):
     assert "leave out --points" in told("--from", "empty", "--points", "3")
     (tmp_path / "empty" / "trials.sqlite").touch()
     assert "compare --report empty" in told("--from", "empty")
+    (tmp_path / "twice").mkdir()
+    for i in range(2):
+        write([run("SGD", 3.0, 1.0)], tmp_path / "twice" / f"{i}.csv")
+    assert "2 runs are called SGD 0 on line: tell them apart by their seeds" in told("--from", "twice")
     deepobs(tmp_path / "json" / "a.json", "Adam", 1, [1.0], optimizer_name=None)
     assert "a.json: a run of DeepOBS has optimizer_name, text" in told("--from", "json")
     (tmp_path / "json" / "a.json").write_text('{\n"testproblem": nothing}')

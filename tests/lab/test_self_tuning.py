@@ -57,3 +57,7 @@ def test_a_track_from_end_to_end(tmp_path, monkeypatch, capsys):
     html = (tmp_path / "kept" / "report.html").read_text(encoding="utf-8")
     assert "Nothing is searched" in html and "article" not in html and "setting tried" not in html
     assert "loss is the mean over the seeds" in capsys.readouterr().out
+    with contextlib.chdir(tmp_path):
+        assert main(["advise", "--from", "kept"]) == 0
+    advised = capsys.readouterr().out
+    assert "Its validation loss is the lowest" in advised and "short search" not in advised

@@ -193,7 +193,7 @@ def _planned(
     records: Records,
 ) -> Plan | None:  # fmt: skip
     """The test of steps to the target that is asked for, set down before any run."""
-    if settings.target is None or len(entries) < 2:
+    if settings.target is None or len(entries) < 2 or settings.carry_over:
         return None
     steps = _epochs(settings, task) * -(-data.rows // _batch(settings.batch, task, data))
     decides = {name: x for name, x in asked.items() if name not in WHATEVER}

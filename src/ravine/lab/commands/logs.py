@@ -26,9 +26,12 @@ def compare(path: Path, out: Path | None) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     for task in tasks:
         _show(task, unit, console)
-    console.print("Optimizers that share a letter cannot be told apart; ± and [ ] are intervals that hold for all of a "
-                  "task at once in 95 % of comparisons. A miss counts as the end of the longest run", style="dim",
-                  soft_wrap=True)  # fmt: skip
+    console.print(
+        "Optimizers that share a letter cannot be told apart; ± and [ ] are intervals that hold for all of a task at "
+        "once in 95 % of comparisons. A miss counts as the end of the longest run. n: searches, settings or seeds",
+        style="dim",
+        soft_wrap=True,
+    )
     if scores:
         terminal.scores(scores, unit)
     for line in said:
@@ -39,14 +42,14 @@ def _show(task: Judged, unit: str, console: Console) -> None:
     best = task.rows[0].name
     what = f"{unit} by {best}" if task.given else f"{task.part} loss"
     table = Table("", Column("optimizer", no_wrap=True), what, *([] if task.given else ["behind"]), f"{unit} to target",
-                  "miss", "judged", box=None, pad_edge=False)  # fmt: skip
+                  "miss", "n", box=None, pad_edge=False)  # fmt: skip
     for row in task.rows:
         values = [_ratio(row)] if task.given else [f"{row.value:.4g}", _behind(row)]
         time = f"{row.time:,.0f}" if math.isfinite(row.time) else "–"
         table.add_row(row.letters, row.name, *values, time, f"{row.arrivals.missed:.0%}", str(row.judged))
-    console.print(
-        f"{task.task}: target {task.target:.4g}, {'given' if task.given else 'from these runs'}", soft_wrap=True
-    )
+    whose = "given" if task.given else "from these runs"
+    goal = f"target {task.target:.4g}, {whose}" if math.isfinite(task.target) else "no target: the baseline diverged"
+    console.print(f"{task.task}: {goal}", soft_wrap=True)
     console.print(table)
     console.print()
 

@@ -83,7 +83,8 @@ def _task(name: str, runs: list[Run], unit: str) -> Judged:
 
     kept = {who: _kept(of, arrived if given else lambda r: r.final) for who, of in runs_to.items()}
     reached = {who: _arrivals(k, target, budget, unit, arrived if given else None) for who, k in kept.items()}
-    samples = {who: Sample(reached[who].logs) if given else _losses(k, tested) for who, k in kept.items()}
+    worst = max((r.valid[0] for r in runs if math.isfinite(r.valid[0])), default=0.0)
+    samples = {who: Sample(reached[who].logs) if given else _losses(k, tested, worst) for who, k in kept.items()}
     order = sorted(samples, key=lambda who: fmean(samples[who].values))
     found = differences([samples[who] for who in order])
     groups = letters(len(order), {pair for pair, d in found.items() if d.distinct})
@@ -118,9 +119,14 @@ def _arrivals(
     return arrivals(runs, [(key or (lambda r: r.final))(r) for r in kept.runs], kept.search, target, budget)
 
 
-def _losses(kept: Kept, tested: bool) -> Sample:
-    """As in a comparison, on test data where all runs have them. What diverged counts with its first loss."""
-    runs = [Result(0 if r.diverged else None, valid=list(r.valid), test=r.test if tested else None) for r in kept.runs]
+def _losses(kept: Kept, tested: bool, worst: float) -> Sample:
+    """As in a comparison, on test data where all runs have them. What diverged counts with its first loss, or with the
+    worst first loss of the task where that is not finite."""
+    runs = [
+        Result(0 if r.diverged else None, valid=[r.valid[0] if math.isfinite(r.valid[0]) else worst, r.valid[-1]],
+               test=r.test if tested else None)
+        for r in kept.runs
+    ]  # fmt: skip
     return sample(runs, kept.search)
 
 

@@ -1,6 +1,7 @@
 """Logs from a file or folder, whichever of the known forms they have. Nothing in them is run."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from ..errors import LabError
@@ -23,6 +24,10 @@ def read(path: Path) -> tuple[list[Run], list[str]]:
         raise LabError(f"--from {path}: there is no such file or folder")
     if not runs:
         raise LabError(f"--from {path}: no runs are there; name {FORMS}")
+    for (task, *who), n in Counter((r.task, r.optimizer, r.setting, r.seed) for r in runs).items():
+        if n > 1:
+            called = " ".join(filter(None, who))
+            raise LabError(f"--from {path}: {n} runs are called {called} on {task}: tell them apart by their seeds")
     return runs, said
 
 

@@ -29,7 +29,12 @@ def plan(target=1.0, **asked):
 def test_what_is_tested_names_all_that_decides():
     made = plan(epochs=3)
     assert made.baseline == "adamw:eps=0.0001" and json.loads(made.asked) == {"epochs": 3}
-    for part in ("Do SGD, NAG take", "at or below 1?", "Of 100 steps", "searches of 8 of 32", "over 2, level 5%"):
+    for part in (
+        "at or below 1, of SGD, NAG, by those of adamw:eps=0.0001",
+        "Of 100 steps",
+        "searches of 8 of 32",
+        "over 2, level 5%",
+    ):
         assert part in made.text
     assert planned(1.0, entries(["rprop", "sgd"]), 1, TIERS["smoke"], True, {}).baseline == "Rprop"
 
@@ -66,7 +71,7 @@ def test_who_differs_is_told():
         assert row.differs == (not low <= 1 <= high) == (row.p < 0.05)
     assert found.status == "Confirmatory: the test was set down before any run, on 2026-01-01."
     quick = next(r for r in found.rows if r.differs)
-    assert f"{quick.name} {quick.interval[1]:.2g} [" in told(asked()) and "Confirmatory" in told(asked())
+    assert f"{quick.name} {quick.interval[1]:.3g} [" in told(asked()) and "Confirmatory" in told(asked())
 
 
 def test_only_what_was_fixed_before_confirms():

@@ -66,6 +66,9 @@ def test_a_ratio_has_an_interval_that_pairs_runs():
     assert mixed.interval()[0] < 0.2 and (mixed.interval()[2] < 1) == (mixed.p() < 0.05)
     assert ratio(seeds(10), seeds(20)).interval() == (0.0, pytest.approx(0.5), math.inf)
     assert ratio(slow, slow).p() == 1
+    same = Ratio(0.5, 0.0, 4)  # all pairs differ by this, and evaluations leave nothing open
+    assert same.p() == 0 and same.interval() == (math.exp(0.5),) * 3
+    assert Ratio(0.0, 100.0, 1).interval(12)[2] == math.inf  # too large for a number
 
 
 @pytest.mark.parametrize("size", [5, 32])

@@ -42,8 +42,8 @@ def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     beside = f"Tried beside it: {', '.join(others)}. " if others else ""
     if chosen.tried:
         beside += (
-            f"The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, and look at half "
-            "of it."
+            f"The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, and look at "
+            "half of it."
         )
     lines += [beside.rstrip()] if beside else []
     return "\n".join([*lines, worth(seen)])

@@ -10,6 +10,7 @@ from ..errors import LabError
 from ..logs.judge import Judged, Row, judged
 from ..logs.read import read
 from ..logs.run import write
+from ..protocol.arrivals import exp
 from ..report import terminal
 
 
@@ -57,8 +58,7 @@ def _show(task: Judged, unit: str, console: Console) -> None:
 def _ratio(row: Row) -> str:
     if row.behind is None:
         return "1"
-    low, middle, high = (math.exp(min(x, 700)) for x in (row.behind.low, row.behind.mean, row.behind.high))
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if math.isfinite(row.behind.half) else f"{middle:.2f}"
+    return terminal.ratio(*map(exp, (row.behind.low, row.behind.mean, row.behind.high)))
 
 
 def _behind(row: Row) -> str:

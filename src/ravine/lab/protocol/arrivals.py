@@ -37,13 +37,18 @@ class Ratio:
         half = math.inf
         if math.isfinite(self.variance):
             half = float(stdtrit(self.freedom, 1 - LEVEL / tests / 2)) * math.sqrt(self.variance)
-        return math.exp(self.mean - half), math.exp(self.mean), math.exp(self.mean + half)
+        return exp(self.mean - half), exp(self.mean), exp(self.mean + half)
 
     def p(self, tests: int = 1) -> float:
         """Of a ratio this far from 1, where it is 1: a two-sided t-test, corrected as the interval is."""
-        if self.mean == 0 or math.isinf(self.variance):
-            return 1.0
+        if self.mean == 0 or self.variance in (0, math.inf):
+            return float(self.mean == 0 or self.variance > 0)
         return min(1.0, tests * 2 * float(stdtr(self.freedom, -abs(self.mean) / math.sqrt(self.variance))))
+
+
+def exp(log: float) -> float:
+    """A ratio from its log; infinite where it is too large for a number."""
+    return math.exp(log) if log < 700 else math.inf
 
 
 def of(method: Method, target: float, budget: float) -> Arrivals:

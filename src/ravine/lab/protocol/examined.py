@@ -66,7 +66,7 @@ def told(found: Outcome) -> str:
     test = examined(found) if found.easy_target is None else None
     if test is None:
         return ""
-    apart = [f"{r.name} {r.interval[1]:.2g} [{r.interval[0]:.2g}, {r.interval[2]:.2g}]" for r in test.rows if r.differs]
+    apart = [f"{r.name} {r.interval[1]:.3g} [{r.interval[0]:.3g}, {r.interval[2]:.3g}]" for r in test.rows if r.differs]
     say = "; ".join(apart) if apart else "none differs from it"
     rest = " The others cannot be told from it." if 0 < len(apart) < len(test.rows) else ""
     return f"Steps of a search to the target, by {test.baseline}’s: {say}.{rest} {test.status}"

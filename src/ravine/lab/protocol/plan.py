@@ -28,9 +28,9 @@ def planned(
     others = [entry.label for entry in entries if entry.label != baseline]
     over = f"{tier.seeds} seeds" if fixed else f"all searches of {tier.search} of {tier.points} points"
     text = (
-        f"Do {', '.join(others)} take as many steps as {baseline} until the validation loss stays at or below "
-        f"{target:g}? Of {steps:,} steps; a miss counts as the last. Mean logs over {over}, paired; two-sided t-tests, "
-        f"Bonferroni over {len(others)}, level {LEVEL:.0%}."
+        f"Steps until the validation loss stays at or below {target:g}, of {', '.join(others)}, by those of "
+        f"{baseline}: is the ratio 1? Of {steps:,} steps; a miss counts as the last. Mean logs over {over}, paired; "
+        f"two-sided t-tests, Bonferroni over {len(others)}, level {LEVEL:.0%}."
     )
     return Plan(text, target, baseline, json.dumps(asked, sort_keys=True, default=str))
 

@@ -48,20 +48,22 @@ def scores(found: Scores, unit: str = "steps") -> None:
     titles = ("score", f"{unit} by {found.baseline}", "searches that miss")
     table = Table(Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
     for s in found.standings:
-        low, middle, high = found.interval(s)
-        spread = f" [{low:.2f}, {high:.2f}]" if math.isfinite(high) else ""
-        by = "1" if s.name == found.baseline else f"{middle:.2f}{spread}"
+        by = "1" if s.name == found.baseline else ratio(*found.interval(s))
         table.add_row(s.name, f"{s.score:.3f}", by, f"{s.missed:.0%}")
     console.print(f"\nOver {len(found.tasks)} tasks: {', '.join(found.tasks)}", soft_wrap=True)
     console.print(table)
     console.print(
-        "score: the mean height of the performance profile from 1 to 4 times the fastest, as AlgoPerf's; "
-        f"{unit}: of a "
-        "search to the target, their geometric mean over tasks by the baseline's, and an interval; all intervals hold "
-        "at once in 95 % of comparisons. A search that misses the target counts as if it arrived at the end",
+        f"score: the mean height of the performance profile from 1 to 4 times the fastest, as AlgoPerf's; {unit}: of "
+        "a search to the target, their geometric mean over tasks by the baseline's, and an interval; all intervals "
+        "hold at once in 95 % of comparisons. A search that misses the target counts as if it arrived at the end",
         style="dim",
         soft_wrap=True,
     )
+
+
+def ratio(low: float, middle: float, high: float) -> str:
+    """A ratio and its interval, where there is one."""
+    return f"{middle:.3g} [{low:.3g}, {high:.3g}]" if math.isfinite(high) else f"{middle:.3g}"
 
 
 def steps(n: float) -> str:

@@ -114,7 +114,7 @@ def delay(record: Kept, rounds: int) -> None:
 
 def delayed(record: Kept, late: int, steps: int) -> None:
     """One delay."""
-    problem, rates, told = SparseLogistic(4000, 1000, 10), (0.03, 0.1, 0.3, 1.0, 3.0), dict[str, Any]()
+    problem, rates, told = SparseLogistic(4000, 1000, 10), (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), dict[str, Any]()
     for rule in (AsyncAdaGrad, DualAveragingAdaGrad, AdaptiveRevision):
         found = {lr: late_loss(problem, rule, lr, late, steps) for lr in rates}
         best = min(found, key=lambda lr: found[lr] if found[lr] == found[lr] else math.inf)
@@ -135,8 +135,8 @@ def late_loss(problem: SparseLogistic, rule: Any, lr: float, late: int, steps: i
 # policies
 
 # of a scale that staleness suggests: no method is judged by a rate that suits another
-TIMES = (0.5, 2.0, 6.0, 20.0)
-LATE = (0.1, 0.3, 1.0, 3.0)  # where nobody is much faster than the rest, and all are late
+TIMES = (0.1, 0.5, 2.0, 6.0, 20.0)
+LATE = (0.03, 0.1, 0.3, 1.0, 3.0, 6.0)  # where nobody is much faster than the rest, and all are late
 
 
 def policies_of(workers: int) -> dict[str, tuple[float, list[Policy]]]:

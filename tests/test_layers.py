@@ -57,9 +57,10 @@ LAB = {  # a room of the lab, and those that its files may import; loose files a
     "protocol": ("ground", "tasks"),
     "sweep": ("ground", "tasks", "protocol"),
     "families": ("ground", "tasks", "protocol"),
+    "logs": ("ground", "protocol"),
     "report": ("ground", "protocol"),
     "trackers": ("ground", "protocol", "report"),
-    "commands": ("ground", "tasks", "protocol", "sweep", "families", "report", "trackers"),
+    "commands": ("ground", "tasks", "protocol", "sweep", "families", "logs", "report", "trackers"),
     "lab": ("ground", "tasks", "protocol"),  # what users import
 }
 INNER = {"emit", "launch"}  # what the stages before them may not know

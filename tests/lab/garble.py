@@ -155,7 +155,10 @@ def garble(folder: Path, seed: int) -> str:
         if folder.is_symlink() or path.is_symlink() or not path.is_file() or not _readable(path):
             break
         how = chance.choice([field] * 6 + [column, column, tables, bytes_of, things])
-        said.append(f"{how.__name__}, {how(folder, chance)}")
+        try:
+            said.append(f"{how.__name__}, {how(folder, chance)}")
+        except sqlite3.DatabaseError:  # what was damaged before cannot be read any further
+            break
     return ": ".join(said)
 
 

@@ -20,7 +20,7 @@ from .comparison import on
 
 def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
     """What to use, how sure that is, and why: after a short search also by other tasks."""
-    tier, epochs, whole = found.facts.tier, found.facts.epochs, found.facts.tier.share == 1
+    tier, epochs, whole = found.facts.tier, found.facts.epochs, found.facts.tier.share >= 1
     by = {m.card.ours: m for m in sorted(found.methods, key=lambda m: -m.validation)}  # of several settings the best
     losses = {name: m.validation for name, m in by.items()}  # a choice by test loss would have no part to be judged on
     chosen = by[choose(losses, expected(here, seen), trust=1.0 if whole else 0.5)]
@@ -40,8 +40,12 @@ def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:
         lines.append(f"{first.name} was lower in a short search ({first.validation:.4g} to {chosen.validation:.4g}), "
                      f"but on other tasks {chosen.name} was nearer to the best.")  # fmt: skip
     beside = f"Tried beside it: {', '.join(others)}. " if others else ""
-    lines.append(f"{beside}The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, "
-                 "and look at half of it.")  # fmt: skip
+    if chosen.tried:
+        beside += (
+            f"The rate is the best of {tier.points} over {epochs} epochs: for a longer run start there, and look at "
+            "half of it."
+        )
+    lines += [beside.rstrip()] if beside else []
     return "\n".join([*lines, worth(seen)])
 
 

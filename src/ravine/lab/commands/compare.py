@@ -21,7 +21,7 @@ from ..report.export import FORMATS
 from ..sweep.sweep import ENGINES
 from ..tasks import TASKS
 from ..trackers import TRACKERS
-from . import NAMED, answer, of_space
+from . import NAMED, answer, logs, of_space
 from .comparison import compare, rewrite
 
 
@@ -42,6 +42,7 @@ def _run(argv: list[str]) -> None:
     parser = _parser()
     asked = vars(parser.parse_args(argv[1:]))
     resume, earlier, trust = asked.pop("resume"), asked.pop("report"), asked.pop("trust")
+    foreign = asked.pop("logs")
     families, every = asked.pop("parallel"), asked.pop("sync_every")
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
     if families:
@@ -49,7 +50,11 @@ def _run(argv: list[str]) -> None:
         return
     if every is not None:
         raise LabError("--sync-every goes with --parallel")
-    if resume is not None:
+    if foreign is not None:
+        for name in sorted(now.keys() - {"out"}):
+            raise LabError(f"--from judges runs that were made already: leave out --{name.replace('_', '-')}")
+        logs.compare(foreign, now.get("out"))
+    elif resume is not None:
         _only(now, f"--resume {resume}", {"tasks", "optimizers", "data", "workers", "engine", *RESULTS})
         compare(*settings_of(resume, now, trust))
     elif trust:
@@ -112,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         dest="tasks",
         type=tasks,
         default=(),
-        help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile (default digits)",
+        help=f"{', '.join(TASKS)}, or your own as module:name; several make a performance profile, and scores "
+        "(default digits)",
     )
     add("--data", metavar="DIR", type=Path, help="the folder of the task's files (default: downloaded)")
     add(
@@ -146,7 +152,12 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         help="the same at these sizes: steps to target for each",
     )
-    add("--preset", choices=PRESETS, help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature")
+    add(
+        "--preset",
+        choices=PRESETS,
+        help="classic: SGD, NAdam and RMSprop on fashion-mnist as in the literature; self-tuning: no search, methods "
+        "that need no rate (Schedule-Free, Prodigy, D-Adaptation, DoG, MoMo) at their defaults, 1.5 times the epochs",
+    )
     add(
         "--parallel",
         metavar="A,B",
@@ -170,7 +181,12 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--curriculum", choices=CURRICULA, default="none", help="the order of the rows by difficulty, where a task says"
     )
-    add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
+    add(
+        "--target",
+        metavar="LOSS",
+        type=float,
+        help="count and test steps to this validation loss, or metric (default: a baseline's)",
+    )
     add("--by", choices=BY, default="loss", help="what settings are chosen by and the verdict is about (default loss)")
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", help="processes, one thread each (default: one a core); or devices: cuda:0,cuda:1")
@@ -184,6 +200,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         type=Path,
         help="write the report of an earlier comparison again, from its records alone",
+    )
+    earlier(
+        "--from",
+        metavar="PATH",
+        dest="logs",
+        type=Path,
+        help="judge runs that were made elsewhere: a CSV (docs/logs.md), AlgoPerf's or DeepOBS's logs; nothing is run",
     )
     add("--trust", action="store_true", help="with --resume: import the tasks and optimizers that its records name")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")

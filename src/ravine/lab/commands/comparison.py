@@ -3,23 +3,24 @@
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ravine.cli.answer import write
 
 from .. import report
 from ..errors import LabError
-from ..protocol import curriculum, curvature, routing, search, sparse, stopwatch
+from ..protocol import curriculum, curvature, routing, score, search, sparse, stopwatch
 from ..protocol import devices as where
 from ..protocol.decode import Garbled, decoded
-from ..protocol.found import About, Facts, Found, Made, chosen
+from ..protocol.found import About, Facts, Found, Made, Plan, chosen
 from ..protocol.given_spaces import spaced
 from ..protocol.inside import Inside, look
 from ..protocol.outcome import Outcome, outcome
+from ..protocol.plan import planned, set_down
 from ..protocol.quantity import Quantity, Seen
 from ..protocol.reading import Reading, Row
 from ..protocol.records import Known, Records
@@ -47,19 +48,22 @@ def compare(settings: Settings, command: str) -> None:
     for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
         found[folder] = on(name, task, folder, settings, command)
         _page(found[folder], folder)  # now: what comes next may fail
-    reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
+    several = {o.facts.task.name: o for o in found.values()} if len(names) > 1 else {}
+    reached, whole = (score.times(several), score.scores(several)) if several else (None, None)
     for folder, one in found.items() if reached else ():
-        _page(one, folder, reached)
+        _page(one, folder, reached, whole)
     for folder, one in found.items():
         if settings.export:
             with Reading(folder) as records:
                 _export(records.rows(), one, folder, settings.export)
-        part, several = folder.name, len(names) > 1
+        part = folder.name
         png = settings.png / part if settings.png and several else settings.png
         pdf = settings.pdf.with_stem(f"{settings.pdf.stem}-{part}") if settings.pdf and several else settings.pdf
         report.stills(one, png, pdf, reached)
     for folder, one in found.items():
         terminal.show(one, folder / PAGE)
+    if whole:
+        terminal.scores(whole)
 
 
 PAGE = "report.html"
@@ -105,6 +109,8 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
     curriculum.check(settings.curriculum, task)
     if settings.preset == "classic":
         entries = search.classic(settings.optimizers)
+    elif settings.preset == "self-tuning":
+        entries = search.self_tuning(settings.optimizers)
     else:
         entries = search.entries(settings.optimizers or task.optimizers or search.DEFAULT)
         entries = spaced(entries, settings.space, task.spaces, task.name)
@@ -127,14 +133,17 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
         sparse.check(entries, task, data)
         curvature.check(entries, task, data, settings.precision, settings.compile)
 
+        quantity = Quantity.of(settings.by, task)
+        target = None if settings.target is None else quantity.at(settings.target)
+        plan = _planned(settings, entries, task, data, asked, records, target, quantity.name)
+
         def at(batch: str | None, target: float | None) -> Found:
             sized = replace(task, batch=_batch(batch, task, data))
-            return _found(name, sized, data, entries, records, trackers, settings, command, target)
+            return _found(name, sized, data, entries, records, trackers, settings, command, target, plan)
 
         for trial, result in records:
             trackers.add(trial, result)
-        target = settings.target
-        main = at(settings.batch, None if target is None else Quantity.of(settings.by, task).at(target))
+        main = at(settings.batch, target)
         if settings.batch_sweep:
             easy = outcome(main, records.results()).easy_target
             main = _at_all_sizes(main, [at(batch, easy) for batch in settings.batch_sweep])
@@ -144,11 +153,10 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
 
 def _found(
     name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, trackers: Trackers,
-    settings: Settings, command: str, target: float | None,
+    settings: Settings, command: str, target: float | None, plan: Plan | None,
 ) -> Found:  # fmt: skip
     """At one batch size."""
-    tier = settings.work
-    epochs = settings.epochs or math.ceil(tier.share * task.epochs)
+    tier, epochs = settings.work, _epochs(settings, task)
     common = {"task": name, "epochs": epochs, "batch": task.batch, "schedule": settings.schedule,
               "curriculum": settings.curriculum, "device": where.kind(settings.devices),
               "precision": settings.precision, "compiled": settings.compile,
@@ -172,10 +180,30 @@ def _found(
              for t, e in best]  # fmt: skip
     facts = Facts(
         about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
-        settings.search_seed, settings.computed, quantity, Made.here(),
+        settings.search_seed, settings.computed, quantity, Made.here(), plan,
     )  # fmt: skip
     methods = [chosen(study, seen, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
     return Found(facts, tuple(methods), target, tuple(missing))
+
+
+def _epochs(settings: Settings, task: Task) -> int:
+    return settings.epochs or math.ceil(settings.work.share * task.epochs)
+
+
+WHATEVER = ("data", "out", "workers", "engine", "png", "pdf", "export", "track")  # settings that decide no result
+
+
+def _planned(
+    settings: Settings, entries: Sequence[search.Entry], task: Task, data: Data, asked: Mapping[str, Any],
+    records: Records, target: float | None, quantity: str,
+) -> Plan | None:  # fmt: skip
+    """The test of steps to the target that is asked for, set down before any run."""
+    if target is None or len(entries) < 2 or settings.carry_over:
+        return None
+    steps = _epochs(settings, task) * -(-data.rows // _batch(settings.batch, task, data))
+    decides = {name: x for name, x in asked.items() if name not in WHATEVER}
+    made = planned(target, entries, steps, settings.work, settings.preset is not None, decides, quantity)
+    return set_down(made, records)
 
 
 def _at_all_sizes(main: Found, others: Sequence[Found]) -> Found:
@@ -294,11 +322,11 @@ def _setting(trial: Trial) -> str:
     return f"{', '.join(f'{name} {x}' for name, x in trial.hyper)} with seed {trial.seed}"
 
 
-def _page(found: Outcome, folder: Path, reached: dict[str, dict[str, float]] | None = None) -> None:
+def _page(found: Outcome, folder: Path, reached: score.Times | None = None, scores: score.Scores | None = None) -> None:
     """Whole or not at all: a report that is there stays until the new one is complete."""
     page = folder / PAGE
     try:
-        write(page, report.page(found, f"{words(found)}\n{speed(found)}", reached))
+        write(page, report.page(found, f"{words(found)}\n{speed(found)}", reached, scores))
     except OSError as error:
         raise LabError(f"{page}: cannot be written: {error.strerror}; all trials are recorded, run the same command "
                        "again when it can") from error  # fmt: skip

@@ -73,6 +73,18 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """A test of steps to a target, with what the comparison was asked for."""
+
+    text: str
+    target: float
+    baseline: str  # its label
+    asked: str  # all settings that decide results, as JSON
+    known: int = 0  # trials that were in the records when it was set down: none, if it was before any run
+    date: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """How a comparison was made."""
 
@@ -88,6 +100,7 @@ class Facts:
     computed: str = "on cpu in float32"
     quantity: Quantity = LOSS
     made: Made | None = None
+    plan: Plan | None = None
 
     @property
     def selection_seeds(self) -> tuple[int, ...]:
@@ -190,6 +203,7 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
     keeps(max(facts.tier.points, facts.tier.seeds) <= 10_000, "its facts")
     keeps(len({m.card.label for m in methods}) == len(methods) > 0, "its methods")
     keeps(found.target is None or math.isfinite(found.target), "its target")
+    keeps(facts.plan is None or facts.plan.known >= 0, "its plan")
     for m in methods:
         keeps(len(m.tuned) == len(methods[0].tuned) > 0, "its seeds")
         keeps(len(m.points) == len(methods[0].points), "its points")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch.quasirandom import SobolEngine
@@ -21,6 +21,11 @@ CLASSIC = (
     ("sgd", {"lr": 0.01}),
     ("nadam", {"lr": 1e-3, "eps": 1e-7}),
     ("rmsprop", {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7}),
+)
+
+SELF_TUNING = (  # methods that are meant to be used at their defaults
+    *("schedulefreesgd", "schedulefreeadamw", "schedulefreeradam", "schedulefreeplus", "prodigy", "dadaptsgd"),
+    *("dadaptadam", "dog", "ldog", "dowg", "momo", "momoadam", "adadelta"),
 )
 
 
@@ -128,6 +133,23 @@ def entries(typed: Sequence[str], served: Collection[str] = SOURCES, schedules: 
     for entry in out:
         if entry.schedule and not schedules:
             raise LabError(f"optimizer '{entry.name}': this command sets the rates itself; leave out the schedule")
+    return out
+
+
+def self_tuning(typed: Sequence[str] | None) -> list[Entry]:
+    """The methods of the self-tuning track, each at its one setting: the defaults, or what was said. All others need a
+    rate that is said.
+
+    The track is AlgoPerf's: https://github.com/mlcommons/algorithmic-efficiency, "Self-Tuning Ruleset" in its rules
+    """
+    out: list[Entry] = []
+    for entry in entries(typed or SELF_TUNING):
+        if method(entry.cls) not in SELF_TUNING and "lr" not in dict(entry.hyper):
+            raise LabError(
+                f"--preset self-tuning: {entry.name} has a rate that must be tuned: say one, as in "
+                f"{entry.name}:lr=0.001, or leave it out; at their defaults go {', '.join(SELF_TUNING)}"
+            )
+        out.append(replace(entry, hyper=entry.defaults or entry.hyper))
     return out
 
 

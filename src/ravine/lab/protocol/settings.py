@@ -14,7 +14,8 @@ from . import devices as where
 from .quantity import BY
 from .study import TIERS, Tier
 
-PRESETS = ("classic",)
+PRESETS = ("classic", "self-tuning")
+LONGER = 1.5  # times the epochs of a search's trials, in the self-tuning track: AlgoPerf's factor
 CLASSIC = "fashion-mnist-classic"  # the task of that preset: 60,000 images to train on, validated on the test images
 
 
@@ -78,8 +79,8 @@ class Settings:
             raise LabError(
                 f"--preset classic is an experiment on fashion-mnist: leave out --task {','.join(self.tasks)}"
             )
-        if self.preset == "classic" and (self.points is not None or self.extend or self.space):
-            raise LabError("--preset classic searches nothing: leave out --points, --extend and --space")
+        if self.preset and (self.points is not None or self.extend or self.space):
+            raise LabError(f"--preset {self.preset} searches nothing: leave out --points, --extend and --space")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
         if self.by not in BY:
@@ -95,7 +96,7 @@ class Settings:
         if self.batch_sweep and len(self.tasks) > 1:
             raise LabError("--batch-sweep goes with one task")
         try:
-            usual = "constant" if self.preset else "cosine"
+            usual = "constant" if self.preset == "classic" else "cosine"
             object.__setattr__(self, "schedule", written(self.schedule or usual))
         except (ValueError, TypeError) as error:
             raise LabError(f"--schedule: {error}") from error
@@ -117,7 +118,9 @@ class Settings:
 
     @property
     def work(self) -> Tier:
-        """The tier, with what was asked for in its place."""
+        """The tier, with what was asked for in its place; without a search half as many epochs again."""
         tier = TIERS[self.tier]
+        if self.preset == "self-tuning":
+            tier = replace(tier, share=LONGER * tier.share)
         seeds = self.seeds or tier.seeds
         return replace(tier, points=self.points or tier.points, seeds=seeds, defaults=min(seeds, tier.defaults))

@@ -56,7 +56,8 @@ class Difference:
 
 def differences(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
     """Of all pairs (first, second), first < second, of samples with the same seeds: Games and Howell's procedure, where
-    each pair has a variance of its own, on paired values, and with what is owed to the rows.
+    each pair has a variance of its own, on paired values, and with what is owed to the rows. Samples that differ in
+    size are independent: s²/n is then the sum of both, as the authors have it.
 
         d ± q(k, ν) / √2 · √V        V = s²/n + r²        ν = V² / ((s²/n)²/(n − 1) + r⁴/(b − 1))
 
@@ -69,11 +70,14 @@ def differences(samples: Sequence[Sample]) -> dict[tuple[int, int], Difference]:
 
 
 def _difference(first: Sample, second: Sample, methods: int) -> Difference:
-    d = [b - a for a, b in zip(first.values, second.values, strict=True)]
-    n, mean = len(d), fmean(d)
-    if n < 2:
+    if len(first.values) == len(second.values):
+        drawn = [[b - a for a, b in zip(first.values, second.values, strict=True)]]
+    else:
+        drawn = [first.values, second.values]
+    mean = fmean(second.values) - fmean(first.values)
+    if min(map(len, drawn)) < 2:
         return Difference(mean, math.inf)
-    owed = [(variance(d) / n, n - 1)]
+    owed = [(variance(x) / len(x), len(x) - 1) for x in drawn]
     if first.parts is not None and second.parts is not None and first.parts.shape[1] > 1:
         owed.append((rows(second.parts - first.parts), first.parts.shape[1] - 1))
     whole = sum(part for part, _ in owed)

@@ -98,7 +98,7 @@ class Study:
     tier: Tier
     make: Make
     extend: bool = False
-    fixed: bool = False  # nothing is searched: the entry says all (the classic preset)
+    fixed: bool = False  # nothing is searched: the entry says all (the presets)
     number: int = 0  # another has other points and seeds
 
     def wanted(self, known: Known) -> list[Trial]:

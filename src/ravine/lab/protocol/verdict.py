@@ -63,7 +63,7 @@ def power(found: Outcome) -> str:
 def advised(found: Outcome) -> str:
     """The line of Python that makes the best one; empty where none is to be advised."""
     first = found.methods[0]
-    if first.diverged or found.facts.preset or not first.card.line:
+    if first.diverged or found.facts.preset == "classic" or not first.card.line:
         return ""
     return f"opt = {first.card.line}  # schedule {first.card.schedule or found.facts.schedule}"
 

@@ -10,6 +10,7 @@ from ravine.visuals.figure import Figure
 from ..protocol.best_of import band, best_of
 from ..protocol.inside import Inside
 from ..protocol.outcome import Method, Outcome, steps_of_each
+from ..protocol.score import Times, ratios
 from .width import envelope, usable
 
 TITLES = {
@@ -30,8 +31,6 @@ TITLES = {
     "ratio": "Update by weights, ‖Δw‖ / ‖w‖",
     "effective": "Effective learning rate, ‖Δw‖ / ‖g‖",
 }
-
-Times = Mapping[str, Mapping[str, float]]  # task -> method -> steps, or seconds, to the target; infinite for a miss
 
 
 def inks(outcome: Outcome, times: Times | None = None) -> dict[str, Ink]:
@@ -82,13 +81,8 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
 
 def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
     """The performance profile over tasks; a task that no method solves is beyond everyone's reach."""
-    names = list(dict.fromkeys(name for task in times.values() for name in task))
-    best = {task: min(row.values()) for task, row in times.items()}
     return visuals.profile([
-        visuals.Ratios(name, ink[name], [
-            row.get(name, math.inf) / best[task] if math.isfinite(best[task]) else math.inf
-            for task, row in times.items()
-        ]) for name in names[::-1]
+        visuals.Ratios(name, ink[name], by_the_fastest) for name, by_the_fastest in reversed(ratios(times).items())
     ]) | {"title": TITLES["profile"]}  # fmt: skip
 
 

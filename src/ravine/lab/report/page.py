@@ -13,19 +13,22 @@ from markupsafe import Markup
 from ravine.visuals import Ink
 from ravine.visuals.engine import engine
 
+from ..protocol.examined import examined
 from ..protocol.found import Made
 from ..protocol.inside import MOST
 from ..protocol.judged import score
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
+from ..protocol.score import Scores, Times
 from ..protocol.verdict import advised, doubts, power, whose
 from .equations import mathml
-from .exhibits import TITLES, Times, exhibits, inks, looks, profile
+from .exhibits import TITLES, exhibits, inks, looks, profile
 
 HERE = Path(__file__).parent
 
 
-def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
-    """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile."""
+def page(outcome: Outcome, verdict: str, times: Times | None = None, scores: Scores | None = None) -> str:
+    """The report as HTML, under the verdict in words. `times` to target of several tasks add a performance profile,
+    `scores` over them a table."""
     ink, folder = inks(outcome, times), HERE
     figures = exhibits(outcome)
     if times is not None:
@@ -42,6 +45,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         measure=outcome.measure,
         quantity=outcome.quantity,
         whose=whose(outcome),
+        test=examined(outcome),
         score=score,
         zero=100 * _part(0.0, *_range(outcome)),
         points=len(outcome.methods[0].tried),
@@ -53,6 +57,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         most_looked=MOST,
         findings={m.name: m.inside.findings for m in outcome.methods if m.inside},
         tasks=list(times or {}),
+        scores=scores,
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "script.js").read_text(encoding="utf-8")),
         charts=_json({"figures": figures, "inside": inside}),

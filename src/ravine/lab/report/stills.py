@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ..errors import LabError
 from ..protocol.outcome import Outcome
-from .exhibits import Times, exhibits, inks, looks, profile
+from ..protocol.score import Times
+from .exhibits import exhibits, inks, looks, profile
 
 
 def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | None = None) -> None:

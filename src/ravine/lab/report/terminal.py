@@ -6,7 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
+from ..protocol.examined import told
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
+from ..protocol.score import Scores
 from ..protocol.verdict import advised, doubts, easier, power, speed, words
 
 
@@ -30,12 +32,38 @@ def show(found: Outcome, page: Path) -> None:
     if target is not None:
         console.print(f"target: a validation {found.quantity} of {target:.4g}, {easier(found)}; the step that first "
                       "reaches it, and that from which on it stays there", style="dim", soft_wrap=True)  # fmt: skip
-    console.print("\n" + " ".join(filter(None, (words(found), power(found), speed(found)))), soft_wrap=True)
+    console.print(
+        "\n" + " ".join(filter(None, (words(found), power(found), speed(found), told(found)))), soft_wrap=True
+    )
     if advised(found):
         console.print(advised(found), soft_wrap=True)
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)
     console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)
+
+
+def scores(found: Scores, unit: str = "steps") -> None:
+    """Prints the scores over several tasks."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    titles = ("score", f"{unit} by {found.baseline}", "searches that miss")
+    table = Table(Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
+    for s in found.standings:
+        by = "1" if s.name == found.baseline else ratio(*found.interval(s))
+        table.add_row(s.name, f"{s.score:.3f}", by, f"{s.missed:.0%}")
+    console.print(f"\nOver {len(found.tasks)} tasks: {', '.join(found.tasks)}", soft_wrap=True)
+    console.print(table)
+    console.print(
+        f"score: the mean height of the performance profile from 1 to 4 times the fastest, as AlgoPerf's; {unit}: of "
+        "a search to the target, their geometric mean over tasks by the baseline's, and an interval; all intervals "
+        "hold at once in 95 % of comparisons. A search that misses the target counts as if it arrived at the end",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def ratio(low: float, middle: float, high: float) -> str:
+    """A ratio and its interval, where there is one."""
+    return f"{middle:.3g} [{low:.3g}, {high:.3g}]" if math.isfinite(high) else f"{middle:.3g}"
 
 
 def steps(n: float) -> str:

@@ -1,0 +1,264 @@
+"""Logs of others are read into one form, judged as a comparison is, and never run."""
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from ravine.lab.logs.judge import judged
+from ravine.lab.logs.read import read
+from ravine.lab.logs.run import COLUMNS, Run, write
+from ravine.lab.protocol.statistics import Sample, differences
+
+from .conftest import ROOT
+
+
+def run(optimizer: str, *valid: float, task="line", setting="", seed="0", **changes) -> Run:
+    return Run(task, optimizer, setting, seed, tuple(map(float, range(len(valid)))), valid, **changes)
+
+
+def algoperf(root: Path, submission: str, workload: str, study: int, trial: int, metric: str, rows) -> None:
+    """A trial in the form of AlgoPerf's logs: seconds, steps and the metric of the validation data."""
+    folder = root / submission / f"study_{study}" / workload / f"trial_{trial}"
+    folder.mkdir(parents=True)
+    with (folder / "eval_measurements.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["accumulated_submission_time", "global_step", f"test/{metric}", f"validation/{metric}"])
+        writer.writerows([seconds, step, value, value] for seconds, step, value in rows)
+
+
+def deepobs(path: Path, optimizer: str, seed: int, valid, lr=0.1, **changes) -> None:
+    """A run in the form of DeepOBS's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = {"testproblem": "mnist_mlp", "optimizer_name": optimizer, "optimizer_hyperparams": {"learning_rate": lr},
+              "random_seed": seed, "num_epochs": len(valid) - 1, "valid_losses": valid, "test_losses": valid,
+              "valid_accuracies": [0.5] * len(valid)}  # fmt: skip
+    path.write_text(json.dumps(fields | changes, indent=4))
+
+
+def test_the_form_is_written_as_it_is_read(tmp_path):
+    runs = [run("SGD", 3.0, 0.1 + 0.2, seed="1", setting="lr=0.1", test=0.7, target=0.5),
+            run("Adam", 3.0, math.inf, seconds=(0.5, 1.25))]  # fmt: skip
+    write(runs, tmp_path / "logs.csv")
+    assert read(tmp_path / "logs.csv") == (runs, []) == read(tmp_path)
+    (tmp_path / "least.csv").write_text("valid,step,optimizer,task\n2,0,SGD,line\n1,10,SGD,line\n\n")
+    assert read(tmp_path / "least.csv")[0] == [Run("line", "SGD", "", "", (0.0, 10.0), (2.0, 1.0))]
+
+
+def test_the_page_s_example_is_read(tmp_path):
+    page = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+    (tmp_path / "logs.csv").write_text("task" + page.split("```\ntask")[1].split("```")[0])
+    runs, _ = read(tmp_path / "logs.csv")
+    assert [(r.optimizer, r.step, r.test, r.target) for r in runs] == [
+        ("AdamW", (0, 100, 200), 0.43, 0.5), ("SGD", (0, 200), 0.57, 0.5),
+    ]  # fmt: skip
+    for column in COLUMNS:
+        assert f"| `{column}` |" in page
+
+
+def test_seeds_of_one_setting_are_compared_by_their_losses():
+    losses = {"SGD": [1.0, 1.2, 1.1], "Adam": [0.5, 0.7, 0.6], "NAG": [0.51, 0.69, 0.62]}
+    (task,), scores, unit = judged(
+        [run(name, 3.0, x, seed=str(i)) for name, xs in losses.items() for i, x in enumerate(xs)]
+    )
+    assert [r.name for r in task.rows] == ["Adam", "NAG", "SGD"] and unit == "steps" and scores is None
+    assert [r.letters for r in task.rows] == ["a", "a", "b"] and task.part == "validation"
+    assert task.rows[0].value == pytest.approx(0.6) and task.rows[2].behind.mean == pytest.approx(0.5)
+
+
+def test_of_several_settings_the_loss_is_that_of_a_search():
+    """Eight settings, searches of two: the mean test loss of the one with the lower validation loss."""
+    runs = [run("SGD", 3.0, 1.0 + i, setting=str(i), test=10.0 + i) for i in range(8)]
+    again = [
+        run("SGD", 3.0, 1.0, setting="0", seed=str(i), test=10.0) for i in range(1, 5)
+    ]  # seeds of the best: no part
+    (task,), _, _ = judged(runs + again)
+    pairs = [10.0 + min(i, j) for i in range(8) for j in range(i)]
+    assert task.rows[0].value == pytest.approx(sum(pairs) / len(pairs)) and task.part == "test"
+    assert task.rows[0].judged == 8
+
+
+def test_what_diverged_counts_with_its_first_loss():
+    lost = [run("SGD", 3.0, math.nan, seed="0"), run("SGD", 3.0, 1.0, seed="1")]
+    (task,), _, _ = judged(lost)
+    assert task.rows[0].value == 2.0 and task.rows[0].arrivals.missed == 0.5
+
+
+def test_the_baseline_is_what_is_called_so():
+    def two(name: str) -> list[Run]:
+        return [run(name, 3.0, 1.0, task=task, target=2.0) for task in ("line", "curve")]
+
+    assert judged(two("a") + two("baseline") + two("AdamW"))[1].baseline == "AdamW"  # the same to us: by name
+    assert judged(two("a") + two("baseline"))[1].baseline == "baseline"
+    assert judged(two("a") + two("b"))[1].baseline == "a"
+
+
+def test_what_a_terminal_would_obey_is_not_printed(tmp_path):
+    (tmp_path / "logs.csv").write_text("task,optimizer,step,valid\nline,S\x1b[2JGD,0,1\n")
+    assert read(tmp_path / "logs.csv")[0][0].optimizer == "S\ufffd[2JGD"
+
+
+def test_a_run_that_is_lost_from_the_start_counts_with_the_worst_start():
+    (task,), _, _ = judged(
+        [run("SGD", math.nan, math.nan, seed="0"), run("SGD", 3.0, 1.0, seed="1"), run("Adam", 5.0, 2.0)]
+    )
+    assert {r.name: r.value for r in task.rows} == {"SGD": (5.0 + 1.0) / 2, "Adam": 2.0}
+
+
+def test_where_the_baseline_diverged_there_is_no_target(tmp_path, ravine_command):
+    write([run("AdamW", 3.0, math.nan), run("SGD", 3.0, 1.0)], tmp_path / "logs.csv")
+    status, printed = ravine_command("compare", "--from", "logs.csv", cwd=tmp_path)
+    assert status == 0 and "line: no target: the baseline diverged" in printed
+
+
+def test_algoperf_is_scored_as_by_its_rules(tmp_path):
+    """The median over studies of the fastest trial, to the first evaluation at the target."""
+    below, reached = 0.70, 0.75  # of fastmri's ssim, 0.723653
+    for study in range(3):
+        for trial in (1, 2):
+            at = 100 * (study + 1) * trial
+            rows = [(50, 1, below), (at, 10, reached), (at + 50, 20, below)]
+            algoperf(tmp_path, "quick", "fastmri_jax", study, trial, "ssim", rows)
+            algoperf(tmp_path, "baseline", "fastmri_jax", study, trial, "ssim", [(2 * s, n, v) for s, n, v in rows])
+            wer = [(100, 1, 0.5), (800, 9, 0.08 if study else 0.5), (1000, 10, 0.5)]
+            algoperf(tmp_path, "quick", "librispeech_conformer_pytorch", study, trial, "wer", wer)
+            algoperf(tmp_path, "baseline", "librispeech_conformer_pytorch", study, trial, "wer", [(100, 1, 0.5)])
+            algoperf(tmp_path, "baseline", "fastmri_tanh_jax", study, trial, "ssim", rows)
+    stray = tmp_path / "quick" / "study_0" / "trial_9" / "eval_measurements.csv"
+    stray.parent.mkdir()
+    stray.touch()
+    runs, said = read(tmp_path)
+    assert len(runs) == 24 and said == [
+        f"Left out: 1 of the files, {stray} first; a log of AlgoPerf's lies in SUBMISSION/study_0/WORKLOAD_jax/trial_1",
+        "Left out, since their targets are not the score's: fastmri_tanh",
+    ]
+    tasks, scores, unit = judged(runs)
+    assert unit == "seconds" and [t.task for t in tasks] == ["fastmri", "librispeech_conformer"]
+    assert tasks[0].target == pytest.approx(1 - 0.723653) and tasks[0].given
+    assert {r.name: round(r.time, 6) for r in tasks[0].rows} == {"quick": 200, "baseline": 400}
+    assert [r.time for r in tasks[1].rows] == pytest.approx([800, math.inf])
+    assert [(s.name, s.score) for s in scores.standings] == [
+        ("quick", 1.0),
+        ("baseline", pytest.approx((2 / 3 + 0) / 2)),
+    ]
+    assert scores.baseline == "baseline"
+    assert tasks[0].rows[1].behind.mean == pytest.approx(math.log(2)) and tasks[0].rows[1].letters == "b"
+
+
+def test_crowded_valley_is_read_with_its_schedules(tmp_path):
+    for schedule in ("none", "cosine"):
+        at = tmp_path / "large_budget" / schedule / "mnist_mlp" / "Adam" / "lr__0.1"
+        deepobs(at / "random_seed__42__2020-01-01-00-00-00.json", "Adam", 42, [3.0, 9.0])
+        deepobs(at / "random_seed__42__2020-02-01-00-00-00.json", "Adam", 42, [3.0, 1.0])  # made again
+        deepobs(at / "random_seed__43__2020-02-02-00-00-00.json", "Adam", 43, [3.0, math.nan])
+    runs, _ = read(tmp_path)
+    assert [(r.task, r.seed, r.final) for r in runs] == [
+        (f"large_budget/{schedule}/mnist_mlp", seed, final)
+        for schedule in ("cosine", "none") for seed, final in (("42", 1.0), ("43", math.inf))
+    ]  # fmt: skip
+    assert {r.setting for r in runs} == {'{"learning_rate": 0.1}'} and runs[0].step == (0.0, 1.0)
+    assert {r.task for r in read(tmp_path / "large_budget" / "none")[0]} == {"mnist_mlp"}
+
+
+def test_other_numbers_of_runs_are_independent_samples():
+    a, b = [1.0, 1.3, 0.9, 1.1], [2.0, 1.5, 2.2, 1.9, 2.6, 1.2]
+    found = differences([Sample(a), Sample(b)])[0, 1]
+    ends = stats.ttest_ind(b, a, equal_var=False).confidence_interval()
+    assert (found.low, found.high) == (pytest.approx(ends.low, rel=2e-3), pytest.approx(ends.high, rel=2e-3))
+
+
+HEAD = "task,optimizer,setting,seed,step,seconds,valid,test,target\n"
+ROW = "line,SGD,,0,0,0,3,,\n"
+
+
+@pytest.mark.parametrize("text, said", [
+    ("", "line 1: there is no column task; the first line must name task, optimizer, step, valid"),
+    ("task,optimizer,step,valid,sed\nline,SGD,0,1,2\n", "line 1: unknown column 'sed'; there are task, optimizer"),
+    (HEAD + ROW + "line,SGD\n", "line 3: 2 fields, where the first line names 9"),
+    (HEAD + ",SGD,,0,0,0,3,,\n", "line 2: task and optimizer must be named"),
+    (HEAD + ROW + "line,SGD,,0,1,1,low,,\n", "line 3: valid is 'low', which is no number"),
+    (HEAD + ROW + "line,SGD,,0,1,1,,,\n", "line 3: valid is empty; a loss that is not finite is written as nan"),
+    (HEAD + ROW + ROW, "line 3: step is 0 after 0: they must rise within a run"),
+    (HEAD + "line,SGD,,0,-1,0,3,,\n", "line 2: step is -1: it must be a number from 0"),
+    (HEAD + ROW + "line,SGD,,0,1,,3,,\n", "line 3: seconds must be there in all rows of a run, or in none"),
+    (HEAD + "line," + "x" * 200_000 + ",,0,0,0,3,,\n", "this is no CSV: field larger than field limit"),
+])  # fmt: skip
+def test_what_is_wrong_is_one_line_with_file_and_line(tmp_path, ravine_command, text, said):
+    path = tmp_path / "logs.csv"
+    path.write_text(text)
+    status, printed = ravine_command("compare", "--from", "logs.csv", cwd=tmp_path)
+    assert status == 2 and printed.count("\n") == 1 and said in printed and "logs.csv" in printed
+
+
+def test_other_mistakes_are_one_line(tmp_path, ravine_command):
+    def told(*arguments: str) -> str:
+        status, printed = ravine_command("compare", *arguments, cwd=tmp_path)
+        assert status == 2 and printed.count("\n") == 1
+        return printed
+
+    assert "there is no such file or folder" in told("--from", "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "no runs are there; name a CSV in the form of" in told("--from", "empty")
+    assert "leave out --points" in told("--from", "empty", "--points", "3")
+    (tmp_path / "empty" / "trials.sqlite").touch()
+    assert "compare --report empty" in told("--from", "empty")
+    (tmp_path / "twice").mkdir()
+    for i in range(2):
+        write([run("SGD", 3.0, 1.0)], tmp_path / "twice" / f"{i}.csv")
+    assert "2 runs are called SGD 0 on line: tell them apart by their seeds" in told("--from", "twice")
+    deepobs(tmp_path / "json" / "a.json", "Adam", 1, [1.0], optimizer_name=None)
+    assert "a.json: a run of DeepOBS has optimizer_name, text" in told("--from", "json")
+    (tmp_path / "json" / "a.json").write_text('{\n"testproblem": nothing}')
+    assert "a.json, line 2: this is no JSON" in told("--from", "json")
+    (tmp_path / "ap").mkdir()
+    (tmp_path / "ap" / "eval_measurements.csv").write_text("")
+    assert "a log of AlgoPerf's lies in SUBMISSION/study_0" in told("--from", "ap")
+    targets = "task,optimizer,step,valid,target\na,SGD,0,1,1\na,Adam,0,1,2\n"
+    (tmp_path / "two.csv").write_text(targets)
+    assert "task 'a': its runs have several targets, 1.0, 2.0" in told("--from", "two.csv")
+
+
+def test_a_whole_folder_is_judged_and_converted(tmp_path, ravine_command):
+    for study in range(3):
+        algoperf(tmp_path / "in", "quick", "criteo1tb_jax", study, 1, "loss", [(10, 1, 2.0), (90 + study, 9, 0.12)])
+        algoperf(tmp_path / "in", "slow", "criteo1tb_jax", study, 1, "loss", [(10, 1, 2.0), (190 - study, 9, 0.12)])
+    status, printed = ravine_command("compare", "--from", "in", "--out", "out", cwd=tmp_path)
+    assert status == 0 and "criteo1tb: target 0.1237, given" in printed and "seconds by quick" in printed
+    row = next(line for line in printed.splitlines() if "slow" in line)
+    assert row.startswith("b") and " 2.08 [" in row and "189" in row
+    assert ravine_command("compare", "--from", "out/logs.csv", cwd=tmp_path) == (0, printed)
+
+
+@pytest.mark.parametrize("kind", ["csv", "algoperf", "deepobs"])
+def test_a_damaged_file_is_judged_or_one_line(tmp_path, ravine_command, kind):
+    for i in range(2):
+        if kind == "csv":
+            write([run("SGD", 3.0, 1.0 + i, seed=str(i)), run("Adam", 2.0, 1.0, seed=str(i))], tmp_path / f"{i}.csv")
+        elif kind == "algoperf":
+            algoperf(tmp_path, "quick", "criteo1tb_jax", i, 1, "loss", [(10, 1, 2.0), (90, 9, 0.12)])
+        else:
+            deepobs(tmp_path / f"{i}.json", "Adam", i, [3.0, 1.0, math.nan, 10**400 if i else 1])
+    files = [f for f in tmp_path.rglob("*") if f.is_file()]
+    whole = {f: f.read_bytes() for f in files}
+    statuses = set()
+    for seed in range(150):
+        chance = random.Random(seed)
+        path = chance.choice(files)
+        text = bytearray(whole[path])
+        for _ in range(chance.randint(1, 6)):
+            at, odd = (
+                chance.randrange(len(text)),
+                chance.choice([b"\0", b"\xff", b"9" * 400, b"-", b"\n", b'"', b",", b"", b"e9", b"[", b"\x1b"]),
+            )
+            text[at : at + chance.randint(0, 3)] = odd
+        path.write_bytes(bytes(text))
+        status, printed = ravine_command("compare", "--from", ".", cwd=tmp_path)
+        assert status == 0 or (status == 2 and printed.count("\n") == 1), (seed, printed)
+        assert "\x1b" not in printed
+        statuses.add(status)
+        path.write_bytes(whole[path])
+    assert 2 in statuses

@@ -135,7 +135,7 @@ def late_loss(problem: SparseLogistic, rule: Any, lr: float, late: int, steps: i
 # policies
 
 # of a scale that staleness suggests: no method is judged by a rate that suits another
-TIMES = (0.1, 0.5, 2.0, 6.0, 20.0)
+TIMES = (0.02, 0.1, 0.5, 2.0, 6.0, 20.0)
 LATE = (0.03, 0.1, 0.3, 1.0, 3.0, 6.0)  # where nobody is much faster than the rest, and all are late
 
 

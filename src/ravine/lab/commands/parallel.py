@@ -91,8 +91,8 @@ def compare(asked: Settings) -> None:
     write(folder / "parallel.json", json.dumps(told(asked, found), indent=1))
     title = f"{task.name} with {asked.optimizer} on {workers} workers; mean and range of {asked.seeds} seeds"
     figures = [drawn(found, clock) for clock in CLOCKS]
-    if served := {k: x for k, x in found.items() if x[1][0].apart}:
-        figures.append(drawn(served, "gradients", "apart", "distance of copies to the server"))
+    if any(tracks[0].apart for _, tracks in found.values()):
+        figures.append(drawn(found, "gradients", "apart", "distance of copies to the server"))
     write(folder / "parallel.html", column(figures, title))
     show(found, asked, gradients, workers)
     print(f"\nPictures: {(folder / 'parallel.html').resolve().as_uri()}")
@@ -132,9 +132,11 @@ def told(asked: Settings, found: Found) -> dict[str, object]:
 
 
 def drawn(found: Found, clock: str, what: str = "loss", title: str = "validation loss") -> Figure:
-    """The validation loss, or something else, against one clock."""
+    """The validation loss, or what else some families have, against one clock."""
     lines, scale = list[Line](), 1e-6 if clock == "bytes" else 1.0
     for i, (name, (lr, tracks)) in enumerate(found.items()):
+        if not getattr(tracks[0], what):
+            continue
         x = np.linspace(0.0, min(getattr(t, clock)[-1] for t in tracks), 61)
         runs = [np.interp(x, getattr(t, clock), getattr(t, what)).tolist() for t in tracks]
         lines.append(Line(f"{name}, lr {lr:g}", ink(i), (scale * x).tolist(), runs))

@@ -62,6 +62,7 @@ def test_what_was_measured_is_in_the_table(full):
     assert rows[2][4][0] == f"{main.behind(main.methods[1]).mean:.4f}" and rows[1][4] == []
     assert rows[1][5] == [f"{main.methods[0].confirmed:.4f}"]
     assert rows[1][7] == ["50", "30"] and rows[4][7][0] == "never"
+    assert rows[0][9] == ["fit,", "s"] and rows[1][9] == ["1.50"]
     assert rows[5][2] == ["2", "of", "5", "diverged"] and rows[1][-1] == ["1", "of", "16"]
 
 

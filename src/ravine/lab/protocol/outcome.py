@@ -85,6 +85,11 @@ class Method:
         return fmean(score(r) for r in self.defaults) if self.defaults else None
 
     @property
+    def seconds(self) -> float:
+        """Of training in a tuned run, the median over those that did not diverge; not a number where all did."""
+        return median([r.seconds for r in self.tuned if r.diverged_at is None] or [math.nan])
+
+    @property
     def moved(self) -> bool:
         """Whether any loss of a tuned run is another than before its first step."""
         return any(len(set(r.valid)) > 1 for r in self.tuned)

@@ -82,7 +82,6 @@ def _row(method: Method, ink: Ink, outcome: Outcome) -> dict[str, Any]:
         "steps": [(reaches(method.tuned, t), stays_at(method.tuned, t))
                   for t in (outcome.target, outcome.easy_target) if t is not None],
         "diverged": [p for p in method.tried if p.result.diverged_at is not None],
-        "seconds": sorted(r.seconds for r in method.tuned)[len(method.tuned) // 2],
         "meaning": method.card.meaning,
         "equations": Markup(mathml(method.card.equations)) if method.card.equations else Markup(),
     }  # fmt: skip

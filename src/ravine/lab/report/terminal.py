@@ -15,18 +15,19 @@ def show(found: Outcome, page: Path) -> None:
     console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
     metric = [task.metric] if task.metric else []
     loss = f"{found.judged} loss"
-    titles = (loss, "behind", *metric, "target: first, stays", "best lr", "ms/step")
+    titles = (loss, "behind", *metric, "steps to\ntarget, stay", "best lr", "ms/step", "fit s")
     table = Table("", Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
     for m in found.methods:
         accuracy = f"{sum(m.metrics) / len(m.metrics):.4f}" if m.metrics else ""
         table.add_row(
             found.groups[m.name], m.name, "diverged" if m.diverged else f"{m.loss:.4f}", behind(found, m),
             *([accuracy] if metric else []), arrival(m, found.target), rate(m),
-            f"{m.time.whole:.2f}" if math.isfinite(m.time.whole) else "",
+            *(f"{x:.2f}" if math.isfinite(x) else "" for x in (m.time.whole, m.seconds)),
         )  # fmt: skip
     console.print(table)
     console.print(f"{meaning(found)}; ± is an interval that holds for all at once in 95 % of comparisons; optimizers "
-                  "that share a letter cannot be told apart", style="dim", soft_wrap=True)  # fmt: skip
+                  "that share a letter cannot be told apart; fit s: seconds of a run, beside other runs", style="dim",
+                  soft_wrap=True)  # fmt: skip
     if found.target is not None:
         console.print(f"target: a validation loss of {found.target:.4g}, {whose(found)}; the step that first reaches "
                       "it, and that from which on the loss stays there", style="dim", soft_wrap=True)  # fmt: skip

@@ -1,0 +1,28 @@
+"""The table that `ravine compare` prints."""
+
+from dataclasses import replace
+
+import ravine
+from ravine.lab.report import terminal
+
+from .synthetic import method, outcome
+
+
+def test_a_table_of_eight_has_room_in_100_columns(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "100")
+    main = outcome()
+    others = [method(name, getattr(ravine, name), 0.6) for name in ("Momentum", "Adagrad", "RMSprop")]
+    terminal.show(replace(main, methods=(*main.methods, *others)), tmp_path / "report.html")
+    printed = capsys.readouterr().out.splitlines()
+    table = printed[: 2 + 8]
+    assert table[1].split()[-2:] == ["fit", "s"] and max(map(len, table)) <= 100
+    assert [row.split()[-1] for row in table[2:]] == ["1.50"] * 8
+    assert "RAdam" in table[2] and printed[10].startswith("test loss is")
+
+
+def test_a_fit_is_the_median_of_those_that_ended():
+    main = outcome()
+    lost = main.methods[-1]
+    runs = [replace(r, seconds=i) for i, r in enumerate(lost.tuned)]
+    assert replace(lost, tuned=tuple(runs)).seconds == 3  # of 2, 3 and 4: the first two diverged
+    assert str(replace(lost, tuned=tuple(runs[:2])).seconds) == "nan"

@@ -187,5 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
     add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
     add("--track", metavar="A,B", type=listed, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
-    add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
+    add(
+        "--export",
+        choices=FORMATS,
+        help="write the verdict, all trials and their curves as tables beside the report, the verdict for LaTeX too",
+    )
     return parser

@@ -29,7 +29,7 @@ from ..protocol.trial import Trial
 from ..protocol.trials import carried_over, maker
 from ..protocol.verdict import speed, words
 from ..report import terminal
-from ..report.export import export, ready
+from ..report.export import export, export_verdict, ready
 from ..sweep.live import Live
 from ..sweep.sweep import TrialFailed, sweep
 from ..tasks import Data, Task, load_task
@@ -83,6 +83,7 @@ def rewrite(
 
 def _export(rows: Iterable[Row], found: Outcome, folder: Path, form: str) -> None:
     export([(row.trial, row.result) for row in rows], found.facts.task.metric, folder, form, found.usual)
+    export_verdict(found, folder, form)
 
 
 def _folders(names: Sequence[str], settings: Settings) -> dict[Path, Task]:

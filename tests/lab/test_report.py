@@ -5,16 +5,19 @@ import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
+import ravine
 from ravine import visuals
 from ravine.lab import LabError, report
 from ravine.lab.protocol.verdict import words
 from ravine.lab.report.equations import mathml
+from ravine.lab.report.exhibits import inks
 from ravine.optim import registry
 
-from .synthetic import outcome, swept
+from .synthetic import method, outcome, swept
 
 TIMES = {"line": {"RAdam": 10, "Adam": 20, "ours": 90}, "curve": {"RAdam": 30, "Adam": 20, "ours": 25}}
 
@@ -136,6 +139,34 @@ def test_it_changes_as_asked(full):
         tab.wait_for_function("document.getElementById('ratio').data[1].y[0] === 0.2")
         assert tab.locator(".finding:visible").count() == 1
         assert tab.locator(".finding:visible").text_content().startswith("Adam:")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_one_curve_stands_out_and_the_ends_are_named(tmp_path, width, scheme):
+    many = [method(name, ravine.Adam, 0.1 + 0.001 * i) for i, name in enumerate("ABCDEFGHIJKL")]
+    many = [replace(m, card=replace(m.card, label=m.card.name + " <b>" + "x" * 3 * i)) for i, m in enumerate(many)]
+    page = tmp_path / "many.html"
+    page.write_text(report.page(replace(outcome(), methods=tuple(many)), ""), encoding="utf-8")
+    colours = "[...new Set(document.getElementById('valid').data.map((x) => x.line.color).filter((x) => /^#/.test(x)))]"
+    with browsed(page, width, scheme) as tab:
+        ink = inks(replace(outcome(), methods=tuple(many)))
+        grey = tab.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--dim')").strip()
+        labels = tab.locator("#valid .annotation-text").all()
+        texts = {x.text_content(): x.bounding_box() for x in labels}
+        names = {m.name if len(m.name) < 17 else m.name[:15] + "…": m.name for m in many}
+        boxes = sorted((texts[short] for short in names), key=lambda box: box["y"])
+        assert all(a["y"] + 13 < b["y"] + 0.5 for a, b in pairwise(boxes))
+        assert max(box["x"] + box["width"] for box in boxes) <= width
+        assert set(tab.evaluate(colours)) == {grey, ink[many[0].name].colour}
+        tab.select_option("#lit", many[4].name)
+        tab.wait_for_function(f"{colours}.includes('{ink[many[4].name].colour}')")
+        assert tab.evaluate("document.getElementById('train').data.at(-1).name") == many[4].name
+        tab.locator("#valid .annotation-text", has_text="H <b>").click()
+        tab.wait_for_function(f"document.getElementById('lit').value === {json.dumps(many[7].name)}")
+        before = tab.evaluate("document.getElementById('valid').layout.annotations[2].y")
+        tab.evaluate("Plotly.relayout('valid', {'yaxis.range': [-2, 2]})")
+        tab.wait_for_function(f"document.getElementById('valid').layout.annotations[2].y !== {before}")
 
 
 @pytest.mark.browser

@@ -9,7 +9,7 @@ from itertools import combinations
 import pytest
 
 from ravine.lab.protocol.best_of import band, best_of
-from ravine.lab.report.exhibits import exhibits, inks, looks, profile
+from ravine.lab.report.exhibits import exhibits, inks, looks, profile, search
 from ravine.lab.report.width import envelope, usable
 
 from .synthetic import inside, outcome, swept
@@ -109,6 +109,26 @@ def test_the_looks_inside_keep_the_sizes():
     names = [t["name"] for t in figures["ratio"]["data"]]
     assert names == ["head", "layer 0"] and figures["ratio"]["data"][0]["y"][:2] == [None, 0.05]
     json.dumps(figures, allow_nan=False)
+
+
+def test_a_search_in_parallel_coordinates():
+    main = outcome()
+    radam = main.methods[0]
+    figure = search(radam, inks(main)["RAdam"])
+    assert figure["layout"]["xaxis"]["ticktext"] == ["lr", "1-beta1", "validation loss"]
+    frame, *trials, words = figure["data"]
+    assert len(trials) == 16 and trials[-1]["name"] == "trial 3" and trials[-1]["line"]["width"] == 3
+    best = radam.tried[2]
+    assert trials[-1]["customdata"][:2] == list(best.hyper.values()) and trials[-1]["y"][2] == 0
+    assert trials[-1]["y"][0] == pytest.approx(math.log10(best.hyper["lr"] / 1e-3) / 3, abs=1e-4)
+    (lost,) = [t for t in trials if t["line"]["dash"] == "dot"]
+    assert lost["customdata"] == [1.0, pytest.approx(0.08), "diverged"] and lost["y"][2] == 1
+    assert max(t["y"][2] for t in trials if t is not lost) == 0.88
+    assert words["text"] == ["1", "0.5", "0.139", "diverged", "0.001", "0.02", "0.12"]
+    assert frame["hoverinfo"] == words["hoverinfo"] == "skip"
+    json.dumps(figure, allow_nan=False)
+    one = {"lr": radam.space["lr"], "1-beta1": (0.1, 0.1)}
+    assert search(replace(radam, space=one), inks(main)["RAdam"]) is None
 
 
 def test_where_everything_diverged_there_still_are_figures():

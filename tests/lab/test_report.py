@@ -89,7 +89,9 @@ def test_stills_are_named_after_what_they_show(tmp_path):
     stranger = replace(main.methods[3], inside=main.methods[0].inside)
     report.stills(replace(main, methods=(stranger,)), tmp_path / "png", tmp_path / "all.pdf", TIMES)
     names = {path.name for path in (tmp_path / "png").iterdir()}
-    assert {"valid.png", "profile.png", "torch-optim-SGD-gradients.png"} <= names and len(names) == 10 + 4
+    assert {"valid.png", "profile.png", "torch-optim-SGD-gradients.png", "torch-optim-SGD-search.png"} <= names and len(
+        names
+    ) == 10 + 5
     assert (tmp_path / "all.pdf").read_bytes().count(b"/Type /Page ") == len(names)
 
 
@@ -116,7 +118,7 @@ def test_every_equation_becomes_mathml(name):
 def test_it_is_drawn(request, which, width, scheme):
     with browsed(request.getfixturevalue(which), width, scheme) as tab:
         charts = tab.locator(".chart").count()
-        assert charts == (16 if which == "full" else 13)
+        assert charts == (17 if which == "full" else 13)
         assert tab.locator(".chart:has(.main-svg :is(.trace, .heatmaplayer image))").count() == charts
         assert tab.evaluate("document.documentElement.scrollWidth") == width
         edges = tab.evaluate("[...document.querySelectorAll('.main-svg')].map(x => x.getBoundingClientRect().right)")
@@ -139,6 +141,10 @@ def test_it_changes_as_asked(full):
         tab.wait_for_function("document.getElementById('ratio').data[1].y[0] === 0.2")
         assert tab.locator(".finding:visible").count() == 1
         assert tab.locator(".finding:visible").text_content().startswith("Adam:")
+        tab.select_option("#tried", "NAdam")
+        tab.wait_for_function("document.getElementById('search').data.at(-2).line.color === '#D55E00'")
+        tab.click("[aria-controls=search-data]")
+        assert tab.locator("#search-data td").all_text_contents()[:3] == ["trial 4", "lr", "1"]  # which diverged
 
 
 @pytest.mark.browser

@@ -6,6 +6,7 @@ from .grid import Panel, grid
 from .heat import heat
 from .page import column, page
 from .palette import Ink, ink
+from .parallel import parallel
 from .profile import Ratios, profile
 from .sensitivity import Scan, Width, sensitivity, widths
 from .spread import Values, spread
@@ -13,5 +14,5 @@ from .terminal import terminal
 
 __all__ = [
     "Band", "Bar", "Ink", "Line", "Panel", "Ratios", "Scan", "Values", "Width", "bands", "bars", "column", "curves",
-    "grid", "heat", "ink", "page", "profile", "sensitivity", "spread", "terminal", "widths",
+    "grid", "heat", "ink", "page", "parallel", "profile", "sensitivity", "spread", "terminal", "widths",
 ]  # fmt: skip

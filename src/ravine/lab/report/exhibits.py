@@ -18,6 +18,7 @@ TITLES = {
     "rates": "Loss by learning rate",
     "widths": "Usable width: rates within 5 % of the best loss",
     "best-of": "Expected validation loss of the best of k trials",
+    "search": "The search: a line for each trial",
     "seeds": "Loss of each seed",
     "profile": "Performance profile",
     "batch-steps": "Steps to the easier target by batch size",
@@ -90,6 +91,17 @@ def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
             for task, row in times.items()
         ]) for name in names[::-1]
     ]) | {"title": TITLES["profile"]}  # fmt: skip
+
+
+def search(method: Method, ink: Ink) -> Figure | None:
+    """Its trials in parallel coordinates; None where it has fewer than two hyperparameters to search."""
+    ranges = {name: (min(low, *at), max(high, *at)) for name, (low, high) in method.space.items()
+              if low < high and (at := [p.hyper[name] for p in method.tried])}  # fmt: skip
+    if len(ranges) < 2:
+        return None
+    found = visuals.parallel([p.hyper for p in method.tried], [p.result.final for p in method.tried], ranges,
+                             "validation loss", ink)  # fmt: skip
+    return found | {"title": TITLES["search"]}
 
 
 def looks(inside: Inside) -> dict[str, Figure]:

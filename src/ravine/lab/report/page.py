@@ -19,7 +19,7 @@ from ..protocol.judged import score
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.verdict import advised, doubts, power, whose
 from .equations import mathml
-from .exhibits import TITLES, Times, exhibits, inks, looks, profile
+from .exhibits import TITLES, Times, exhibits, inks, looks, profile, search
 
 HERE = Path(__file__).parent
 
@@ -30,6 +30,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
     figures = exhibits(outcome)
     if times is not None:
         figures["profile"] = profile(times, ink)
+    searches = {m.name: {"search": found} for m in outcome.methods if (found := search(m, ink[m.name]))}
     inside = {m.name: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
     return _template().render(
         facts=outcome.facts,
@@ -49,12 +50,13 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         figures=figures,
         titles=TITLES,
         inside=list(inside),
+        searches=list(searches),
         most_looked=MOST,
         findings={m.name: m.inside.findings for m in outcome.methods if m.inside},
         tasks=list(times or {}),
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "script.js").read_text(encoding="utf-8")),
-        charts=_json({"figures": figures, "inside": inside}),
+        charts=_json({"figures": figures, "chosen": {"who": inside, "tried": searches}}),
         engine=Markup(engine()),
         made=outcome.facts.made or Made.here(),
     )

@@ -1,9 +1,8 @@
 "use strict";
-const { figures, inside } = JSON.parse(document.getElementById("charts").textContent);
-const shown = { ...figures }; // what each chart of the page draws now; the looks inside are of one optimizer at a time
+const { figures, chosen } = JSON.parse(document.getElementById("charts").textContent);
+const shown = { ...figures }; // what each chart of the page draws now; some are of one optimizer at a time
 const hidden = new Set();
 const byId = (id) => document.getElementById(id);
-const who = byId("who");
 const paper = matchMedia("print");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 let unit = "step", lit; // the optimizer that stands out; the best where none is chosen
@@ -91,8 +90,8 @@ const drawAll = () => Promise.all(Object.keys(shown).map(draw));
 
 function rows(id) {
   const { data, layout } = now(id);
-  const named = !layout.yaxis.ticktext; // a figure with a row for each thing has names where y would be
-  const [x, y] = [layout.xaxis.title.text, layout.yaxis.title.text];
+  const named = !layout.yaxis.ticktext?.length; // a figure with a row for each thing has names where y would be
+  const [x, y] = [layout.xaxis.title.text || "axis", layout.yaxis.title.text || "value"];
   if (data[0]?.type === "heatmap") {
     const [{ name, x: at, y: sizes, z }] = data;
     const cells = at.slice(0, -1).flatMap((step, i) => sizes.slice(0, -1).map((size, j) => [step, size, z[j][i] ?? 0]));
@@ -103,6 +102,7 @@ function rows(id) {
   const head = ["series", x, ...(named ? [y] : []), ...(whiskers ? ["lowest", "highest"] : [])];
   return [head, ...series.flatMap((trace) => trace.x.map((value, i) => {
     const { array = [], arrayminus = [] } = trace.error_y ?? {};
+    if (trace.customdata) return [trace.name, layout.xaxis.ticktext[i], trace.customdata[i]];
     const height = trace.text && trace.mode === "markers" ? trace.text[i] : trace.y[i];
     const ends = whiskers ? [array.length ? +(trace.y[i] - arrayminus[i]).toPrecision(6) : "", array.length ? +(trace.y[i] + array[i]).toPrecision(6) : ""] : [];
     return [trace.name, value, ...(named ? [height] : []), ...ends];
@@ -167,13 +167,15 @@ for (const choice of document.querySelectorAll("#switch button")) choice.onclick
   Object.keys(figures).filter((id) => figures[id].measures).forEach(draw);
 };
 
-function look() {
-  Object.assign(shown, inside[who.value]);
-  for (const said of document.querySelectorAll(".finding")) said.hidden = said.dataset.of !== who.value;
-}
-if (who) {
+for (const [id, of] of Object.entries(chosen)) {
+  const choice = byId(id);
+  if (!choice) continue;
+  const look = () => {
+    Object.assign(shown, of[choice.value]);
+    for (const said of document.querySelectorAll(`[data-for=${id}]`)) said.hidden = said.dataset.of !== choice.value;
+  };
   look();
-  who.onchange = () => (look(), Object.keys(inside[who.value]).forEach(draw));
+  choice.onchange = () => (look(), Object.keys(of[choice.value]).forEach(draw));
 }
 
 // Light, dark, paper.

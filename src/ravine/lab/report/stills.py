@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import LabError
 from ..protocol.outcome import Outcome
-from .exhibits import Times, exhibits, inks, looks, profile
+from .exhibits import Times, exhibits, inks, looks, profile, search
 
 
 def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | None = None) -> None:
@@ -14,16 +14,17 @@ def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | 
         return
     from ravine.visuals import still  # matplotlib: imported when used
 
-    figures = exhibits(outcome)
+    figures, ink = exhibits(outcome), inks(outcome, times)
     if times is not None:
-        figures["profile"] = profile(times, inks(outcome, times))
+        figures["profile"] = profile(times, ink)
     for method in outcome.methods:
+        found = search(method, ink[method.name])
+        own = {"search": found} if found else {}
         if method.inside and method.inside.histogram_step:
-            label = method.name
-            for name, figure in looks(method.inside).items():
-                figures[f"{re.sub('[^A-Za-z0-9]+', '-', label)}-{name}"] = figure | {
-                    "title": f"{label}: {figure['title']}"
-                }
+            own |= looks(method.inside)
+        for name, figure in own.items():
+            label = re.sub("[^A-Za-z0-9]+", "-", method.name)
+            figures[f"{label}-{name}"] = figure | {"title": f"{method.name}: {figure['title']}"}
     for option, path, write in (("--png", png, still.png), ("--pdf", pdf, still.pdf)):
         try:
             if path is not None:

@@ -74,6 +74,8 @@ def test_each_kind_of_comparison_has_its_page():
     preset = tuple(replace(m, tried=(), space={}, defaults=(), edges={}) for m in main.methods)
     facts = replace(main.facts, preset="classic", tier=replace(main.facts.tier, seeds=1))
     text = report.page(replace(main, methods=preset, facts=facts), words(main))
+    table = re.search(r'<table id="ranking">.*?</table>', text, re.S)[0]
+    assert "training loss" in table and "epochs<br>to 1<" in table and "steps to target" not in table
     assert "The settings are the article’s" in text and 'id="trials"' not in text and 'id="rates"' not in text
     lone = tuple(replace(m, tuned=m.tuned[2:3], tried=m.tried[:1]) for m in main.methods)
     text = report.page(replace(main, methods=lone, target=None, easy_target=None), "").split("<script")[0]

@@ -18,6 +18,7 @@ from ..protocol.inside import MOST
 from ..protocol.judged import score
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.verdict import advised, doubts, power, whose
+from .classic import epochs, marks, training
 from .equations import mathml
 from .exhibits import TITLES, Times, exhibits, inks, looks, profile, search
 
@@ -36,6 +37,9 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         facts=outcome.facts,
         outcome=outcome,
         infinity=math.inf,
+        low=marks(outcome) if outcome.facts.preset else {},
+        training=training,
+        epochs=epochs,
         verdict=verdict,
         doubts=doubts(outcome),
         power=power(outcome),

@@ -1,34 +1,36 @@
 """The ranking as a table in the terminal, and in words."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.verdict import advised, doubts, power, speed, whose, words
+from .classic import epochs, marks, training
+
+Columns = list[tuple[str, Callable[[Method], str]]]
 
 
 def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
-    console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
-    metric = [task.metric] if task.metric else []
-    loss = f"{found.judged} loss"
-    titles = (loss, "behind", *metric, "steps to\ntarget, stay", "best lr", "ms/step", "fit s")
-    table = Table("", Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    shown = columns(found)
+    table = Table("", Column("optimizer", no_wrap=True), *(title for title, _ in shown), box=None, pad_edge=False)
     for m in found.methods:
-        accuracy = f"{sum(m.metrics) / len(m.metrics):.4f}" if m.metrics else ""
-        table.add_row(
-            found.groups[m.name], m.name, "diverged" if m.diverged else f"{m.loss:.4f}", behind(found, m),
-            *([accuracy] if metric else []), arrival(m, found.target), rate(m),
-            *(f"{x:.2f}" if math.isfinite(x) else "" for x in (m.time.whole, m.seconds)),
-        )  # fmt: skip
+        table.add_row(found.groups[m.name], m.name, *(cell(m) for _, cell in shown))
     console.print(table)
     console.print(f"{meaning(found)}; ± is an interval that holds for all at once in 95 % of comparisons; optimizers "
                   "that share a letter cannot be told apart; fit s: seconds of a run, beside other runs", style="dim",
                   soft_wrap=True)  # fmt: skip
-    if found.target is not None:
+    if found.facts.preset:
+        said = ", and ".join(f"at {loss:.4g}, {what}" for what, loss in marks(found).items())
+        console.print(f"epochs: after which the mean validation loss first is {said}; training loss: the mean over the "
+                      "last batches", style="dim", soft_wrap=True)  # fmt: skip
+    elif found.target is not None:
         console.print(f"target: a validation loss of {found.target:.4g}, {whose(found)}; the step that first reaches "
                       "it, and that from which on the loss stays there", style="dim", soft_wrap=True)  # fmt: skip
     console.print("\n" + " ".join(filter(None, (words(found), power(found), speed(found)))), soft_wrap=True)
@@ -37,6 +39,30 @@ def show(found: Outcome, page: Path) -> None:
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)
     console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)
+
+
+def columns(found: Outcome) -> Columns:
+    """The titles, and what each says of a method."""
+    metric, between = found.facts.task.metric, "\n" if found.facts.preset else " "
+    loss: Columns = [
+        (f"{found.judged}{between}loss", lambda m: "diverged" if m.diverged else f"{m.loss:.4f}"),
+        ("behind", lambda m: behind(found, m)),
+        *([(metric, lambda m: f"{fmean(m.metrics):.4f}" if m.metrics else "")] if metric else []),
+    ]
+    cost: Columns = [("ms/step", lambda m: number(m.time.whole, 2)), ("fit s", lambda m: number(m.seconds, 2))]
+    if not found.facts.preset:
+        return [*loss, ("steps to\ntarget, stay", lambda m: arrival(m, found.target)), ("best lr", rate), *cost]
+    low = marks(found).values()
+    soon: Columns = [
+        ("epochs to\n" + ", ".join(f"{x:.4g}" for x in low),
+         lambda m: ", ".join(number(epochs(found, m, x), 1) or "–" for x in low)),
+    ]  # fmt: skip
+    return [("training\nloss", lambda m: number(training(m), 4)), *loss, *(soon if low else []), ("lr", rate), *cost]
+
+
+def number(x: float, digits: int) -> str:
+    """With so many digits after the point; nothing where it is not finite."""
+    return f"{x:.{digits}f}" if math.isfinite(x) else ""
 
 
 def steps(n: float) -> str:

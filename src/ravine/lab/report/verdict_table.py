@@ -7,6 +7,7 @@ from typing import Any
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.verdict import whose
+from .classic import training
 from .terminal import meaning, steps
 
 SPECIAL = {
@@ -33,6 +34,7 @@ def _row(m: Method, rank: int, outcome: Outcome) -> dict[str, Any]:
         "new_seeds_loss": m.confirmed,
         **({f"new_seeds_{metric}": fmean(m.metrics) if m.metrics else None} if metric else {}),
         "defaults_loss": m.usual,
+        "training_loss": training(m),
         **{
             f"{what}_{name}": None if target is None else when(m.tuned, target)
             for name, target in targets.items()

@@ -114,7 +114,7 @@ def test_the_looks_inside_keep_the_sizes():
 def test_a_search_in_parallel_coordinates():
     main = outcome()
     radam = main.methods[0]
-    figure = search(radam, inks(main)["RAdam"])
+    figure = search(radam, inks(main)["RAdam"])["search"]
     assert figure["layout"]["xaxis"]["ticktext"] == ["lr", "1-beta1", "validation loss"]
     frame, *trials, words = figure["data"]
     assert len(trials) == 16 and trials[-1]["name"] == "trial 3" and trials[-1]["line"]["width"] == 3
@@ -128,7 +128,21 @@ def test_a_search_in_parallel_coordinates():
     assert frame["hoverinfo"] == words["hoverinfo"] == "skip"
     json.dumps(figure, allow_nan=False)
     one = {"lr": radam.space["lr"], "1-beta1": (0.1, 0.1)}
-    assert search(replace(radam, space=one), inks(main)["RAdam"]) is None
+    assert set(search(replace(radam, space=one), inks(main)["RAdam"])) == {"by-rate"}
+
+
+def test_curves_by_learning_rate():
+    main = outcome()
+    radam = main.methods[0]
+    traces = search(radam, inks(main)["RAdam"])["by-rate"]["data"]
+    assert len(traces) == 16 and traces[-1]["line"]["width"] == 4 and traces[-1]["name"] == "lr 0.1"
+    assert traces[-1]["y"][-1] == pytest.approx(radam.tried[2].result.final, rel=1e-5)
+    assert traces[0]["name"] == "lr 0.001" and traces[0]["line"]["color"] == "#0072b2"
+    lost = traces[-2]
+    assert lost["name"] == "lr 1" and lost["line"]["color"] == "#e69f00" and lost["x"][-1] == 50  # where it diverged
+    assert [t["name"] for t in traces if t["name"] == t["legendgroup"]] == ["lr 0.001", "lr 1", "lr 0.1"]
+    assert [t["name"] for t in traces if t["showlegend"]] == ["lr 0.001", "lr 1", "lr 0.1"]
+    assert search(replace(radam, tried=radam.tried[:1]), inks(main)["RAdam"]).keys() == {"search"}
 
 
 def test_where_everything_diverged_there_still_are_figures():

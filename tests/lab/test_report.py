@@ -91,9 +91,10 @@ def test_stills_are_named_after_what_they_show(tmp_path):
     stranger = replace(main.methods[3], inside=main.methods[0].inside)
     report.stills(replace(main, methods=(stranger,)), tmp_path / "png", tmp_path / "all.pdf", TIMES)
     names = {path.name for path in (tmp_path / "png").iterdir()}
-    assert {"valid.png", "profile.png", "torch-optim-SGD-gradients.png", "torch-optim-SGD-search.png"} <= names and len(
-        names
-    ) == 10 + 5
+    its = {
+        f"torch-optim-SGD-{name}.png" for name in ("gradients", "updates", "ratio", "effective", "search", "by-rate")
+    }
+    assert {"valid.png", "profile.png"} | its <= names and len(names) == 10 + len(its)
     assert (tmp_path / "all.pdf").read_bytes().count(b"/Type /Page ") == len(names)
 
 
@@ -120,7 +121,7 @@ def test_every_equation_becomes_mathml(name):
 def test_it_is_drawn(request, which, width, scheme):
     with browsed(request.getfixturevalue(which), width, scheme) as tab:
         charts = tab.locator(".chart").count()
-        assert charts == (17 if which == "full" else 13)
+        assert charts == (18 if which == "full" else 14)
         assert tab.locator(".chart:has(.main-svg :is(.trace, .heatmaplayer image))").count() == charts
         assert tab.evaluate("document.documentElement.scrollWidth") == width
         edges = tab.evaluate("[...document.querySelectorAll('.main-svg')].map(x => x.getBoundingClientRect().right)")
@@ -147,6 +148,10 @@ def test_it_changes_as_asked(full):
         tab.wait_for_function("document.getElementById('search').data.at(-2).line.color === '#D55E00'")
         tab.click("[aria-controls=search-data]")
         assert tab.locator("#search-data td").all_text_contents()[:3] == ["trial 4", "lr", "1"]  # which diverged
+        assert tab.locator("#search:visible").count() == 1
+        tab.select_option("#tried", "sgd")
+        tab.wait_for_function("document.getElementById('by-rate').data.length === 2")
+        assert tab.locator("#search:visible").count() == 0  # it has one hyperparameter
 
 
 @pytest.mark.browser

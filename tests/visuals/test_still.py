@@ -24,6 +24,7 @@ FIGURES = {
     "widths": visuals.widths([visuals.Width("a", INK, (0.01, 10), (0.1, 1), 0.3, "1.0 decades")], "lr"),
     "search": visuals.parallel([{"a": 0.1, "b": 1.0}, {"a": 1.0, "b": 0.2}, {"a": 0.5, "b": 2.0}], [0.5, math.inf, 4.0],
                               {"a": (0.1, 1.0), "b": (0.1, 10.0)}, "loss", INK),
+    "shades": visuals.shades([visuals.Shade(r, [0, 1], [3, 1 + r]) for r in (0.1, 1, 0.5)], 2, "lr", "step", "loss"),
     "seeds": visuals.spread([visuals.Values("a", INK, [1, 2, 3, math.inf]), visuals.Values("b", INK, [2])], "loss"),
     "bars": visuals.bars([visuals.Bar("a", INK, {"one": 1.0, "two": 2.5})], "ms"),
     "range test": rates([0.1, 1.0, 10.0], [[3, 2, 5], [3, 1, 2]], [3, 1.5, 3.5], 0.5),

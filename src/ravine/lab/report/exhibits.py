@@ -19,6 +19,7 @@ TITLES = {
     "widths": "Usable width: rates within 5 % of the best loss",
     "best-of": "Expected validation loss of the best of k trials",
     "search": "The search: a line for each trial",
+    "by-rate": "Learning by learning rate",
     "seeds": "Loss of each seed",
     "profile": "Performance profile",
     "batch-steps": "Steps to the easier target by batch size",
@@ -93,15 +94,29 @@ def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
     ]) | {"title": TITLES["profile"]}  # fmt: skip
 
 
-def search(method: Method, ink: Ink) -> Figure | None:
-    """Its trials in parallel coordinates; None where it has fewer than two hyperparameters to search."""
+def search(method: Method, ink: Ink) -> dict[str, Figure]:
+    """What one method tried: its trials in parallel coordinates, and their curves by learning rate."""
+    figures = {"search": _parallel(method, ink), "by-rate": _by_rate(method)}
+    return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}
+
+
+def _parallel(method: Method, ink: Ink) -> Figure | None:
+    """None where it has fewer than two hyperparameters to search."""
     ranges = {name: (min(low, *at), max(high, *at)) for name, (low, high) in method.space.items()
               if low < high and (at := [p.hyper[name] for p in method.tried])}  # fmt: skip
     if len(ranges) < 2:
         return None
-    found = visuals.parallel([p.hyper for p in method.tried], [p.result.final for p in method.tried], ranges,
+    return visuals.parallel([p.hyper for p in method.tried], [p.result.final for p in method.tried], ranges,
                              "validation loss", ink)  # fmt: skip
-    return found | {"title": TITLES["search"]}
+
+
+def _by_rate(method: Method) -> Figure | None:
+    """None where it has one rate."""
+    rates, losses = _points(method) if method.tried else ([], [])
+    if len(set(rates)) < 2:
+        return None
+    found = [visuals.Shade(p.hyper["lr"], p.result.step, p.result.valid) for p in method.tried]
+    return visuals.shades(found, losses.index(min(losses)), "lr", "step", "validation loss")
 
 
 def looks(inside: Inside) -> dict[str, Figure]:

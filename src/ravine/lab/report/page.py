@@ -31,7 +31,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
     figures = exhibits(outcome)
     if times is not None:
         figures["profile"] = profile(times, ink)
-    searches = {m.name: {"search": found} for m in outcome.methods if (found := search(m, ink[m.name]))}
+    searches = {m.name: found for m in outcome.methods if (found := search(m, ink[m.name]))}
     inside = {m.name: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
     return _template().render(
         facts=outcome.facts,
@@ -54,7 +54,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         figures=figures,
         titles=TITLES,
         inside=list(inside),
-        searches=list(searches),
+        searches=searches,
         most_looked=MOST,
         findings={m.name: m.inside.findings for m in outcome.methods if m.inside},
         tasks=list(times or {}),

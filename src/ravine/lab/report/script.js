@@ -171,6 +171,10 @@ for (const [id, of] of Object.entries(chosen)) {
   const choice = byId(id);
   if (!choice) continue;
   const look = () => {
+    for (const id of new Set(Object.values(of).flatMap(Object.keys))) {
+      byId(id).closest("figure").hidden = !(id in of[choice.value]); // not every optimizer has each
+      delete shown[id];
+    }
     Object.assign(shown, of[choice.value]);
     for (const said of document.querySelectorAll(`[data-for=${id}]`)) said.hidden = said.dataset.of !== choice.value;
   };

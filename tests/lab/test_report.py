@@ -120,7 +120,7 @@ def test_every_equation_becomes_mathml(name):
 )
 def test_it_is_drawn(request, which, width, scheme):
     with browsed(request.getfixturevalue(which), width, scheme) as tab:
-        charts = tab.locator(".chart").count()
+        charts = tab.locator("figure:not([hidden]) .chart").count()
         assert charts == (18 if which == "full" else 14)
         assert tab.locator(".chart:has(.main-svg :is(.trace, .heatmaplayer image))").count() == charts
         assert tab.evaluate("document.documentElement.scrollWidth") == width
@@ -142,6 +142,14 @@ def test_it_changes_as_asked(full):
         assert tab.evaluate("document.getElementById('ratio').data[1].y[0]") == 0.1
         tab.select_option("#who", "Adam")
         tab.wait_for_function("document.getElementById('ratio').data[1].y[0] === 0.2")
+        assert tab.locator("#ratio-beside:visible").count() == 0
+        tab.select_option("#beside", "RAdam")
+        tab.wait_for_function("document.getElementById('ratio-beside').data?.[1].y[0] === 0.1")
+        assert tab.locator("#ratio-beside-caption").text_content() == "Update by weights, ‖Δw‖ / ‖w‖ · RAdam"
+        ranges = "['ratio', 'ratio-beside'].map((id) => document.getElementById(id).layout.yaxis.range.join())"
+        tab.wait_for_function(f"new Set({ranges}).size === 1")
+        tab.select_option("#beside", "")
+        assert tab.locator("#ratio-beside:visible").count() == 0
         assert tab.locator(".finding:visible").count() == 1
         assert tab.locator(".finding:visible").text_content().startswith("Adam:")
         tab.select_option("#tried", "NAdam")
@@ -185,7 +193,7 @@ def test_one_curve_stands_out_and_the_ends_are_named(tmp_path, width, scheme):
 @pytest.mark.browser
 def test_all_data_are_a_click_away(full, tmp_path):
     with browsed(full) as tab:
-        for button in tab.locator("button.data").all():
+        for button in tab.locator("figure:not([hidden]) button.data").all():
             button.click()
             sheet = tab.locator(f"#{button.get_attribute('aria-controls')}")
             assert button.get_attribute("aria-expanded") == "true"

@@ -18,7 +18,8 @@ function themed(layout) {
 }
 
 function now(id) {
-  const { data, layout, measures } = shown[id];
+  const { data, layout: own, measures } = shown[id], twin = shown[beside(id)];
+  const layout = twin ? level(own, [shown[id], twin]) : own;
   const factors = measures && measures[unit];
   return {
     data: data.map((trace, i) => ({ ...trace, visible: !hidden.has(trace.legendgroup),
@@ -167,19 +168,33 @@ for (const choice of document.querySelectorAll("#switch button")) choice.onclick
   Object.keys(figures).filter((id) => figures[id].measures).forEach(draw);
 };
 
-for (const [id, of] of Object.entries(chosen)) {
-  const choice = byId(id);
-  if (!choice) continue;
-  const look = () => {
-    for (const id of new Set(Object.values(of).flatMap(Object.keys))) {
-      byId(id).closest("figure").hidden = !(id in of[choice.value]); // not every optimizer has each
-      delete shown[id];
-    }
-    Object.assign(shown, of[choice.value]);
-    for (const said of document.querySelectorAll(`[data-for=${id}]`)) said.hidden = said.dataset.of !== choice.value;
-  };
-  look();
-  choice.onchange = () => (look(), Object.keys(of[choice.value]).forEach(draw));
+// Figures of one optimizer at a time; and of a second one beside it, on the same heights.
+
+const beside = (id) => (id.endsWith("-beside") ? id.slice(0, -7) : `${id}-beside`);
+chosen.beside = Object.fromEntries(Object.entries(chosen.who).map(([name, looks]) =>
+  [name, Object.fromEntries(Object.entries(looks).map(([id, figure]) => [beside(id), figure]))]));
+
+function look(select) {
+  const of = chosen[select], name = byId(select)?.value ?? "", found = of[name] ?? {};
+  for (const id of new Set(Object.values(of).flatMap(Object.keys))) {
+    byId(id).closest("figure").hidden = !(id in found); // not every optimizer has each
+    delete shown[id];
+  }
+  for (const id in found) byId(`${id}-caption`).textContent = `${(shown[id] = found[id]).title} · ${name}`;
+  for (const said of document.querySelectorAll(`[data-for=${select}]`)) said.hidden = said.dataset.of !== name;
+}
+
+function level(layout, two) {
+  const log = two.every((figure) => figure.layout.yaxis.type === "log");
+  const values = two.flatMap((figure) => figure.data.flatMap((trace) => trace.y)).filter((y) => y !== null).map((y) => (log ? Math.log10(y) : y));
+  if (!values.length) return layout;
+  const yaxis = { ...layout.yaxis, type: log ? "log" : "linear", range: [Math.min(...values), Math.max(...values)] };
+  return { ...layout, yaxis: log ? yaxis : { ...yaxis, dtick: undefined } };
+}
+
+for (const select in chosen) {
+  look(select);
+  if (byId(select)) byId(select).onchange = () => (look(select), Object.keys(shown).filter((id) => !(id in figures)).forEach(draw));
 }
 
 // Light, dark, paper.

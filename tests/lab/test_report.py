@@ -287,8 +287,10 @@ def browsed(page, width=1280, scheme="light"):
         tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         tab.on("console", lambda message: trouble.append(message.text))
         tab.on("pageerror", lambda error: trouble.append(str(error)))
-        tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else trouble.append(r.url))
-        tab.goto(page.as_uri())
+        address = page if isinstance(page, str) else page.as_uri()
+        own = (address, "data:", "blob:")
+        tab.on("request", lambda r: None if r.url.startswith(own) else trouble.append(r.url))
+        tab.goto(address)
         tab.wait_for_selector("body[data-drawn]")
         yield tab
         browser.close()

@@ -35,17 +35,22 @@ from ..sweep.sweep import TrialFailed, sweep
 from ..tasks import Data, Task, load_task
 from ..threads import one_thread
 from ..trackers import Trackers
+from .board import Board, board
 
 T = TypeVar("T")
 
 
-def compare(settings: Settings, command: str) -> None:
-    """Compares on each task, writes the reports and prints the verdicts."""
+def compare(settings: Settings, command: str, serve: int | None = None) -> None:
+    """Compares on each task, writes the reports and prints the verdicts; meanwhile there is a live page at the port
+    `serve`."""
     names = (CLASSIC,) if settings.preset == "classic" else settings.tasks or ("digits",)
     found: dict[Path, Outcome] = {}
-    for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
-        found[folder] = on(name, task, folder, settings, command)
-        _page(found[folder], folder)  # now: what comes next may fail
+    with board(serve) as live:
+        for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
+            found[folder] = on(name, task, folder, settings, command, live)
+            _page(found[folder], folder)  # now: what comes next may fail
+        if live:
+            live.end((list(found)[-1] / PAGE).read_text(encoding="utf-8"))
     reached = {o.facts.task.name: o.steps_to_easy_target() for o in found.values()} if len(names) > 1 else None
     for folder, one in found.items() if reached else ():
         _page(one, folder, reached)
@@ -100,7 +105,7 @@ def _folders(names: Sequence[str], settings: Settings) -> dict[Path, Task]:
     return out
 
 
-def on(name: str, task: Task, folder: Path, settings: Settings, command: str) -> Outcome:
+def on(name: str, task: Task, folder: Path, settings: Settings, command: str, live: Board | None = None) -> Outcome:
     """Runs what is not in the folder's records yet, and returns what all of it says."""
     curriculum.check(settings.curriculum, task)
     if settings.preset == "classic":
@@ -129,7 +134,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
 
         def at(batch: str | None, target: float | None) -> Found:
             sized = replace(task, batch=_batch(batch, task, data))
-            return _found(name, sized, data, entries, records, trackers, settings, command, target)
+            return _found(name, sized, data, entries, records, trackers, settings, command, target, live)
 
         for trial, result in records:
             trackers.add(trial, result)
@@ -143,7 +148,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
 
 def _found(
     name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, trackers: Trackers,
-    settings: Settings, command: str, target: float | None,
+    settings: Settings, command: str, target: float | None, live: Board | None,
 ) -> Found:  # fmt: skip
     """At one batch size."""
     tier = settings.work
@@ -160,7 +165,7 @@ def _found(
     studies = [Study(entry, tier, make, settings.extend, settings.preset is not None, settings.search_seed)
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-data.rows // task.batch)
-    known, failed = _run(studies, records, trackers, steps, name, data, settings)
+    known, failed = _run(studies, records, trackers, steps, name, data, settings, live)
     studies = [study for study in studies if study.entry.name not in failed]
     missing = [f"{entry.label} has no row: {failed[entry.name]}" for entry in entries if entry.name in failed]
     best = [(study.chosen(known)[1][0], study.entry) for study in studies]
@@ -243,7 +248,7 @@ def _batch(asked: str | None, task: Task, data: Data, option: str = "--batch") -
 
 def _run(
     studies: Sequence[Study], records: Records, trackers: Trackers, steps: int, task_name: str, data: Data,
-    settings: Settings,
+    settings: Settings, page: Board | None,
 ) -> tuple[Known, dict[str, str]]:  # fmt: skip
     """Trains all that the studies want and the records lack. Each result may make a study want more. An optimizer that
     fails in a trial has no more of them: its name, and why. What failed is not recorded, and tried again next time."""
@@ -263,6 +268,10 @@ def _run(
     each = settings.work.seeds if settings.preset else settings.work.trials
     done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
     with Live([s.entry for s in studies], each, steps, done, records.notes({*done, *queued})) as live:
+        if page:
+            labels = {s.entry.name: s.entry.label for s in studies}
+            page.show(lambda: len(live.done),
+                      lambda: report.so_far(task_name, labels, dict(live.done), live.total))  # fmt: skip
         for kind, trial, value in sweep(
             queue, task_name, settings.data, data, settings.devices, records, settings.engine
         ):

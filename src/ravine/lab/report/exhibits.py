@@ -159,10 +159,10 @@ def _learning(
         if all(math.isfinite(m.time.whole) for m in alive):
             units["second"] = method.time.whole / 1e3
         lines.append(visuals.Line(method.name, ink[method.name], step, runs, units))
-    return _lit(visuals.curves(lines, "step", title, targets))
+    return lit(visuals.curves(lines, "step", title, targets))
 
 
-def _lit(figure: Figure) -> Figure:
+def lit(figure: Figure) -> Figure:
     """The best stands out: it is drawn last."""
     return figure | {"lit": figure["data"][-1]["legendgroup"]} if figure["data"] else figure
 
@@ -242,7 +242,7 @@ def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
         k = list(range(1, len(losses) + 1))
         lines.append(visuals.Band(method.name, ink[method.name], k, best_of(losses), low, high))
     figure = visuals.bands(lines, "trials of the search, k", "validation loss of the best", "2.5 %", "97.5 %")
-    return _lit(_ticked(figure, [2**i for i in range(8)]))
+    return lit(_ticked(figure, [2**i for i in range(8)]))
 
 
 def _ticked(figure: Figure, at: Sequence[int]) -> Figure:

@@ -129,4 +129,4 @@ def test_the_benchmark_of_advice_chooses_by_validation_too(monkeypatch):
     shown = replace(found(SGD=[1.0]), methods=(with_test("SGD", 2.0, 0.5), with_test("Adam", 1.0, 0.9)))
     monkeypatch.setattr(bench, "on", lambda *_: shown)
     one, _ = bench.see("digits", Path("nowhere"), None)
-    assert one.short == {"sgd": 2.0, "adam": 1.0} and one.losses == {"sgd": 0.5, "adam": 0.9}
+    assert one.short == {"sgd": 2.0, "adam": 1.0} and one.losses == pytest.approx({"sgd": 0.5, "adam": 0.9})

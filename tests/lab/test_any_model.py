@@ -103,7 +103,7 @@ def test_outputs_of_several_passes_are_as_of_one(kind):
     task = replace(OWN, metric=lambda out, y: seen.append(out) or 0.5, evaluation_batch=15)
     model, x = Model(3, 2), {"x": X, "labels": Y}
     sizes = []
-    loss, metric, _ = evaluated(task, lambda x: sizes.append(len(x["x"])) or called(model, x), x, Y)
+    loss, metric, *_ = evaluated(task, lambda x: sizes.append(len(x["x"])) or called(model, x), x, Y)
     assert sizes == [15, 15, 10] and metric == 0.5 and isinstance(seen[0], kind)
     torch.testing.assert_close(seen[0].logits, model(**x).logits)
     torch.testing.assert_close(seen[0].loss, model(**x).loss)

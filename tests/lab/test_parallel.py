@@ -108,6 +108,8 @@ def test_a_whole_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         (one,) = made["runs"]
         assert one["loss"][-1] < one["loss"][0] and one["gradients"][-1] > 0
         assert (one["bytes"][-1] > 0) == (name != "serial")
+        assert (max(one["apart"], default=0.0) > 0) == (one["staleness"] is not None) == (name == "downpour")
     page = (tmp_path / "parallel.html").read_text()
     assert "seconds of training" in page and "megabytes" in page
+    assert "distance of copies to the server" in page
     assert "downpour" in capsys.readouterr().out

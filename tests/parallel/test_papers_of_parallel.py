@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+import ravine
 import ravine.parallel as parallel
 from ravine.catalog.bib import papers
+from ravine.cli import main
 
 CLASSES = {k: x for k, x in vars(parallel).items() if isinstance(x, type)}
 CITING = sorted(k for k, cls in CLASSES.items() if hasattr(cls, "papers"))
@@ -24,6 +26,16 @@ FOUND = (
 
 def test_the_methods_that_come_from_a_paper_name_it():
     assert set(FOUND) <= set(CITING)
+
+
+def test_what_has_papers_is_cited_by_its_name(capsys):
+    rooms = (ravine.mods, ravine.strategies, ravine.schedules, ravine.loop, parallel)
+    named = {k: x for room in rooms for k, x in vars(room).items() if getattr(x, "papers", ()) and k in dir(room)}
+    assert len(named) > 50 and {"SAM", "EMA", "DiLoCo", "QKClip", "AdaptiveRevision"} <= named.keys()
+    for name, cls in named.items():
+        assert main(["cite", name.lower()]) == 0
+        assert f"{{{cls.papers[0]}," in capsys.readouterr().out, name
+    assert main(["cite", "nothing"]) == 2 and "unknown optimizer 'nothing'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", CITING)

@@ -43,6 +43,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
             help=f"as `ravine list` has it, or as it is often called, with settings as in adam:eps=1e-4; {OWN}",
         )
     else:
-        parser.description = "The papers of methods and schedules as BibTeX, each once."
+        parser.description = (
+            "The papers of methods, schedules, modifiers, strategies and parallel training as BibTeX, each once."
+        )
         add("names", metavar="NAME", nargs="+", help="as `ravine list` has them, or as they are often called")
     return parser

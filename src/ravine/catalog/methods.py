@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -20,7 +20,6 @@ from ravine.optim import registry
 from ravine.optimizer import Optimizer
 from ravine.optimizer.explain import moved
 from ravine.rule.hyper import SWITCHES, fields
-from ravine.schedules.schedule import Schedule
 
 COMMON = frozenset({*fields(Optimizer), *SWITCHES} - {"lr"})  # hyperparameters that all take: they belong to no method
 
@@ -91,8 +90,14 @@ def methods(by: str = "name", of: Iterable[type[Optimizer]] | None = None) -> li
     return sorted(map(method, registry().values() if of is None else of), key=lambda x: (keys[by](x), x.name.lower()))
 
 
-def cited(cls: type[Optimizer | Schedule]) -> list[Entry]:
-    """The papers of a method or a schedule, its own first."""
+class Cited(Protocol):
+    """What comes from papers: a method, a schedule, a modifier, a strategy."""
+
+    papers: ClassVar[tuple[str, ...]]  # keys of papers.bib, its own first
+
+
+def cited(cls: type[Cited]) -> list[Entry]:
+    """The papers of a class, its own first."""
     if not cls.papers:
         raise CatalogError(f'{cls.__name__} names no paper: give its class papers = ("key",), a key of papers.bib')
     known = papers()

@@ -9,18 +9,19 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from ravine.catalog.bib import papers
 from ravine.catalog.errors import CatalogError
 from ravine.catalog.literature import PAPER
-from ravine.catalog.methods import SHAPE, Method, cited, defaults, method, methods, program
+from ravine.catalog.methods import SHAPE, Cited, Method, cited, defaults, method, methods, program
 from ravine.catalog.names import find_rule
 from ravine.compile.emit import text
 from ravine.optimizer import Optimizer
 from ravine.optimizer.explain import described
-from ravine.schedules import Schedule
 from ravine.schedules import find as find_schedule
+from ravine.typed import plain
 
 PER = f"per float32 parameter of a {' × '.join(map(str, SHAPE))} matrix"
 NARROW = 30  # letters in which a sentence can still be read
@@ -83,13 +84,17 @@ def cite(names: list[str]) -> str:
     return "\n\n".join(dict.fromkeys(entry.text for name in names for entry in cited(_written(name))))
 
 
-def _written(name: str) -> type[Optimizer | Schedule]:
-    """The optimizer or the schedule of that name."""
+def _written(name: str) -> type[Cited]:
+    """The optimizer, the schedule, or what else has papers, of that name."""
     try:
         return find_rule(name)[0]
     except CatalogError:
         with suppress(ValueError):
             return find_schedule(name)
+        for room in ("mods", "strategies", "loop", "parallel"):  # which know the catalog: one is imported when asked
+            for other, thing in vars(import_module(f"ravine.{room}")).items():
+                if plain(other) == plain(name) and hasattr(thing, "papers"):
+                    return thing
         raise
 
 

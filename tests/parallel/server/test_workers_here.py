@@ -10,6 +10,7 @@ import ravine
 from ravine.parallel.rules import DCASGD, AdaptiveRevision, DelayedNesterov, ElasticCenter
 from ravine.parallel.server.admit import Buffer, Finite
 from ravine.parallel.server.message import Push
+from ravine.parallel.server.plan import Ask
 from ravine.parallel.workers import AsyncDiLoCo, AsyncElasticAveraging, Downpour
 
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -131,6 +132,7 @@ def test_overlap_is_the_same_with_gradients_one_step_older():
                 center[k] = center[k] - 0.05 * grad
             sent = [x.clone() for x in center]
         near(weights(net), weights(twin))
+    worker.close()  # the last push arrives
     near(list(server.parameters().values()), center)
 
 
@@ -254,6 +256,31 @@ def test_the_sum_of_workers_and_center_is_conserved(fault, shards):
     near(total(), before)
     assert not equal(list(server.parameters().values()), center)
     assert all(network.happened[k] > 5 for k in fault)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_divergence_of_copies_is_told(shards):
+    server = Here(model(), partial(ElasticCenter, alpha=0.2), shards=shards)
+    nets = [model(seed=n) for n in range(3)]
+    workers = [made(AsyncElasticAveraging, server, net, sync_every=1) for net in nets]
+    for n in range(5):
+        told, true = {}, {}
+        for net, worker in zip(nets, workers, strict=True):
+            backward(net, torch.Generator().manual_seed(n))
+            told[worker.client.worker] = worker.divergence  # what its next push says
+            center = server.parameters().values()
+            true[worker] = float(sum((p - c).square().sum() for p, c in zip(weights(net), center, strict=True)).sqrt())
+            worker.step()
+        at = [x.about(Ask("metrics"))["divergence"] for x in server.shards]
+        assert {k: pytest.approx(x) for k, x in told.items()} == {k: sum(x[k] ** 2 for x in at) ** 0.5 for k in at[0]}
+        assert [worker.divergence for worker in workers] == pytest.approx([true[worker] for worker in workers])
+    assert min(worker.divergence for worker in workers) > 0.05
+    workers[0].close()
+    assert list(server.shards[0].about(Ask("metrics"))["divergence"]) == [1, 2]
+    one = made(Downpour, server := Here(model(), SGD, shards=shards), net := model())
+    steps(one, net, 2)
+    moved = 0.1 * sum(p.grad.square().sum() for p in net.parameters()).sqrt()
+    assert one.divergence == pytest.approx(float(moved))
 
 
 # DiLoCo

@@ -12,6 +12,7 @@ from ravine.typed import listed
 from ..errors import LabError
 from ..protocol.curriculum import CURRICULA
 from ..protocol.passes import PRECISIONS
+from ..protocol.quantity import BY
 from ..protocol.resume import found, settings_of
 from ..protocol.search import DEFAULT
 from ..protocol.settings import PRESETS, RANGES, Settings, examples
@@ -172,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         "--curriculum", choices=CURRICULA, default="none", help="the order of the rows by difficulty, where a task says"
     )
     add("--target", metavar="LOSS", type=float, help="count steps to this validation loss (default: a baseline's)")
+    add("--by", choices=BY, default="loss", help="what settings are chosen by and the verdict is about (default loss)")
     add("--out", metavar="DIR", type=Path, help="where records and report go (default runs/TASK)")
     add("--workers", metavar="N", help="processes, one thread each (default: one a core); or devices: cuda:0,cuda:1")
     add("--engine", choices=ENGINES, default="processes", help="ray: workers on a Ray cluster, or a local one")

@@ -20,6 +20,7 @@ from ..protocol.found import About, Facts, Found, Made, chosen
 from ..protocol.given_spaces import spaced
 from ..protocol.inside import Inside, look
 from ..protocol.outcome import Outcome, outcome
+from ..protocol.quantity import Quantity, Seen
 from ..protocol.reading import Reading, Row
 from ..protocol.records import Known, Records
 from ..protocol.settings import CLASSIC, Settings, examples
@@ -138,7 +139,8 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str, li
 
         for trial, result in records:
             trackers.add(trial, result)
-        main = at(settings.batch, settings.target)
+        target = settings.target
+        main = at(settings.batch, None if target is None else Quantity.of(settings.by, task).at(target))
         if settings.batch_sweep:
             easy = outcome(main, records.results()).easy_target
             main = _at_all_sizes(main, [at(batch, easy) for batch in settings.batch_sweep])
@@ -165,18 +167,20 @@ def _found(
     studies = [Study(entry, tier, make, settings.extend, settings.preset is not None, settings.search_seed)
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-data.rows // task.batch)
-    known, failed = _run(studies, records, trackers, steps, name, data, settings, live)
+    quantity = Quantity.of(settings.by, task)
+    known, failed = _run(studies, records, trackers, steps, name, data, settings, quantity, live)
+    seen = Seen(known, quantity)
     studies = [study for study in studies if study.entry.name not in failed]
     missing = [f"{entry.label} has no row: {failed[entry.name]}" for entry in entries if entry.name in failed]
-    best = [(study.chosen(known)[1][0], study.entry) for study in studies]
+    best = [(study.chosen(seen)[1][0], study.entry) for study in studies]
     times = _times([(t, e) for t, e in best], task, data, missing)
     looks = [_tried(lambda t=t, e=e: _look(records, t, e.cls, task, data), f"{e.label}: what happens inside", missing)
              for t, e in best]  # fmt: skip
     facts = Facts(
         about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
-        settings.search_seed, settings.computed, Made.here(),
+        settings.search_seed, settings.computed, quantity, Made.here(),
     )  # fmt: skip
-    methods = [chosen(study, known, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
+    methods = [chosen(study, seen, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
     return Found(facts, tuple(methods), target, tuple(missing))
 
 
@@ -248,16 +252,17 @@ def _batch(asked: str | None, task: Task, data: Data, option: str = "--batch") -
 
 def _run(
     studies: Sequence[Study], records: Records, trackers: Trackers, steps: int, task_name: str, data: Data,
-    settings: Settings, page: Board | None,
+    settings: Settings, quantity: Quantity, page: Board | None,
 ) -> tuple[Known, dict[str, str]]:  # fmt: skip
     """Trains all that the studies want and the records lack. Each result may make a study want more. An optimizer that
     fails in a trial has no more of them: its name, and why. What failed is not recorded, and tried again next time."""
     known, failed = Known(records), dict[str, str]()
+    seen = Seen(known, quantity)
     queue: deque[tuple[Trial, ...]] = deque()
     queued: set[Trial] = set()
 
     def ask() -> None:
-        wanted = [study.wanted(known) for study in studies if study.entry.name not in failed]
+        wanted = [study.wanted(seen) for study in studies if study.entry.name not in failed]
         jobs = list(zip(*wanted, strict=True)) if settings.carry_over else [(t,) for w in wanted for t in w]
         for job in jobs:
             if not queued.issuperset(job) and any(trial not in known for trial in job):
@@ -266,12 +271,13 @@ def _run(
 
     ask()
     each = settings.work.seeds if settings.preset else settings.work.trials
-    done = {t: known[t] for study in studies for t in study.wanted(known) if t in known}
-    with Live([s.entry for s in studies], each, steps, done, records.notes({*done, *queued})) as live:
+    done = {t: seen[t] for study in studies for t in study.wanted(seen) if t in known}
+    notes = records.notes({*done, *queued})
+    with Live([s.entry for s in studies], each, steps, done, notes, quantity.name) as live:
         if page:
             labels = {s.entry.name: s.entry.label for s in studies}
             page.show(lambda: len(live.done),
-                      lambda: report.so_far(task_name, labels, dict(live.done), live.total))  # fmt: skip
+                      lambda: report.so_far(task_name, labels, dict(live.done), live.total, quantity.name))  # fmt: skip
         for kind, trial, value in sweep(
             queue, task_name, settings.data, data, settings.devices, records, settings.engine
         ):
@@ -279,6 +285,7 @@ def _run(
                 known.add(trial, value)
                 trackers.add(trial, value)
                 ask()
+                value = seen[trial]
             elif kind == "failed":
                 if settings.carry_over or trial.optimizer not in failed:
                     live.show(kind, trial, value)
@@ -289,7 +296,7 @@ def _run(
                     queue.remove(job)
                 continue
             live.show(kind, trial, value)
-    records.mend(t for study in studies for t in study.wanted(known) if t in known)
+    records.mend(t for study in studies for t in study.wanted(seen) if t in known)
     return known, failed
 
 

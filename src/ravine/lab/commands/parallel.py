@@ -90,7 +90,10 @@ def compare(asked: Settings) -> None:
         print(f"{name}: lr {best:g}, validation loss {mean([t.loss[-1] for t in found[name][1]]):.4f}", flush=True)
     write(folder / "parallel.json", json.dumps(told(asked, found), indent=1))
     title = f"{task.name} with {asked.optimizer} on {workers} workers; mean and range of {asked.seeds} seeds"
-    write(folder / "parallel.html", column([drawn(found, clock) for clock in CLOCKS], title))
+    figures = [drawn(found, clock) for clock in CLOCKS]
+    if served := {k: x for k, x in found.items() if x[1][0].apart}:
+        figures.append(drawn(served, "gradients", "apart", "distance of copies to the server"))
+    write(folder / "parallel.html", column(figures, title))
     show(found, asked, gradients, workers)
     print(f"\nPictures: {(folder / 'parallel.html').resolve().as_uri()}")
 
@@ -128,33 +131,36 @@ def told(asked: Settings, found: Found) -> dict[str, object]:
     }
 
 
-def drawn(found: Found, clock: str) -> Figure:
-    """The validation loss against one clock."""
+def drawn(found: Found, clock: str, what: str = "loss", title: str = "validation loss") -> Figure:
+    """The validation loss, or something else, against one clock."""
     lines, scale = list[Line](), 1e-6 if clock == "bytes" else 1.0
     for i, (name, (lr, tracks)) in enumerate(found.items()):
         x = np.linspace(0.0, min(getattr(t, clock)[-1] for t in tracks), 61)
-        runs = [np.interp(x, getattr(t, clock), t.loss).tolist() for t in tracks]
+        runs = [np.interp(x, getattr(t, clock), getattr(t, what)).tolist() for t in tracks]
         lines.append(Line(f"{name}, lr {lr:g}", ink(i), (scale * x).tolist(), runs))
-    return curves(lines, CLOCKS[clock], "validation loss")
+    return curves(lines, CLOCKS[clock], title)
 
 
 def show(found: Found, asked: Settings, gradients: int, workers: int) -> None:
     """The table."""
     console = Console(highlight=False, markup=False, emoji=False)
     target = max(mean([t.loss[-1] for t in tracks]) for _, tracks in found.values())
-    titles = "family", "validation loss", "test loss", "seconds", f"s to {target:.3g}", "MB", "lr"
+    titles = "family", "validation loss", "test loss", "seconds", f"s to {target:.3g}", "MB", "staleness", "lr"
     table = Table(*titles, box=None, pad_edge=False)
     for name, (lr, tracks) in found.items():
         tests = [t.test for t in tracks if t.test is not None]
         table.add_row(
             name, spread([t.loss[-1] for t in tracks]), f"{mean(tests):.4f}" if tests else "",
             f"{mean([t.seconds[-1] for t in tracks]):.2f}", reached([first(t, target) for t in tracks]),
-            f"{mean([t.bytes[-1] for t in tracks]) / 1e6:,.1f}", f"{lr:g}",
+            f"{mean([t.bytes[-1] for t in tracks]) / 1e6:,.1f}",
+            f"{mean(stale):.1f}" if (stale := [t.staleness for t in tracks if t.staleness is not None]) else "",
+            f"{lr:g}",
         )  # fmt: skip
     console.print(table)
     console.print(
         f"{gradients:,} gradients each, on {workers} workers of this machine; ± is half the range of {asked.seeds} "
-        "seeds. Seconds are of training, without the start of processes. MB: what all workers sent and read.",
+        "seeds. Seconds are of training, without the start of processes. MB: what all workers sent and read. "
+        "Staleness: steps of the server between a worker's reading and its push.",
         style="dim",
     )
 

@@ -53,6 +53,7 @@ class Look:
     at: float  # of the monotonic clock
     gradients: int
     weights: dict[str, Tensor]
+    apart: float | None = None  # of a server: how far the workers' copies are from its parameters, the mean
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Track:
     bytes: list[float] = field(default_factory=list[float])
     loss: list[float] = field(default_factory=list[float])
     metric: list[float] = field(default_factory=list[float])
+    apart: list[float] = field(default_factory=list[float])  # of a server: the mean ‖copy − parameters‖ of its workers
+    staleness: float | None = None  # of a server: the mean over pushes
     test: float | None = None
 
 

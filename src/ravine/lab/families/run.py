@@ -1,7 +1,9 @@
 """Run a job: start its workers, look at the weights while they train, and evaluate them when all is over."""
 
+import math
 import tempfile
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,10 @@ def run(job: Job, task: Task, data: Data) -> Track:
         looks = watched(server, workers, job)
         done = results(workers, job)
         looks.append(seen(server, job))
-    return tracked(job, task, data, done, looks)
+        stale = sum(map(Counter, server.metrics()["staleness"]), Counter[int]())
+    track = tracked(job, task, data, done, looks)
+    track.staleness = sum(k * n for k, n in stale.items()) / max(1, stale.total())
+    return track
 
 
 def grouped(job: Job, rank: int, meet: str) -> Done:
@@ -75,9 +80,12 @@ def results(workers: list[Any], job: Job) -> list[Done]:
 
 def seen(server: ParameterServer, job: Job) -> Look:
     """The server's parameters now."""
-    steps = sum(server.metrics()["accepted"]) / len(server.placement.places)
+    now = server.metrics()
+    steps = sum(now["accepted"]) / len(server.placement.places)
     per = job.every if FAMILIES[job.family].local else 1
-    return Look(time.monotonic(), min(job.gradients, round(steps * per)), server.parameters())
+    apart = [math.hypot(*(part.get(worker, 0.0) for part in now["divergence"])) for worker in now["divergence"][0]]
+    looked = time.monotonic(), min(job.gradients, round(steps * per)), server.parameters()
+    return Look(*looked, sum(apart) / max(1, len(apart)))
 
 
 def watched(server: ParameterServer, workers: list[Any], job: Job) -> list[Look]:
@@ -100,12 +108,14 @@ def tracked(job: Job, task: Task, data: Data, done: list[Done], looks: list[Look
     for look in looks:
         weights = look.weights if names[0] in look.weights else dict(zip(names, look.weights.values(), strict=True))
         model.load_state_dict(weights, strict=False)
-        loss, metric, _ = evaluated(task, forward, data.x_valid, data.y_valid)
+        now = evaluated(task, forward, data.x_valid, data.y_valid)
         track.seconds.append(max(0.0, look.at - began))
         track.gradients.append(look.gradients)
         track.bytes.append(sent * look.gradients / job.gradients)
-        track.loss.append(loss)
-        track.metric.append(metric)
+        track.loss.append(now.loss)
+        track.metric.append(now.metric)
+        if look.apart is not None:
+            track.apart.append(look.apart)
     if data.tested:
         track.test = evaluated(task, forward, data.x_test, data.y_test).loss
     return track

@@ -19,11 +19,13 @@ class Evaluation(NamedTuple):
     loss: float
     metric: float
     parts: list[float]  # the loss over each so many rows in their order, all but the last of the same number
+    metric_parts: list[float]  # what each of them adds to the metric: jackknife pseudo-values, whose mean is about it
 
 
 def evaluated(task: Task, forward: Callable[[Rows], Any], x: Rows, y: Rows, parts: int = 1) -> Evaluation:
     """In at least so many parts, while there are rows."""
     metric, losses, outputs, n = 0.0, list[float](), list[Any](), count(x)
+    metric_parts = list[float]()
     split = torch.arange(n, device=device_of(x)).split(min(task.evaluation_batch, -(-n // parts)))
     with torch.no_grad():
         for rows in split:
@@ -32,9 +34,14 @@ def evaluated(task: Task, forward: Callable[[Rows], Any], x: Rows, y: Rows, part
             if task.metric is not None:
                 outputs.append(output)
         if task.metric is not None:
-            metric = float(measured(task.metric, joined(outputs, [len(rows) for rows in split]), y))
+            sizes, b = [len(rows) for rows in split], len(split)
+            metric = float(measured(task.metric, joined(outputs, sizes), y))
+            for i in range(b if b > 1 and parts > 1 else 0):
+                output = joined(outputs[:i] + outputs[i + 1 :], sizes[:i] + sizes[i + 1 :])
+                without = measured(task.metric, output, take(y, torch.cat(split[:i] + split[i + 1 :])))
+                metric_parts.append(bounded(b * metric - (b - 1) * float(without)))
     loss = sum(len(rows) * loss for rows, loss in zip(split, losses, strict=True)) / n
-    return Evaluation(bounded(loss), bounded(metric), losses)
+    return Evaluation(bounded(loss), bounded(metric), losses, metric_parts)
 
 
 def bounded(x: float) -> float:

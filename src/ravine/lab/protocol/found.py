@@ -22,6 +22,7 @@ from .decode import must
 from .devices import cores
 from .evidence import Traits, traits
 from .inside import Inside
+from .quantity import LOSS, Quantity
 from .recipe import made_of
 from .search import Entry
 from .spaces import REST, ours
@@ -85,6 +86,7 @@ class Facts:
     schedule: str
     search_seed: int = 0
     computed: str = "on cpu in float32"
+    quantity: Quantity = LOSS
     made: Made | None = None
 
     @property

@@ -25,11 +25,13 @@ def metric(result: Result) -> float:
 def sample(runs: Sequence[Result], search: int) -> Sample:
     """The loss of what a search of so many of these runs keeps, over all such searches: for each run what it adds, and
     the same over parts of the rows. A search keeps the run with the lowest validation loss; where all of its runs
-    diverged, the loss before the first step.
+    diverged, the loss before the first step, or the highest of all where that is no number.
     """
     lost = [math.isinf(score(r)) for r in runs]
-    kept_by = [r.valid[0] if gone else r.final for r, gone in zip(runs, lost, strict=True)]
-    losses = [r.valid[0] if gone else score(r) for r, gone in zip(runs, lost, strict=True)]
+    first = max((x for r in runs for x in r.valid if math.isfinite(x)), default=math.inf)
+    first = [r.valid[0] if math.isfinite(r.valid[0]) else first for r in runs]
+    kept_by = [x if gone else r.final for r, x, gone in zip(runs, first, lost, strict=True)]
+    losses = [x if gone else score(r) for r, x, gone in zip(runs, first, lost, strict=True)]
     values = pseudo_values(kept_by, numpy.array(losses), search).tolist()
     count = {len(r.parts) for r, gone in zip(runs, lost, strict=True) if not gone}
     if len(count) != 1 or 0 in count:

@@ -17,7 +17,8 @@ from .study import Tried
 from .trial import Result
 
 BASELINES = ("adamw", "nadam", "nag", "momentum")  # AlgoPerf's, of which the best sets the target
-EASY = 0.6  # of the budget: what the baseline has reached by then is the easier target
+EASY = 0.6  # of the budget: what the baseline has reached by then is the easier target,
+MOST = 2 / 3  # unless so many of the methods reach only a higher one
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,16 @@ class Outcome:
         """The part of the data that the verdict is about."""
         return "validation" if self.untested or self.facts.task.test is None else "test"
 
+    @property
+    def measure(self) -> str:
+        """What the verdict is about, in words."""
+        return f"{self.judged} {self.quantity}"
+
+    @property
+    def quantity(self) -> str:
+        """The loss, or what stands in its place."""
+        return self.facts.quantity.name
+
     def steps_to_easy_target(self) -> dict[str, float]:
         """Of each method by its name; infinite for a miss."""
         target = math.inf if self.easy_target is None else self.easy_target
@@ -166,16 +177,18 @@ class Outcome:
 
 
 def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
-    """The methods in the order of their test loss, from the keys of their trials and the results of these."""
+    """The methods, best first, from the keys of their trials and the results of these."""
+    results = {key: found.facts.quantity.seen(result) for key, result in results.items()}
     made = [_method(chosen, results, found.facts) for chosen in found.methods]
-    made, missing, untested = _tested(made)
+    made, missing, untested = _tested(made, found.facts.quantity.name)
     methods = tuple(sorted(made, key=lambda m: (m.loss, m.diverged)))
     baseline = next((m for m in methods if m.card.ours in BASELINES and not m.diverged), methods[0])
     target, easy = found.target, None
     if target is None and not baseline.diverged:
         target = median(r.valid[-1] for r in baseline.tuned)
         easy = median(r.valid[round(EASY * (len(r.valid) - 1))] for r in baseline.tuned)
-        easy = max(easy, target)  # lower where it overfits since
+        ends = sorted(x[-1][1] for m in methods if (x := _mean(m.tuned)))
+        easy = max(easy, target, ends[math.ceil(MOST * len(ends)) - 1])  # the first is lower where it overfits since
     sweep = sorted((outcome(other, results) for other in found.sweep), key=lambda o: o.facts.task.batch)
     said = (*found.missing, *missing, *_unmeasured(methods, found.facts.task.metric))
     return Outcome(methods, target, easy, baseline.name, found.facts, tuple(sweep), said, untested)
@@ -193,7 +206,7 @@ def _method(chosen: Chosen, results: Mapping[str, Result], facts: Facts) -> Meth
     )  # fmt: skip
 
 
-def _tested(methods: Sequence[Method]) -> tuple[list[Method], list[str], bool]:
+def _tested(methods: Sequence[Method], quantity: str) -> tuple[list[Method], list[str], bool]:
     """The methods, what to say where test losses are not finite, and whether none is: then the verdict is about the
     validation data."""
     ended = [r for m in methods for r in (*m.tuned, *m.defaults) if r.diverged_at is None and r.test is not None]
@@ -201,13 +214,13 @@ def _tested(methods: Sequence[Method]) -> tuple[list[Method], list[str], bool]:
         part = [{"tried": tuple(replace(p, result=_untested(p.result)) for p in m.tried)} |
                 {name: tuple(map(_untested, getattr(m, name))) for name in ("tuned", "defaults")}
                 for m in methods]  # fmt: skip
-        said = ("The test loss is not finite in any run, as where a row of the test data holds a NaN: the verdict is "
-                "about the validation data.")  # fmt: skip
+        said = (f"The test {quantity} is not finite in any run, as where a row of the test data holds a NaN: the "
+                "verdict is about the validation data.")  # fmt: skip
         return [replace(m, **runs) for m, runs in zip(methods, part, strict=True)], [said], True
     said = []
     for m in methods:
         if lost := sum(math.isinf(score(r)) and r.diverged_at is None for r in m.tuned):
-            said.append(f"{m.name}: the test loss is not finite in {lost} of {len(m.tuned)} runs, which count as "
+            said.append(f"{m.name}: the test {quantity} is not finite in {lost} of {len(m.tuned)} runs, which count as "
                         "diverged.")  # fmt: skip
     return list(methods), said, False
 

@@ -11,6 +11,7 @@ from ravine.schedules.written import written
 
 from ..errors import LabError
 from . import devices as where
+from .quantity import BY
 from .study import TIERS, Tier
 
 PRESETS = ("classic",)
@@ -56,6 +57,7 @@ class Settings:
     schedule: str | None = None
     curriculum: str = "none"
     target: float | None = None
+    by: str = "loss"
     out: Path | None = None
     workers: str | None = None
     engine: str = "processes"
@@ -80,6 +82,8 @@ class Settings:
             raise LabError("--preset classic searches nothing: leave out --points, --extend and --space")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
+        if self.by not in BY:
+            raise LabError(f"--by {self.by:.60}: must be {' or '.join(BY)}")
         if (self.png or self.pdf) and find_spec("matplotlib") is None:
             raise LabError('--png and --pdf need matplotlib: pip install ".[lab]" in ravine\'s folder')
         for option, batches in (("--batch", (self.batch,)), ("--batch-sweep", self.batch_sweep)):

@@ -76,6 +76,7 @@ class Result:
     test: float | None = None  # loss and metric at the end, on the part that nothing was chosen on
     test_metric: float | None = None
     parts: list[float] = field(default_factory=list)  # the loss over parts of the rows that a verdict is about
+    metric_parts: list[float] = field(default_factory=list)  # what each such part adds to the metric
 
     @property
     def final(self) -> float:
@@ -126,10 +127,11 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
                     schedule.report(result.valid[-1])
                 tell(step)
                 losses, started = [], time.perf_counter()
+    last = (data.x_test, data.y_test) if data.tested else (data.x_valid, data.y_valid)
+    end = _evaluated(task, passes, *last, PARTS)
+    result.parts, result.metric_parts = end.parts, end.metric_parts
     if data.tested:
-        result.test, result.test_metric, result.parts = _evaluated(task, passes, data.x_test, data.y_test, PARTS)
-    else:
-        result.parts = _evaluated(task, passes, data.x_valid, data.y_valid, PARTS).parts
+        result.test, result.test_metric = end.loss, end.metric
     switch("eval", opt)  # whoever takes the model on takes the weights that were measured
     return result, model
 
@@ -178,12 +180,12 @@ def _diverged(result: Result, usual: float) -> bool:
 def _measure(result: Result, step: int, losses: list[float], task: Task, passes: Passes, data: Data) -> None:
     """Adds a point; `losses` are those of the batches since the last one."""
     mean = bounded(sum(losses) / len(losses))
-    loss, metric, _ = _evaluated(task, passes, data.x_valid, data.y_valid)
+    now = _evaluated(task, passes, data.x_valid, data.y_valid)
     result.step.append(step)
     result.train.append(mean)
     result.deviation.append(bounded(math.sqrt(sum((x - mean) * (x - mean) for x in losses) / len(losses))))
-    result.valid.append(loss)
-    result.metric.append(metric)
+    result.valid.append(now.loss)
+    result.metric.append(now.metric)
 
 
 def _evaluated(task: Task, passes: Passes, x: Rows, y: Rows, parts: int = 1) -> Evaluation:

@@ -10,7 +10,7 @@ from ravine.schedules.written import read
 
 from .found import Facts
 from .judged import sample
-from .outcome import BASELINES, Method, Outcome
+from .outcome import BASELINES, EASY, Method, Outcome
 from .spaces import UNSCHEDULED
 from .statistics import differences
 
@@ -19,7 +19,7 @@ BUSY = 1.2  # times the processor time that a step takes by the clock: more is n
 
 def words(found: Outcome) -> str:
     """The verdict, a sentence or two."""
-    first, *others = found.methods
+    (first, *others), quantity = found.methods, found.facts.quantity
     if all(m.diverged == len(m.tuned) for m in found.methods):
         return _lost(found)
     if first.diverged:
@@ -28,18 +28,18 @@ def words(found: Outcome) -> str:
     level = [m for m in finite if m in found.level]
     behind = [m for m in finite if m not in level]
     if not others:
-        text = f"{first.name} reaches a loss of {first.loss:.3g}."
+        text = f"{first.name} reaches {quantity.name} {first.loss:.3g}."
     elif found.seen is None and finite:
-        text = f"{first.name} has the lowest loss, but one run of each cannot tell skill from luck: run more."
+        text = f"{first.name} has the {quantity.best}, but one run of each cannot tell skill from luck: run more."
         behind = []
     elif not finite:
         text = f"{first.name} is the only one that never diverged."
     elif not level:
         text = f"{first.name} is ahead."
     elif not behind:
-        text = f"{first.name} has the lowest loss, but with {_runs(first)} none of the others can be told from it."
+        text = f"{first.name} has the {quantity.best}, but with {_runs(first)} none of the others can be told from it."
     else:
-        text = f"{first.name} has the lowest loss; {_list(level)} cannot be told from it with {_runs(first)}."
+        text = f"{first.name} has the {quantity.best}; {_list(level)} cannot be told from it with {_runs(first)}."
     if behind:
         text += f" {_list(behind)} {'is' if len(behind) == 1 else 'are'} behind."
     if lost:
@@ -56,7 +56,7 @@ def power(found: Outcome) -> str:
     if found.seen is None:
         return ""
     best = found.methods[0]
-    share = f" ({found.seen / best.loss:.0%} more loss)" if best.loss > 0 else ""
+    share = f" ({found.seen / best.loss:.0%} more {found.quantity})" if best.loss > 0 else ""
     return f"A difference of {found.seen:.2g} from {best.name}{share} is found by half of such comparisons."
 
 
@@ -92,6 +92,14 @@ def whose(found: Outcome) -> str:
     return f"the median that {found.baseline}, {_baseline(found)}, ends with"
 
 
+def easier(found: Outcome) -> str:
+    """Where the easier target comes from; as `whose` where there is none."""
+    if found.easy_target is None:
+        return whose(found)
+    return (f"what {found.baseline}, {_baseline(found)}, has after {EASY:.0%} of the run, or, where that is higher, "
+            "the lowest that two thirds of all end with")  # fmt: skip
+
+
 def _baseline(found: Outcome) -> str:
     usual = [m.name for m in found.methods if m.card.ours in BASELINES]
     return f"the best baseline here (of {', '.join(usual)})" if found.baseline in usual else "the best here"
@@ -107,8 +115,8 @@ def speed(found: Outcome) -> str:
     if not 0 < usual < math.inf or steps[quickest] == usual:
         return ""
     return (
-        f"{quickest} reaches the easier target, a validation loss of {found.easy_target:.3g}, to stay there, in "
-        f"{steps[quickest] / usual:.2g} times the steps of {found.baseline}, {_baseline(found)}."
+        f"{quickest} reaches the easier target, a validation {found.quantity} of {found.easy_target:.3g}, to stay "
+        f"there, in {steps[quickest] / usual:.2g} times the steps of {found.baseline}, {_baseline(found)}."
     )
 
 

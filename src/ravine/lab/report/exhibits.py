@@ -14,13 +14,13 @@ from .width import envelope, usable
 
 TITLES = {
     "train": "Training loss",
-    "valid": "Validation loss",
-    "rates": "Loss by learning rate",
-    "widths": "Usable width: rates within 5 % of the best loss",
-    "best-of": "Expected validation loss of the best of k trials",
+    "valid": "On the validation data",
+    "rates": "By learning rate",
+    "widths": "Usable width: rates within 5 % of the best",
+    "best-of": "What the best of k trials is expected to reach",
     "search": "The search: a line for each trial",
     "by-rate": "Learning by learning rate",
-    "seeds": "Loss of each seed",
+    "seeds": "Each seed",
     "profile": "Performance profile",
     "batch-steps": "Steps to the easier target by batch size",
     "batch-loss": "Training loss by batch size",
@@ -44,7 +44,7 @@ def inks(outcome: Outcome, times: Times | None = None) -> dict[str, Ink]:
 
 def exhibits(outcome: Outcome) -> dict[str, Figure]:
     """All figures that compare methods, by name; one that has nothing to show is not among them."""
-    methods, ink = outcome.methods, inks(outcome)
+    methods, ink, quantity = outcome.methods, inks(outcome), outcome.quantity
     alive = [m for m in methods if any(math.isfinite(r.final) for r in m.tuned)]
     searched = [m for m in methods if len({point.hyper.get("lr") for point in m.tried}) > 1]
     widths = [width for m in searched if (width := _width(m, ink))]
@@ -53,15 +53,15 @@ def exhibits(outcome: Outcome) -> dict[str, Figure]:
     peaked = [m for m in methods if math.isfinite(m.time.peak)]
     figures: dict[str, Figure | None] = {
         "train": _learning(outcome, alive, ink, "train", "training loss", {}),
-        "valid": _learning(outcome, alive, ink, "valid", "validation loss", _targets(outcome)),
+        "valid": _learning(outcome, alive, ink, "valid", f"validation {quantity}", _targets(outcome)),
         "rates": visuals.sensitivity(
-            [_scan(m, ink) for m in searched[::-1]], "learning rate", "final validation loss"
+            [_scan(m, ink) for m in searched[::-1]], "learning rate", f"final validation {quantity}"
         ) if searched else None,
         "widths": visuals.widths(widths, "learning rate") if widths else None,
-        "best-of": _best_of(searched, ink) if searched else None,
+        "best-of": _best_of(searched, ink, quantity) if searched else None,
         "seeds": visuals.spread(
             [visuals.Values(m.name, ink[m.name], m.losses) for m in methods],
-            f"{outcome.judged} loss",
+            outcome.measure,
         ),
         "batch-steps": _batch_steps(outcome, ink) if outcome.sweep else None,
         "batch-loss": _batch_loss(outcome) if outcome.sweep else None,
@@ -94,29 +94,29 @@ def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
     ]) | {"title": TITLES["profile"]}  # fmt: skip
 
 
-def search(method: Method, ink: Ink) -> dict[str, Figure]:
+def search(method: Method, ink: Ink, quantity: str = "loss") -> dict[str, Figure]:
     """What one method tried: its trials in parallel coordinates, and their curves by learning rate."""
-    figures = {"search": _parallel(method, ink), "by-rate": _by_rate(method)}
+    figures = {"search": _parallel(method, ink, quantity), "by-rate": _by_rate(method, quantity)}
     return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}
 
 
-def _parallel(method: Method, ink: Ink) -> Figure | None:
+def _parallel(method: Method, ink: Ink, quantity: str) -> Figure | None:
     """None where it has fewer than two hyperparameters to search."""
     ranges = {name: (min(low, *at), max(high, *at)) for name, (low, high) in method.space.items()
               if low < high and (at := [p.hyper[name] for p in method.tried])}  # fmt: skip
     if len(ranges) < 2:
         return None
     return visuals.parallel([p.hyper for p in method.tried], [p.result.final for p in method.tried], ranges,
-                             "validation loss", ink)  # fmt: skip
+                             f"validation {quantity}", ink)  # fmt: skip
 
 
-def _by_rate(method: Method) -> Figure | None:
+def _by_rate(method: Method, quantity: str) -> Figure | None:
     """None where it has one rate."""
     rates, losses = _points(method) if method.tried else ([], [])
     if len(set(rates)) < 2:
         return None
     found = [visuals.Shade(p.hyper["lr"], p.result.step, p.result.valid) for p in method.tried]
-    return visuals.shades(found, losses.index(min(losses)), "lr", "step", "validation loss")
+    return visuals.shades(found, losses.index(min(losses)), "lr", "step", f"validation {quantity}")
 
 
 def looks(inside: Inside) -> dict[str, Figure]:
@@ -233,7 +233,7 @@ def _width(method: Method, ink: Mapping[str, Ink]) -> visuals.Width | None:
     )  # fmt: skip
 
 
-def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
+def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink], quantity: str) -> Figure:
     """A trial that diverged counts as the loss before its first step: who meets one is left with that."""
     lines = []
     for method in methods[::-1]:
@@ -241,7 +241,7 @@ def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink]) -> Figure:
         low, high = band(losses)
         k = list(range(1, len(losses) + 1))
         lines.append(visuals.Band(method.name, ink[method.name], k, best_of(losses), low, high))
-    figure = visuals.bands(lines, "trials of the search, k", "validation loss of the best", "2.5 %", "97.5 %")
+    figure = visuals.bands(lines, "trials of the search, k", f"validation {quantity} of the best", "2.5 %", "97.5 %")
     return lit(_ticked(figure, [2**i for i in range(8)]))
 
 

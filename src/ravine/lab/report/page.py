@@ -33,7 +33,7 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
     figures = exhibits(outcome)
     if times is not None:
         figures["profile"] = profile(times, ink)
-    searches = {m.name: found for m in outcome.methods if (found := search(m, ink[m.name]))}
+    searches = {m.name: found for m in outcome.methods if (found := search(m, ink[m.name], outcome.quantity))}
     inside = {m.name: looks(m.inside) for m in outcome.methods if m.inside and m.inside.histogram_step}
     return rendered(
         "page.html",
@@ -49,7 +49,8 @@ def page(outcome: Outcome, verdict: str, times: Times | None = None) -> str:
         doubts=doubts(outcome),
         power=power(outcome),
         advised=advised(outcome),
-        judged=outcome.judged,
+        measure=outcome.measure,
+        quantity=outcome.quantity,
         whose=whose(outcome),
         score=score,
         zero=100 * _part(0.0, *_range(outcome)),

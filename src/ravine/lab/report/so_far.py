@@ -25,7 +25,7 @@ class Row:
 
     @property
     def kept(self) -> tuple[Trial, Result] | None:
-        """The one with the lowest validation loss."""
+        """The one that is best on the validation data."""
         ended = [(t, r) for t, r in self.trials if r.diverged_at is None]
         return min(ended, key=lambda x: x[1].final, default=None)
 
@@ -45,29 +45,33 @@ class Row:
         return sum(r.diverged_at is not None for _, r in self.trials)
 
 
-def so_far(task: str, labels: Mapping[str, str], done: Mapping[Trial, Result], total: int) -> str:
+def so_far(
+    task: str, labels: Mapping[str, str], done: Mapping[Trial, Result], total: int, quantity: str = "loss"
+) -> str:
     """The HTML. `labels` are what the optimizers of trials are called; it looks for news at "now", where the number of
     trials that are done stands."""
     names = sorted(labels.values())
     rows = [Row(label, visuals.ink(names.index(label)), [(t, r) for t, r in done.items() if t.optimizer == name])
             for name, label in labels.items()]  # fmt: skip
     return rendered(
-        "so_far.html", _figures(rows), {}, task=task, rows=rows, done=len(done), total=total, now=len(done),
-        every=EVERY, titles=TITLES,
+        "so_far.html", _figures(rows, quantity), {}, task=task, rows=rows, done=len(done), total=total, now=len(done),
+        every=EVERY, quantity=quantity, titles=TITLES,
     )  # fmt: skip
 
 
-def _figures(rows: Sequence[Row]) -> dict[str, Figure]:
+def _figures(rows: Sequence[Row], quantity: str) -> dict[str, Figure]:
     found = sorted((row for row in rows if row.best), key=lambda row: row.best.final if row.best else 0.0, reverse=True)
     if not found:
         return {}
     figures = {
         part: lit(visuals.curves(
             [visuals.Line(row.name, row.ink, row.best.step, [getattr(row.best, part)]) for row in found if row.best],
-            "step", TITLES[part].lower(),
-        )) for part in ("train", "valid")
+            "step", title,
+        )) for part, title in (("train", "training loss"), ("valid", f"validation {quantity}"))
     }  # fmt: skip
-    return figures | {"rates": visuals.sensitivity([_scan(row) for row in found], "learning rate", "validation loss")}
+    return figures | {
+        "rates": visuals.sensitivity([_scan(row) for row in found], "learning rate", f"validation {quantity}")
+    }
 
 
 def _scan(row: Row) -> visuals.Scan:

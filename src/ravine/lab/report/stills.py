@@ -18,7 +18,7 @@ def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | 
     if times is not None:
         figures["profile"] = profile(times, ink)
     for method in outcome.methods:
-        own = search(method, ink[method.name])
+        own = search(method, ink[method.name], outcome.quantity)
         if method.inside and method.inside.histogram_step:
             own |= looks(method.inside)
         for name, figure in own.items():

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
-from ..protocol.verdict import advised, doubts, power, speed, whose, words
+from ..protocol.verdict import advised, doubts, easier, power, speed, words
 from .classic import epochs, marks, training
 
 Columns = list[tuple[str, Callable[[Method], str]]]
@@ -18,7 +18,7 @@ Columns = list[tuple[str, Callable[[Method], str]]]
 def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
     console = Console(highlight=False, markup=False, emoji=False)
-    shown = columns(found)
+    shown, target = columns(found), aim(found)
     table = Table("", Column("optimizer", no_wrap=True), *(title for title, _ in shown), box=None, pad_edge=False)
     for m in found.methods:
         table.add_row(found.groups[m.name], m.name, *(cell(m) for _, cell in shown))
@@ -28,11 +28,11 @@ def show(found: Outcome, page: Path) -> None:
                   soft_wrap=True)  # fmt: skip
     if found.facts.preset:
         said = ", and ".join(f"at {loss:.4g}, {what}" for what, loss in marks(found).items())
-        console.print(f"epochs: after which the mean validation loss first is {said}; training loss: the mean over the "
-                      "last batches", style="dim", soft_wrap=True)  # fmt: skip
-    elif found.target is not None:
-        console.print(f"target: a validation loss of {found.target:.4g}, {whose(found)}; the step that first reaches "
-                      "it, and that from which on the loss stays there", style="dim", soft_wrap=True)  # fmt: skip
+        console.print(f"epochs: after which the mean validation {found.quantity} first is {said}; training loss: the "
+                      "mean over the last batches", style="dim", soft_wrap=True)  # fmt: skip
+    elif target is not None:
+        console.print(f"target: a validation {found.quantity} of {target:.4g}, {easier(found)}; the step that first "
+                      "reaches it, and that from which on it stays there", style="dim", soft_wrap=True)  # fmt: skip
     console.print("\n" + " ".join(filter(None, (words(found), power(found), speed(found)))), soft_wrap=True)
     if advised(found):
         console.print(advised(found), soft_wrap=True)
@@ -43,21 +43,29 @@ def show(found: Outcome, page: Path) -> None:
 
 def columns(found: Outcome) -> Columns:
     """The titles, and what each says of a method."""
-    metric, between = found.facts.task.metric, "\n" if found.facts.preset else " "
+    metric = found.facts.task.metric
     loss: Columns = [
-        (f"{found.judged}{between}loss", lambda m: "diverged" if m.diverged else f"{m.loss:.4f}"),
+        (
+            found.measure.replace(" ", "\n", 1) if found.facts.preset else found.measure,
+            lambda m: "diverged" if m.diverged else f"{m.loss:.4f}",
+        ),
         ("behind", lambda m: behind(found, m)),
         *([(metric, lambda m: f"{fmean(m.metrics):.4f}" if m.metrics else "")] if metric else []),
     ]
     cost: Columns = [("ms/step", lambda m: number(m.time.whole, 2)), ("fit s", lambda m: number(m.seconds, 2))]
     if not found.facts.preset:
-        return [*loss, ("steps to\ntarget, stay", lambda m: arrival(m, found.target)), ("best lr", rate), *cost]
+        return [*loss, ("steps to\ntarget, stay", lambda m: arrival(m, aim(found))), ("best lr", rate), *cost]
     low = marks(found).values()
     soon: Columns = [
         ("epochs to\n" + ", ".join(f"{x:.4g}" for x in low),
          lambda m: ", ".join(number(epochs(found, m, x), 1) or "–" for x in low)),
     ]  # fmt: skip
     return [("training\nloss", lambda m: number(training(m), 4)), *loss, *(soon if low else []), ("lr", rate), *cost]
+
+
+def aim(found: Outcome) -> float | None:
+    """The target that the table is about: the easier one where there is one."""
+    return found.target if found.easy_target is None else found.easy_target
 
 
 def number(x: float, digits: int) -> str:
@@ -92,6 +100,6 @@ def meaning(found: Outcome) -> str:
     """What the loss is of."""
     tier = found.facts.tier
     if not found.methods[0].tried:
-        return f"{found.judged} loss is the mean over the seeds"
+        return f"{found.measure} is the mean over the seeds"
     settings = f"{tier.search} setting{'s' * (tier.search > 1)}, from the {tier.points} tried of each"
-    return f"{found.judged} loss is that to be expected of a search of {settings}"
+    return f"{found.measure} is that to be expected of a search of {settings}"

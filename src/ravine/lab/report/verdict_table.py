@@ -6,14 +6,14 @@ from statistics import fmean
 from typing import Any
 
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
-from ..protocol.verdict import whose
+from ..protocol.verdict import easier
 from .classic import training
-from .terminal import meaning, steps
+from .terminal import aim, meaning, steps
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\char34{}",
-    "[": "{[}", "*": "{*}",  # after the end of a row these are its options
+    "−": "$-$", "[": "{[}", "*": "{*}",  # after the end of a row these are its options
 } | {c: f"\\{c}" for c in "&%$#_"}  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def _row(m: Method, rank: int, outcome: Outcome) -> dict[str, Any]:
         "optimizer": m.card.name,
         "label": m.name,
         "letters": outcome.groups[m.name],
-        "judged_on": outcome.judged,
+        "measure": outcome.measure,
         "seeds": len(m.tuned),
         "seeds_diverged": m.diverged,
         "trials": len(m.tried),
@@ -69,10 +69,10 @@ def _row(m: Method, rank: int, outcome: Outcome) -> dict[str, Any]:
 def latex(outcome: Outcome) -> str:
     r"""The table of the report, for \usepackage{booktabs}: what is in it, the caption says."""
     metric = outcome.facts.task.metric
-    powered, aimed = outcome.seen is not None, outcome.target is not None
+    powered, target = outcome.seen is not None, aim(outcome)
     head = [
-        "optimizer", f"{outcome.judged} loss", *(["behind"] if powered else []), *([metric] if metric else []),
-        *(["steps to target"] if aimed else []), "ms/step", "fit, s", "setting",
+        "optimizer", outcome.measure, *(["behind"] if powered else []), *([metric] if metric else []),
+        *(["steps to target"] if target is not None else []), "ms/step", "fit, s", "setting",
     ]  # fmt: skip
     lines = [[_cell(x) for x in head]]
     for m in outcome.methods:
@@ -83,7 +83,7 @@ def latex(outcome: Outcome) -> str:
             "diverged" if m.diverged else f"{m.loss:.4f}" + (rf"\textsuperscript{{{letters}}}" if letters else ""),
             *([f"{d.mean:.4f} [{d.low:.4f}, {d.high:.4f}]".replace("-", "$-$") if d else ""] if powered else []),
             *([f"{fmean(m.metrics):.4f}" if m.metrics else ""] if metric else []),
-            *([steps(reaches(m.tuned, outcome.target)).replace("–", "--")] if outcome.target is not None else []),
+            *([steps(reaches(m.tuned, target)).replace("–", "--")] if target is not None else []),
             *(f"{x:.2f}" if math.isfinite(x) else "" for x in (m.time.whole, m.seconds)),
             _cell(", ".join(f"{name} {x:.3g}" for name, x in m.hyper.items())),
         ])  # fmt: skip
@@ -102,9 +102,9 @@ def _caption(outcome: Outcome) -> str:
     if outcome.seen is not None:
         said.append("Behind: the difference from the best, with intervals that hold for all pairs at once in 95 % of "
                     "comparisons (Games and Howell); optimizers that share a letter cannot be told apart.")  # fmt: skip
-    if outcome.target is not None:
-        said.append(f"Steps: the first at which the mean validation loss is {outcome.target:.4g} or less, "
-                    f"{whose(outcome)}; a dash is never.")  # fmt: skip
+    if (target := aim(outcome)) is not None:
+        said.append(f"Steps: the first at which the mean validation {outcome.quantity} is {target:.4g} or less, "
+                    f"{easier(outcome)}; a dash is never.")  # fmt: skip
     said.append("Fit: seconds of training in one run, beside other runs.")
     return _cell(" ".join(said))
 

@@ -19,10 +19,10 @@ class Live:
     """Follows a sweep of about `each` trials an optimizer, of `steps` steps each; `done` were there already."""
 
     def __init__(self, entries: Sequence[Entry], each: int, steps: int, done: Mapping[Trial, Result],
-                 notes: Sequence[str] = ()):  # fmt: skip
+                 notes: Sequence[str] = (), quantity: str = "loss"):  # fmt: skip
         self.console = Console(highlight=False, markup=False, emoji=False)
         self.entries, self.each, self.steps, self.done = entries, each, steps, dict(done)
-        self.notes = notes
+        self.notes, self.quantity = notes, quantity
         self.running: dict[Trial, int] = {}
         self.said = time.monotonic()
         self.bar = Progress(
@@ -80,7 +80,7 @@ class Live:
             pass
 
     def _picture(self) -> Group:
-        table = Table("optimizer", "trials", "best loss so far", "at lr", box=None, header_style="dim")
+        table = Table("optimizer", "trials", f"best {self.quantity} so far", "at lr", box=None, header_style="dim")
         for entry in self.entries:
             mine = {t: r for t, r in self.done.items() if t.optimizer == entry.name}
             trial, result = min(mine.items(), key=lambda item: item[1].final, default=(None, None))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -74,9 +74,10 @@ class Task:
     whose batches are laid together. `model()` is called once a trial, after torch, numpy and random are seeded: every
     optimizer meets the same weights, and the same batches in the same order. Its weights that are frozen stay as they
     are.
-    `loss(output, target)` is a mean over the rows. `metric(output, target)`, which is only reported, is called with all
-    rows of a part at once, so F1, AUC and RMSE are those of the part (None leaves it out). Without targets both are
-    given the output alone.
+    `loss(output, target)` is a mean over the rows. `metric(output, target)` is called with all rows of a part at
+    once, so F1, AUC and RMSE are those of the part (None leaves it out); `metric_best` says whether "high" or "low"
+    values are better. It is only reported, unless the verdict is asked for by it (`--by metric`). Without targets both
+    are given the output alone.
     `augment(x, y)` returns what is trained on in place of a batch; without targets it is `augment(x)`. A batch goes
     through the model in `accumulate` parts, one after another, and `evaluation_batch` rows of the other data do at
     once. These are looked at at the end of each epoch and at least 20 times, or `evaluations` times.
@@ -92,6 +93,7 @@ class Task:
     loss: Callable[..., Tensor] = nn.functional.cross_entropy
     metric: Callable[..., Tensor | float] | None = accuracy
     metric_name: str = "accuracy"
+    metric_best: Literal["high", "low"] = "high"
     batch: int = 32
     epochs: int = 20
     about: str = ""
@@ -111,6 +113,8 @@ class Task:
         if isinstance(self.model, nn.Module):
             raise LabError(f"task '{self.name}': model is a {type(self.model).__name__}, which all trials would train "
                            "on: give a function that returns a new one each time, as lambda: MyModel()")  # fmt: skip
+        if self.metric_best not in ("high", "low"):
+            raise LabError(f'task \'{self.name}\': metric_best={self.metric_best!r:.60} must be "high" or "low"')
         for name in ("batch", "epochs", "accumulate", "evaluation_batch", "evaluations"):
             if (given := getattr(self, name)) is not None and given < 1:
                 raise LabError(f"task '{self.name}': {name}={given} must be 1 or more")

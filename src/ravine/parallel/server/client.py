@@ -6,6 +6,7 @@ what is answered.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,7 @@ class Known:
     sequence: int = 0  # of the last push, and of the last that was answered
     settled: int = 0
     pulls: int = 0
+    apart: float = 0.0  # ‖x − x̃‖² when it was read
 
 
 class Client:
@@ -74,7 +76,7 @@ class Client:
             x.sequence += 1
             parts = [piece.of(tensors[piece.name]).to(piece.dtype) for piece in pieces]
             self.sent_bytes += sum(piece.bytes for piece in pieces)
-            push = Push(self.worker, x.sequence, x.incarnation, x.base, parts, square, weight, speed, want)
+            push = Push(self.worker, x.sequence, x.incarnation, x.base, parts, square, weight, speed, x.apart, want)
             made.append((i, push))
         return made
 
@@ -83,6 +85,19 @@ class Client:
         return [(i, Leave(self.worker, x.pulls + 1)) for i, x in enumerate(self.known)]
 
     # replies
+
+    @property
+    def divergence(self) -> float:
+        """How far the worker's copy was from the server's parameters when it read them last, ‖x − x̃‖."""
+        return math.sqrt(sum(x.apart for x in self.known))
+
+    @torch.no_grad()
+    def look(self, replies: Mapping[int, Reply], own: Mapping[str, Tensor]) -> None:
+        """Note how far this copy is from what shards send."""
+        for i, reply in replies.items():
+            if reply.tensors is not None:
+                pairs = zip(self.pieces[i], reply.tensors, strict=True)
+                self.known[i].apart = squared(piece.of(own[piece.name]) - value for piece, value in pairs)
 
     @torch.no_grad()
     def take(self, replies: Mapping[int, Reply], into: Mapping[str, Tensor] | None = None) -> list[int]:

@@ -40,6 +40,8 @@ class Push:
     square: ‖·‖² of the whole push, over all shards, so that all decide alike; None where nobody asked for it.
     weight: samples behind it.
     speed: local steps a second, where the worker says (DyLU).
+    apart: ‖x − x̃‖² over the tensors of this shard, of the worker's copy x and the parameters x̃ that it read last, when
+        it read them.
     want: the parameters in the reply: as they were "before" this push, "after" it, or none.
     """
 
@@ -51,6 +53,7 @@ class Push:
     square: float | None = None
     weight: float = 1.0
     speed: float = 0.0
+    apart: float = 0.0
     want: Literal["", "before", "after"] = ""
 
 

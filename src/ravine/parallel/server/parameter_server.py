@@ -214,8 +214,9 @@ class ParameterServer:
         "version": steps of the rule. "accepted": pushes that were applied, or wait in a Buffer. "incarnation": 1, and
         one more for each restart. "lost": pushes that had been acknowledged and died with a shard, of those that a
         worker has told it of. "refused": {"worker 3: not finite": count}. "staleness": {τ: count}. "recent": (version,
-        worker, τ) of the last 100,000 pushes. "workers": the largest number of one that has pushed, and one.
-        The last four begin anew with each incarnation.
+        worker, τ) of the last 100,000 pushes. "divergence": {worker: ‖x − x̃‖}, how far the shard's part of a copy x was
+        from the parameters x̃ when the worker read them last. "workers": the largest number of one that has pushed, and
+        one. "refused", "staleness", "recent" and "divergence" begin anew with each incarnation.
         """
         each = self.ask("metrics")
         return {k: [x[k] for x in each] for k in each[0]}

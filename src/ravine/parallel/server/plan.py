@@ -139,6 +139,7 @@ class Kept:
             "refused": {f"worker {worker}: {why}": n for (worker, why), n in shard.refused.items()},
             "staleness": dict(sorted(shard.staleness.items())),
             "recent": list(shard.recent),
+            "divergence": {worker: x**0.5 for worker, x in sorted(shard.apart.items())},
             "workers": 1 + max(shard.once, default=-1),  # the largest number of a worker that has pushed, and one
         }
 

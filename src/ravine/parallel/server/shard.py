@@ -52,6 +52,7 @@ class Shard:
         self.bases: defaultdict[int, dict[int, Sequence[Tensor]]] = defaultdict(dict)  # what a worker read, by version
         self.sums = [torch.zeros_like(p) for p in self.params] if "meanwhile" in self.takes else []
         self.speeds: dict[int, float] = {}
+        self.apart: dict[int, float] = {}  # ‖x − x̃‖² of each worker's copy, as it told last
         self.refused: Counter[tuple[int, str]] = Counter()
         self.staleness: Counter[int] = Counter()
         self.recent: deque[tuple[int, int, int]] = deque(maxlen=100_000)  # (version, worker, staleness) of each push
@@ -111,12 +112,13 @@ class Shard:
         seen.add(push.sequence)
         if push.speed:
             self.speeds[push.worker] = push.speed
+        self.apart[push.worker] = push.apart
         reply = self.reply(status, before, reason)
         self.last[push.worker] = push.sequence, reply
         return self.reply(status, self.read(push.worker), reason) if push.want == "after" else reply
 
     def leave(self, leave: Leave) -> Reply:
-        for kept in (self.last, self.bases, self.speeds):
+        for kept in (self.last, self.bases, self.speeds, self.apart):
             kept.pop(leave.worker, None)
         return self.reply("left")
 

@@ -90,7 +90,7 @@ class Plain(Agent):
             gradient = yield Compute(self.at)
             self.pushes += 1
             square = squared(gradient) if self.measured else None
-            push = Push(worker, self.pushes, incarnation, base, gradient, square, 1.0, 0.0, "after")
+            push = Push(worker, self.pushes, incarnation, base, gradient, square, 1.0, 0.0, 0.0, "after")
             reply = (yield Call(((0, push),)))[0]
             if reply.status == "fenced":
                 counts.fenced += 1

@@ -114,6 +114,7 @@ class Downpour(Worker):
         if self.posted is not None:
             replies = yield Wait(self.posted)
             self.posted = None
+            self.client.look(replies, self.tensors)
             if gone := self.client.take(replies, self.tensors):
                 yield from self.call([x for x in self.client.pull() if x[0] in gone])
 

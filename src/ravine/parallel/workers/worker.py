@@ -57,6 +57,11 @@ class Worker(Strategy):
         self.run(self.moves(**given))
         return loss
 
+    @property
+    def divergence(self) -> float:
+        """How far this copy was from the server's parameters when they were read last, ‖x − x̃‖."""
+        return self.client.divergence
+
     # the algorithm
 
     def begin(self) -> Talk:
@@ -71,6 +76,7 @@ class Worker(Strategy):
         """Send, take over what comes back, and read anew from shards that have died since. Returns the replies."""
         tensors = self.tensors if into else None
         replies = yield Call(requests)
+        self.client.look(replies, self.tensors)
         gone = self.client.take(replies, tensors)
         if gone:
             again = yield Call([x for x in self.client.pull() if x[0] in gone])

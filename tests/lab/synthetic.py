@@ -63,7 +63,14 @@ def outcome() -> Outcome:
         method("adam", ravine.Adam, 0.2),
         method("nadam", ravine.NAdam, 0.21),
         method("torch.optim:SGD", torch.optim.SGD, 0.5, inside=None),
-        method("sgd", ravine.SGD, 0.4, lost=2, tried=tuple(Tried({"lr": lr}, run(1, 1, True)) for lr in (1, 2))),
+        method(
+            "sgd",
+            ravine.SGD,
+            0.4,
+            lost=2,
+            space={"lr": (1e-3, 1.0)},
+            tried=tuple(Tried({"lr": lr}, run(1, 1, True)) for lr in (1, 2)),
+        ),
     )
     return Outcome(methods, 0.4, 1.0, "NAdam", FACTS)
 

@@ -9,7 +9,7 @@ from itertools import combinations
 import pytest
 
 from ravine.lab.protocol.best_of import band, best_of
-from ravine.lab.report.exhibits import exhibits, inks, looks, profile
+from ravine.lab.report.exhibits import exhibits, inks, looks, profile, search
 from ravine.lab.report.width import envelope, usable
 
 from .synthetic import inside, outcome, swept
@@ -109,6 +109,40 @@ def test_the_looks_inside_keep_the_sizes():
     names = [t["name"] for t in figures["ratio"]["data"]]
     assert names == ["head", "layer 0"] and figures["ratio"]["data"][0]["y"][:2] == [None, 0.05]
     json.dumps(figures, allow_nan=False)
+
+
+def test_a_search_in_parallel_coordinates():
+    main = outcome()
+    radam = main.methods[0]
+    figure = search(radam, inks(main)["RAdam"])["search"]
+    assert figure["layout"]["xaxis"]["ticktext"] == ["lr", "1-beta1", "validation loss"]
+    frame, *trials, words = figure["data"]
+    assert len(trials) == 16 and trials[-1]["name"] == "trial 3" and trials[-1]["line"]["width"] == 3
+    best = radam.tried[2]
+    assert trials[-1]["customdata"][:2] == list(best.hyper.values()) and trials[-1]["y"][2] == 0
+    assert trials[-1]["y"][0] == pytest.approx(math.log10(best.hyper["lr"] / 1e-3) / 3, abs=1e-4)
+    (lost,) = [t for t in trials if t["line"]["dash"] == "dot"]
+    assert lost["customdata"] == [1.0, pytest.approx(0.08), "diverged"] and lost["y"][2] == 1
+    assert max(t["y"][2] for t in trials if t is not lost) == 0.88
+    assert words["text"] == ["1", "0.5", "0.139", "diverged", "0.001", "0.02", "0.12"]
+    assert frame["hoverinfo"] == words["hoverinfo"] == "skip"
+    json.dumps(figure, allow_nan=False)
+    one = {"lr": radam.space["lr"], "1-beta1": (0.1, 0.1)}
+    assert set(search(replace(radam, space=one), inks(main)["RAdam"])) == {"by-rate"}
+
+
+def test_curves_by_learning_rate():
+    main = outcome()
+    radam = main.methods[0]
+    traces = search(radam, inks(main)["RAdam"])["by-rate"]["data"]
+    assert len(traces) == 16 and traces[-1]["line"]["width"] == 4 and traces[-1]["name"] == "lr 0.1"
+    assert traces[-1]["y"][-1] == pytest.approx(radam.tried[2].result.final, rel=1e-5)
+    assert traces[0]["name"] == "lr 0.001" and traces[0]["line"]["color"] == "#0072b2"
+    lost = traces[-2]
+    assert lost["name"] == "lr 1" and lost["line"]["color"] == "#e69f00" and lost["x"][-1] == 50  # where it diverged
+    assert [t["name"] for t in traces if t["name"] == t["legendgroup"]] == ["lr 0.001", "lr 1", "lr 0.1"]
+    assert [t["name"] for t in traces if t["showlegend"]] == ["lr 0.001", "lr 1", "lr 0.1"]
+    assert search(replace(radam, tried=radam.tried[:1]), inks(main)["RAdam"]).keys() == {"search"}
 
 
 def test_where_everything_diverged_there_still_are_figures():

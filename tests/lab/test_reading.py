@@ -207,13 +207,19 @@ assert main({[*command, "kept"]}) == 2
 assert main({[*command, "elsewhere"]}) == 0
 """
     read_only(tmp_path / "there" / "kept", code, f"main({[*command, 'first']})")
-    assert {x.name for x in Path("elsewhere").iterdir()} == {"report.html", "trials.csv", "curves.csv"}
+    assert {x.name for x in Path("elsewhere").iterdir()} == {
+        "report.html",
+        "trials.csv",
+        "curves.csv",
+        "verdict.csv",
+        "verdict.tex",
+    }
     assert {x.name for x in Path("kept").iterdir()} == before
 
 
 def test_a_link_in_the_way_is_not_followed(copied):
     Path("victim").write_text("mine")
-    for name in ("report.html", ".report.part.html", "trials.csv", ".trials.part.csv"):
+    for name in ("report.html", ".report.part.html", "trials.csv", ".trials.part.csv", "verdict.tex"):
         Path("kept", name).unlink(missing_ok=True)
         Path("kept", name).symlink_to("../victim")
     assert main(["compare", "--report", "kept", "--export", "csv"]) == 0

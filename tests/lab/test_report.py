@@ -5,16 +5,19 @@ import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
+import ravine
 from ravine import visuals
 from ravine.lab import LabError, report
 from ravine.lab.protocol.verdict import words
 from ravine.lab.report.equations import mathml
+from ravine.lab.report.exhibits import inks
 from ravine.optim import registry
 
-from .synthetic import outcome, swept
+from .synthetic import method, outcome, swept
 
 TIMES = {"line": {"RAdam": 10, "Adam": 20, "ours": 90}, "curve": {"RAdam": 30, "Adam": 20, "ours": 25}}
 
@@ -62,6 +65,7 @@ def test_what_was_measured_is_in_the_table(full):
     assert rows[2][4][0] == f"{main.behind(main.methods[1]).mean:.4f}" and rows[1][4] == []
     assert rows[1][5] == [f"{main.methods[0].confirmed:.4f}"]
     assert rows[1][7] == ["50", "30"] and rows[4][7][0] == "never"
+    assert rows[0][9] == ["fit,", "s"] and rows[1][9] == ["1.50"]
     assert rows[5][2] == ["2", "of", "5", "diverged"] and rows[1][-1] == ["1", "of", "16"]
 
 
@@ -70,6 +74,8 @@ def test_each_kind_of_comparison_has_its_page():
     preset = tuple(replace(m, tried=(), space={}, defaults=(), edges={}) for m in main.methods)
     facts = replace(main.facts, preset="classic", tier=replace(main.facts.tier, seeds=1))
     text = report.page(replace(main, methods=preset, facts=facts), words(main))
+    table = re.search(r'<table id="ranking">.*?</table>', text, re.S)[0]
+    assert "training loss" in table and "epochs<br>to 1<" in table and "steps to target" not in table
     assert "The settings are the article’s" in text and 'id="trials"' not in text and 'id="rates"' not in text
     lone = tuple(replace(m, tuned=m.tuned[2:3], tried=m.tried[:1]) for m in main.methods)
     text = report.page(replace(main, methods=lone, target=None, easy_target=None), "").split("<script")[0]
@@ -85,7 +91,10 @@ def test_stills_are_named_after_what_they_show(tmp_path):
     stranger = replace(main.methods[3], inside=main.methods[0].inside)
     report.stills(replace(main, methods=(stranger,)), tmp_path / "png", tmp_path / "all.pdf", TIMES)
     names = {path.name for path in (tmp_path / "png").iterdir()}
-    assert {"valid.png", "profile.png", "torch-optim-SGD-gradients.png"} <= names and len(names) == 10 + 4
+    its = {
+        f"torch-optim-SGD-{name}.png" for name in ("gradients", "updates", "ratio", "effective", "search", "by-rate")
+    }
+    assert {"valid.png", "profile.png"} | its <= names and len(names) == 10 + len(its)
     assert (tmp_path / "all.pdf").read_bytes().count(b"/Type /Page ") == len(names)
 
 
@@ -111,8 +120,8 @@ def test_every_equation_becomes_mathml(name):
 )
 def test_it_is_drawn(request, which, width, scheme):
     with browsed(request.getfixturevalue(which), width, scheme) as tab:
-        charts = tab.locator(".chart").count()
-        assert charts == (16 if which == "full" else 13)
+        charts = tab.locator("figure:not([hidden]) .chart").count()
+        assert charts == (18 if which == "full" else 14)
         assert tab.locator(".chart:has(.main-svg :is(.trace, .heatmaplayer image))").count() == charts
         assert tab.evaluate("document.documentElement.scrollWidth") == width
         edges = tab.evaluate("[...document.querySelectorAll('.main-svg')].map(x => x.getBoundingClientRect().right)")
@@ -133,14 +142,58 @@ def test_it_changes_as_asked(full):
         assert tab.evaluate("document.getElementById('ratio').data[1].y[0]") == 0.1
         tab.select_option("#who", "Adam")
         tab.wait_for_function("document.getElementById('ratio').data[1].y[0] === 0.2")
+        assert tab.locator("#ratio-beside:visible").count() == 0
+        tab.select_option("#beside", "RAdam")
+        tab.wait_for_function("document.getElementById('ratio-beside').data?.[1].y[0] === 0.1")
+        assert tab.locator("#ratio-beside-caption").text_content() == "Update by weights, ‖Δw‖ / ‖w‖ · RAdam"
+        ranges = "['ratio', 'ratio-beside'].map((id) => document.getElementById(id).layout.yaxis.range.join())"
+        tab.wait_for_function(f"new Set({ranges}).size === 1")
+        tab.select_option("#beside", "")
+        assert tab.locator("#ratio-beside:visible").count() == 0
         assert tab.locator(".finding:visible").count() == 1
         assert tab.locator(".finding:visible").text_content().startswith("Adam:")
+        tab.select_option("#tried", "NAdam")
+        tab.wait_for_function("document.getElementById('search').data.at(-2).line.color === '#D55E00'")
+        tab.click("[aria-controls=search-data]")
+        assert tab.locator("#search-data td").all_text_contents()[:3] == ["trial 4", "lr", "1"]  # which diverged
+        assert tab.locator("#search:visible").count() == 1
+        tab.select_option("#tried", "sgd")
+        tab.wait_for_function("document.getElementById('by-rate').data.length === 2")
+        assert tab.locator("#search:visible").count() == 0  # it has one hyperparameter
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_one_curve_stands_out_and_the_ends_are_named(tmp_path, width, scheme):
+    many = [method(name, ravine.Adam, 0.1 + 0.001 * i) for i, name in enumerate("ABCDEFGHIJKL")]
+    many = [replace(m, card=replace(m.card, label=m.card.name + " <b>" + "x" * 3 * i)) for i, m in enumerate(many)]
+    page = tmp_path / "many.html"
+    page.write_text(report.page(replace(outcome(), methods=tuple(many)), ""), encoding="utf-8")
+    colours = "[...new Set(document.getElementById('valid').data.map((x) => x.line.color).filter((x) => /^#/.test(x)))]"
+    with browsed(page, width, scheme) as tab:
+        ink = inks(replace(outcome(), methods=tuple(many)))
+        grey = tab.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--dim')").strip()
+        labels = tab.locator("#valid .annotation-text").all()
+        texts = {x.text_content(): x.bounding_box() for x in labels}
+        names = {m.name if len(m.name) < 17 else m.name[:15] + "…": m.name for m in many}
+        boxes = sorted((texts[short] for short in names), key=lambda box: box["y"])
+        assert all(a["y"] + 13 < b["y"] + 0.5 for a, b in pairwise(boxes))
+        assert max(box["x"] + box["width"] for box in boxes) <= width
+        assert set(tab.evaluate(colours)) == {grey, ink[many[0].name].colour}
+        tab.select_option("#lit", many[4].name)
+        tab.wait_for_function(f"{colours}.includes('{ink[many[4].name].colour}')")
+        assert tab.evaluate("document.getElementById('train').data.at(-1).name") == many[4].name
+        tab.locator("#valid .annotation-text", has_text="H <b>").click()
+        tab.wait_for_function(f"document.getElementById('lit').value === {json.dumps(many[7].name)}")
+        before = tab.evaluate("document.getElementById('valid').layout.annotations[2].y")
+        tab.evaluate("Plotly.relayout('valid', {'yaxis.range': [-2, 2]})")
+        tab.wait_for_function(f"document.getElementById('valid').layout.annotations[2].y !== {before}")
 
 
 @pytest.mark.browser
 def test_all_data_are_a_click_away(full, tmp_path):
     with browsed(full) as tab:
-        for button in tab.locator("button.data").all():
+        for button in tab.locator("figure:not([hidden]) button.data").all():
             button.click()
             sheet = tab.locator(f"#{button.get_attribute('aria-controls')}")
             assert button.get_attribute("aria-expanded") == "true"
@@ -234,8 +287,10 @@ def browsed(page, width=1280, scheme="light"):
         tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         tab.on("console", lambda message: trouble.append(message.text))
         tab.on("pageerror", lambda error: trouble.append(str(error)))
-        tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else trouble.append(r.url))
-        tab.goto(page.as_uri())
+        address = page if isinstance(page, str) else page.as_uri()
+        own = (address, "data:", "blob:")
+        tab.on("request", lambda r: None if r.url.startswith(own) else trouble.append(r.url))
+        tab.goto(address)
         tab.wait_for_selector("body[data-drawn]")
         yield tab
         browser.close()

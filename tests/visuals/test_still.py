@@ -1,10 +1,12 @@
 """A still says what the figure says, in letters that can be read."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
 from ravine import visuals
+from ravine.visuals.lit import GREY, apart
 from ravine.visuals.rates import rates
 
 still = pytest.importorskip("ravine.visuals.still", reason="matplotlib is not installed")
@@ -20,6 +22,9 @@ FIGURES = {
          for i, n in enumerate("ab")], "lr", "loss",
     ),
     "widths": visuals.widths([visuals.Width("a", INK, (0.01, 10), (0.1, 1), 0.3, "1.0 decades")], "lr"),
+    "search": visuals.parallel([{"a": 0.1, "b": 1.0}, {"a": 1.0, "b": 0.2}, {"a": 0.5, "b": 2.0}], [0.5, math.inf, 4.0],
+                              {"a": (0.1, 1.0), "b": (0.1, 10.0)}, "loss", INK),
+    "shades": visuals.shades([visuals.Shade(r, [0, 1], [3, 1 + r]) for r in (0.1, 1, 0.5)], 2, "lr", "step", "loss"),
     "seeds": visuals.spread([visuals.Values("a", INK, [1, 2, 3, math.inf]), visuals.Values("b", INK, [2])], "loss"),
     "bars": visuals.bars([visuals.Bar("a", INK, {"one": 1.0, "two": 2.5})], "ms"),
     "range test": rates([0.1, 1.0, 10.0], [[3, 2, 5], [3, 1, 2]], [3, 1.5, 3.5], 0.5),
@@ -57,6 +62,27 @@ def test_several_things_have_a_legend_the_first_on_top():
     sheet = still.still(FIGURES["rates"] | {"title": ""})
     assert [text.get_text() for text in sheet.legends[0].get_texts()] == ["b", "a"]  # drawn last is on top
     assert not still.still(FIGURES["bands"] | {"title": ""}).legends
+
+
+def test_one_that_is_lit_is_in_colour_and_names_stand_at_the_ends():
+    lines = [visuals.Line(f"method {i}", visuals.ink(i), [0, 1], [[3, 2 + i / 1e3], [3, 2]]) for i in range(15)]
+    sheet = still.still(visuals.curves(lines, "step", "loss") | {"title": "", "lit": "method 3"})
+    sheet.draw_without_rendering()
+    (axes,) = sheet.axes
+    colours = [line.get_color().upper() for line in axes.lines]
+    assert colours[:14] == [GREY.upper()] * 14 and set(colours[14:]) == {visuals.ink(3).colour} and not sheet.legends
+    words = {text.get_text(): text for text in axes.texts}
+    assert set(words) == {f"method {i}" for i in range(15)}
+    assert [name for name, text in words.items() if text.get_fontweight() == "bold"] == ["method 3"]
+    boxes = sorted((text.get_window_extent() for text in words.values()), key=lambda box: box.y0)
+    heights = [text.get_position()[1] for text in words.values()]
+    assert min(b - a for a, b in pairwise(sorted(heights))) > 0.04 and boxes[-1].x1 <= sheet.bbox.x1
+    assert words["method 14"].get_position()[1] > words["method 0"].get_position()[1]  # in the order of their ends
+
+
+def test_labels_stay_where_they_are_if_there_is_room():
+    assert apart([0.5, 0.9, 0.1], 0.2) == [0.5, 0.9, 0.1]
+    assert apart([0.5, 0.5, 1.0, 1.0], 0.2) == pytest.approx([0.4, 0.6, 0.8, 1.0])
 
 
 def test_a_kind_that_it_does_not_know_is_an_error():

@@ -2,7 +2,8 @@
 
 A figure is what plotly.js takes, and no more of it than `still` can draw too: traces of lines and markers, bars, boxes
 and a heat map. `legendgroup` of a trace is the thing it belongs to, `name` what its row of the data is called; a trace
-whose `hoverinfo` is "skip" is drawn, and is no data.
+whose `hoverinfo` is "skip" is drawn, and is no data. `lit` of a figure is the group that stands
+out, as `lit` has it; names at the ends of the curves are its legend.
 """
 
 import math

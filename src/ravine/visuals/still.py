@@ -17,6 +17,7 @@ from matplotlib.figure import Figure as Sheet
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from .figure import Figure
+from .lit import GREY, apart, dimmed
 
 WIDTH, HEIGHT, PIXELS = 6.5, 3.6, 96  # inches, inches, of plotly in an inch
 FONT = 8.5
@@ -49,10 +50,11 @@ def still(figure: Figure) -> Sheet:
     axes.set_title(figure["title"], fontsize=10, loc="left")
     _frame(axes, layout)
     ends: dict[float, float] = {}  # of the stacked bars so far, by their row
-    for i, trace in enumerate(figure["data"]):
+    traces = dimmed(figure)
+    for i, trace in enumerate(traces):
         kind = trace["type"]
         if kind == "scatter":
-            _scatter(axes, trace, figure["data"][i - 1])
+            _scatter(axes, trace, traces[i - 1])
         elif kind == "bar":
             _bar(axes, trace, ends)
         elif kind == "box":
@@ -62,7 +64,9 @@ def still(figure: Figure) -> Sheet:
         else:
             raise ValueError(f"a still has scatter, bar, box and heatmap, and this figure has a {kind}")
     _marks(axes, layout)
-    if "ticktext" not in layout["yaxis"]:
+    if "lit" in figure:
+        _names(axes, traces)
+    elif "ticktext" not in layout["yaxis"]:
         _legend(drawn, axes, figure)
     return drawn
 
@@ -166,6 +170,28 @@ def _marks(axes: Axes, layout: dict[str, Any]) -> None:
         below = note["yanchor"] == "top"
         axes.annotate(note["text"], (0, y), (3, -2 if below else 2), xycoords=("axes fraction", "data"),
                       textcoords="offset points", fontsize=FONT, va="top" if below else "bottom")  # fmt: skip
+
+
+def _names(axes: Axes, traces: list[dict[str, Any]]) -> None:
+    """At the ends of the curves, none over another; the lit one, which is last, in its colour."""
+    axes.autoscale_view()
+    places: dict[str, tuple[float, float]] = {}
+    for trace in traces:
+        there = [(x, y) for x, y in zip(trace["x"], trace["y"], strict=True) if y is not None]
+        if there and trace["name"] == trace["legendgroup"]:
+            x, y = (axes.transScale + axes.transLimits).transform(there[-1])
+            places[trace["name"]] = (float(x), float(y))
+    gap = 1.2 * FONT / (72 * 0.8 * HEIGHT)
+    kept = list(places)[-int(1 / gap) :]
+    heights = apart([places[name][1] for name in kept], gap)
+    for name, height in zip(kept, heights, strict=True):
+        lit = name == traces[-1]["legendgroup"]
+        axes.annotate(
+            name, places[name], (1.03, height), xycoords="axes fraction", fontsize=FONT, va="center",
+            color=traces[-1]["line"]["color"] if lit else "#5b6570", fontweight="bold" if lit else "normal",
+            annotation_clip=False, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1,
+                                               "shrinkB": 1},
+        )  # fmt: skip
 
 
 def _legend(drawn: Sheet, axes: Axes, figure: Figure) -> None:

@@ -42,9 +42,11 @@ def _run(argv: list[str]) -> None:
     parser = _parser()
     asked = vars(parser.parse_args(argv[1:]))
     resume, earlier, trust = asked.pop("resume"), asked.pop("report"), asked.pop("trust")
-    foreign = asked.pop("logs")
-    families, every = asked.pop("parallel"), asked.pop("sync_every")
+    foreign, families, every = asked.pop("logs"), asked.pop("parallel"), asked.pop("sync_every")
+    serve = asked.pop("serve")
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
+    if serve is not None and (families or earlier is not None):
+        raise LabError(f"--serve has no use with --{'parallel' if families else 'report'}: it shows trials as they end")
     if families:
         _parallel(families, every, now)
         return
@@ -56,14 +58,14 @@ def _run(argv: list[str]) -> None:
         logs.compare(foreign, now.get("out"))
     elif resume is not None:
         _only(now, f"--resume {resume}", {"tasks", "optimizers", "data", "workers", "engine", *RESULTS})
-        compare(*settings_of(resume, now, trust))
+        compare(*settings_of(resume, now, trust), serve)
     elif trust:
         raise LabError("--trust goes with --resume")
     elif earlier is not None:
         _only(now, f"--report {earlier}", {"out", *RESULTS})
         rewrite(*found(earlier), now.pop("out", earlier), **now)
     else:
-        compare(Settings(**asked), "ravine " + shlex.join(argv))
+        compare(Settings(**asked), "ravine " + shlex.join(argv), serve)
 
 
 def _sizes(text: str) -> tuple[str, ...]:
@@ -211,6 +213,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--trust", action="store_true", help="with --resume: import the tasks and optimizers that its records name")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")
     add("--pdf", metavar="FILE", type=Path, help="the report's figures in one file too, a page each")
+    add(
+        "--serve",
+        metavar="PORT",
+        nargs="?",
+        const=0,
+        type=Whole(0, 65535),
+        help="a live page at 127.0.0.1 while it runs, at this port or a free one; it ends with the comparison",
+    )
     add("--track", metavar="A,B", type=listed, default=(), help=f"send each result to {', '.join(TRACKERS)} too")
-    add("--export", choices=FORMATS, help="write all trials and their curves as tables beside the report")
+    add(
+        "--export",
+        choices=FORMATS,
+        help="write the verdict, all trials and their curves as tables beside the report, the verdict for LaTeX too",
+    )
     return parser

@@ -31,23 +31,28 @@ from ..protocol.trial import Trial
 from ..protocol.trials import carried_over, maker
 from ..protocol.verdict import speed, words
 from ..report import terminal
-from ..report.export import export, ready
+from ..report.export import export, export_verdict, ready
 from ..sweep.live import Live
 from ..sweep.sweep import TrialFailed, sweep
 from ..tasks import Data, Task, load_task
 from ..threads import one_thread
 from ..trackers import Trackers
+from .board import Board, board
 
 T = TypeVar("T")
 
 
-def compare(settings: Settings, command: str) -> None:
-    """Compares on each task, writes the reports and prints the verdicts."""
+def compare(settings: Settings, command: str, serve: int | None = None) -> None:
+    """Compares on each task, writes the reports and prints the verdicts; meanwhile there is a live page at the port
+    `serve`."""
     names = (CLASSIC,) if settings.preset == "classic" else settings.tasks or ("digits",)
     found: dict[Path, Outcome] = {}
-    for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
-        found[folder] = on(name, task, folder, settings, command)
-        _page(found[folder], folder)  # now: what comes next may fail
+    with board(serve) as live:
+        for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
+            found[folder] = on(name, task, folder, settings, command, live)
+            _page(found[folder], folder)  # now: what comes next may fail
+        if live:
+            live.end((list(found)[-1] / PAGE).read_text(encoding="utf-8"))
     several = {o.facts.task.name: o for o in found.values()} if len(names) > 1 else {}
     reached, whole = (score.times(several), score.scores(several)) if several else (None, None)
     for folder, one in found.items() if reached else ():
@@ -88,6 +93,7 @@ def rewrite(
 
 def _export(rows: Iterable[Row], found: Outcome, folder: Path, form: str) -> None:
     export([(row.trial, row.result) for row in rows], found.facts.task.metric, folder, form, found.usual)
+    export_verdict(found, folder, form)
 
 
 def _folders(names: Sequence[str], settings: Settings) -> dict[Path, Task]:
@@ -104,7 +110,7 @@ def _folders(names: Sequence[str], settings: Settings) -> dict[Path, Task]:
     return out
 
 
-def on(name: str, task: Task, folder: Path, settings: Settings, command: str) -> Outcome:
+def on(name: str, task: Task, folder: Path, settings: Settings, command: str, live: Board | None = None) -> Outcome:
     """Runs what is not in the folder's records yet, and returns what all of it says."""
     curriculum.check(settings.curriculum, task)
     if settings.preset == "classic":
@@ -139,7 +145,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
 
         def at(batch: str | None, target: float | None) -> Found:
             sized = replace(task, batch=_batch(batch, task, data))
-            return _found(name, sized, data, entries, records, trackers, settings, command, target, plan)
+            return _found(name, sized, data, entries, records, trackers, settings, command, target, plan, live)
 
         for trial, result in records:
             trackers.add(trial, result)
@@ -154,6 +160,7 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str) ->
 def _found(
     name: str, task: Task, data: Data, entries: list[search.Entry], records: Records, trackers: Trackers,
     settings: Settings, command: str, target: float | None, plan: Plan | None,
+    live: Board | None,
 ) -> Found:  # fmt: skip
     """At one batch size."""
     tier, epochs = settings.work, _epochs(settings, task)
@@ -170,7 +177,7 @@ def _found(
                for entry, make in zip(entries, makes, strict=True)]  # fmt: skip
     steps = epochs * -(-data.rows // task.batch)
     quantity = Quantity.of(settings.by, task)
-    known, failed = _run(studies, records, trackers, steps, name, data, settings, quantity)
+    known, failed = _run(studies, records, trackers, steps, name, data, settings, quantity, live)
     seen = Seen(known, quantity)
     studies = [study for study in studies if study.entry.name not in failed]
     missing = [f"{entry.label} has no row: {failed[entry.name]}" for entry in entries if entry.name in failed]
@@ -274,7 +281,7 @@ def _batch(asked: str | None, task: Task, data: Data, option: str = "--batch") -
 
 def _run(
     studies: Sequence[Study], records: Records, trackers: Trackers, steps: int, task_name: str, data: Data,
-    settings: Settings, quantity: Quantity,
+    settings: Settings, quantity: Quantity, page: Board | None,
 ) -> tuple[Known, dict[str, str]]:  # fmt: skip
     """Trains all that the studies want and the records lack. Each result may make a study want more. An optimizer that
     fails in a trial has no more of them: its name, and why. What failed is not recorded, and tried again next time."""
@@ -296,6 +303,10 @@ def _run(
     done = {t: seen[t] for study in studies for t in study.wanted(seen) if t in known}
     notes = records.notes({*done, *queued})
     with Live([s.entry for s in studies], each, steps, done, notes, quantity.name) as live:
+        if page:
+            labels = {s.entry.name: s.entry.label for s in studies}
+            page.show(lambda: len(live.done),
+                      lambda: report.so_far(task_name, labels, dict(live.done), live.total, quantity.name))  # fmt: skip
         for kind, trial, value in sweep(
             queue, task_name, settings.data, data, settings.devices, records, settings.engine
         ):

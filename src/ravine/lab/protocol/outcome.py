@@ -86,6 +86,11 @@ class Method:
         return fmean(score(r) for r in self.defaults) if self.defaults else None
 
     @property
+    def seconds(self) -> float:
+        """Of training in a tuned run, the median over those that did not diverge; not a number where all did."""
+        return median([r.seconds for r in self.tuned if r.diverged_at is None] or [math.nan])
+
+    @property
     def moved(self) -> bool:
         """Whether any loss of a tuned run is another than before its first step."""
         return any(len(set(r.valid)) > 1 for r in self.tuned)
@@ -118,6 +123,11 @@ class Outcome:
     def quantity(self) -> str:
         """The loss, or what stands in its place."""
         return self.facts.quantity.name
+
+    @property
+    def aim(self) -> float | None:
+        """Whose reaching is timed: the target that was asked for, else the easier one."""
+        return self.target if self.easy_target is None else self.easy_target
 
     def steps_to_easy_target(self) -> dict[str, float]:
         """Of each method by its name; infinite for a miss."""

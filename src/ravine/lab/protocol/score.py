@@ -61,9 +61,8 @@ def times(outcomes: Mapping[str, Outcome]) -> Times:
 
 
 def aim(outcome: Outcome) -> float:
-    """The loss whose reaching is timed: what was asked for, else the easier target; without either none is reached."""
-    asked = outcome.target if outcome.easy_target is None else outcome.easy_target
-    return -math.inf if asked is None else asked
+    """The loss whose reaching is timed; where there is none nobody reaches it."""
+    return -math.inf if outcome.aim is None else outcome.aim
 
 
 def scores(outcomes: Mapping[str, Outcome]) -> Scores:

@@ -19,6 +19,8 @@ TITLES = {
     "rates": "By learning rate",
     "widths": "Usable width: rates within 5 % of the best",
     "best-of": "What the best of k trials is expected to reach",
+    "search": "The search: a line for each trial",
+    "by-rate": "Learning by learning rate",
     "seeds": "Each seed",
     "profile": "Performance profile",
     "batch-steps": "Steps to the easier target by batch size",
@@ -86,6 +88,31 @@ def profile(times: Times, ink: Mapping[str, Ink]) -> Figure:
     ]) | {"title": TITLES["profile"]}  # fmt: skip
 
 
+def search(method: Method, ink: Ink, quantity: str = "loss") -> dict[str, Figure]:
+    """What one method tried: its trials in parallel coordinates, and their curves by learning rate."""
+    figures = {"search": _parallel(method, ink, quantity), "by-rate": _by_rate(method, quantity)}
+    return {name: figure | {"title": TITLES[name]} for name, figure in figures.items() if figure is not None}
+
+
+def _parallel(method: Method, ink: Ink, quantity: str) -> Figure | None:
+    """None where it has fewer than two hyperparameters to search."""
+    ranges = {name: (min(low, *at), max(high, *at)) for name, (low, high) in method.space.items()
+              if low < high and (at := [p.hyper[name] for p in method.tried])}  # fmt: skip
+    if len(ranges) < 2:
+        return None
+    return visuals.parallel([p.hyper for p in method.tried], [p.result.final for p in method.tried], ranges,
+                             f"validation {quantity}", ink)  # fmt: skip
+
+
+def _by_rate(method: Method, quantity: str) -> Figure | None:
+    """None where it has one rate."""
+    rates, losses = _points(method) if method.tried else ([], [])
+    if len(set(rates)) < 2:
+        return None
+    found = [visuals.Shade(p.hyper["lr"], p.result.step, p.result.valid) for p in method.tried]
+    return visuals.shades(found, losses.index(min(losses)), "lr", "step", f"validation {quantity}")
+
+
 def looks(inside: Inside) -> dict[str, Figure]:
     """What happens inside one method: histograms of gradients and updates, and two ratios for each layer."""
     at = inside.histogram_step
@@ -126,7 +153,12 @@ def _learning(
         if all(math.isfinite(m.time.whole) for m in alive):
             units["second"] = method.time.whole / 1e3
         lines.append(visuals.Line(method.name, ink[method.name], step, runs, units))
-    return visuals.curves(lines, "step", title, targets)
+    return lit(visuals.curves(lines, "step", title, targets))
+
+
+def lit(figure: Figure) -> Figure:
+    """The best stands out: it is drawn last."""
+    return figure | {"lit": figure["data"][-1]["legendgroup"]} if figure["data"] else figure
 
 
 def _aligned(method: Method, part: str) -> tuple[list[int], list[list[float]]]:
@@ -204,7 +236,7 @@ def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink], quantity: str) -
         k = list(range(1, len(losses) + 1))
         lines.append(visuals.Band(method.name, ink[method.name], k, best_of(losses), low, high))
     figure = visuals.bands(lines, "trials of the search, k", f"validation {quantity} of the best", "2.5 %", "97.5 %")
-    return _ticked(figure, [2**i for i in range(8)])
+    return lit(_ticked(figure, [2**i for i in range(8)]))
 
 
 def _ticked(figure: Figure, at: Sequence[int]) -> Figure:

@@ -1,8 +1,9 @@
-"""All trials in the records of a folder as a table, one row each, and their curves in long form as another."""
+"""What a comparison found as tables: all trials of its folder, one row each, their curves in long form, the verdict."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from ravine.cli.answer import replacing
 from ravine.optim import registry
 
 from ..errors import LabError, extra
+from ..protocol.outcome import Outcome
 from ..protocol.spaces import default_lr
 from ..protocol.study import SELECTION, Hyper
 from ..protocol.trial import Result, Trial
+from .verdict_table import latex, verdict
 
 FORMATS = ("csv", "parquet")
 Row = dict[str, Any]
@@ -28,16 +31,27 @@ def export(
         "trials": [row(trial, result, metric, usual) for trial, result in pairs],
         "curves": [point for trial, result in pairs for point in curve(trial, result, metric)],
     }
-    out: list[Path] = []
-    for name, rows in tables.items():
-        path = folder / f"{name}.{form}"
-        try:
-            with replacing(path) as part:
-                (_csv if form == "csv" else _parquet)(rows, part)
-        except OSError as error:
-            raise LabError(f"--export: {path} cannot be written: {error.strerror}") from error
-        out.append(path)
-    return out[0], out[1]
+    first, second = (_table(rows, folder / f"{name}.{form}") for name, rows in tables.items())
+    return first, second
+
+
+def export_verdict(outcome: Outcome, folder: Path, form: str) -> None:
+    """Writes verdict.csv, or .parquet, and the same for a paper: verdict.tex."""
+    _table(verdict(outcome), folder / f"verdict.{form}")
+    _whole(folder / "verdict.tex", lambda part: part.write_text(latex(outcome), encoding="utf-8"))
+
+
+def _table(rows: Sequence[Row], path: Path) -> Path:
+    return _whole(path, partial(_csv if path.suffix == ".csv" else _parquet, rows))
+
+
+def _whole(path: Path, write: Callable[[Path], object]) -> Path:
+    try:
+        with replacing(path) as part:
+            write(part)
+    except OSError as error:
+        raise LabError(f"--export: {path} cannot be written: {error.strerror}") from error
+    return path
 
 
 def ready(form: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import LabError
 from ..protocol.outcome import Outcome
 from ..protocol.score import Times
-from .exhibits import exhibits, inks, looks, profile
+from .exhibits import exhibits, inks, looks, profile, search
 
 
 def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | None = None) -> None:
@@ -15,16 +15,16 @@ def stills(outcome: Outcome, png: Path | None, pdf: Path | None, times: Times | 
         return
     from ravine.visuals import still  # matplotlib: imported when used
 
-    figures = exhibits(outcome)
+    figures, ink = exhibits(outcome), inks(outcome, times)
     if times is not None:
-        figures["profile"] = profile(times, inks(outcome, times))
+        figures["profile"] = profile(times, ink)
     for method in outcome.methods:
+        own = search(method, ink[method.name], outcome.quantity)
         if method.inside and method.inside.histogram_step:
-            label = method.name
-            for name, figure in looks(method.inside).items():
-                figures[f"{re.sub('[^A-Za-z0-9]+', '-', label)}-{name}"] = figure | {
-                    "title": f"{label}: {figure['title']}"
-                }
+            own |= looks(method.inside)
+        for name, figure in own.items():
+            label = re.sub("[^A-Za-z0-9]+", "-", method.name)
+            figures[f"{label}-{name}"] = figure | {"title": f"{method.name}: {figure['title']}"}
     for option, path, write in (("--png", png, still.png), ("--pdf", pdf, still.pdf)):
         try:
             if path is not None:

@@ -1,7 +1,9 @@
 """The ranking as a table in the terminal, and in words."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -10,26 +12,27 @@ from ..protocol.examined import told
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.score import Scores
 from ..protocol.verdict import advised, doubts, easier, power, speed, words
+from .classic import epochs, marks, training
+
+Columns = list[tuple[str, Callable[[Method], str]]]
 
 
 def show(found: Outcome, page: Path) -> None:
     """Prints what was found, and where the report is."""
-    console, task = Console(highlight=False, markup=False, emoji=False), found.facts.task
-    metric = [task.metric] if task.metric else []
-    target = found.target if found.easy_target is None else found.easy_target
-    titles = (found.measure, "behind", *metric, "target: first, stays", "best lr", "ms/step")
-    table = Table("", Column("optimizer", no_wrap=True), *titles, box=None, pad_edge=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    shown, target = columns(found), found.aim
+    table = Table("", Column("optimizer", no_wrap=True), *(title for title, _ in shown), box=None, pad_edge=False)
     for m in found.methods:
-        accuracy = f"{sum(m.metrics) / len(m.metrics):.4f}" if m.metrics else ""
-        table.add_row(
-            found.groups[m.name], m.name, "diverged" if m.diverged else f"{m.loss:.4f}", behind(found, m),
-            *([accuracy] if metric else []), arrival(m, target), rate(m),
-            f"{m.time.whole:.2f}" if math.isfinite(m.time.whole) else "",
-        )  # fmt: skip
+        table.add_row(found.groups[m.name], m.name, *(cell(m) for _, cell in shown))
     console.print(table)
     console.print(f"{meaning(found)}; ± is an interval that holds for all at once in 95 % of comparisons; optimizers "
-                  "that share a letter cannot be told apart", style="dim", soft_wrap=True)  # fmt: skip
-    if target is not None:
+                  "that share a letter cannot be told apart; fit s: seconds of a run, beside other runs", style="dim",
+                  soft_wrap=True)  # fmt: skip
+    if found.facts.preset == "classic":
+        said = ", and ".join(f"at {loss:.4g}, {what}" for what, loss in marks(found).items())
+        console.print(f"epochs: after which the mean validation {found.quantity} first is {said}; training loss: the "
+                      "mean over the last batches", style="dim", soft_wrap=True)  # fmt: skip
+    elif target is not None:
         console.print(f"target: a validation {found.quantity} of {target:.4g}, {easier(found)}; the step that first "
                       "reaches it, and that from which on it stays there", style="dim", soft_wrap=True)  # fmt: skip
     console.print(
@@ -40,6 +43,33 @@ def show(found: Outcome, page: Path) -> None:
     for line in doubts(found):
         console.print(f"* {line}", style="dim", soft_wrap=True)
     console.print(f"\nReport: {page.resolve().as_uri()}", soft_wrap=True)
+
+
+def columns(found: Outcome) -> Columns:
+    """The titles, and what each says of a method."""
+    metric, classic = found.facts.task.metric, found.facts.preset == "classic"
+    loss: Columns = [
+        (
+            found.measure.replace(" ", "\n", 1) if classic else found.measure,
+            lambda m: "diverged" if m.diverged else f"{m.loss:.4f}",
+        ),
+        ("behind", lambda m: behind(found, m)),
+        *([(metric, lambda m: f"{fmean(m.metrics):.4f}" if m.metrics else "")] if metric else []),
+    ]
+    cost: Columns = [("ms/step", lambda m: number(m.time.whole, 2)), ("fit s", lambda m: number(m.seconds, 2))]
+    if not classic:
+        return [*loss, ("steps to\ntarget, stay", lambda m: arrival(m, found.aim)), ("best lr", rate), *cost]
+    low = marks(found).values()
+    soon: Columns = [
+        ("epochs to\n" + ", ".join(f"{x:.4g}" for x in low),
+         lambda m: ", ".join(number(epochs(found, m, x), 1) or "–" for x in low)),
+    ]  # fmt: skip
+    return [("training\nloss", lambda m: number(training(m), 4)), *loss, *(soon if low else []), ("lr", rate), *cost]
+
+
+def number(x: float, digits: int) -> str:
+    """With so many digits after the point; nothing where it is not finite."""
+    return f"{x:.{digits}f}" if math.isfinite(x) else ""
 
 
 def scores(found: Scores, unit: str = "steps") -> None:

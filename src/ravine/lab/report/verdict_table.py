@@ -8,7 +8,7 @@ from typing import Any
 from ..protocol.outcome import Method, Outcome, reaches, stays_at
 from ..protocol.verdict import easier
 from .classic import training
-from .terminal import aim, meaning, steps
+from .terminal import meaning, steps
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -69,7 +69,7 @@ def _row(m: Method, rank: int, outcome: Outcome) -> dict[str, Any]:
 def latex(outcome: Outcome) -> str:
     r"""The table of the report, for \usepackage{booktabs}: what is in it, the caption says."""
     metric = outcome.facts.task.metric
-    powered, target = outcome.seen is not None, aim(outcome)
+    powered, target = outcome.seen is not None, outcome.aim
     head = [
         "optimizer", outcome.measure, *(["behind"] if powered else []), *([metric] if metric else []),
         *(["steps to target"] if target is not None else []), "ms/step", "fit, s", "setting",
@@ -102,7 +102,7 @@ def _caption(outcome: Outcome) -> str:
     if outcome.seen is not None:
         said.append("Behind: the difference from the best, with intervals that hold for all pairs at once in 95 % of "
                     "comparisons (Games and Howell); optimizers that share a letter cannot be told apart.")  # fmt: skip
-    if (target := aim(outcome)) is not None:
+    if (target := outcome.aim) is not None:
         said.append(f"Steps: the first at which the mean validation {outcome.quantity} is {target:.4g} or less, "
                     f"{easier(outcome)}; a dash is never.")  # fmt: skip
     said.append("Fit: seconds of training in one run, beside other runs.")

@@ -73,6 +73,7 @@ def compared(folder: Path, *arguments: str, code: str = OWN, name: str = "mine:t
         patched.setattr(comparison, "sweep", inline)
         patched.setattr(comparison.stopwatch.measure, "__defaults__", (0.0,))
         patched.setattr(sys, "path", [str(folder), *sys.path])
+        sys.modules.pop("mine", None)  # another test's
         try:
             assert main(said) == 0
         finally:

@@ -111,7 +111,7 @@ def test_a_space_names_somebody_s_own_and_imports_nothing():
 
 def test_the_option_may_be_said_again_and_goes_with_no_preset(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(compare, "compare", lambda settings, command: asked.append(settings))
+    monkeypatch.setattr(compare, "compare", lambda settings, *_: asked.append(settings))
     compare._run(["compare", "--space", "finetune", "--space", "adam:lr=1e-5..1e-2,1-beta1=0.02..0.5"])
     compare._run(["compare"])
     assert [x.space for x in asked] == [("finetune", "adam:lr=1e-5..1e-2,1-beta1=0.02..0.5"), ()]

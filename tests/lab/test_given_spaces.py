@@ -133,6 +133,8 @@ def test_a_comparison_in_a_given_space_is_gone_on_with_in_it(tmp_path, monkeypat
             assert ravine.cli.main(["compare", "--resume", "kept", "--task", "mine:task"]) == 0
         finally:
             sys.modules.pop("mine", None)
+    page = (tmp_path / "kept" / "report.html").read_text(encoding="utf-8")
+    assert "on logarithmic scales; the task’s own: sgd:lr=0.2..0.3<" in page
     adam, sgd = seen
     assert adam.space["lr"] == (1e-5, 1e-4) and sgd.space["lr"] == (0.2, 0.3)
     assert replace(adam, given=()).space == spaces.SPACES["adam"]

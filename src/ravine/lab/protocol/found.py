@@ -43,6 +43,7 @@ class About:
     valid: int
     test: int | None
     traits: Traits | None = None
+    spaces: tuple[str, ...] = ()  # its own, in the place of the published ones
 
     @classmethod
     def of(cls, task: Task, data: Data) -> "About":
@@ -50,7 +51,7 @@ class About:
         metric, test = task.metric_name if task.metric else None, data.x_test
         return cls(
             task.name, task.about, metric, task.batch, data.rows, count(data.x_valid),
-            None if test is None else count(test), traits(task, data),
+            None if test is None else count(test), traits(task, data), task.spaces,
         )  # fmt: skip
 
 

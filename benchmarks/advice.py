@@ -21,15 +21,17 @@ from statistics import fmean
 from typing import Any
 
 from bench import RESULTS, command_line, machine
+from torch import nn
 
+import ravine
 from ravine.lab.commands.comparison import on
 from ravine.lab.protocol.evidence import EVIDENCE, Seen, evidence, left_out, traits
 from ravine.lab.protocol.outcome import Outcome
 from ravine.lab.protocol.settings import Settings
 from ravine.lab.tasks import load_task
 
-METHODS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "adamw", "nadam", "radam", "lion")
-EPOCHS = {  # fewer than the task's where those take too long for ten methods
+METHODS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam", "adamw", "nadam", "radam", "lion", "muon", "soap")
+EPOCHS = {  # fewer than the task's where those take too long for twelve methods
     "digits": 30,
     "adult": 5,
     "noisy-quadratic": 8,
@@ -50,7 +52,7 @@ Best = dict[str, dict[str, float]]  # each method's best setting, as its space c
 def see(name: str, work: Path, workers: str | None) -> tuple[Seen, Best]:
     """Both tiers of one task."""
     task = load_task(name)
-    methods = task.optimizers or METHODS
+    methods = task.optimizers or tuple(m for m in METHODS if fits(m, task.model()))
 
     def found(tier: str, epochs: int) -> Outcome:
         settings = Settings(tasks=(name,), optimizers=methods, tier=tier, epochs=epochs, workers=workers)
@@ -60,6 +62,14 @@ def see(name: str, work: Path, workers: str | None) -> tuple[Seen, Best]:
     losses = {m.card.ours: m.loss for m in whole.methods}
     first = {m.card.ours: m.validation for m in short.methods}  # as ravine advise chooses, which sees no test loss
     return Seen(name, traits(task, task.load()), losses, first), {m.card.ours: m.hyper for m in whole.methods}
+
+
+def fits(method: str, model: nn.Module) -> bool:
+    """False of a method for matrices where the model has none inside it."""
+    try:
+        return bool(ravine.create(method, model))
+    except ValueError:
+        return False
 
 
 def interval(values: list[float], resamples: int = 10_000) -> tuple[float, float]:

@@ -16,11 +16,11 @@ RECORD = Path(__file__).parents[1] / "benchmarks" / "results" / "advice-cpu.json
 FROM = "adamw"
 ABOUT = """# Coming from AdamW
 
-Made by `scripts/docs` of what `python benchmarks/advice.py` found: on each task every method was searched alike, 16
+Made by `scripts/docs` of what `python benchmarks/advice.py` found: on each task every method was searched alike, 32
 points of its space at the standard tier ([compare.md](compare.md)), and what is told here is the best point of each.
-One search of 16 points finds a rate to within a factor of two or three, so the middle of several tasks says more than
-any one of them. The loss is that on test data, the mean of five new seeds: below 1 the method was better than AdamW,
-which was tuned as well.
+One search of 32 points finds a rate to within a factor of two or three, so the middle of several tasks says more than
+any one of them. The loss is that to be expected of a search of 8 points, on test data: below 1 the method was better
+than AdamW, which was tuned as well.
 """
 
 

@@ -176,6 +176,12 @@ def _parser() -> argparse.ArgumentParser:
         help="times that a trial looks at the validation data (default: the task's, else each epoch and at least 20)",
     )
     add(
+        "--give-up",
+        metavar="SHARE",
+        type=float,
+        help="end a trial of the search whose validation loss is not below its first after this share of the run",
+    )
+    add(
         "--schedule",
         metavar="NAME",
         help="what every learning rate is multiplied by over the run: constant, linear, one-cycle … (default cosine)",

@@ -170,7 +170,7 @@ def _found(
               "evaluations": settings.evaluations}  # fmt: skip
     does = task.rehearse(data)
     about = About.of(task, data)
-    makes = [maker(entry, does, common) for entry in entries]
+    makes = [maker(entry, does, common, settings.give_up) for entry in entries]
     if settings.carry_over:
         makes = carried_over(entries, makes)
     studies = [Study(entry, tier, make, settings.extend, settings.preset is not None, settings.search_seed)
@@ -187,7 +187,7 @@ def _found(
              for t, e in best]  # fmt: skip
     facts = Facts(
         about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
-        settings.search_seed, settings.computed, quantity, Made.here(), plan,
+        settings.search_seed, settings.computed, quantity, Made.here(), plan, settings.give_up,
     )  # fmt: skip
     methods = [chosen(study, seen, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
     return Found(facts, tuple(methods), target, tuple(missing))

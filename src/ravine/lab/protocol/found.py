@@ -102,6 +102,7 @@ class Facts:
     quantity: Quantity = LOSS
     made: Made | None = None
     plan: Plan | None = None
+    give_up: float | None = None  # of the steps of a trial of the search, after which a hopeless one ends
 
     @property
     def selection_seeds(self) -> tuple[int, ...]:

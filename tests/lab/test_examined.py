@@ -125,3 +125,13 @@ def test_the_plan_is_in_the_report_made_again(tmp_path):
         found = records.recalled("found")
     assert found["facts"]["plan"]["known"] == 0 and math.isclose(found["facts"]["plan"]["target"], 0.1)
     assert asdict(Plan(**found["facts"]["plan"])) == found["facts"]["plan"]
+
+
+def test_the_level_is_shared_as_it_was_set_down():
+    """Also where an optimizer has failed since, and has no row."""
+    asked = replace(outcome(), easy_target=None)
+    of = replace(plan(), baseline=asked.methods[0].name, target=0.4, tests=9)
+    whole = examined(replace(asked, facts=replace(asked.facts, plan=of)))
+    assert {row.tests for row in whole.rows} == {9} and plan().tests == 2
+    lost = replace(asked, facts=replace(asked.facts, plan=replace(of, baseline="lion")))
+    assert told(lost) == "The test that was set down cannot be made: lion has no row."

@@ -262,3 +262,25 @@ def test_a_damaged_file_is_judged_or_one_line(tmp_path, ravine_command, kind):
         statuses.add(status)
         path.write_bytes(whole[path])
     assert 2 in statuses
+
+
+@pytest.mark.parametrize(("seconds", "said"), [("nan", "is nan"), ("-1", "is -1"), ("inf", "is inf")])
+def test_seconds_of_algoperf_are_numbers_from_0(tmp_path, ravine_command, seconds, said):
+    algoperf(tmp_path, "one", "mnist", 0, 1, "loss", [])
+    (path,) = tmp_path.rglob("*.csv")
+    at = tmp_path / "one" / "study_0" / "wmt_jax" / "trial_1" / path.name
+    at.parent.mkdir(parents=True)
+    at.write_text(f"accumulated_submission_time,global_step,validation/bleu\n{seconds},1,30\n")
+    path.unlink()
+    status, printed = ravine_command("compare", "--from", str(tmp_path), cwd=tmp_path)
+    assert status == 2 and f"accumulated_submission_time {said}" in printed and "line 2" in printed
+
+
+def test_what_is_read_is_not_written_over(tmp_path, ravine_command):
+    (tmp_path / "a.csv").write_text("task,optimizer,step,valid\nt,a,0,1\nt,a,1,0.5\n")
+    for there in (".", "a.csv"):
+        status, printed = ravine_command("compare", "--from", there, "--out", ".", cwd=tmp_path)
+        assert status == 2 and "the logs that are read lie there" in printed
+    for more in (["--trust"], ["--serve"]):
+        assert ravine_command("compare", "--from", "a.csv", *more, cwd=tmp_path)[0] == 2
+    assert [x.name for x in tmp_path.iterdir()] == ["a.csv"]

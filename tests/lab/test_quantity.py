@@ -1,17 +1,20 @@
 """The verdict by a metric: what is chosen by it, what it says, and what it owes to the rows."""
 
 import math
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
+from ravine.cli import main
 from ravine.lab import LabError, Task
 from ravine.lab.protocol.evaluation import evaluated
 from ravine.lab.protocol.quantity import LOSS, Quantity
 from ravine.lab.protocol.reading import Reading
 from ravine.lab.protocol.resume import found
 from ravine.lab.protocol.trial import Result
+from ravine.lab.report.exhibits import exhibits
 
 from .conftest import compared
 from .test_any_model import PLAIN, result
@@ -106,3 +109,51 @@ def test_a_search_by_a_metric_keeps_what_has_the_best_of_it(tmp_path, best, caps
     assert len({r.metric[-1] for r in search}) == len(search) > 1
     page = (tmp_path / "kept" / "report.html").read_text(encoding="utf-8").split("<script")[0]
     assert f"test {name}" in page and "alidation loss" not in page
+
+
+def test_a_metric_that_not_every_part_has_leaves_the_trial_as_it_is():
+    """As the area under a curve, of rows of one class."""
+
+    def both(output, target):
+        if len(target) < 100:
+            raise ValueError("only one class")
+        return output.square().mean().sqrt()
+
+    made = evaluated(replace(PLAIN, metric=both), lambda x: x, X, Y, 50)
+    assert made.metric == pytest.approx(float(X.square().mean().sqrt())) and made.metric_parts == []
+
+
+NONE = SIZE.replace("output.abs().mean()", "float('nan')").replace("BEST", "low")
+SOME = SIZE.replace("output.abs().mean()", "output.abs().mean() if output.abs().mean() > 0.7 else float('nan')")
+
+
+@pytest.mark.parametrize("code", [NONE, SOME.replace("BEST", "low"), SOME.replace("BEST", "high")])
+def test_a_metric_that_is_no_number_is_told_and_ends_no_report(tmp_path, capsys, code):
+    compared(tmp_path, "--tier", "smoke", "--optimizers", "adam,sgd", "--by", "metric", code=code)
+    printed = capsys.readouterr().out
+    assert "Report: file:" in printed and "never moved" not in printed
+    if code is NONE:
+        assert "No metric is a finite number, even before the first step" in printed
+    assert main(["compare", "--report", str(tmp_path / "kept")]) == 0
+
+
+def test_a_refused_metric_leaves_the_finished_comparison_as_it_is(tmp_path, capsys, monkeypatch):
+    code = SIZE.replace('metric=size, metric_name="size",', "metric=None").replace('metric_best="BEST"', "")
+    compared(tmp_path, "--optimizers", "adam", code=code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        said = ["compare", "--task", "mine:task", "--out", "kept", "--points", "2", "--seeds", "2", "--by", "metric"]
+        assert main(said) == 2 and "task 'few' has none" in capsys.readouterr().err
+    finally:
+        sys.modules.pop("mine", None)
+    assert main(["compare", "--report", "kept"]) == 0
+
+
+def test_a_batch_sweep_counts_to_the_target_that_was_asked_for(tmp_path):
+    code = SIZE.replace("BEST", "high")
+    compared(tmp_path, "--tier", "smoke", "--optimizers", "adam", "--batch-sweep", "2,8", "--target", "0.6", code=code)
+    shown = found(tmp_path / "kept")[0]
+    assert [o.target for o in (shown, *shown.sweep)] == [0.6] * 3
+    (trace, *_) = [t for t in exhibits(shown)["batch-steps"]["data"] if t["name"] == "Adam"]
+    assert all(y is None or y > 0 for y in trace["y"])

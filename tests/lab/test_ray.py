@@ -64,7 +64,7 @@ def test_the_same_table_though_a_worker_dies(started):
         time.sleep(0.3)
     printed = on_ray.communicate()[0]
     assert on_ray.returncode == 0 and "a worker died (ActorDiedError)" in printed, printed
-    assert len(table(here / "runs" / "digits")) == 14
+    assert len(table(here / "runs" / "digits")) == 22
     assert table(here / "runs" / "digits") == table(there / "runs" / "digits")
     _wait(lambda: not marked(there))
 

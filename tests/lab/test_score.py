@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy
 import pytest
 
-from ravine.lab.protocol.arrivals import Ratio, arrivals, over, ratio
+from ravine.lab.protocol.arrivals import Ratio, arrivals, never, over, ratio
 from ravine.lab.protocol.score import integrated, ratios, scores, times
 from ravine.lab.report import page, terminal
 
@@ -145,3 +145,15 @@ def test_an_asked_target_is_what_is_timed():
     asked = replace(outcome(), target=1.0, easy_target=None)
     assert math.isfinite(times({"line": asked})["line"]["RAdam"])
     assert all(map(math.isinf, times({"line": replace(asked, target=None)})["line"].values()))
+
+
+def test_a_run_that_is_there_at_the_first_look_may_have_been_there_from_the_first_step():
+    one = arrivals([([0, 5, 10], [2.0, 0.5, 0.4], False)] * 2, [0.4, 0.4], 1, 1.0, 10)
+    other = arrivals([([0, 5, 10], [2.0, 2.0, 0.4], False)] * 2, [0.4, 0.4], 1, 1.0, 10)
+    assert one.apart == pytest.approx(math.log(5)) and other.apart == pytest.approx(math.log(2))
+    low, middle, high = ratio(other, one).interval()
+    assert middle == pytest.approx(2) and low < 1 < high
+
+
+def test_of_two_that_never_arrive_nothing_is_known():
+    assert ratio(never(3, 100), never(3, 100)).interval() == (0.0, 1.0, math.inf)

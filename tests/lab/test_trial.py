@@ -387,3 +387,19 @@ class Staggered(torch.optim.SGD):
 def test_dear_work_in_every_tenth_step_is_in_the_time_of_a_step():
     (found,) = measure([(TRIAL, Staggered)], LINE, DATA, seconds=0.0)
     assert isinstance(found, StepTime) and found.update >= 2.0  # a tenth of twenty milliseconds
+
+
+@pytest.mark.parametrize(("share", "end"), [(0.25, 20), (0.3, 24), (0.01, 4)])
+def test_a_hopeless_trial_is_given_up_at_its_share_and_others_are_not(share, end):
+    """80 steps, of which each fourth is looked at; at this rate the loss stays as it is."""
+    still = replace(TRIAL, hyper=(("lr", 1e-30),), epochs=20, give_up=share)
+    result, _ = run(still, LINE, DATA, ravine.SGD)
+    assert (result.diverged_at, result.step[-1], result.test) == (end, end, None)
+    learns = replace(TRIAL, epochs=20)
+    one, two = (run(t, LINE, DATA, ravine.SGD)[0] for t in (learns, replace(learns, give_up=share)))
+    assert replace(one, seconds=0) == replace(two, seconds=0) and one.diverged_at is None
+
+
+def test_only_trials_of_the_search_are_given_up():
+    make = maker(Entry("sgd", ravine.SGD), "does", COMMON, 0.25)
+    assert [make((("lr", 0.1),), seed).give_up for seed in (0, 4, 1000, 1031)] == [None, None, 0.25, 0.25]

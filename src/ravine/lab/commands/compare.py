@@ -45,8 +45,11 @@ def _run(argv: list[str]) -> None:
     foreign, families, every = asked.pop("logs"), asked.pop("parallel"), asked.pop("sync_every")
     serve = asked.pop("serve")
     now = {name: value for name, value in asked.items() if value != parser.get_default(name)}
-    if serve is not None and (families or earlier is not None):
-        raise LabError(f"--serve has no use with --{'parallel' if families else 'report'}: it shows trials as they end")
+    other = "parallel" if families else "report" if earlier is not None else "from" if foreign is not None else ""
+    if serve is not None and other:
+        raise LabError(f"--serve has no use with --{other}: it shows trials as they end")
+    if trust and resume is None:
+        raise LabError("--trust goes with --resume")
     if families:
         _parallel(families, every, now)
         return
@@ -59,8 +62,6 @@ def _run(argv: list[str]) -> None:
     elif resume is not None:
         _only(now, f"--resume {resume}", {"tasks", "optimizers", "data", "workers", "engine", *RESULTS})
         compare(*settings_of(resume, now, trust), serve)
-    elif trust:
-        raise LabError("--trust goes with --resume")
     elif earlier is not None:
         _only(now, f"--report {earlier}", {"out", *RESULTS})
         rewrite(*found(earlier), now.pop("out", earlier), **now)
@@ -174,6 +175,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=RANGES["evaluations"],
         help="times that a trial looks at the validation data (default: the task's, else each epoch and at least 20)",
+    )
+    add(
+        "--give-up",
+        metavar="SHARE",
+        type=float,
+        help="end a trial of the search whose validation loss is not below its first after this share of the run",
     )
     add(
         "--schedule",

@@ -46,17 +46,19 @@ def compare(settings: Settings, command: str, serve: int | None = None) -> None:
     """Compares on each task, writes the reports and prints the verdicts; meanwhile there is a live page at the port
     `serve`."""
     names = (CLASSIC,) if settings.preset == "classic" else settings.tasks or ("digits",)
-    found: dict[Path, Outcome] = {}
+    folders, found = _folders(names, settings), dict[Path, Outcome]()
+    for task in folders.values():
+        Quantity.of(settings.by, task)  # what is wrong with it is said before anything is run, or forgotten
     with board(serve) as live:
-        for name, (folder, task) in zip(names, _folders(names, settings).items(), strict=True):
+        for name, (folder, task) in zip(names, folders.items(), strict=True):
             found[folder] = on(name, task, folder, settings, command, live)
             _page(found[folder], folder)  # now: what comes next may fail
+        several = {o.facts.task.name: o for o in found.values()} if len(names) > 1 else {}
+        reached, whole = (score.times(several), score.scores(several)) if several else (None, None)
+        for folder, one in found.items() if reached else ():
+            _page(one, folder, reached, whole)
         if live:
             live.end((list(found)[-1] / PAGE).read_text(encoding="utf-8"))
-    several = {o.facts.task.name: o for o in found.values()} if len(names) > 1 else {}
-    reached, whole = (score.times(several), score.scores(several)) if several else (None, None)
-    for folder, one in found.items() if reached else ():
-        _page(one, folder, reached, whole)
     for folder, one in found.items():
         if settings.export:
             with Reading(folder) as records:
@@ -151,8 +153,8 @@ def on(name: str, task: Task, folder: Path, settings: Settings, command: str, li
             trackers.add(trial, result)
         main = at(settings.batch, target)
         if settings.batch_sweep:
-            easy = outcome(main, records.results()).easy_target
-            main = _at_all_sizes(main, [at(batch, easy) for batch in settings.batch_sweep])
+            aim = outcome(main, records.results()).aim
+            main = _at_all_sizes(main, [at(batch, aim) for batch in settings.batch_sweep])
         records.remember("found", asdict(main))
         return outcome(main, records.results())
 
@@ -170,7 +172,7 @@ def _found(
               "evaluations": settings.evaluations}  # fmt: skip
     does = task.rehearse(data)
     about = About.of(task, data)
-    makes = [maker(entry, does, common) for entry in entries]
+    makes = [maker(entry, does, common, settings.give_up) for entry in entries]
     if settings.carry_over:
         makes = carried_over(entries, makes)
     studies = [Study(entry, tier, make, settings.extend, settings.preset is not None, settings.search_seed)
@@ -187,7 +189,7 @@ def _found(
              for t, e in best]  # fmt: skip
     facts = Facts(
         about, command, epochs, steps, tier, settings.preset, settings.carry_over, str(settings.schedule),
-        settings.search_seed, settings.computed, quantity, Made.here(), plan,
+        settings.search_seed, settings.computed, quantity, Made.here(), plan, settings.give_up,
     )  # fmt: skip
     methods = [chosen(study, seen, time, inside) for study, time, inside in zip(studies, times, looks, strict=True)]
     return Found(facts, tuple(methods), target, tuple(missing))

@@ -17,6 +17,8 @@ from ..report import terminal
 def compare(path: Path, out: Path | None) -> None:
     """Judges the runs at `path` and prints what was found; writes them into `out` in the one form, if that is said."""
     runs, said = read(path)
+    if out is not None and out.resolve() in (path.resolve(), path.resolve().parent):
+        raise LabError(f"--out {out}: the logs that are read lie there; choose another folder")
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)

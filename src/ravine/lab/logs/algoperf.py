@@ -4,6 +4,7 @@ Workloads, metrics and targets are those of the benchmark's versions 0.5 and 0.6
 https://github.com/mlcommons/submissions_algorithms
 """
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,21 +53,23 @@ def runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
 def _run(path: Path, workload: str, who: tuple[str, str, str]) -> Run | None:
     """Evaluations that gave the metric; None where there is none."""
     metric, target = TARGETS[workload]
-    rows: list[tuple[float, float, float]] = []
-    test: float | None = None
+    rows: list[tuple[float, float, float, float | None]] = []
     column = f"validation/{metric}"
     for line, row in table(path, ("global_step", "accumulated_submission_time", column)):
         if not row[column].strip():
             continue
         step, seconds, value = (number(row[n], path, line, n)
                                 for n in ("global_step", "accumulated_submission_time", column))  # fmt: skip
-        rows.append((step, seconds, _lower(value, metric)))
+        for what, x in (("global_step", step), ("accumulated_submission_time", seconds)):
+            if not 0 <= x < math.inf:
+                raise wrong(path, line, f"{what} is {x:g}: it must be a number from 0")
         tested = row.get(f"test/{metric}", "").strip()
         test = _lower(number(tested, path, line, f"test/{metric}"), metric) if tested else None
+        rows.append((step, seconds, _lower(value, metric), test))
     if not rows:
         return None
-    step, seconds, valid = zip(*sorted(rows), strict=True)
-    return Run(workload, *who, step, valid, seconds, test, _lower(target, metric))
+    step, seconds, valid, tests = zip(*sorted(rows, key=lambda x: x[:2]), strict=True)
+    return Run(workload, *who, step, valid, seconds, tests[-1], _lower(target, metric))
 
 
 def _lower(value: float, metric: str) -> float:

@@ -96,11 +96,11 @@ def number(text: str, path: Path, line: int, column: str) -> float:
 
 def of_csv(path: Path) -> list[Run]:
     """The runs of a file in this form."""
-    found: dict[tuple[str, ...], Run] = {}
+    found: dict[tuple[str, str, str, str], Rows] = {}
     for line, row in table(path, NEEDED):
         if odd := [column for column in row if column not in COLUMNS]:
             raise wrong(path, 1, f"unknown column {odd[0]!r:.40}; there are {', '.join(COLUMNS)}")
-        task, optimizer, setting, seed = key = tuple(name(row.get(column, "")) for column in COLUMNS[:4])
+        task, optimizer, setting, seed = (name(row.get(column, "")) for column in COLUMNS[:4])
         if not (task and optimizer):
             raise wrong(path, line, "task and optimizer must be named")
         said = {column: text for column in COLUMNS[4:] if (text := row.get(column, "").strip())}
@@ -108,12 +108,32 @@ def of_csv(path: Path) -> list[Run]:
         for column in ("step", "valid"):
             if column not in read:
                 raise wrong(path, line, f"{column} is empty; a loss that is not finite is written as nan")
-        found[key] = _longer(found.get(key) or Run(task, optimizer, setting, seed, (), ()), read, path, line)
-    return list(found.values())
+        found.setdefault((task, optimizer, setting, seed), Rows([], [], [])).add(read, path, line)
+    return [Run(*key, tuple(r.step), tuple(r.valid), tuple(r.seconds), r.test, r.target) for key, r in found.items()]
 
 
-def _longer(run: Run, read: dict[str, float], path: Path, line: int) -> Run:
-    """With one evaluation more."""
+@dataclass
+class Rows:
+    """Those of one run."""
+
+    step: list[float]
+    valid: list[float]
+    seconds: list[float]
+    test: float | None = None
+    target: float | None = None
+
+    def add(self, read: dict[str, float], path: Path, line: int) -> None:
+        """One evaluation more."""
+        _checked(self, read, path, line)
+        self.step.append(read["step"])
+        self.valid.append(read["valid"])
+        if "seconds" in read:
+            self.seconds.append(read["seconds"])
+        self.test, self.target = read.get("test"), read.get("target", self.target)
+
+
+def _checked(run: Rows, read: dict[str, float], path: Path, line: int) -> None:
+    """Raises where a row cannot be the next."""
     for column, before in (("step", run.step), ("seconds", run.seconds)):
         now = read.get(column, 0.0)
         if not 0 <= now < math.inf:
@@ -124,11 +144,6 @@ def _longer(run: Run, read: dict[str, float], path: Path, line: int) -> Run:
         raise wrong(path, line, f"target is {read['target']:g}: it must be a finite number")
     if run.step and ("seconds" in read) != bool(run.seconds):
         raise wrong(path, line, "seconds must be there in all rows of a run, or in none")
-    seconds = (*run.seconds, read["seconds"]) if "seconds" in read else ()
-    return replace(
-        run, step=(*run.step, read["step"]), valid=(*run.valid, read["valid"]), seconds=seconds,
-        test=read.get("test"), target=read.get("target", run.target),
-    )  # fmt: skip
 
 
 def write(runs: Iterable[Run], path: Path) -> None:

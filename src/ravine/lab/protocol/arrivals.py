@@ -9,6 +9,7 @@ import numpy
 from scipy.special import stdtr, stdtrit
 
 from .best_of import pseudo_values
+from .judged import starts
 from .outcome import Method
 from .statistics import LEVEL
 from .trial import Result
@@ -83,7 +84,7 @@ def ratio(method: Arrivals, baseline: Arrivals) -> Ratio:
     open_to = (method.apart**2 + baseline.apart**2) / 12
     mean = fmean(method.logs) - fmean(baseline.logs)
     n, least = len(method.logs), min(len(method.logs), len(baseline.logs))
-    if least < 2:
+    if least < 2 or method.missed == baseline.missed == 1:  # which of two that never arrive is the slower?
         return Ratio(mean, math.inf, 1)
     if n == len(baseline.logs):
         pairs = [a - b for a, b in zip(method.logs, baseline.logs, strict=True)]
@@ -103,7 +104,7 @@ def over(ratios: Sequence[Ratio]) -> Ratio:
 
 
 def _kept_by(runs: Sequence[Result]) -> list[float]:
-    return [r.valid[0] if math.isinf(r.final) else r.final for r in runs]
+    return [x if math.isinf(r.final) else r.final for r, x in zip(runs, starts(runs), strict=True)]
 
 
 def _arrival(at: Sequence[float], losses: Sequence[float], target: float, budget: float) -> tuple[float, float, float]:
@@ -114,5 +115,7 @@ def _arrival(at: Sequence[float], losses: Sequence[float], target: float, budget
     if first == len(losses):
         return math.log(budget), 1.0, 0.0
     soonest = next((t for t in at if t > 0), budget)
-    here, before = max(at[first], soonest), max(at[max(first - 1, 0)], soonest)
+    here, before = max(at[first], soonest), at[max(first - 1, 0)]
+    if not before:  # from the start on: anywhere between the first step and here
+        before = 1.0 if here >= 1 else here / 2
     return math.log(here), 0.0, math.log(here / before)

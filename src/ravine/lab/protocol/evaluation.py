@@ -1,10 +1,12 @@
 """The loss and the metric of a model over a part of the data."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from ..tasks import Rows, Task, count, measured, take
 from ..tasks.rows import device_of, joined
@@ -19,7 +21,7 @@ class Evaluation(NamedTuple):
     loss: float
     metric: float
     parts: list[float]  # the loss over each so many rows in their order, all but the last of the same number
-    metric_parts: list[float]  # what each of them adds to the metric: jackknife pseudo-values, whose mean is about it
+    metric_parts: list[float]  # what each of them adds to the metric, whose mean is about it
 
 
 def evaluated(task: Task, forward: Callable[[Rows], Any], x: Rows, y: Rows, parts: int = 1) -> Evaluation:
@@ -34,14 +36,31 @@ def evaluated(task: Task, forward: Callable[[Rows], Any], x: Rows, y: Rows, part
             if task.metric is not None:
                 outputs.append(output)
         if task.metric is not None:
-            sizes, b = [len(rows) for rows in split], len(split)
-            metric = float(measured(task.metric, joined(outputs, sizes), y))
-            for i in range(b if b > 1 and parts > 1 else 0):
-                output = joined(outputs[:i] + outputs[i + 1 :], sizes[:i] + sizes[i + 1 :])
-                without = measured(task.metric, output, take(y, torch.cat(split[:i] + split[i + 1 :])))
-                metric_parts.append(bounded(b * metric - (b - 1) * float(without)))
+            metric = float(measured(task.metric, joined(outputs, [len(rows) for rows in split]), y))
+            if len(split) > 1 and parts > 1:
+                with suppress(Exception):  # of metrics that not every part has, as the area under a curve
+                    metric_parts = _added(task.metric, metric, outputs, split, y)
     loss = sum(len(rows) * loss for rows, loss in zip(split, losses, strict=True)) / n
     return Evaluation(bounded(loss), bounded(metric), losses, metric_parts)
+
+
+def _added(
+    metric: Callable[..., Any], whole: float, outputs: list[Any], split: Sequence[Tensor], y: Rows
+) -> list[float]:
+    """What each part of the rows adds to a metric. That of a mean over the rows is the mean over the part; else it is
+    the pseudo-value of the jackknife, b m − (b − 1) m₋ᵢ, with m₋ᵢ the metric without the part."""
+    sizes, b = [len(rows) for rows in split], len(split)
+    with suppress(Exception):
+        each = [float(measured(metric, output, take(y, rows))) for output, rows in zip(outputs, split, strict=True)]
+        mean = sum(n * x for n, x in zip(sizes, each, strict=True)) / sum(sizes)
+        if math.isclose(mean, whole, rel_tol=1e-5, abs_tol=1e-7):
+            return [bounded(x) for x in each]
+    made = list[float]()
+    for i in range(b):
+        output = joined(outputs[:i] + outputs[i + 1 :], sizes[:i] + sizes[i + 1 :])
+        without = measured(metric, output, take(y, torch.cat([*split[:i], *split[i + 1 :]])))
+        made.append(bounded(b * whole - (b - 1) * float(without)))
+    return made
 
 
 def bounded(x: float) -> float:

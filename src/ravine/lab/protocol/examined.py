@@ -57,7 +57,8 @@ def examined(found: Outcome) -> Examination | None:
         return None
     base = of(usual[0], target, found.facts.steps)
     at = {m.name: of(m, target, found.facts.steps) for m in others}
-    rows = [Examined(name, ratio(x, base), x.missed, len(others)) for name, x in at.items()]
+    tests = max(len(others), plan.tests if plan and asked else 1)
+    rows = [Examined(name, ratio(x, base), x.missed, tests) for name, x in at.items()]
     return Examination(baseline, target, base.missed, tuple(sorted(rows, key=lambda r: r.ratio.mean)), _status(found))
 
 
@@ -65,11 +66,14 @@ def told(found: Outcome) -> str:
     """What the test says, in words; empty where nobody asked for a target, or nothing can be tested."""
     test = examined(found) if found.easy_target is None else None
     if test is None:
-        return ""
+        plan, names = found.facts.plan, [m.name for m in found.methods]
+        lost = plan is not None and plan.baseline not in names and not found.facts.carry_over
+        return f"The test that was set down cannot be made: {plan.baseline} has no row." if plan and lost else ""
     apart = [f"{r.name} {r.interval[1]:.3g} [{r.interval[0]:.3g}, {r.interval[2]:.3g}]" for r in test.rows if r.differs]
+    of = " of a search" if found.methods[0].tried else ""
     say = "; ".join(apart) if apart else "none differs from it"
     rest = " The others cannot be told from it." if 0 < len(apart) < len(test.rows) else ""
-    return f"Steps of a search to the target, by {test.baseline}’s: {say}.{rest} {test.status}"
+    return f"Steps{of} to the target, by {test.baseline}’s: {say}.{rest} {test.status}"
 
 
 def _status(found: Outcome) -> str:

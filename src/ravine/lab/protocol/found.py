@@ -83,6 +83,7 @@ class Plan:
     asked: str  # all settings that decide results, as JSON
     known: int = 0  # trials that were in the records when it was set down: none, if it was before any run
     date: str = ""
+    tests: int = 1  # that the level is shared by, whether or not each can be made
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Facts:
     quantity: Quantity = LOSS
     made: Made | None = None
     plan: Plan | None = None
+    give_up: float | None = None  # of the steps of a trial of the search, after which a hopeless one ends
 
     @property
     def selection_seeds(self) -> tuple[int, ...]:
@@ -204,7 +206,7 @@ def sound(found: Found, results: Mapping[str, Result]) -> None:
     keeps(max(facts.tier.points, facts.tier.seeds) <= 10_000, "its facts")
     keeps(len({m.card.label for m in methods}) == len(methods) > 0, "its methods")
     keeps(found.target is None or math.isfinite(found.target), "its target")
-    keeps(facts.plan is None or facts.plan.known >= 0, "its plan")
+    keeps(facts.plan is None or min(facts.plan.known, facts.plan.tests - 1) >= 0, "its plan")
     for m in methods:
         keeps(len(m.tuned) == len(methods[0].tuned) > 0, "its seeds")
         keeps(len(m.points) == len(methods[0].points), "its points")

@@ -22,14 +22,19 @@ def metric(result: Result) -> float:
     return result.metric[-1] if result.test_metric is None else result.test_metric
 
 
+def starts(runs: Sequence[Result]) -> list[float]:
+    """The loss of each before its first step; the highest of all where that is no number."""
+    most = max((x for r in runs for x in r.valid if math.isfinite(x)), default=math.inf)
+    return [r.valid[0] if math.isfinite(r.valid[0]) else most for r in runs]
+
+
 def sample(runs: Sequence[Result], search: int) -> Sample:
     """The loss of what a search of so many of these runs keeps, over all such searches: for each run what it adds, and
     the same over parts of the rows. A search keeps the run with the lowest validation loss; where all of its runs
     diverged, the loss before the first step, or the highest of all where that is no number.
     """
     lost = [math.isinf(score(r)) for r in runs]
-    first = max((x for r in runs for x in r.valid if math.isfinite(x)), default=math.inf)
-    first = [r.valid[0] if math.isfinite(r.valid[0]) else first for r in runs]
+    first = starts(runs)
     kept_by = [x if gone else r.final for r, x, gone in zip(runs, first, lost, strict=True)]
     losses = [x if gone else score(r) for r, x, gone in zip(runs, first, lost, strict=True)]
     values = pseudo_values(kept_by, numpy.array(losses), search).tolist()

@@ -191,9 +191,17 @@ def outcome(found: Found, results: Mapping[str, Result]) -> Outcome:
     target, easy = found.target, None
     if target is None and not baseline.diverged:
         target = median(r.valid[-1] for r in baseline.tuned)
-        easy = median(r.valid[round(EASY * (len(r.valid) - 1))] for r in baseline.tuned)
-        ends = sorted(x[-1][1] for m in methods if (x := _mean(m.tuned)))
-        easy = max(easy, target, ends[math.ceil(MOST * len(ends)) - 1])  # the first is lower where it overfits since
+        early = median(r.valid[round(EASY * (len(r.valid) - 1))] for r in baseline.tuned)
+        ends = sorted(x[-1][1] for m in methods if (x := _mean(m.tuned)) and math.isfinite(x[-1][1]))
+        if math.isfinite(target) and ends:
+            likely = (
+                early,
+                target,
+                ends[math.ceil(MOST * len(ends)) - 1],
+            )  # the first is lower where it overfits since
+            easy = max(x for x in likely if math.isfinite(x))
+        else:  # of a metric that is no number
+            target = None
     sweep = sorted((outcome(other, results) for other in found.sweep), key=lambda o: o.facts.task.batch)
     said = (*found.missing, *missing, *_unmeasured(methods, found.facts.task.metric))
     return Outcome(methods, target, easy, baseline.name, found.facts, tuple(sweep), said, untested)

@@ -33,7 +33,7 @@ def planned(
         f"{baseline}: is the ratio 1? Of {steps:,} steps; a miss counts as the last. Mean logs over {over}, paired; "
         f"two-sided t-tests, Bonferroni over {len(others)}, level {LEVEL:.0%}."
     )
-    return Plan(text, target, baseline, json.dumps(asked, sort_keys=True, default=str))
+    return Plan(text, target, baseline, json.dumps(asked, sort_keys=True, default=str), tests=max(1, len(others)))
 
 
 def set_down(plan: Plan, records: Records) -> Plan:

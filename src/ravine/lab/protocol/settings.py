@@ -50,6 +50,7 @@ class Settings:
     search_seed: int = 0
     extend: bool = False
     evaluations: int | None = None
+    give_up: float | None = None
     batch: str | None = None
     batch_sweep: tuple[str, ...] = ()
     tier: str = "standard"
@@ -83,6 +84,10 @@ class Settings:
             raise LabError(f"--preset {self.preset} searches nothing: leave out --points, --extend and --space")
         if self.carry_over and self.preset != "classic":
             raise LabError("--carry-over goes with --preset classic")
+        if self.give_up is not None and not 0 < self.give_up < 1:
+            raise LabError(f"--give-up {self.give_up:g}: must be a share of the run, above 0 and below 1")
+        if self.give_up is not None and self.preset:
+            raise LabError(f"--preset {self.preset} searches nothing: leave out --give-up")
         if self.by not in BY:
             raise LabError(f"--by {self.by:.60}: must be {' or '.join(BY)}")
         if (self.png or self.pdf) and find_spec("matplotlib") is None:

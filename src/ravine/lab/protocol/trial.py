@@ -44,6 +44,7 @@ class Trial:
     precision: str = "float32"  # of the passes; weights and states are float32
     compiled: bool = False
     evaluations: int | None = None  # in place of the task's
+    give_up: float | None = None  # after this share of the steps, where the loss is not below its first
 
     @cached_property
     def key(self) -> str:
@@ -101,6 +102,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
     result, batches = Result(), -(-data.rows // trial.batch)
     schedule = scheduled(opt, trial.schedule, trial.epochs * batches)
     marks = evaluation_steps(trial.epochs, batches, trial.evaluations or task.evaluations)
+    doubt = None if trial.give_up is None else doubted(marks, trial.give_up * trial.epochs * batches)
     step, losses = 0, list[float]()
 
     def before(net: nn.Module) -> float:
@@ -120,7 +122,7 @@ def run(trial: Trial, task: Task, data: Data, optimizer: type, model: nn.Module 
             if step in marks or not math.isfinite(losses[-1]):
                 result.seconds += time.perf_counter() - started
                 _measure(result, step, losses, task, passes, data)
-                if _diverged(result, usual):
+                if _diverged(result, usual) or (step == doubt and result.valid[-1] >= result.valid[0]):
                     result.diverged_at = step
                     return result, model
                 if "plateau" in trial.schedule:
@@ -152,6 +154,12 @@ def evaluation_steps(epochs: int, batches: int, times: int | None = None) -> set
         return {round(epochs * batches * (i + 1) / times) for i in range(times)} - {0}
     parts = -(-20 // epochs)
     return {round((e + p / parts) * batches) for e in range(epochs) for p in range(1, parts + 1)} - {0}
+
+
+def doubted(marks: set[int], least: float) -> int:
+    """The first evaluation that is not before this step: there a trial is given up whose validation loss is not below
+    its first."""
+    return min(step for step in marks if step >= least)
 
 
 def _advanced(passes: Passes, gradients: Callable[[], Tensor]) -> float:

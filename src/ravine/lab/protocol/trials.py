@@ -17,19 +17,19 @@ import ravine
 
 from .recipe import made_of
 from .search import Entry
-from .study import Hyper, Make
+from .study import SELECTION, Hyper, Make
 from .trial import Trial
 
 
-def maker(entry: Entry, does: str, common: Mapping[str, Any]) -> Make:
+def maker(entry: Entry, does: str, common: Mapping[str, Any], give_up: float | None = None) -> Make:
     """Makes the trials of an optimizer. `common` are the fields of Trial that all share, `does` names the task's work;
-    a method with a schedule of its own, or one that needs none, has that."""
+    those of a search may be given up; a method with a schedule of its own, or one that needs none, has that."""
     fields: dict[str, Any] = dict(common) | {"optimizer": entry.name, "content": _content(does, entry)}
     if entry.scheduled:
         fields["schedule"] = entry.scheduled
 
     def make(hyper: Hyper, seed: int) -> Trial:
-        return Trial(hyper=hyper, seed=seed, **fields)
+        return Trial(hyper=hyper, seed=seed, give_up=give_up if seed >= SELECTION else None, **fields)
 
     return make
 

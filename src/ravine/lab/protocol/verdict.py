@@ -73,7 +73,8 @@ def _lost(found: Outcome) -> str:
     runs = [r for m in found.methods for r in m.tuned]
     search = [(p.hyper.get("lr"), p.result) for m in found.methods for p in m.tried]
     if not any(math.isfinite(loss) for r in runs for loss in r.valid[:1]):
-        return "No loss is a finite number, even before the first step: a fault of the task's data, model or loss."
+        what = "metric" if found.facts.quantity.metric else "loss"
+        return f"No {what} is a finite number, even before the first step: a fault of the task's data, model or {what}."
     if any(r.diverged_at is None for _, r in search):
         return "Every run with a new seed diverged, though settings were found that did not: they are at the limit."
     if (
@@ -142,8 +143,9 @@ def _still(found: Outcome) -> list[str]:
     out, steps = list[str](), found.facts.steps
     for m in found.methods:
         waits = [f"its {name} is {n:,} steps" for name, n in m.card.warmups.items() if n >= steps]
-        if not m.moved:
-            out.append(f"{m.name} never moved: its loss is the same from the first step to the last"
+        if not m.moved and math.isfinite(m.tuned[0].valid[0]):
+            never = "" if found.facts.quantity.metric else " never moved:"
+            out.append(f"{m.name}{never or ':'} its {found.quantity} is the same from the first step to the last"
                        f"{''.join(f'; {why}, and the run {steps:,}' for why in waits)}")  # fmt: skip
         elif waits:
             out.append(f"{m.name}: {' and '.join(waits)}, longer than the run of {steps:,}")

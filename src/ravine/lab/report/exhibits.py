@@ -9,6 +9,7 @@ from ravine.visuals.figure import Figure
 
 from ..protocol.best_of import band, best_of
 from ..protocol.inside import Inside
+from ..protocol.judged import starts
 from ..protocol.outcome import Method, Outcome, steps_of_each
 from ..protocol.score import Times, ratios
 from .width import envelope, usable
@@ -23,7 +24,7 @@ TITLES = {
     "by-rate": "Learning by learning rate",
     "seeds": "Each seed",
     "profile": "Performance profile",
-    "batch-steps": "Steps to the easier target by batch size",
+    "batch-steps": "Steps to the target by batch size",
     "batch-loss": "Training loss by batch size",
     "time": "Time per step",
     "state": "Optimizer state",
@@ -168,14 +169,14 @@ def _aligned(method: Method, part: str) -> tuple[list[int], list[list[float]]]:
 
 
 def _batch_steps(outcome: Outcome, ink: Mapping[str, Ink]) -> Figure:
-    """To the easier target of the main comparison, whatever the batch."""
-    sizes, target = _sizes(outcome), math.inf if outcome.easy_target is None else outcome.easy_target
+    """To the target of the main comparison, whatever the batch."""
+    sizes, target = _sizes(outcome), -math.inf if outcome.aim is None else outcome.aim
     lines = []
     for name in [m.name for m in outcome.methods[::-1]]:
         there = [next(m for m in o.methods if m.name == name) for o in sizes]
         seeds = zip(*(steps_of_each(m.tuned, target) for m in there), strict=True)
         lines.append(visuals.Line(name, ink[name], [o.facts.task.batch for o in sizes], [list(run) for run in seeds]))
-    figure = visuals.curves(lines, "examples a step", "steps to the easier target")
+    figure = visuals.curves(lines, "examples a step", "steps to the target")
     for trace in figure["data"]:
         if trace["name"] in ink:  # a mean: seen between two gaps too
             drawn = ink[trace["name"]]
@@ -227,14 +228,20 @@ def _width(method: Method, ink: Mapping[str, Ink]) -> visuals.Width | None:
     )  # fmt: skip
 
 
-def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink], quantity: str) -> Figure:
-    """A trial that diverged counts as the loss before its first step: who meets one is left with that."""
+def _best_of(methods: Sequence[Method], ink: Mapping[str, Ink], quantity: str) -> Figure | None:
+    """A trial that diverged counts as the loss before its first step: who meets one is left with that. None where
+    nothing is a number."""
     lines = []
     for method in methods[::-1]:
-        losses = [p.result.valid[0] if math.isinf(p.result.final) else p.result.final for p in method.tried]
+        runs = [p.result for p in method.tried]
+        losses = [x if math.isinf(r.final) else r.final for r, x in zip(runs, starts(runs), strict=True)]
+        if not all(map(math.isfinite, losses)):
+            continue
         low, high = band(losses)
         k = list(range(1, len(losses) + 1))
         lines.append(visuals.Band(method.name, ink[method.name], k, best_of(losses), low, high))
+    if not lines:
+        return None
     figure = visuals.bands(lines, "trials of the search, k", f"validation {quantity} of the best", "2.5 %", "97.5 %")
     return lit(_ticked(figure, [2**i for i in range(8)]))
 

@@ -58,7 +58,13 @@ def columns(found: Outcome) -> Columns:
     ]
     cost: Columns = [("ms/step", lambda m: number(m.time.whole, 2)), ("fit s", lambda m: number(m.seconds, 2))]
     if not classic:
-        return [*loss, ("steps to\ntarget, stay", lambda m: arrival(m, found.aim)), ("best lr", rate), *cost]
+        lr = "best lr" if found.methods[0].tried else "lr"
+        return [
+            *loss,
+            ("steps to\ntarget, stay", lambda m: arrival(m, found.aim)),
+            (lr, rate),
+            *cost,
+        ]
     low = marks(found).values()
     soon: Columns = [
         ("epochs to\n" + ", ".join(f"{x:.4g}" for x in low),

@@ -45,7 +45,8 @@ class Ray:
                         f"has {have.get(kind, 0):g}"
                     )
             again = restarts if plan.folder is not None else 0
-            made: Any = ray.remote(num_cpus=0, max_restarts=again)(ShardActor)
+            # some: Ray puts an actor that takes nothing on any node, whatever node is asked for
+            made: Any = ray.remote(num_cpus=0.001, max_restarts=again)(ShardActor)
             path, at = [os.getcwd(), *sys.path], cycle(nodes())
             self.shards = [made.options(scheduling_strategy=next(at)).remote(path, parcel(plan.part(i)), i)
                            for i in plan.placement.places]  # fmt: skip

@@ -97,7 +97,9 @@ class Client:
         for i, reply in replies.items():
             if reply.tensors is not None:
                 pairs = zip(self.pieces[i], reply.tensors, strict=True)
-                self.known[i].apart = squared(piece.of(own[piece.name]) - value for piece, value in pairs)
+                self.known[i].apart = squared(
+                    (x := piece.of(own[piece.name])) - value.to(x.device) for piece, value in pairs
+                )
 
     @torch.no_grad()
     def take(self, replies: Mapping[int, Reply], into: Mapping[str, Tensor] | None = None) -> list[int]:

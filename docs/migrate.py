@@ -20,7 +20,8 @@ Made by `scripts/docs` of what `python benchmarks/advice.py` found: on each task
 points of its space at the standard tier ([compare.md](compare.md)), and what is told here is the best point of each.
 One search of 32 points finds a rate to within a factor of two or three, so the middle of several tasks says more than
 any one of them. The loss is that to be expected of a search of 8 points, on test data: below 1 the method was better
-than AdamW, which was tuned as well.
+than AdamW, which was tuned as well. `rest_lr` is the rate of AdamW for what is no matrix inside a model:
+`ravine.create("muon", model, lr=…, rest={"lr": …})`.
 """
 
 
@@ -73,6 +74,7 @@ def setting(hyper: dict[str, float]) -> str:
     return ", ".join(
         f"{k[2:]} {below_one(x)}" if k.startswith("1-") else f"{'decay' if k == 'weight_decay' else k} {x:.3g}"
         for k, x in hyper.items()
+        if "/" not in k  # a coordinate of the search, of which lr follows
     )
 
 

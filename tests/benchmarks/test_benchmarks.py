@@ -212,6 +212,7 @@ def test_what_the_page_of_migration_says_can_be_typed_in():
         for text in re.findall(r"\| (lr [0-9][^|]*) \|", part):
             said = {k: float(x) for k, x in (pair.split() for pair in text.split(", "))}
             assert all(0 <= x < 1 for k, x in said.items() if k not in ("lr", "decay")), text
+            said.pop("rest_lr", None)  # of another optimizer, for the rest
             if "beta1" in said:
                 said["betas"] = (said.pop("beta1"), said.pop("beta2", takes["betas"].default[1]))
             if "decay" in said:

@@ -109,8 +109,12 @@ def write(seen: list[Seen], best: dict[str, Best], out: Path) -> None:
         print(
             f"{way:20} {math.expm1(mean):7.1%} more loss than the best, {math.expm1(low):.1%} to {math.expm1(high):.1%}"
         )
+    advice, usual = (ways[way] for way in ("advice, trust 0.5", "always adamw"))
+    gained = [min(advice[task], 1.0) - min(usual[task], 1.0) for task in usual]
+    low, high = interval(gained)
     record = {
         "command": command_line(), "date": date.today().isoformat(), "machine": machine("cpu"),
+        "advice less always adamw": {"mean": fmean(gained), "low": low, "high": high},
         "epochs": {one.task: EPOCHS[one.task] for one in seen}, "ways": rows, "best": best,
         "losses": {one.task: one.losses for one in seen},
     }  # fmt: skip

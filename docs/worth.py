@@ -31,6 +31,9 @@ def worth(record: dict) -> str:
     mean = {way["way"]: way["mean regret"] for way in record["ways"]}
     better = all(mean["advice, trust 0.5"] < x for way, x in mean.items() if way.startswith("always"))
     verdict = "Advice has been better than" if better else "So advice has not been better than"
+    if gained := record.get("advice less always adamw"):
+        mean, least, most = (f"{-math.expm1(gained[k]):.1%}" for k in ("mean", "high", "low"))
+        verdict = f"Advice (trust 0.5) has {mean} less loss than always AdamW, {least} to {most}. {verdict}"
     made = f"{record['date']}, {record['machine']['cpu']}: `{record['command']}`, "
     made += f"[{RECORD.name}](../benchmarks/results/{RECORD.name})."
     return (

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 from datetime import date
-from math import inf, isfinite, log10
+from inspect import signature
+from math import ceil, floor, inf, isfinite, log10
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,29 +23,45 @@ from bench import RESULTS, command_line, machine
 from ravine.lab import Task
 from ravine.lab.commands import lr_find
 from ravine.lab.protocol.search import optimizer_class
-from ravine.lab.protocol.spaces import space_of
+from ravine.lab.protocol.spaces import FOLLOWED, space_of
 from ravine.lab.protocol.trial import Trial, run
 from ravine.lab.tasks import Data, load_task
 
 PER_DECADE = 4
 SEEDS = 2
 PROTOCOL = (
-    "search: final validation losses of two seeds at constant rates, four to a decade over the published range of the "
-    "optimizer; the best is that of the lowest mean. suggestion: of ravine lr-find as it is by default."
+    "search: final validation losses of two seeds at each rate, four to a decade over the published range of the "
+    "optimizer, and further while the best is at an end; the best is that of the lowest mean. suggestion: of ravine "
+    "lr-find as it is by default."
 )
+Search = list[tuple[float, list[float | None]]]
 
 
-def rates(low: float, high: float) -> list[float]:
+def search(task: Task, data: Data, epochs: int, cls: type, schedule: str) -> Search:
+    """Every rate that was tried, and its losses."""
+    space, beta = space_of(cls), signature(cls).parameters.get("momentum")
+    low, high = space["lr"] if "lr" in space else (x * (1 - beta.default) for x in space[FOLLOWED] if beta)
+    first, last = floor(PER_DECADE * log10(low) + 1e-6), ceil(PER_DECADE * log10(high) - 1e-6)
+    tried = {i: finals(task, data, epochs, cls, rate(i), schedule) for i in range(first, last + 1)}
+    for _ in range(2 * PER_DECADE):
+        best = min(tried, key=lambda i: mean(tried[i]))
+        beyond = {min(tried): best - 1, max(tried): best + 1}.get(best)
+        if beyond is None:
+            break
+        tried[beyond] = finals(task, data, epochs, cls, rate(beyond), schedule)
+    return [(rate(i), tried[i]) for i in sorted(tried)]
+
+
+def rate(i: int) -> float:
     """Four to a decade."""
-    n = round(log10(high / low) * PER_DECADE)
-    return [float(f"{low * 10 ** (i / PER_DECADE):.3g}") for i in range(n + 1)]
+    return float(f"{10 ** (i / PER_DECADE):.3g}")
 
 
-def finals(task: Task, data: Data, epochs: int, cls: type, lr: float) -> list[float | None]:
+def finals(task: Task, data: Data, epochs: int, cls: type, lr: float, schedule: str) -> list[float | None]:
     """Validation losses at the end, with seeds that the range test has not had; None where it diverged."""
     out: list[float | None] = []
     for seed in range(100, 100 + SEEDS):
-        trial = Trial(task.name, cls.__name__, (("lr", lr),), seed, epochs, task.batch, "")
+        trial = Trial(task.name, cls.__name__, (("lr", lr),), seed, epochs, task.batch, schedule)
         final = run(trial, task, data, cls)[0].final
         out.append(final if isfinite(final) else None)
     return out
@@ -55,30 +72,30 @@ def mean(losses: list[float | None]) -> float:
     return fmean(inf if x is None else x for x in losses)
 
 
-def measure(name: str, optimizer: str, epochs: int | None, before: dict[str, Any]) -> dict[str, Any]:
+def measure(name: str, optimizer: str, epochs: int | None, schedule: str, before: dict[str, Any]) -> dict[str, Any]:
     """One row; `before` has the search, if it was made."""
     task = load_task(name)
     data, cls = task.load(), optimizer_class(optimizer)
     epochs = epochs or task.epochs
     found = lr_find.test(task, data, lr_find.Settings(task=name, optimizer=optimizer))
-    low, high = space_of(cls)["lr"]
     made = before.get("search") if before.get("epochs") == epochs else None
-    search = made or [[lr, finals(task, data, epochs, cls, lr)] for lr in rates(low, high)]
-    best, at_best = min(search, key=lambda x: mean(x[1]))
-    at_suggestion = finals(task, data, epochs, cls, found.lr) if found.lr else []
+    tried: Search = made or search(task, data, epochs, cls, schedule)
+    best, at_best = min(tried, key=lambda x: mean(x[1]))
+    at_suggestion = finals(task, data, epochs, cls, found.lr, schedule) if found.lr else []
     print(f"{name:15} {optimizer:9} suggestion {found.lr or 0:.2g}, best {best:.2g}, "
           f"loss {mean(at_suggestion or [None]):.4f} and {mean(at_best):.4f}", flush=True)  # fmt: skip
     return {
         "task": name,
         "optimizer": optimizer,
         "epochs": epochs,
+        "schedule": schedule,
         "suggestion": found.lr,
         "reason": found.reason,
         "best": best,
         "suggestion/best": found.lr and round(found.lr / best, 3),
         "losses at the suggestion": at_suggestion,
         "losses at the best": at_best,
-        "search": search,
+        "search": tried,
         "curve": [[float(f"{lr:.3g}"), round(x, 4)] for lr, x in zip(found.lrs, found.smooth, strict=False)],
     }
 
@@ -103,6 +120,7 @@ def main() -> None:
     parser.add_argument("--tasks", default="digits,fashion-mnist")
     parser.add_argument("--optimizers", default="sgd,momentum,adam")
     parser.add_argument("--epochs", default="fashion-mnist=1", help="shorter trainings, as TASK=N")
+    parser.add_argument("--schedule", default="constant", help="of the search, as ravine compare has it")
     parser.add_argument("--out", type=Path, default=RESULTS / "lr-find-cpu.json")
     parser.add_argument("--table", action="store_true", help="print what is in it, as docs/lr_find.md has it")
     asked = parser.parse_args()
@@ -111,11 +129,11 @@ def main() -> None:
     epochs = {name: int(n) for name, n in (x.split("=") for x in asked.epochs.split(",") if x)}
     torch.set_num_threads(1)
     before = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    rows = {(row["task"], row["optimizer"]): row for row in before.get("searches", [])}
+    rows = {(row["task"], row["optimizer"], row["schedule"]): row for row in before.get("searches", [])}
     for task in asked.tasks.split(","):
         for optimizer in asked.optimizers.split(","):
-            row = rows.get((task, optimizer), {})
-            rows[task, optimizer] = measure(task, optimizer, epochs.get(task), row)
+            key = (task, optimizer, asked.schedule)
+            rows[key] = measure(task, optimizer, epochs.get(task), asked.schedule, rows.get(key, {}))
             record = {
                 "commands": [*dict.fromkeys([*before.get("commands", []), command_line()])],
                 "date": date.today().isoformat(),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ravine.cli import main
-from ravine.lab.commands import comparison
+from ravine.lab.commands import one_task
 from ravine.lab.sweep.worker import attempt
 from ravine.lab.tasks import load_task
 
@@ -70,8 +70,8 @@ def compared(folder: Path, *arguments: str, code: str = OWN, name: str = "mine:t
     (folder / "mine.py").write_text(code)
     said = ["compare", "--task", name, "--out", out, "--points", "2", "--seeds", "2", "--workers", "1", *arguments]
     with pytest.MonkeyPatch.context() as patched, contextlib.chdir(folder):
-        patched.setattr(comparison, "sweep", inline)
-        patched.setattr(comparison.stopwatch.measure, "__defaults__", (0.0,))
+        patched.setattr(one_task, "sweep", inline)
+        patched.setattr(one_task.stopwatch.measure, "__defaults__", (0.0,))
         patched.setattr(sys, "path", [str(folder), *sys.path])
         sys.modules.pop("mine", None)  # another test's
         try:

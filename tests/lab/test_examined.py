@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from ravine.lab.commands import comparison
+from ravine.lab.commands import one_task
 from ravine.lab.errors import LabError
 from ravine.lab.protocol.examined import examined, told
 from ravine.lab.protocol.found import Plan
@@ -107,11 +107,11 @@ def test_the_report_has_the_test():
 def test_it_is_in_the_records_before_the_first_trial(tmp_path, monkeypatch, capsys, target):
     seen = []
 
-    def stop(studies, records, *_):
-        seen.append((len(records), records.recalled("plan")))
+    def stop(here, *_):
+        seen.append((len(here.records), here.records.recalled("plan")))
         raise LabError("stopped")
 
-    monkeypatch.setattr(comparison, "_run", stop)
+    monkeypatch.setattr(one_task, "_run", stop)
     with pytest.raises(AssertionError):  # the command's status is not 0
         compared(tmp_path, *(("--target", target) if target else ()))
     assert "stopped" in capsys.readouterr().err

@@ -25,7 +25,7 @@ DRIVER = f"""
 import sys
 from functools import partial
 from ravine.cli import main
-from ravine.lab.commands import comparison
+from ravine.lab.commands import one_task
 from ravine.lab.protocol.records import Records
 
 class Watched(Records):
@@ -37,8 +37,8 @@ class Watched(Records):
         assert trial not in self, "a result came twice"
         super().add(trial, result)
 
-comparison.Records = Watched
-comparison.sweep = partial(comparison.sweep, patience={PATIENCE})
+one_task.Records = Watched
+one_task.sweep = partial(one_task.sweep, patience={PATIENCE})
 if __name__ == "__main__":
     sys.exit(main())
 """

@@ -15,7 +15,7 @@ import pytest
 
 from ravine.cli import main
 from ravine.cli.answer import Mistake
-from ravine.lab.commands import comparison
+from ravine.lab.commands import one_task
 from ravine.lab.protocol.records import Records
 from ravine.lab.protocol.resume import settings_of
 from ravine.lab.protocol.trial import Result, Trial
@@ -94,8 +94,8 @@ def went_on(few: Path, folder: Path, seed: int, seen: Counter) -> None:
     few_points = ["--points", "2", "--seeds", "2", "--workers", "1"]
     again = ["compare", "--task", "mine:task", "--out", "kept", "--optimizers", "sgd,mine:Mine", *few_points]
     with pytest.MonkeyPatch.context() as patched, contextlib.chdir(folder):
-        patched.setattr(comparison, "sweep", inline)
-        patched.setattr(comparison.stopwatch.measure, "__defaults__", (0.0,))
+        patched.setattr(one_task, "sweep", inline)
+        patched.setattr(one_task.stopwatch.measure, "__defaults__", (0.0,))
         patched.setattr(sys, "path", [str(folder), *sys.path])
         try:
             first = again if seed % 2 else ["compare", "--resume", "kept", "--trust", "--workers", "1"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 import ravine
-from ravine.lab.commands import compare, comparison
+from ravine.lab.commands import compare, one_task
 from ravine.lab.errors import LabError
 from ravine.lab.protocol import routing, spaces
 from ravine.lab.protocol.given_spaces import FINDS_ITS_RATE, LOWER, spaced
@@ -125,8 +125,8 @@ def test_a_comparison_in_a_given_space_is_gone_on_with_in_it(tmp_path, monkeypat
     with contextlib.redirect_stdout(io.StringIO()):
         compared(tmp_path, "--optimizers", "adam,sgd", "--space", "adam:lr=1e-5..1e-4", code=code)
         seen = []
-        chosen = comparison.chosen
-        monkeypatch.setattr(comparison, "chosen", lambda study, *a: seen.append(study.entry) or chosen(study, *a))
+        chosen = one_task.chosen
+        monkeypatch.setattr(one_task, "chosen", lambda study, *a: seen.append(study.entry) or chosen(study, *a))
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(tmp_path)
         try:

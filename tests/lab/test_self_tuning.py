@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from ravine.cli import main
-from ravine.lab.commands import comparison
+from ravine.lab.commands import one_task
 from ravine.lab.errors import LabError
 from ravine.lab.protocol import search
 from ravine.lab.protocol.reading import Reading
@@ -42,8 +42,8 @@ def test_it_is_half_as_long_again_and_searches_nothing():
 
 def test_a_track_from_end_to_end(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(OWN)
-    monkeypatch.setattr(comparison, "sweep", inline)
-    monkeypatch.setattr(comparison.stopwatch.measure, "__defaults__", (0.0,))
+    monkeypatch.setattr(one_task, "sweep", inline)
+    monkeypatch.setattr(one_task.stopwatch.measure, "__defaults__", (0.0,))
     monkeypatch.syspath_prepend(tmp_path)
     said = ["--optimizers", "dog,schedulefreesgd,sgd:lr=0.1", "--seeds", "3", "--workers", "1", "--out", "kept"]
     with contextlib.chdir(tmp_path):

@@ -13,7 +13,7 @@ from torch import nn
 import ravine
 from ravine.cli import main
 from ravine.lab import LabError, Task, find_lr
-from ravine.lab.commands import comparison
+from ravine.lab.commands import one_task
 from ravine.lab.commands.tune import means, spread
 from ravine.lab.protocol.records import Records
 from ravine.lab.protocol.trial import Result
@@ -214,8 +214,8 @@ def test_an_error_after_all_trials(tmp_path, capsys, monkeypatch):
     def fails(*_):
         raise RuntimeError("no clock\nhere")
 
-    monkeypatch.setattr(comparison.stopwatch, "measure", fails)
-    monkeypatch.setattr(comparison, "look", fails)
+    monkeypatch.setattr(one_task.stopwatch, "measure", fails)
+    monkeypatch.setattr(one_task, "look", fails)
     compared_without_clock(tmp_path)
     out = capsys.readouterr().out
     said = "The time per step could not be measured: RuntimeError: no clock here"
@@ -230,7 +230,7 @@ def compared_without_clock(folder: Path) -> None:
     (folder / "mine.py").write_text(OWN)
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        patched.setattr(comparison, "sweep", inline)
+        patched.setattr(one_task, "sweep", inline)
         patched.setattr(sys, "path", [str(folder), *sys.path])
         arguments = "compare --task mine:task --out kept --points 2 --seeds 2 --workers 1 --optimizers sgd,adam"
         assert main(arguments.split()) == 0
@@ -280,8 +280,8 @@ def test_a_name_leads_nowhere_and_ends_nothing(tmp_path, capsys, name):
     code = OWN.replace('"few"', repr(name))
     (tmp_path / "here" / "mine.py").write_text(code)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(comparison, "sweep", inline)
-        patched.setattr(comparison.stopwatch.measure, "__defaults__", (0.0,))
+        patched.setattr(one_task, "sweep", inline)
+        patched.setattr(one_task.stopwatch.measure, "__defaults__", (0.0,))
         patched.chdir(tmp_path / "here")
         patched.setattr(sys, "path", [str(tmp_path / "here"), *sys.path])
         said = "compare --task mine:task --points 2 --seeds 2 --workers 1 --optimizers sgd,mine:Mine"

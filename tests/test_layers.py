@@ -58,7 +58,7 @@ LAB = {  # a room of the lab, and those that its files may import; loose files a
     "sweep": ("ground", "tasks", "protocol"),
     "families": ("ground", "tasks", "protocol"),
     "logs": ("ground", "protocol"),
-    "report": ("ground", "protocol"),
+    "report": ("ground", "protocol", "logs"),
     "trackers": ("ground", "protocol", "report"),
     "commands": ("ground", "tasks", "protocol", "sweep", "families", "logs", "report", "trackers"),
     "lab": ("ground", "tasks", "protocol"),  # what users import

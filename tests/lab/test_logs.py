@@ -7,12 +7,14 @@ import random
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 from scipy import stats
 
 from ravine.lab.logs.judge import judged
 from ravine.lab.logs.read import read
 from ravine.lab.logs.run import COLUMNS, Run, write
 from ravine.lab.protocol.statistics import Sample, differences
+from ravine.lab.report.of_logs import of_logs, value
 
 from .conftest import ROOT
 
@@ -230,7 +232,46 @@ def test_a_whole_folder_is_judged_and_converted(tmp_path, ravine_command):
     assert status == 0 and "criteo1tb: target 0.1237, given" in printed and "seconds by quick" in printed
     row = next(line for line in printed.splitlines() if "slow" in line)
     assert row.startswith("b") and " 2.08 [" in row and "189" in row
-    assert ravine_command("compare", "--from", "out/logs.csv", cwd=tmp_path) == (0, printed)
+    again = ravine_command("compare", "--from", "out/logs.csv", cwd=tmp_path)
+    assert again == (0, printed.removesuffix("\nThe page of it: out/report.html\n"))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "trials.sqlite").touch()
+    status, printed = ravine_command("compare", "--from", "in", "--out", "theirs", cwd=tmp_path)
+    assert status == 2 and "a comparison of ravine's and its report lie there" in printed
+
+
+def found(runs):
+    return of_logs(Path("logs"), *judged(runs), ["Left out: one."])
+
+
+def test_the_page_has_what_is_printed():
+    runs = [
+        run(who, 3.0, *(k * (1 + int(seed) / 50) for k in ends), task=task, seed=seed, test=ends[-1] + 0.1,
+            target=1.0 if task == "b" else None)
+        for task in "ab" for who, ends in (("<i>Adam", (0.9, 0.5)), ("SGD", (1.4, 0.8))) for seed in "012"
+    ]  # fmt: skip
+    html = found(runs)
+    tasks, scores, _ = judged(runs)
+    assert f"<h1>&lt;i&gt;Adam has the highest score over 2 tasks, {scores.standings[0].score:.3f}.</h1>" in html
+    assert "<i>" not in html and "Left out: one." in html and 'id="scores"' in html
+    for i, task in enumerate(tasks):
+        part = html[html.index(f'id="of-{i}"') :].split("</table>")[0]
+        for row in task.rows:
+            assert str(escape(row.name)) in part and value(row, task.given) in part
+            assert f"{row.time:,.0f}" in part and f"{100 * row.arrivals.missed:.0f} %" in part
+    charts = json.loads(html.split('id="charts">')[1].split("</script>")[0])["figures"]
+    assert list(charts) == ["task-0", "task-1", "profile"]
+    of_b = {t["name"]: t["y"] for t in charts["task-1"]["data"]}
+    assert of_b["<i>Adam"] == [3.0, 0.918] and of_b["SGD"] == [3.0, 1.428, 0.816]  # seed 1's, up to the target
+
+
+def test_the_page_of_one_task_says_who_is_first():
+    same = [run(who, 3.0, 1.0 + d / 10, seed=str(d)) for who in ("Adam", "SGD") for d in range(3)]
+    html = found(same)
+    assert "<h1>Adam has the lowest validation loss, but cannot be told from SGD.</h1>" in html
+    assert 'id="over-tasks"' not in html
+    lost = found([run("Adam", math.nan, math.nan), run("AdamW", math.nan, math.nan)])
+    assert "No target: the baseline diverged" in lost and 'class="chart"' not in lost
 
 
 @pytest.mark.parametrize("kind", ["csv", "algoperf", "deepobs"])

@@ -6,26 +6,32 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
+from ravine.cli import answer
+
 from ..errors import LabError
-from ..logs.judge import Judged, Row, judged
+from ..logs.judge import Judged, judged
 from ..logs.read import read
 from ..logs.run import write
-from ..protocol.arrivals import exp
 from ..report import terminal
+from ..report.of_logs import behind, of_logs, value
 
 
 def compare(path: Path, out: Path | None) -> None:
-    """Judges the runs at `path` and prints what was found; writes them into `out` in the one form, if that is said."""
+    """Judges the runs at `path` and prints what was found; writes a page of it, and the runs in the one form, into
+    `out`, if that is said."""
     runs, said = read(path)
     if out is not None and out.resolve() in (path.resolve(), path.resolve().parent):
         raise LabError(f"--out {out}: the logs that are read lie there; choose another folder")
+    if out is not None and (out / "trials.sqlite").exists():
+        raise LabError(f"--out {out}: a comparison of ravine's and its report lie there; choose another folder")
+    tasks, scores, unit = judged(runs)
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             write(runs, out / "logs.csv")
+            answer.write(out / "report.html", of_logs(path, tasks, scores, unit, said))
         except OSError as error:
             raise LabError(f"--out {out}: cannot be written: {error.strerror}") from error
-    tasks, scores, unit = judged(runs)
     console = Console(highlight=False, markup=False, emoji=False)
     for task in tasks:
         _show(task, unit, console)
@@ -39,6 +45,8 @@ def compare(path: Path, out: Path | None) -> None:
         terminal.scores(scores, unit)
     for line in said:
         console.print(f"* {line}", style="dim", soft_wrap=True)
+    if out is not None:
+        console.print(f"\nThe page of it: {out / 'report.html'}", soft_wrap=True)
 
 
 def _show(task: Judged, unit: str, console: Console) -> None:
@@ -47,7 +55,7 @@ def _show(task: Judged, unit: str, console: Console) -> None:
     table = Table("", Column("optimizer", no_wrap=True), what, *([] if task.given else ["behind"]), f"{unit} to target",
                   "miss", "n", box=None, pad_edge=False)  # fmt: skip
     for row in task.rows:
-        values = [_ratio(row)] if task.given else [f"{row.value:.4g}", _behind(row)]
+        values = [value(row, task.given), *([] if task.given else [behind(row)])]
         time = f"{row.time:,.0f}" if math.isfinite(row.time) else "–"
         table.add_row(row.letters, row.name, *values, time, f"{row.arrivals.missed:.0%}", str(row.judged))
     whose = "given" if task.given else "from these runs"
@@ -55,17 +63,3 @@ def _show(task: Judged, unit: str, console: Console) -> None:
     console.print(f"{task.task}: {goal}", soft_wrap=True)
     console.print(table)
     console.print()
-
-
-def _ratio(row: Row) -> str:
-    if row.behind is None:
-        return "1"
-    return terminal.ratio(*map(exp, (row.behind.low, row.behind.mean, row.behind.high)))
-
-
-def _behind(row: Row) -> str:
-    if row.behind is None:
-        return ""
-    return (
-        f"{row.behind.mean:.4g} ± {row.behind.half:.2g}" if math.isfinite(row.behind.half) else f"{row.behind.mean:.4g}"
-    )

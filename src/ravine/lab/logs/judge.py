@@ -28,6 +28,7 @@ class Row:
     time: float  # to the target, of what is kept: the median; infinite where more than half miss
     arrivals: Arrivals
     judged: int  # searches, points or seeds
+    run: Run  # of what is kept the one in the middle; the best point, where searches are drawn from points
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,10 @@ def _task(name: str, runs: list[Run], unit: str) -> Judged:
     order = sorted(samples, key=lambda who: fmean(samples[who].values))
     found = differences([samples[who] for who in order])
     groups = letters(len(order), {pair for pair, d in found.items() if d.distinct})
+    runs_of = {who: _best_first(k, arrived if given else lambda r: r.final) for who, k in kept.items()}
     rows = [Row(who, groups[i], fmean(samples[who].values), found.get((0, i)),
-                math.exp(median(_one(kept[who], arrived, given))), reached[who], len(kept[who].runs))
+                math.exp(median(map(arrived, runs_of[who]))), reached[who], len(kept[who].runs),
+                runs_of[who][(len(runs_of[who]) - 1) // 2])
             for i, who in enumerate(order)]  # fmt: skip
     return Judged(name, target, given, "test" if tested else "validation", budget, tuple(rows))
 
@@ -106,10 +109,9 @@ def _kept(runs: Sequence[Run], key: Callable[[Run], float]) -> Kept:
     return Kept(settings, max(1, min(16, len(settings) // 4)))
 
 
-def _one(kept: Kept, arrived: Callable[[Run], float], given: bool) -> list[float]:
-    """When what is kept arrives: all of it, or the best point of a search."""
-    runs = [min(kept.runs, key=arrived if given else lambda r: r.final)] if kept.search > 1 else kept.runs
-    return [arrived(r) for r in runs]
+def _best_first(kept: Kept, key: Callable[[Run], float]) -> list[Run]:
+    """What is kept, best first: all of it, or the best point of a search."""
+    return sorted(kept.runs, key=key)[: 1 if kept.search > 1 else None]
 
 
 def _arrivals(

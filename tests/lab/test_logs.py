@@ -129,14 +129,14 @@ def test_algoperf_is_scored_as_by_its_rules(tmp_path):
             wer = [(100, 1, 0.5), (800, 9, 0.08 if study else 0.5), (1000, 10, 0.5)]
             algoperf(tmp_path, "quick", "librispeech_conformer_pytorch", study, trial, "wer", wer)
             algoperf(tmp_path, "baseline", "librispeech_conformer_pytorch", study, trial, "wer", [(100, 1, 0.5)])
-            algoperf(tmp_path, "baseline", "fastmri_tanh_jax", study, trial, "ssim", rows)
+            algoperf(tmp_path, "baseline", "fastmri_model_size_jax", study, trial, "ssim", rows)
     stray = tmp_path / "quick" / "study_0" / "trial_9" / "eval_measurements.csv"
     stray.parent.mkdir()
     stray.touch()
     runs, said = read(tmp_path)
     assert len(runs) == 24 and said == [
         f"Left out: 1 of the files, {stray} first; a log of AlgoPerf's lies in SUBMISSION/study_0/WORKLOAD_jax/trial_1",
-        "Left out, since their targets are not the score's: fastmri_tanh",
+        "Left out, since their targets are not the score's: fastmri_model_size",
     ]
     tasks, scores, unit = judged(runs)
     assert unit == "seconds" and [t.task for t in tasks] == ["fastmri", "librispeech_conformer"]
@@ -149,6 +149,36 @@ def test_algoperf_is_scored_as_by_its_rules(tmp_path):
     ]
     assert scores.baseline == "baseline"
     assert tasks[0].rows[1].behind.mean == pytest.approx(math.log(2)) and tasks[0].rows[1].letters == "b"
+
+
+def test_a_variant_is_a_gate(tmp_path):
+    """Version 0.5: who misses the variant, or takes over 4 times the fastest, has missed the workload."""
+    when = {"fast": (90, 100), "late": (80, 400), "later": (80, 401), "never": (70, None), "none": (70, ())}
+    for who, (base, variant) in when.items():
+        for study in range(3):
+            rows = [(10, 1, 2.0), (base, 9, 0.12), (500, 50, 0.11)]
+            algoperf(tmp_path, who, "criteo1tb_jax", study, 1, "loss", rows)
+            if variant != ():
+                rows = [(10, 1, 2.0), (variant or 500, 9, 0.129 if variant else 0.13)]
+                algoperf(tmp_path, who, "criteo1tb_embed_init_jax", study, 1, "loss", rows)
+    runs, said = read(tmp_path)
+    assert said == [
+        "Counted as misses on criteo1tb, since the target of criteo1tb_embed_init is missed: later, never, none"
+    ]
+    ((task,), _, _) = judged(runs)
+    assert {r.name: (r.time, r.arrivals.missed) for r in task.rows} == {
+        "late": (pytest.approx(80), 0), "fast": (pytest.approx(90), 0),
+        **dict.fromkeys(("later", "never", "none"), (math.inf, 1)),
+    }  # fmt: skip
+    assert {r.valid for r in runs if r.optimizer == "never"} == {(2.0,)}
+
+
+def test_who_misses_the_workload_does_not_set_the_pace_of_its_variant(tmp_path):
+    for who, base, variant in (("fast", None, 10), ("slow", 90, 90)):
+        algoperf(tmp_path, who, "wmt_jax", 0, 1, "bleu", [(1, 1, 0.0), (base or 99, 9, 31 if base else 30)])
+        algoperf(tmp_path, who, "wmt_glu_tanh_jax", 0, 1, "bleu", [(1, 1, 0.0), (variant, 9, 30)])
+    runs, said = read(tmp_path)
+    assert not said and max(r.valid[-1] for r in runs if r.optimizer == "slow") < 0.7
 
 
 def test_crowded_valley_is_read_with_its_schedules(tmp_path):

@@ -249,6 +249,29 @@ def test_spikes_do_not_count():
     assert found.lr == pytest.approx(1e-3, rel=0.4)
 
 
+def test_of_signs_a_tenth_is_suggested():
+    plain, signs = (suggestion.read(RATES, losses(valley), signs=signs) for signs in (False, True))
+    assert signs.lr == plain.lr / 10 and (signs.lowest, signs.highest) == (plain.lowest, plain.highest)
+    assert f"a tenth of {plain.lr:.2g}, where the loss falls fastest" in signs.reason
+
+
+@pytest.mark.parametrize("makes", ["Lion", "Signum", "SignSGD", "SGD then Lion", "Lion then SGD"])
+def test_who_steps_by_signs_is_known(makes):
+    """Of several optimizers it is that of the largest rate which is suggested."""
+    net = model(norm=False)
+    parts, rates = (net[0], net[4]), (0.01, 0.001)
+    opts = [getattr(ravine, name)(part.parameters(), lr=lr)
+            for name, part, lr in zip(makes.split(" then "), parts, rates, strict=False)]  # fmt: skip
+    found = find_lr(net, opts, loader(), steps=60, low=1e-5, high=10.0)
+    assert found.lr is not None and ("a tenth of" in found.reason) == (makes != "SGD then Lion")
+    assert found.lr in found.lrs or min(abs(10 * found.lr / lr - 1) for lr in found.lrs) < 1e-9
+
+
+def test_the_command_knows_that_a_method_steps_by_signs(capsys):
+    assert main(["lr-find", "--optimizer", "lion", "--seeds", "1"]) == 0
+    assert "a tenth of" in capsys.readouterr().out
+
+
 def test_an_unlucky_first_batch_is_no_fall():
     curves = losses(valley, 0.01)
     for curve in curves:

@@ -16,8 +16,8 @@ from ..errors import LabError, extra
 from ..protocol import curvature, routing, sparse
 from ..protocol.range_test import rates, rise
 from ..protocol.search import entries
-from ..protocol.spaces import for_matrices
-from ..protocol.suggestion import ADAPTIVE, RangeTest, read
+from ..protocol.spaces import for_matrices, method
+from ..protocol.suggestion import ROUGH, SIGNS, RangeTest, read
 from ..seeding import seed_all
 from ..tasks import Data, Rows, Task, called, load_task
 from ..threads import one_thread
@@ -81,7 +81,7 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
         batches = Batches(task, data, asked.batch or task.batch)
         loss = partial(task.objective, model) if task.penalty or data.y is None else task.loss
         losses.append(rise(model, [opt], batches, loss, [with_rest * lr for lr in lrs], called))
-    return read(lrs, losses)
+    return read(lrs, losses, signs=method(entry.cls) in SIGNS)
 
 
 def told(found: RangeTest, asked: Settings) -> str:
@@ -94,7 +94,7 @@ def told(found: RangeTest, asked: Settings) -> str:
     ends = f"{asked.low:.2g}", f"{found.lrs[len(found.smooth) - 1]:.2g}"
     foot = f"{'':8}{ends[0]}{ends[1]:>{max(map(len, curve)) - 8 - len(ends[0])}}"
     rest = beside(asked)
-    return "\n".join([head, "", *curve, foot, "", str(found), *rest, *(["", ADAPTIVE] if found.lr else [])])
+    return "\n".join([head, "", *curve, foot, "", str(found), *rest, *(["", ROUGH] if found.lr else [])])
 
 
 def beside(asked: Settings) -> list[str]:

@@ -6,9 +6,12 @@ https://github.com/mlcommons/submissions_algorithms
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
+from ..protocol.score import FURTHEST
 from .run import Run, name, number, table, wrong
 
 NAMES = ("eval_measurements.csv",)
@@ -23,36 +26,80 @@ TARGETS = {  # workload: the metric of its target, and the target
     "ogbg": ("mean_average_precision", 0.28098),
     "wmt": ("bleu", 30.8491),
 }
+GATES = {  # of version 0.5: a variant, which a submission must reach too, and its target
+    "criteo1tb": ("criteo1tb_embed_init", 0.129657),
+    "fastmri": ("fastmri_tanh", 0.71784),
+    "imagenet_resnet": ("imagenet_resnet_large_bn_init", 0.76526),
+    "librispeech_conformer": ("librispeech_conformer_layernorm", 0.09731),
+    "ogbg": ("ogbg_model_size", 0.269446),
+    "wmt": ("wmt_glu_tanh", 29.5779),
+}
 MOST = {"accuracy": 1.0, "bleu": 100.0, "mean_average_precision": 1.0, "ssim": 1.0}  # of metrics where more is better
 
 
 def runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs in these files, and what is left out, a sentence each: variants of workloads, whose targets are none of
-    the score's, and files that lie elsewhere. A study is a seed and a trial a setting, as a study is a whole search;
-    `valid` is the metric of the target, or its distance from the most that it can be."""
-    found: list[Run] = []
+    """The runs in these files, and what is left out, a sentence each: variants of workloads that are no gates, and
+    files that lie elsewhere. A study is a seed and a trial a setting, as a study is a whole search; `valid` is the
+    metric of the target, or its distance from the most that it can be."""
+    found, gates = list[Run](), list[Run]()
     variants, stray = set[str](), list[Path]()
+    behind = {variant: (TARGETS[base][0], target) for base, (variant, target) in GATES.items()}
     for path in paths:
         submission, study, workload, trial = ["", "", "", "", *path.absolute().parts][-5:-1]
         task = re.sub(r"_(jax|pytorch)$", "", workload)
         if not study.startswith("study") or not trial.startswith("trial"):
             stray.append(path)
-        elif task not in TARGETS:
+        elif task not in TARGETS | behind:
             variants.add(name(task))
-        elif run := _run(path, task, (name(submission), name(trial), name(study))):
-            found.append(run)
+        elif run := _run(path, task, *(TARGETS | behind)[task], (name(submission), name(trial), name(study))):
+            (gates if task in behind else found).append(run)
     where = "a log of AlgoPerf's lies in SUBMISSION/study_0/WORKLOAD_jax/trial_1"
     if stray and not found:
         raise wrong(stray[0], None, where)
     said = [f"Left out: {len(stray)} of the files, {stray[0]} first; {where}"] if stray else []
     if variants:
         said.append(f"Left out, since their targets are not the score's: {', '.join(sorted(variants))}")
+    for base, (variant, _) in GATES.items():
+        shut = _shut([r for r in found if r.task == base], [r for r in gates if r.task == variant])
+        found = [_missed(r) if r.task == base and r.optimizer in shut else r for r in found]
+        if shut:
+            who = ", ".join(sorted(shut))
+            said.append(f"Counted as misses on {base}, since the target of {variant} is missed: {who}")
     return found, said
 
 
-def _run(path: Path, workload: str, who: tuple[str, str, str]) -> Run | None:
+def _shut(runs: Sequence[Run], gates: Sequence[Run]) -> set[str]:
+    """Whose median study does not reach the target of the variant within FURTHEST times the fastest who reach both;
+    nobody, where the variant has no runs."""
+    if not gates:
+        return set()
+    base, variant = (
+        {who: _reached([r for r in of if r.optimizer == who]) for who in {r.optimizer for r in runs}}
+        for of in (runs, gates)
+    )
+    both = [at for who, at in variant.items() if max(at, base[who]) < math.inf]
+    latest = FURTHEST * min(both, default=0.0)
+    return {who for who, at in variant.items() if base[who] < math.inf and at > latest}
+
+
+def _reached(runs: Sequence[Run]) -> float:
+    """When the median study does: infinite where it does not."""
+    studies: dict[str, float] = {}
+    for r in runs:
+        at = next((t for t, x in zip(r.seconds, r.valid, strict=True) if x <= (r.target or 0)), math.inf)
+        studies[r.seed] = min(at, studies.get(r.seed, math.inf))
+    return median(studies.values()) if studies else math.inf
+
+
+def _missed(run: Run) -> Run:
+    """Without the evaluations at the target."""
+    keep = [i for i, x in enumerate(run.valid) if not x <= (run.target or 0)] or [0]
+    return replace(run, step=tuple(run.step[i] for i in keep), valid=tuple(run.valid[i] for i in keep),
+                   seconds=tuple(run.seconds[i] for i in keep), test=None)  # fmt: skip
+
+
+def _run(path: Path, workload: str, metric: str, target: float, who: tuple[str, str, str]) -> Run | None:
     """Evaluations that gave the metric; None where there is none."""
-    metric, target = TARGETS[workload]
     rows: list[tuple[float, float, float, float | None]] = []
     column = f"validation/{metric}"
     for line, row in table(path, ("global_step", "accumulated_submission_time", column)):

@@ -13,7 +13,8 @@ from ..errors import LabError
 from ..seeding import seed_all
 from .curvature import backward_of
 from .keep import kept
-from .suggestion import RangeTest, exploded, read
+from .spaces import method
+from .suggestion import SIGNS, RangeTest, exploded, read
 
 
 def find_lr(
@@ -69,7 +70,7 @@ def find_lr(
             back()
             seed_all(seed)
             losses.append(rise(model, optimizers, batches, loss, lrs))
-    return read(lrs, losses)
+    return read(lrs, losses, signs=method(type(max(optimizers, key=_rate))) in SIGNS)
 
 
 def rates(low: float, high: float, steps: int, shape: str = "geometric") -> tuple[float, ...]:
@@ -139,6 +140,11 @@ def _endless(batches: Iterable[Any]) -> Iterator[Any]:
             yield x
         if not count:
             raise LabError("the batches have ended: give a DataLoader or a list, which can be begun again")
+
+
+def _rate(optimizer: Optimizer) -> float:
+    """The largest of its groups."""
+    return max(float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups)
 
 
 def _shares(optimizers: Sequence[Optimizer]) -> list[tuple[dict[str, Any], float]]:

@@ -8,10 +8,8 @@ from statistics import fmean, median
 
 SURE = 5  # standard errors that a fall must have, to be one
 EXPLODED = 4  # times the loss at the start: no reason to go on
-ADAPTIVE = (
-    "A rough guide. The averages that Adam, RMSprop and their kin divide by are younger in the test than in training;\n"
-    "for methods that step by signs (Lion, Signum) the suggestion was ten times too large (docs/lr_find.md)."
-)
+SIGNS = ("lion", "signsgd", "signum")  # of these a tenth of the rate is suggested: a step by signs is as long in noise
+ROUGH = "A rough guide, the middle of a search: 9 of 23 were within a factor of two of the best rate (docs/lr_find.md)."
 
 
 @dataclass(frozen=True)
@@ -57,20 +55,21 @@ def without_spikes(curve: Sequence[float]) -> list[float]:
     return [median(curve[i - w : i + w + 1]) for i, w in enumerate(width)]
 
 
-def read(lrs: Sequence[float], losses: Sequence[Sequence[float]]) -> RangeTest:
-    """The suggestion and its reason, from the losses of every seed; the first of each is before any step."""
+def read(lrs: Sequence[float], losses: Sequence[Sequence[float]], signs: bool = False) -> RangeTest:
+    """The suggestion and its reason, from the losses of every seed; the first of each is before any step. `signs`: the
+    method steps by signs."""
     if not all(math.isfinite(c[0]) for c in losses):
         reason = "the loss is not a finite number before any step: look at the data, the model and the loss"
         return RangeTest(tuple(lrs), tuple(tuple(c[1:]) for c in losses), math.nan, (), None, reason)
     n = min(len(c) - exploded(c) for c in losses)
     half = max(2, len(lrs) // 20)
     smooth = smoothed([fmean(x) for x in zip(*(without_spikes(c[:n]) for c in losses), strict=True)], half)
-    found = _suggest(lrs, losses, smooth, half)
+    found = _suggest(lrs, losses, smooth, half, signs)
     return RangeTest(tuple(lrs), tuple(tuple(c[1:]) for c in losses), smooth[0], tuple(smooth[1:]), *found)
 
 
 def _suggest(
-    lrs: Sequence[float], losses: Sequence[Sequence[float]], smooth: Sequence[float], half: int
+    lrs: Sequence[float], losses: Sequence[Sequence[float]], smooth: Sequence[float], half: int, signs: bool
 ) -> tuple[float | None, str, float | None, float | None]:
     """lr, reason, lowest, highest."""
     n, whole = len(smooth), len(smooth) > len(lrs)
@@ -100,8 +99,11 @@ def _suggest(
         else "it rises beyond"
     )
     lowest, highest = lrs[begins - 1], lrs[low - 1]
+    lr, there = lrs[steepest - 1], "the loss falls fastest there"
+    if signs:
+        there = f"a tenth of {lr:.2g}, where the loss falls fastest, as a step by signs is as long in noise"
+        lr /= 10
     reason = (
-        f"the loss falls fastest there. It falls from lr {lowest:.2g} to {highest:.2g}, from {start:.3g} to "
-        f"{smooth[low]:.3g}, and {end}."
+        f"{there}. It falls from lr {lowest:.2g} to {highest:.2g}, from {start:.3g} to {smooth[low]:.3g}, and {end}."
     )
-    return lrs[steepest - 1], reason, lowest, highest
+    return lr, reason, lowest, highest

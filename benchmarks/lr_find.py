@@ -1,6 +1,6 @@
 """How far is the range test's suggestion from the best rate of a real search, and what does it cost to believe it?
 
-    RAVINE_DATA=FOLDER python benchmarks/lr_find.py    half an hour: benchmarks/results/lr-find-cpu.json
+    RAVINE_DATA=FOLDER python benchmarks/lr_find.py    an hour: benchmarks/results/lr-find-cpu.json
 
 For each task and optimizer: `ravine lr-find`, then whole trainings at rates four to a decade and at the suggestion.
 The best rate is that of the lowest mean validation loss; how it was found is in the output, every loss of it.
@@ -61,7 +61,7 @@ def finals(task: Task, data: Data, epochs: int, cls: type, lr: float, schedule: 
     """Validation losses at the end, with seeds that the range test has not had; None where it diverged."""
     out: list[float | None] = []
     for seed in range(100, 100 + SEEDS):
-        trial = Trial(task.name, cls.__name__, (("lr", lr),), seed, epochs, task.batch, schedule)
+        trial = Trial(task.name, cls.__name__, (("lr", lr),), seed, epochs, task.batch, "", schedule=schedule)
         final = run(trial, task, data, cls)[0].final
         out.append(final if isfinite(final) else None)
     return out
@@ -108,9 +108,17 @@ def table(record: dict[str, Any]) -> str:
     ]
     for row in record["searches"]:
         losses = [mean(row[f"losses at the {which}"]) for which in ("suggestion", "best")]
-        cells = (f"{row['task']}, {row['epochs']}", row["optimizer"], f"{row['suggestion']:.2g}", f"{row['best']:.2g}",
-                 f"{row['suggestion/best']:.2g}", " and ".join(f"{x:.3f}" for x in losses))  # fmt: skip
+        schedule = "" if row["schedule"] == "constant" else f", {row['schedule']}"
+        cells = (f"{row['task']}, {row['epochs']}{schedule}", row["optimizer"], f"{row['suggestion']:.2g}",
+                 f"{row['best']:.2g}", f"{row['suggestion/best']:.2g}",
+                 " and ".join(f"{x:.3f}" for x in losses))  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
+    ratios = [row["suggestion/best"] for row in record["searches"]]
+    near = [sum(1 / n <= x <= n for x in ratios) for n in (2, 3)]
+    lines += [
+        "",
+        f"{near[0]} of {len(ratios)} suggestions are within a factor of two of the best rate, {near[1]} within three.",
+    ]
     return "\n".join(lines)
 
 

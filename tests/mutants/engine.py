@@ -49,7 +49,9 @@ AT_ONCE = 2  # processes
 SUITES = [
     *("compile/test_compile.py", "compile/test_words.py", "compile/test_simplify.py"),
     *(f"laws/test_{x}.py" for x in ("storage", "watch", "backends", "state", "memory", "edges", "sizes")),
-    *("test_gradient_release.py", "sparse/test_sparse.py", "mods/test_mods.py"),
+    *("test_gradient_release.py", "sparse/test_sparse.py"),
+    *(f"mods/test_{x}.py" for x in ("laws_of_mods", "lists_of_mods", "saved_mods", "changed_mods", "shown_averages")),
+    *(f"mods/test_{x}.py" for x in ("averages_of_weights", "mods_of_gradients", "caution", "decay")),
 ]
 
 

@@ -52,7 +52,8 @@ SUITES = [
     *(f"laws/test_{x}.py" for x in ("odd_gradients", "odd_memory", "around_a_step", "torch_schedulers")),
     *(f"laws/test_{x}.py" for x in ("lists_of_parameters", "other_threads", "sums_over_groups")),
     *(f"laws/test_{x}.py" for x in ("fences", "disturbances", "counts", "overlaps", "harmed_sparse", "without_memory")),
-    *("test_gradient_release.py", "sparse/test_sparse.py"),
+    *(f"release/test_released_{x}.py" for x in ("loop", "memory", "parameters", "sums")),
+    *("release/test_release_refused.py", "sparse/test_sparse.py"),
     *(f"mods/test_{x}.py" for x in ("laws_of_mods", "lists_of_mods", "saved_mods", "changed_mods", "shown_averages")),
     *(f"mods/test_{x}.py" for x in ("averages_of_weights", "mods_of_gradients", "caution", "decay")),
 ]

@@ -47,7 +47,8 @@ BUDGET = 20.0  # seconds of tests, as they took alone, for one mutant
 LIMIT = 120  # seconds after which a fork is ended: its mutant hangs
 AT_ONCE = 2  # processes
 SUITES = [
-    *("compile/test_compile.py", "compile/test_words.py", "compile/test_simplify.py"),
+    *(f"compile/test_{x}.py" for x in ("illegal_rules", "simplify", "plan", "matrix_work", "single_numbers")),
+    *(f"compile/test_{x}.py" for x in ("arithmetic", "explain", "words")),
     *(f"laws/test_{x}.py" for x in ("storage", "watch", "backends", "state", "sizes")),
     *(f"laws/test_{x}.py" for x in ("odd_gradients", "odd_memory", "around_a_step", "torch_schedulers")),
     *(f"laws/test_{x}.py" for x in ("lists_of_parameters", "other_threads", "sums_over_groups")),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matrix_rules import Shampoo
 from torch import nn
 from toys import compiled, rule, run, waves
 
@@ -53,3 +54,9 @@ def test_a_wrong_debug_level_is_named(level, monkeypatch):
     monkeypatch.setenv("RAVINE_DEBUG", level)
     with pytest.raises(ValueError, match=f"RAVINE_DEBUG is '{level}'; it must be 1, 2, 3 or 4"):
         compiled(rule(lambda self, s, p, g, t: p - g))
+
+
+def test_explain_writes_calls():
+    text = Shampoo([nn.Parameter(torch.ones(3, 4))], interval=10).explain()
+    assert "PLₜ = (inverse root(Lₜ, ε) if " in text and "else PLₜ₋₁)" in text
+    assert "(inverse root)" not in text

@@ -49,7 +49,8 @@ AT_ONCE = 2  # processes
 SUITES = [
     *(f"compile/test_{x}.py" for x in ("illegal_rules", "simplify", "plan", "matrix_work", "single_numbers")),
     *(f"compile/test_{x}.py" for x in ("arithmetic", "explain", "words")),
-    *(f"laws/test_{x}.py" for x in ("storage", "watch", "backends", "state", "sizes")),
+    *(f"laws/test_{x}.py" for x in ("storage", "watch", "backends", "sizes", "round_trips", "states_of_others")),
+    *(f"laws/test_{x}.py" for x in ("groups", "changed_hyperparameters", "states_set_by_hand", "kept_state_dicts")),
     *(f"laws/test_{x}.py" for x in ("odd_gradients", "odd_memory", "around_a_step", "torch_schedulers")),
     *(f"laws/test_{x}.py" for x in ("lists_of_parameters", "other_threads", "sums_over_groups")),
     *(f"laws/test_{x}.py" for x in ("fences", "disturbances", "counts", "overlaps", "harmed_sparse", "without_memory")),

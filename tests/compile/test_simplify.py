@@ -1,10 +1,17 @@
 """What simplify rewrites and, as important, what it leaves as it is: each change of an order is another rounding."""
 
-import pytest
+import math
 
-from ravine.compile.expr import FULL, ROW, SCALAR, leaf, node, walk
+import pytest
+import torch
+from toys import compiled
+
+from ravine.compile.expr import FULL, ROW, SCALAR, const, is_matrix, leaf, node, walk
+from ravine.compile.geometry import extent
+from ravine.compile.interpret import evaluate
 from ravine.compile.simplify import power, rewrite, simplify
 from ravine.compile.trace import Program
+from ravine.optim import registry
 from ravine.words import per_row, sqrt, zeros
 
 X, Y = leaf("p", "p", FULL), leaf("g", "g", FULL)
@@ -91,3 +98,49 @@ def test_no_other_root_is_cut():
     ):
         (x,) = [x for x in walk([kept.p]) if x.op == "sqrt"]
         assert x.src[0].op == "mul"
+
+
+def test_equal_nodes_are_one():
+    p, g = leaf("p", "p", FULL), leaf("g", "g", FULL)
+    assert p + g is p + g
+    assert const(1) is const(1.0) and const(1.0) is not const(2.0)
+
+
+def test_minus_zero_is_not_zero():
+    zero, minus = const(0.0), const(-0.0)
+    assert math.copysign(1, zero.arg) == 1 and math.copysign(1, minus.arg) == -1 and const(0.0) is zero
+
+
+def test_rewrites():
+    x, y, h, k = leaf("p", "p", FULL), leaf("g", "g", FULL), leaf("hyper", "h"), leaf("hyper", "k")
+    assert rewrite(node("neg", -x)) is x
+    assert rewrite(x + -y) is x - y and rewrite(x - -y) is x + y
+    assert rewrite(x * h) is h * x
+    assert rewrite(h * (k * x)) is (h * k) * x
+    assert rewrite(x / h) is (1.0 / h) * x
+    assert rewrite(1 * x) is x and rewrite(x**2) is x * x
+
+
+@pytest.mark.parametrize("cls", registry().values(), ids=registry().keys())
+def test_simplify_keeps_the_values(cls):
+    program = compiled(cls).program
+    simple = simplify(program)
+    made = torch.Generator().manual_seed(0)
+    values = {}
+
+    def read(x):
+        key = (x.op, x.arg) if x.op == "every" else x  # what is summed may be simplified, its number is the same
+        if key not in values:
+            shape = extent(p, x.shape) if x.shape == FULL or is_matrix(x) else ()
+            values[key] = torch.rand(shape, generator=made, dtype=torch.float64) * 0.5 + 0.25
+            if x.op == "t":
+                values[key] = torch.tensor(9.0, dtype=torch.float64)
+        return values[key]
+
+    p = torch.empty(3, 4, dtype=torch.float64)
+    before = evaluate(program.outputs.values(), read, p)
+    after = evaluate(simple.outputs.values(), read, p)
+    for k in program.outputs:
+        torch.testing.assert_close(
+            after[simple.outputs[k]], before[program.outputs[k]], rtol=1e-12, atol=1e-13, equal_nan=True
+        )

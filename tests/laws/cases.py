@@ -154,6 +154,8 @@ TWINS = {name: cls for name, cls in ALL.items() if cls.twin is not None and name
 # not what is computed: laws of their own have these
 HOW = ("storage", "master_bits", "seed", "nonfinite", "measured", "capturable", "precision", "probe")
 NO_DECAY = {"weight_decay": 0.0, "lambd": 0.0, "unconstrained": True}  # of the rules that have these fields
+# an element's step depends on the whole tensor
+ACROSS = {"Adafactor", "AdamMini", "AdamP", "CAME", "LAMB", "LARS", "LDoG", "MARS", "NovoGrad", "SGDP", "StableAdamW"}
 SHAPES = [(), (0,), (1,), (15,), (16,), (17,), (4095,), (4097,), (3, 5), (2, 3, 4, 5)]
 LOW = (torch.bfloat16, torch.float16)
 

@@ -47,9 +47,17 @@ BUDGET = 20.0  # seconds of tests, as they took alone, for one mutant
 LIMIT = 120  # seconds after which a fork is ended: its mutant hangs
 AT_ONCE = 2  # processes
 SUITES = [
-    *("compile/test_compile.py", "compile/test_words.py", "compile/test_simplify.py"),
-    *(f"laws/test_{x}.py" for x in ("storage", "watch", "backends", "state", "memory", "edges", "sizes")),
-    *("test_gradient_release.py", "sparse/test_sparse.py", "mods/test_mods.py"),
+    *(f"compile/test_{x}.py" for x in ("illegal_rules", "simplify", "plan", "matrix_work", "single_numbers")),
+    *(f"compile/test_{x}.py" for x in ("arithmetic", "explain", "words")),
+    *(f"laws/test_{x}.py" for x in ("storage", "watch", "backends", "sizes", "round_trips", "states_of_others")),
+    *(f"laws/test_{x}.py" for x in ("groups", "changed_hyperparameters", "states_set_by_hand", "kept_state_dicts")),
+    *(f"laws/test_{x}.py" for x in ("odd_gradients", "odd_memory", "around_a_step", "torch_schedulers")),
+    *(f"laws/test_{x}.py" for x in ("lists_of_parameters", "other_threads", "sums_over_groups")),
+    *(f"laws/test_{x}.py" for x in ("fences", "disturbances", "counts", "overlaps", "harmed_sparse", "without_memory")),
+    *(f"release/test_released_{x}.py" for x in ("loop", "memory", "parameters", "sums")),
+    *("release/test_release_refused.py", "sparse/test_sparse.py"),
+    *(f"mods/test_{x}.py" for x in ("laws_of_mods", "lists_of_mods", "saved_mods", "changed_mods", "shown_averages")),
+    *(f"mods/test_{x}.py" for x in ("averages_of_weights", "mods_of_gradients", "caution", "decay")),
 ]
 
 

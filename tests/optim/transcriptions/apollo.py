@@ -17,7 +17,7 @@ class APOLLOPaper:
         if ‖G‖ / ‖G of the last step‖ > γ: G ← G / ‖G‖ γ ‖G of the last step‖
         W ← W − η √(1 − β_2ᵗ) / (1 − β_1ᵗ) √α G,  then W ← W − η λ W
 
-    The numbers of P are ravine's, which tests/compile/test_matrix.py looks at. γ = 0 is no limit.
+    The numbers of P are ravine's, which tests/optim/test_low_rank.py looks at. γ = 0 is no limit.
     """
 
     def __init__(

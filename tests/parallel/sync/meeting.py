@@ -6,11 +6,16 @@ The references are all workers in one process, written with torch's own optimize
 import gc
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from roads import copy, equal, mean, near, slope, start, through_a_file, values, walk
 from torch.distributed.device_mesh import init_device_mesh
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # of walks
+
+from roads import mean, start, values
+from walks import copy, equal, near, slope, through_a_file, walk
 
 import ravine
 from ravine.parallel.sync.diloco import DiLoCo

@@ -1,29 +1,11 @@
-"""What the tests of local steps walk over: parameters, slopes of each worker, and all workers in one process."""
+"""Where the workers of local steps begin, and their means; they walk as walks.py says."""
 
-import io
+from functools import partial
 
 import torch
-from torch import nn
+import walks
 
-SHAPES = [(6, 4), (5,), (3, 2), ()]
-
-
-def start(dtype=torch.float64, shapes=SHAPES, seed=3):
-    made = torch.Generator().manual_seed(seed)
-    return [nn.Parameter(torch.randn(s, generator=made, dtype=torch.float64).to(dtype)) for s in shapes]
-
-
-def slope(p, t, worker=0):
-    """The gradient of a bowl and of a wave that moves, and is another's for each worker."""
-    return torch.cos(3 * p.detach() + 0.7 * t + 1.3 * worker) + 0.5 * p.detach()
-
-
-def walk(opt, params, steps, first=0, worker=0):
-    for t in range(first, first + steps):
-        for p in params:
-            p.grad = slope(p, t, worker).to(p.dtype)
-        opt.step()
-    return params
+start = partial(walks.start, shapes=[(6, 4), (5,), (3, 2), ()])
 
 
 def values(params):
@@ -33,27 +15,3 @@ def values(params):
 def mean(lists):
     """Of each tensor, over workers."""
     return [torch.stack(list(xs)).mean(0) for xs in zip(*lists, strict=True)]
-
-
-def near(ours, theirs, tolerance=1e-12):
-    for p, q in zip(ours, theirs, strict=True):
-        gap = (p.detach() - q.detach()).abs().max()
-        assert gap <= tolerance, f"{float(gap):.2e} apart"
-
-
-def equal(ours, theirs):
-    for p, q in zip(ours, theirs, strict=True):
-        assert torch.equal(p, q), f"{float((p.detach() - q.detach()).abs().max()):.2e} apart"
-
-
-def copy(ours, theirs):
-    with torch.no_grad():
-        for p, q in zip(ours, theirs, strict=True):
-            p.copy_(q)
-
-
-def through_a_file(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)

@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from roads import copy, equal, near, start, through_a_file, values, walk
+from roads import start, values
+from walks import copy, equal, near, through_a_file, walk
 
 import ravine
 from ravine.parallel.sync.diloco import DiLoCo

@@ -5,7 +5,8 @@ import copy as copying
 import pytest
 import torch
 import torch.distributed as dist
-from roads import copy, equal, near, start, values, walk
+from roads import start, values
+from walks import copy, equal, near, walk
 
 import ravine
 from ravine.parallel.sync.diloco import DiLoCo

@@ -1,4 +1,4 @@
-"""What the tests of strategies walk over: parameters, slopes that depend on the place and the step, and copies."""
+"""What tests of strategies and of local steps walk over: parameters, slopes that depend on place, step and worker."""
 
 import io
 
@@ -8,24 +8,24 @@ from torch import nn
 SHAPES = [(6, 4), (5,), ()]
 
 
-def start(dtype=torch.float64, shapes=SHAPES):
-    made = torch.Generator().manual_seed(3)
+def start(dtype=torch.float64, shapes=SHAPES, seed=3):
+    made = torch.Generator().manual_seed(seed)
     return [nn.Parameter(torch.randn(s, generator=made, dtype=torch.float64).to(dtype)) for s in shapes]
 
 
-def slope(p, t):
-    """The gradient of a bowl and of a wave that moves."""
-    return torch.cos(3 * p.detach() + 0.7 * t) + 0.5 * p.detach()
+def slope(p, t, worker=0):
+    """The gradient of a bowl and of a wave that moves, and is another's for each worker."""
+    return torch.cos(3 * p.detach() + 0.7 * t + 1.3 * worker) + 0.5 * p.detach()
 
 
-def give(params, t):
+def give(params, t, worker=0):
     for p in params:
-        p.grad = slope(p, t)
+        p.grad = slope(p, t, worker)
 
 
-def walk(opt, params, steps, first=0):
+def walk(opt, params, steps, first=0, worker=0):
     for t in range(first, first + steps):
-        give(params, t)
+        give(params, t, worker)
         opt.step()
     return params
 
@@ -56,7 +56,7 @@ def near(ours, theirs, tolerance=1e-12):
 
 def equal(ours, theirs):
     for p, q in zip(ours, theirs, strict=True):
-        assert torch.equal(p, q), f"{float((p - q).abs().max()):.2e} apart"
+        assert torch.equal(p, q), f"{float((p.detach() - q.detach()).abs().max()):.2e} apart"
 
 
 def copy(ours, theirs):

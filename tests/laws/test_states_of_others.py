@@ -43,8 +43,9 @@ def test_a_state_of_another_optimizer_is_refused(cls, far):
 def test_a_state_of_other_shapes_is_refused(cls):
     a = cls(parameters(SHAPES))
     walk(a, 2)
-    if states(a, of(a)[1]):
-        refused(cls(parameters([(), (8,), (3, 5), (2, 3, 2, 2)])), a.state_dict(), "(7,)", "(8,)")
+    if not states(a, of(a)[1]):
+        pytest.skip("it has no state")
+    refused(cls(parameters([(), (8,), (3, 5), (2, 3, 2, 2)])), a.state_dict(), "(7,)", "(8,)")
 
 
 @every_program

@@ -1,6 +1,8 @@
 """How far is the range test's suggestion from the best rate of a real search, and what does it cost to believe it?
 
-    RAVINE_DATA=FOLDER python benchmarks/lr_find.py    an hour: benchmarks/results/lr-find-cpu.json
+    RAVINE_DATA=FOLDER python benchmarks/lr_find.py    half an hour: benchmarks/results/lr-find-cpu.json
+
+The record says with which options its other rows were made.
 
 For each task and optimizer: `ravine lr-find`, then whole trainings at rates four to a decade and at the suggestion.
 The best rate is that of the lowest mean validation loss; how it was found is in the output, every loss of it.

@@ -3,18 +3,20 @@
 import csv
 import json
 import math
+import os
 import random
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
-from markupsafe import escape
 from scipy import stats
 
 from ravine.lab.logs.judge import judged
 from ravine.lab.logs.read import read
 from ravine.lab.logs.run import COLUMNS, Run, write
 from ravine.lab.protocol.statistics import Sample, differences
-from ravine.lab.report.of_logs import of_logs, value
+from ravine.lab.report.of_logs import behind, of_logs, value
 
 from .conftest import ROOT
 
@@ -163,14 +165,42 @@ def test_a_variant_is_a_gate(tmp_path):
                 algoperf(tmp_path, who, "criteo1tb_embed_init_jax", study, 1, "loss", rows)
     runs, said = read(tmp_path)
     assert said == [
-        "Counted as misses on criteo1tb, since the target of criteo1tb_embed_init is missed: later, never, none"
+        "Counted as misses on criteo1tb, since criteo1tb_embed_init is missed or has no runs: later, never, none"
     ]
     ((task,), _, _) = judged(runs)
     assert {r.name: (r.time, r.arrivals.missed) for r in task.rows} == {
         "late": (pytest.approx(80), 0), "fast": (pytest.approx(90), 0),
         **dict.fromkeys(("later", "never", "none"), (math.inf, 1)),
     }  # fmt: skip
-    assert {r.valid for r in runs if r.optimizer == "never"} == {(2.0,)}
+    assert task.budget == 500 and {r.valid for r in runs} == {(2.0, 0.12, 0.11)}
+
+
+def test_a_miss_by_the_rules_is_one_from_the_start_on(tmp_path):
+    for who, end in (("in", 0.129), ("out", 0.13)):
+        algoperf(tmp_path, who, "criteo1tb_jax", 0, 1, "loss", [(10, 1, 0.1)])
+        algoperf(tmp_path, who, "criteo1tb_embed_init_jax", 0, 1, "loss", [(10, 1, end)])
+    ((task,), _, _) = judged(read(tmp_path)[0])
+    assert [(r.name, r.arrivals.missed, r.time) for r in task.rows] == [
+        ("in", 0, pytest.approx(10)),
+        ("out", 1, math.inf),
+    ]
+
+
+def test_a_gate_without_its_workload_is_left_out(tmp_path):
+    algoperf(tmp_path, "one", "wmt_glu_tanh_jax", 0, 1, "bleu", [(1, 1, 30)])
+    algoperf(tmp_path, "one", "ogbg_jax", 0, 1, "mean_average_precision", [(1, 1, 0.3)])
+    assert read(tmp_path)[1] == ["Left out, since their targets are not the score's: wmt_glu_tanh"]
+
+
+@pytest.mark.parametrize("unit", ["steps", "seconds"])
+def test_who_is_at_the_target_from_the_start_arrives_first(unit):
+    runs = [
+        run(who, *valid, seed=seed, target=2.0, **({"seconds": (0.0, 7.0, 9.0)} if unit == "seconds" else {}))
+        for who, valid in (("A", (1.0, 3.0, 3.0)), ("B", (3.0, 3.0, 1.0))) for seed in "01"
+    ]  # fmt: skip
+    ((task,), _, said) = judged(runs)
+    assert said == unit and [r.name for r in task.rows] == ["A", "B"]
+    assert [r.time for r in task.rows] == pytest.approx([1, 2] if unit == "steps" else [7, 9])
 
 
 def test_who_misses_the_workload_does_not_set_the_pace_of_its_variant(tmp_path):
@@ -262,8 +292,11 @@ def test_a_whole_folder_is_judged_and_converted(tmp_path, ravine_command):
     assert status == 0 and "criteo1tb: target 0.1237, given" in printed and "seconds by quick" in printed
     row = next(line for line in printed.splitlines() if "slow" in line)
     assert row.startswith("b") and " 2.08 [" in row and "189" in row
+    announced = "\nThe page of it: out/report.html\n"
+    assert printed.endswith(announced)
+    assert "quick is the first at the target." in (tmp_path / "out" / "report.html").read_text()
     again = ravine_command("compare", "--from", "out/logs.csv", cwd=tmp_path)
-    assert again == (0, printed.removesuffix("\nThe page of it: out/report.html\n"))
+    assert again == (0, printed.removesuffix(announced))
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "trials.sqlite").touch()
     status, printed = ravine_command("compare", "--from", "in", "--out", "theirs", cwd=tmp_path)
@@ -274,25 +307,39 @@ def found(runs):
     return of_logs(Path("logs"), *judged(runs), ["Left out: one."])
 
 
+def cells(html, after):
+    """The text of a table's rows, cell by cell."""
+    body = html[html.index(after) :].split("<tbody>")[1].split("</tbody>")[0]
+    rows = (re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row, re.DOTALL) for row in body.split("</tr>")[:-1])
+    return [[unescape(re.sub(r"<.*?>", "", cell)) for cell in row] for row in rows]
+
+
 def test_the_page_has_what_is_printed():
+    ends = {"<i>Adam": (0.9, 0.5), "SGD": (1.4, 0.8), "Adagrad": (2.0, 1.9), "Lion": (2.0, math.nan)}
     runs = [
-        run(who, 3.0, *(k * (1 + int(seed) / 50) for k in ends), task=task, seed=seed, test=ends[-1] + 0.1,
+        run(who, 3.0, *(k * (1 + int(seed) / 50) for k in losses), task=task, seed=seed, test=losses[-1] + 0.1,
             target=1.0 if task == "b" else None)
-        for task in "ab" for who, ends in (("<i>Adam", (0.9, 0.5)), ("SGD", (1.4, 0.8))) for seed in "012"
+        for task in "ab" for who, losses in ends.items() for seed in "012"
     ]  # fmt: skip
     html = found(runs)
     tasks, scores, _ = judged(runs)
     assert f"<h1>&lt;i&gt;Adam has the highest score over 2 tasks, {scores.standings[0].score:.3f}.</h1>" in html
-    assert "<i>" not in html and "Left out: one." in html and 'id="scores"' in html
+    assert "<i>" not in html and "Left out: one." in html
     for i, task in enumerate(tasks):
-        part = html[html.index(f'id="of-{i}"') :].split("</table>")[0]
-        for row in task.rows:
-            assert str(escape(row.name)) in part and value(row, task.given) in part
-            assert f"{row.time:,.0f}" in part and f"{100 * row.arrivals.missed:.0f} %" in part
+        assert cells(html, f'id="of-{i}"') == [
+            [r.letters, r.name, value(r, task.given), *([] if task.given else [behind(r)]),
+             f"{r.time:,.0f}" if r.time < math.inf else "never", f"{100 * r.arrivals.missed:.0f} %", "3"]
+            for r in task.rows
+        ]  # fmt: skip
+    printed = {row[1]: row[2:] for row in cells(html, 'id="of-0"')}
+    assert printed["Lion"][0] == "diverged" and printed["SGD"][0] == "0.9"
+    assert printed["Adagrad"][2:] == ["never", "100 %", "3"]
+    assert [row[:2] for row in cells(html, 'id="scores"')] == [[s.name, f"{s.score:.3f}"] for s in scores.standings]
     charts = json.loads(html.split('id="charts">')[1].split("</script>")[0])["figures"]
     assert list(charts) == ["task-0", "task-1", "profile"]
     of_b = {t["name"]: t["y"] for t in charts["task-1"]["data"]}
     assert of_b["<i>Adam"] == [3.0, 0.918] and of_b["SGD"] == [3.0, 1.428, 0.816]  # seed 1's, up to the target
+    assert "Adagrad" in of_b and "Lion" not in of_b
 
 
 def test_the_page_of_one_task_says_who_is_first():
@@ -301,7 +348,24 @@ def test_the_page_of_one_task_says_who_is_first():
     assert "<h1>Adam has the lowest validation loss, but cannot be told from SGD.</h1>" in html
     assert 'id="over-tasks"' not in html
     lost = found([run("Adam", math.nan, math.nan), run("AdamW", math.nan, math.nan)])
-    assert "No target: the baseline diverged" in lost and 'class="chart"' not in lost
+    assert "<h1>All optimizers diverged.</h1>" in lost and "No target: the baseline" in lost
+    assert 'class="chart"' not in lost
+    never = [run(who, 3.0, 2.0, target=1.0, task=task) for who in ("Adam", "SGD") for task in "ab"]
+    assert "<h1>No optimizer reaches the target.</h1>" in found(never[::2])
+    assert "<h1>No target is reached.</h1>" in found(never)
+    even = [run(who, 3.0, 1.0, target=1.0, task=task) for who in ("Adam", "SGD") for task in "ab"]
+    assert "<h1>Adam and SGD have the highest score over 2 tasks, 1.000.</h1>" in found(even)
+    assert "<h1>SGD is the only optimizer in these logs.</h1>" in found(even[2:3])
+
+
+def test_a_file_s_name_need_not_be_text(tmp_path, ravine_command):
+    path = tmp_path / os.fsdecode(b"x\xff.csv")
+    try:
+        path.write_text("task,optimizer,step,valid\nt,a,0,1\nt,a,1,0.5\n")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert ravine_command("compare", "--from", str(path), "--out", "out", cwd=tmp_path)[0] == 0
+    assert "x?.csv" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("kind", ["csv", "algoperf", "deepobs"])

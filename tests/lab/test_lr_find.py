@@ -17,6 +17,7 @@ import ravine
 from ravine.cli import main
 from ravine.lab import LabError, find_lr
 from ravine.lab.protocol import range_test, suggestion
+from ravine.strategies import SAM
 
 from .conftest import ROOT
 
@@ -255,16 +256,31 @@ def test_of_signs_a_tenth_is_suggested():
     assert f"a tenth of {plain.lr:.2g}, where the loss falls fastest" in signs.reason
 
 
-@pytest.mark.parametrize("makes", ["Lion", "Signum", "SignSGD", "SGD then Lion", "Lion then SGD"])
+class Own(ravine.Lion):
+    """A method of somebody's own that is made of another."""
+
+
+WRAPPED = {"SAM(Lion)": lambda p, lr: SAM(ravine.Lion(p, lr=lr)), "Own": lambda p, lr: Own(p, lr=lr)}
+
+
+@pytest.mark.parametrize("makes", ["Lion", "Signum", "SignSGD", "SGD then Lion", "Lion then SGD", *WRAPPED])
 def test_who_steps_by_signs_is_known(makes):
     """Of several optimizers it is that of the largest rate which is suggested."""
     net = model(norm=False)
     parts, rates = (net[0], net[4]), (0.01, 0.001)
-    opts = [getattr(ravine, name)(part.parameters(), lr=lr)
+    opts = [(WRAPPED.get(name) or getattr(ravine, name))(part.parameters(), lr=lr)
             for name, part, lr in zip(makes.split(" then "), parts, rates, strict=False)]  # fmt: skip
     found = find_lr(net, opts, loader(), steps=60, low=1e-5, high=10.0)
     assert found.lr is not None and ("a tenth of" in found.reason) == (makes != "SGD then Lion")
     assert found.lr in found.lrs or min(abs(10 * found.lr / lr - 1) for lr in found.lrs) < 1e-9
+
+
+def test_without_parameters_there_is_no_suggestion():
+    net, batches = model(), loader()
+    empty, sgd = torch.optim.SGD(net.parameters(), lr=0.1), torch.optim.SGD(net.parameters(), lr=0.1)
+    empty.param_groups.clear()
+    assert find_lr(net, [], batches, steps=20).lr is None and find_lr(net, empty, batches, steps=20).lr is None
+    assert find_lr(net, [empty, sgd], batches, steps=60, low=1e-5).lr is not None
 
 
 def test_the_command_knows_that_a_method_steps_by_signs(capsys):

@@ -15,7 +15,7 @@ from ..protocol.settings import Settings
 from ..protocol.verdict import doubts, words
 from ..tasks import load_task
 from . import answer, of_task
-from .comparison import on
+from .one_task import on
 
 
 def advice(here: Traits, found: Outcome, seen: list[Seen]) -> str:

@@ -16,8 +16,8 @@ from ..errors import LabError, extra
 from ..protocol import curvature, routing, sparse
 from ..protocol.range_test import rates, rise
 from ..protocol.search import entries
-from ..protocol.spaces import for_matrices, method
-from ..protocol.suggestion import ROUGH, SIGNS, RangeTest, read
+from ..protocol.spaces import by_signs, for_matrices
+from ..protocol.suggestion import ROUGH, RangeTest, read
 from ..seeding import seed_all
 from ..tasks import Data, Rows, Task, called, load_task
 from ..threads import one_thread
@@ -81,7 +81,7 @@ def test(task: Task, data: Data, asked: Settings) -> RangeTest:
         batches = Batches(task, data, asked.batch or task.batch)
         loss = partial(task.objective, model) if task.penalty or data.y is None else task.loss
         losses.append(rise(model, [opt], batches, loss, [with_rest * lr for lr in lrs], called))
-    return read(lrs, losses, signs=method(entry.cls) in SIGNS)
+    return read(lrs, losses, signs=by_signs(entry.cls))
 
 
 def told(found: RangeTest, asked: Settings) -> str:

@@ -57,14 +57,15 @@ def runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     if stray and not found:
         raise wrong(stray[0], None, where)
     said = [f"Left out: {len(stray)} of the files, {stray[0]} first; {where}"] if stray else []
+    variants |= {r.task for r in gates} - {GATES[base][0] for base in {r.task for r in found} & set(GATES)}
     if variants:
         said.append(f"Left out, since their targets are not the score's: {', '.join(sorted(variants))}")
     for base, (variant, _) in GATES.items():
         shut = _shut([r for r in found if r.task == base], [r for r in gates if r.task == variant])
-        found = [_missed(r) if r.task == base and r.optimizer in shut else r for r in found]
+        found = [replace(r, shut=True) if r.task == base and r.optimizer in shut else r for r in found]
         if shut:
             who = ", ".join(sorted(shut))
-            said.append(f"Counted as misses on {base}, since the target of {variant} is missed: {who}")
+            said.append(f"Counted as misses on {base}, since {variant} is missed or has no runs: {who}")
     return found, said
 
 
@@ -89,13 +90,6 @@ def _reached(runs: Sequence[Run]) -> float:
         at = next((t for t, x in zip(r.seconds, r.valid, strict=True) if x <= (r.target or 0)), math.inf)
         studies[r.seed] = min(at, studies.get(r.seed, math.inf))
     return median(studies.values()) if studies else math.inf
-
-
-def _missed(run: Run) -> Run:
-    """Without the evaluations at the target."""
-    keep = [i for i, x in enumerate(run.valid) if not x <= (run.target or 0)] or [0]
-    return replace(run, step=tuple(run.step[i] for i in keep), valid=tuple(run.valid[i] for i in keep),
-                   seconds=tuple(run.seconds[i] for i in keep), test=None)  # fmt: skip
 
 
 def _run(path: Path, workload: str, metric: str, target: float, who: tuple[str, str, str]) -> Run | None:

@@ -117,7 +117,7 @@ def _best_first(kept: Kept, key: Callable[[Run], float]) -> list[Run]:
 def _arrivals(
     kept: Kept, target: float, budget: float, unit: str, key: Callable[[Run], float] | None = None
 ) -> Arrivals:
-    runs = [(_times(r, unit), r.valid, r.diverged) for r in kept.runs]
+    runs = [(_times(r, unit), r.valid, r.diverged or r.shut) for r in kept.runs]
     return arrivals(runs, [(key or (lambda r: r.final))(r) for r in kept.runs], kept.search, target, budget)
 
 

@@ -32,6 +32,7 @@ class Run:
     seconds: Numbers = ()  # since the start; none where they are not known
     test: float | None = None  # at the end, on data that nothing was chosen on
     target: float | None = None  # of `valid`, set before the runs
+    shut: bool = False  # the benchmark's rules count it as a miss, whatever its losses
 
     @property
     def diverged(self) -> bool:
@@ -45,8 +46,10 @@ class Run:
 
     def until(self, target: float) -> "Run":
         """The run up to the first evaluation that reaches the target: what comes after does not count. All of it, where
-        none does."""
+        none does. At the start it has arrived by the next evaluation."""
         end = next((i + 1 for i, loss in enumerate(self.valid) if loss <= target), len(self.valid))
+        if end == 1 < len(self.step) and not (self.seconds or self.step)[0]:
+            return replace(self, step=self.step[1:2], valid=self.valid[:1], seconds=self.seconds[1:2])
         return replace(self, step=self.step[:end], valid=self.valid[:end], seconds=self.seconds[:end])
 
 

@@ -13,8 +13,8 @@ from ..errors import LabError
 from ..seeding import seed_all
 from .curvature import backward_of
 from .keep import kept
-from .spaces import method
-from .suggestion import SIGNS, RangeTest, exploded, read
+from .spaces import by_signs
+from .suggestion import RangeTest, exploded, read
 
 
 def find_lr(
@@ -46,7 +46,8 @@ def find_lr(
 
     model: called with the first of each batch, in training mode.
     optimizer: as it will train; with several, or several parameter groups, their rates keep their ratios, and `lr` is
-        the largest of them. Schedulers may be attached: they are not asked.
+        the largest of them. Schedulers may be attached: they are not asked. Where the one with the largest rate steps
+        by signs (Lion, Signum, SignSGD), a tenth is suggested.
     batches: (input, target) pairs, such as a DataLoader; begun again when it ends.
     loss: of the model's output and the target, a mean.
     low, high, steps: the rates. The test ends early where the loss diverges.
@@ -70,7 +71,8 @@ def find_lr(
             back()
             seed_all(seed)
             losses.append(rise(model, optimizers, batches, loss, lrs))
-    return read(lrs, losses, signs=method(type(max(optimizers, key=_rate))) in SIGNS)
+    most = max(map(_rate, optimizers), default=0.0)
+    return read(lrs, losses, signs=any(by_signs(_driven(opt)) for opt in optimizers if _rate(opt) == most))
 
 
 def rates(low: float, high: float, steps: int, shape: str = "geometric") -> tuple[float, ...]:
@@ -144,7 +146,14 @@ def _endless(batches: Iterable[Any]) -> Iterator[Any]:
 
 def _rate(optimizer: Optimizer) -> float:
     """The largest of its groups."""
-    return max(float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups)
+    return max((float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups), default=0.0)
+
+
+def _driven(optimizer: Any) -> type:
+    """The class of the optimizer inside, of one that drives another."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return type(optimizer)
 
 
 def _shares(optimizers: Sequence[Optimizer]) -> list[tuple[dict[str, Any], float]]:

@@ -102,6 +102,7 @@ UNSCHEDULED = (
 
 
 REST = "rest_lr"  # what the rate of AdamW is called beside a method for matrices
+SIGNS = ("lion", "signsgd", "signum")  # methods that step by signs
 SHARED = ("adamuon",)  # methods for matrices whose step is as long as AdamW's whatever is set
 
 
@@ -180,6 +181,11 @@ def for_matrices(cls: type) -> bool:
     from ravine.optim import registry
 
     return getattr(cls, "matrices", False) or registry()[ours(cls) or "sgd"].matrices
+
+
+def by_signs(cls: type) -> bool:
+    """Whether the method steps by signs: also a class that is made of one of these."""
+    return any(method(c) in SIGNS for c in (cls, *made_of(cls).__mro__) if issubclass(c, Optimizer))
 
 
 @cache

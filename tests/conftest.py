@@ -1,4 +1,5 @@
-"""One thread and a cache of their own for all tests; both may be changed by a test and come back after it."""
+"""One thread and a cache of their own for all tests; both may be changed by a test and come back after it. And what was
+compiled meanwhile."""
 
 import os
 import shutil
@@ -40,3 +41,19 @@ def alone():
     yield
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """Names of the rules compiled so far."""
+    from ravine.rule import programs
+
+    made, compile_rule = [], programs.compile_rule
+
+    def counting(rule, *given):
+        made.append(rule.__name__)
+        return compile_rule(rule, *given)
+
+    monkeypatch.setattr(programs, "compile_rule", counting)
+    monkeypatch.setattr(programs, "_programs", {})
+    return made

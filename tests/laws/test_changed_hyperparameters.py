@@ -9,20 +9,6 @@ import ravine
 from ravine.rule import programs
 
 
-@pytest.fixture
-def compilations(monkeypatch):
-    """Names of the rules compiled so far."""
-    made, compile_rule = [], programs.compile_rule
-
-    def counting(rule, *given):
-        made.append(rule.__name__)
-        return compile_rule(rule, *given)
-
-    monkeypatch.setattr(programs, "compile_rule", counting)
-    monkeypatch.setattr(programs, "_programs", {})
-    return made
-
-
 @every_program
 def test_a_new_rate_does_not_recompile(cls, compilations):
     opt = cls(parameters(SHAPES))

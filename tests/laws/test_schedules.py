@@ -13,7 +13,6 @@ import ravine
 from ravine import schedules
 from ravine.catalog.bib import papers
 from ravine.mods import GradientNoise
-from ravine.rule import programs
 from ravine.schedules import Cosine, Linear, Plateau, Schedule, Scheduler, Warmup, create
 from ravine.schedules.by_name import registry
 
@@ -121,20 +120,6 @@ def test_resuming_equals_not_stopping_bit_for_bit(name, order):
     assert torch.equal(again[0].weight, whole[0].weight)
     assert again[1].param_groups[0]["mods"][0].eta == whole[1].param_groups[0]["mods"][0].eta
     assert again[2].state_dict() == whole[2].state_dict()
-
-
-@pytest.fixture
-def compilations(monkeypatch):
-    """Names of the rules compiled so far."""
-    made, compile_rule = [], programs.compile_rule
-
-    def counting(rule, *given):
-        made.append(rule.__name__)
-        return compile_rule(rule, *given)
-
-    monkeypatch.setattr(programs, "compile_rule", counting)
-    monkeypatch.setattr(programs, "_programs", {})
-    return made
 
 
 @every

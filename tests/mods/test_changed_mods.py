@@ -6,20 +6,6 @@ from modifiers import differ, each, everything, parameters, walk
 
 import ravine
 from ravine.mods import EMA, Cautious, ClipNorm, ClipValue, DecoupledDecay
-from ravine.rule import programs
-
-
-@pytest.fixture
-def compilations(monkeypatch):
-    made, compile_rule = [], programs.compile_rule
-
-    def counting(rule, *given):
-        made.append(rule.__name__)
-        return compile_rule(rule, *given)
-
-    monkeypatch.setattr(programs, "compile_rule", counting)
-    monkeypatch.setattr(programs, "_programs", {})
-    return made
 
 
 @each

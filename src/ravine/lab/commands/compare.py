@@ -215,7 +215,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         dest="logs",
         type=Path,
-        help="judge runs that were made elsewhere: a CSV (docs/logs.md), AlgoPerf's or DeepOBS's logs; nothing is run",
+        help="judge runs that were made elsewhere: a CSV (docs/logs.md), AlgoPerf's or DeepOBS's logs; nothing is run; "
+        "with --out there is a page of it",
     )
     add("--trust", action="store_true", help="with --resume: import the tasks and optimizers that its records name")
     add("--png", metavar="DIR", type=Path, help="the report's figures as pictures too, one each")

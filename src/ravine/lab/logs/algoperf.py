@@ -43,16 +43,17 @@ def runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     metric of the target, or its distance from the most that it can be."""
     found, gates = list[Run](), list[Run]()
     variants, stray = set[str](), list[Path]()
-    behind = {variant: (TARGETS[base][0], target) for base, (variant, target) in GATES.items()}
+    gated = {variant: (TARGETS[base][0], target) for base, (variant, target) in GATES.items()}
+    targets = TARGETS | gated
     for path in paths:
         submission, study, workload, trial = ["", "", "", "", *path.absolute().parts][-5:-1]
         task = re.sub(r"_(jax|pytorch)$", "", workload)
         if not study.startswith("study") or not trial.startswith("trial"):
             stray.append(path)
-        elif task not in TARGETS | behind:
+        elif task not in targets:
             variants.add(name(task))
-        elif run := _run(path, task, *(TARGETS | behind)[task], (name(submission), name(trial), name(study))):
-            (gates if task in behind else found).append(run)
+        elif run := _run(path, task, *targets[task], (name(submission), name(trial), name(study))):
+            (gates if task in gated else found).append(run)
     where = "a log of AlgoPerf's lies in SUBMISSION/study_0/WORKLOAD_jax/trial_1"
     if stray and not found:
         raise wrong(stray[0], None, where)
